@@ -1,0 +1,3 @@
+//! What may be asked: one file or folder a study kind.
+pub mod query;
+pub mod schema;

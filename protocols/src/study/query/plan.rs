@@ -1,0 +1,325 @@
+//! The typed plan of a query: what a node executes, the coordinator decodes and both hash.
+//!
+//! A plan is made by [`super::sql`] alone, from SQL and a public schema, and is total: every expression has a value
+//! or NULL on every row, whatever the row holds.
+//!
+//! **Defined results.** A column is read clipped: numbers and dates outside their bounds become the nearest bound,
+//! NaN and text outside the categories become NULL. `x / 0` is NULL; division is always of floating point.
+//! Comparisons with NULL are NULL, and a row is kept only where the filter is true. A row whose group key is NULL
+//! or outside the public groups is left out. A sum leaves NULLs out.
+
+use crate::privacy::bounds::{Component, Layout};
+use crate::study::schema::{ColumnType, Day};
+
+/// The type of an expression's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bincode::Encode, bincode::Decode)]
+pub enum ValueType {
+    /// Whole number, `i64`.
+    Int,
+    /// `f64`, never NaN.
+    Float,
+    /// True or false.
+    Bool,
+    /// UTF-8 text.
+    Text,
+    /// Day.
+    Date,
+}
+
+/// A constant that is not NULL.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum Value {
+    /// See [`ValueType::Int`].
+    Int(i64),
+    /// See [`ValueType::Float`].
+    Float(f64),
+    /// See [`ValueType::Bool`].
+    Bool(bool),
+    /// See [`ValueType::Text`].
+    Text(String),
+    /// See [`ValueType::Date`].
+    Date(Day),
+}
+
+impl Value {
+    /// The type of this value.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::Int(_) => ValueType::Int,
+            Self::Float(_) => ValueType::Float,
+            Self::Bool(_) => ValueType::Bool,
+            Self::Text(_) => ValueType::Text,
+            Self::Date(_) => ValueType::Date,
+        }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Bool(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+            Self::Date(value) => value.fmt(f),
+        }
+    }
+}
+
+/// `+ - * /`. Both sides have the same type, Int or Float; `/` only Float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Arithmetic {
+    /// Sum.
+    Add,
+    /// Difference.
+    Subtract,
+    /// Product.
+    Multiply,
+    /// Quotient; NULL where the divisor is zero.
+    Divide,
+}
+
+/// `= <> < <= > >=`. Both sides have the same type; Text only `=` and `<>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `<>`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+/// A part of a date, as a whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum DatePart {
+    /// Calendar year.
+    Year,
+    /// 1 to 4.
+    Quarter,
+    /// 1 to 12.
+    Month,
+    /// 1 to 31.
+    Day,
+    /// 0 (Sunday) to 6, as PostgreSQL's `DOW`.
+    DayOfWeek,
+}
+
+/// What a date is cut down to: the first day of its month, quarter or year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum DateUnit {
+    /// 1 January.
+    Year,
+    /// 1 January, April, July or October.
+    Quarter,
+    /// The first of the month.
+    Month,
+}
+
+/// A typed, total expression over one row. Conversions are explicit ([`Expr::Cast`]): both sides of an operator
+/// always have one type.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum Expr {
+    /// A declared column, clipped to its public bounds.
+    Column(String),
+    /// A constant.
+    Literal(Value),
+    /// NULL of a type.
+    Null(ValueType),
+    /// Arithmetic; whole numbers stay inside `i64` because the planner bounded every operand.
+    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    /// Comparison; NULL if either side is.
+    Compare(Comparison, Box<Expr>, Box<Expr>),
+    /// All true (SQL's three-valued AND).
+    And(Box<Expr>, Box<Expr>),
+    /// Any true (SQL's three-valued OR).
+    Or(Box<Expr>, Box<Expr>),
+    /// Negation of a Bool.
+    Not(Box<Expr>),
+    /// `IS NULL`, never NULL itself.
+    IsNull(Box<Expr>),
+    /// The value of the first condition that is true; else the last expression.
+    Case(Vec<(Expr, Expr)>, Box<Expr>),
+    /// Conversion to another type: Int to Float exactly as `as f64`; Float to Int truncated toward zero; Bool to Int
+    /// as 1 and 0. The planner allows no conversion that could fail or leave the range.
+    Cast(Box<Expr>, ValueType),
+    /// Part of a date, as Int.
+    DatePart(DatePart, Box<Expr>),
+    /// First day of the unit a date lies in.
+    DateTrunc(DateUnit, Box<Expr>),
+}
+
+/// One `GROUP BY` key.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct GroupKey {
+    /// Its name in the result.
+    pub name: String,
+    /// What is grouped by.
+    pub expr: Expr,
+    /// Its public values, in the order of the result; without repeats, all of one type.
+    pub domain: Vec<Value>,
+}
+
+/// A sum that is released: one component of the vector, for every cell (combination of group keys).
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum BaseSum {
+    /// The number of rows.
+    Rows,
+    /// The number of customers with at least one row.
+    Customers,
+    /// The number of rows where the expression is not NULL.
+    Present(Expr),
+    /// The sum of `expr - center` over rows where it is not NULL, each clipped to `low..=high` before `center` is
+    /// taken off. `expr` is Int or Float. `center` is 0 for a SUM and the middle of the range for an AVG, which
+    /// halves what one row can do.
+    Values {
+        /// What is summed.
+        expr: Expr,
+        /// Smallest value that counts.
+        low: f64,
+        /// Largest value that counts.
+        high: f64,
+        /// Taken off every value.
+        center: f64,
+    },
+}
+
+/// What a measure is computed from; numbers are positions in [`QueryPlan::sums`].
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum MeasureKind {
+    /// `COUNT(*)`.
+    CountRows {
+        /// A [`BaseSum::Rows`].
+        rows: usize,
+    },
+    /// `COUNT(DISTINCT unit)`.
+    CountCustomers {
+        /// A [`BaseSum::Customers`].
+        customers: usize,
+    },
+    /// `SUM(expr)`.
+    Sum {
+        /// A [`BaseSum::Values`] with center 0.
+        sum: usize,
+    },
+    /// `AVG(expr)`: center + sum / count.
+    Average {
+        /// A [`BaseSum::Values`].
+        sum: usize,
+        /// A [`BaseSum::Present`] of the same expression.
+        count: usize,
+    },
+}
+
+/// One measure of the result.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Measure {
+    /// Its name in the result.
+    pub name: String,
+    /// How it is computed.
+    pub kind: MeasureKind,
+}
+
+/// A column of the result, in the order of the SELECT list; numbers are positions in `groups` and `measures`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Output {
+    /// A group key.
+    Group(usize),
+    /// A measure.
+    Measure(usize),
+}
+
+/// The typed plan of a query over one data set.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct QueryPlan {
+    /// The data set.
+    pub dataset: String,
+    /// The column that is one customer.
+    pub privacy_unit: String,
+    /// The columns that the plan reads, by name, with the types and bounds it relies on.
+    pub columns: Vec<(String, ColumnType)>,
+    /// Rows are kept where this is true.
+    pub filter: Option<Expr>,
+    /// Group keys; the cells of the result are all combinations, the last key running fastest.
+    pub groups: Vec<GroupKey>,
+    /// What is released.
+    pub sums: Vec<BaseSum>,
+    /// What is shown.
+    pub measures: Vec<Measure>,
+    /// The order of the result's columns.
+    pub outputs: Vec<Output>,
+    /// Largest number of groups (cells) one customer may touch, at least 1.
+    pub max_groups: u32,
+    /// Largest number of rows one customer may count with, at least 1.
+    pub max_rows: u32,
+}
+
+/// The total that one customer's clipped values of a component may reach, in grid units: 2^30. Fine enough that
+/// truncation is a millionth of the noise, coarse enough that 2^33 customers fit into 64 bits.
+const CUSTOMER_UNITS: f64 = (1u64 << 30) as f64;
+
+impl QueryPlan {
+    /// The number of cells: combinations of group keys; 1 without groups.
+    pub fn cells(&self) -> usize {
+        self.groups.iter().map(|group| group.domain.len()).product()
+    }
+
+    /// The values of the group keys of cell number `cell`, in the order of `groups`.
+    pub fn cell_keys(&self, mut cell: usize) -> Vec<&Value> {
+        let mut keys: Vec<&Value> = Vec::with_capacity(self.groups.len());
+        for group in self.groups.iter().rev() {
+            keys.push(&group.domain[cell % group.domain.len()]);
+            cell /= group.domain.len();
+        }
+        keys.reverse();
+        keys
+    }
+
+    /// The size of one grid unit of a component, a power of two: a value `x` counts as `trunc(x / unit)`.
+    ///
+    /// It is the smallest power of two for which `max_rows` rows of the largest absolute value stay within 2^30
+    /// units (for customers: one customer in one cell stays within 2^20).
+    pub fn grid_unit(&self, sum: &BaseSum) -> f64 {
+        let largest = match sum {
+            BaseSum::Rows | BaseSum::Present(_) => f64::from(self.max_rows),
+            BaseSum::Customers => 1024.0,
+            BaseSum::Values { low, high, center, .. } => {
+                f64::from(self.max_rows) * (low - center).abs().max((high - center).abs())
+            }
+        };
+        if largest == 0.0 {
+            return 1.0;
+        }
+        // log2 may be off in the last place; the loop settles it exactly, as powers of two divide exactly.
+        let mut unit = (largest / CUSTOMER_UNITS).log2().floor().exp2();
+        while largest / unit > CUSTOMER_UNITS {
+            unit *= 2.0;
+        }
+        while largest / (unit / 2.0) <= CUSTOMER_UNITS {
+            unit /= 2.0;
+        }
+        unit
+    }
+
+    /// How the released vector is laid out and bounded: component after component, in each one value per cell.
+    pub fn layout(&self) -> Layout {
+        let components = self.sums.iter().map(|sum| {
+            let unit = self.grid_unit(sum);
+            match sum {
+                BaseSum::Rows => Component::Rows { unit: (1.0 / unit) as u64 },
+                BaseSum::Customers => Component::Customers { unit: (1.0 / unit) as u64 },
+                BaseSum::Present(_) => Component::Values { per_row: (1.0 / unit) as u64 },
+                BaseSum::Values { low, high, center, .. } => Component::Values {
+                    per_row: ((low - center).abs().max((high - center).abs()) / unit).trunc() as u64,
+                },
+            }
+        });
+        Layout::new(self.cells(), self.max_groups, self.max_rows, components.collect())
+    }
+}
