@@ -1,0 +1,13 @@
+//! What bounds, hides and counts the influence of one customer: clipping, noise and the accounting of both.
+//!
+//! - [`bounds`]: contribution bounding and clipping, which set the sensitivity;
+//! - [`mechanism`]: how much noise each node adds for a given loss, and what that costs;
+//! - [`gaussian`]: the draw itself, by opendp;
+//! - [`rho`]: the unit of account, and its conversion to and from (ε, δ);
+//! - [`interval`]: what the noise means for a published number.
+
+pub mod bounds;
+pub(crate) mod gaussian;
+pub mod interval;
+pub mod mechanism;
+pub mod rho;
