@@ -1,0 +1,564 @@
+//! The ledger itself: the filter, the states of a release, and the only makers of [`Permit`] and [`Outbound`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::entry::{Account, Checkpoint, Entry, Head, Line, Privacy, State, Statement};
+use super::store::{Store, StoreError};
+use super::verify::{Chain, Finding};
+use crate::digest::Digest;
+use crate::identity::IdentityKey;
+use crate::policy::{Approved, Request, StudyRef};
+use crate::privacy::mechanism::Mechanism;
+use crate::privacy::rho::Rho;
+
+/// What may be spent on one data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Caps {
+    /// Over its lifetime.
+    pub lifetime: Rho,
+    /// By one study, over all its attempts.
+    pub per_study: Rho,
+    /// The δ at which the budget was stated, for showing ε.
+    pub delta: f64,
+}
+
+/// What has been spent on one data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Σρ of the charges, each in its study's scope.
+    pub rho: Rho,
+    /// Σ of the losses to a person who may be a customer of every participant.
+    pub person: Rho,
+}
+
+/// A charge that a cap does not admit. Nothing was charged.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "{what} of data set `{dataset}` does not admit it: asked ρ = {asked}, spent {spent} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})"
+)]
+pub struct OverCap {
+    /// The lifetime budget or the budget per study.
+    pub what: &'static str,
+    /// The data set.
+    pub dataset: String,
+    /// The charge.
+    pub asked: Rho,
+    /// Σρ so far.
+    pub spent: Rho,
+    /// The cap.
+    pub cap: Rho,
+    /// Σρ so far as ε.
+    pub epsilon_spent: f64,
+    /// The cap as ε.
+    pub epsilon_cap: f64,
+    /// The δ of both.
+    pub delta: f64,
+}
+
+/// Why the ledger did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A cap; a refusal, not a failure.
+    #[error(transparent)]
+    OverCap(#[from] OverCap),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain is broken: nothing is released from this ledger any more.
+    #[error(
+        "the ledger is damaged or was changed: {0}; restore the state folder, or have it looked at with `entente-node ledger verify`"
+    )]
+    Damaged(Finding),
+    /// A data set without a budget.
+    #[error("there is no budget for data set `{0}`; add it to node.toml")]
+    NoBudget(String),
+    /// A call out of order.
+    #[error("release {0} is not in the state that this step needs")]
+    OutOfOrder(Digest),
+}
+
+/// A charged release. Its one [`Permit`] is drawn from it.
+pub struct Reservation {
+    release: Digest,
+    transcript: Digest,
+    mechanism: Arc<Mechanism>,
+    drawn: bool,
+}
+
+impl Reservation {
+    /// The permit, the first time; `None` ever after.
+    pub fn draw(&mut self) -> Option<Permit> {
+        let permit = Permit { release: self.release, transcript: self.transcript, mechanism: self.mechanism.clone() };
+        (!std::mem::replace(&mut self.drawn, true)).then_some(permit)
+    }
+}
+
+/// The right to release one vector, already paid for. Made by the ledger alone, after the charge is durable; used up
+/// by a mechanism. Neither `Clone`, `Copy`, `Default` nor deserialisable.
+pub struct Permit {
+    pub(crate) release: Digest,
+    pub(crate) transcript: Digest,
+    pub(crate) mechanism: Arc<Mechanism>,
+}
+
+/// A protected vector on its way into the outbox. Sealed: the types of [`crate::release`] implement it.
+pub trait Protected: sealed::IntoParts {}
+
+pub(crate) mod sealed {
+    use crate::digest::Digest;
+
+    /// A protected vector with the release and the transcript it was made for.
+    pub struct Parts {
+        pub release: Digest,
+        pub transcript: Digest,
+        pub values: Vec<i64>,
+    }
+
+    pub trait IntoParts {
+        fn into_parts(self) -> Parts;
+    }
+}
+
+/// The stored bytes of a release: the only thing computed from customers that a node sends. Made by the ledger alone,
+/// from its outbox; cannot be decoded from anywhere.
+pub struct Outbound {
+    transcript: Digest,
+    bytes: Vec<u8>,
+}
+
+impl Outbound {
+    /// The transcript it is masked under.
+    pub fn transcript(&self) -> Digest {
+        self.transcript
+    }
+
+    /// The bytes to send, as [`crate::wire::message::Contribution`] decodes them.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// How a release begins.
+pub enum Begin {
+    /// Charged (now, or before a crash): compute it.
+    Compute(Reservation),
+    /// Its bytes are stored: send them.
+    Send(Outbound),
+}
+
+struct Release {
+    entry: Entry,
+    state: State,
+}
+
+/// The ledger of a node, over a store.
+pub struct Ledger<S> {
+    store: S,
+    caps: BTreeMap<String, Caps>,
+    software: String,
+    chain: Chain,
+    releases: HashMap<Digest, Release>,
+    answers: HashMap<(Digest, Digest), Digest>,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Opens a ledger and checks its chain from the first entry on.
+    pub fn open(store: S, caps: BTreeMap<String, Caps>, software: &str) -> Result<Self, LedgerError> {
+        let mut chain = Chain::default();
+        let (mut releases, mut answers) = (HashMap::new(), HashMap::new());
+        for line in store.entries()? {
+            let entry = chain.check(&line).map_err(LedgerError::Damaged)?;
+            remember(&mut releases, &mut answers, &entry);
+        }
+        Ok(Self { store, caps, software: software.into(), chain, releases, answers })
+    }
+
+    /// What has been spent on a data set.
+    pub fn spent(&self, dataset: &str) -> Spent {
+        self.chain.spent(dataset)
+    }
+
+    /// The end of the chain.
+    pub fn head(&self) -> Head {
+        self.chain.head()
+    }
+
+    /// The store, to read from.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The release whose stored bytes answer this question over this snapshot, if there is one.
+    pub fn stored_answer(&self, question: Digest, snapshot: Digest) -> Option<Digest> {
+        self.answers.get(&(question, snapshot)).copied()
+    }
+
+    /// Whether the caps would admit a request now: the same check as [`Ledger::reserve`] makes, without a charge.
+    pub fn admits(&self, request: &Request) -> Result<(), LedgerError> {
+        let caps = self.caps.get(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
+        let asked = request.mechanism.rho();
+        let over = |what, spent: Rho, cap: Rho| OverCap {
+            what,
+            dataset: request.dataset.clone(),
+            asked,
+            spent,
+            cap,
+            epsilon_spent: spent.epsilon(caps.delta),
+            epsilon_cap: cap.epsilon(caps.delta),
+            delta: caps.delta,
+        };
+        let spent = self.spent(&request.dataset).rho;
+        if spent.plus(asked) > caps.lifetime {
+            return Err(over("the lifetime budget", spent, caps.lifetime).into());
+        }
+        let spent = self.chain.spent_by_study(&request.dataset, &request.study.id);
+        if spent.plus(asked) > caps.per_study {
+            return Err(over("the budget per study", spent, caps.per_study).into());
+        }
+        Ok(())
+    }
+
+    /// Charges a release and makes the charge durable, or finds it charged already.
+    ///
+    /// `release` identifies it for good (transcript and round); `now` is only recorded.
+    pub fn reserve(
+        &mut self,
+        approved: Approved,
+        release: Digest,
+        transcript: Digest,
+        now: &str,
+    ) -> Result<Begin, LedgerError> {
+        let mechanism = approved.request.mechanism.clone();
+        if let Some(known) = self.releases.get(&release) {
+            if known.state != State::Reserved {
+                return self.stored(release).map(Begin::Send);
+            }
+        } else {
+            self.admits(&approved.request)?;
+            let mut entry = self.entry(&approved.request, State::Reserved, now);
+            entry.release = Some(release);
+            entry.transcript = Some(transcript);
+            entry.approved_by = Some(approved.by);
+            self.charge(&mut entry, approved.request.mechanism.rho(), approved.request.mechanism.rho_person());
+            self.append(entry, None)?;
+        }
+        Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
+    }
+
+    /// Stores the exact bytes of a release; from now on they are what is sent.
+    pub fn computed(&mut self, protected: impl Protected, now: &str) -> Result<Outbound, LedgerError> {
+        let parts = protected.into_parts();
+        let known = self.releases.get(&parts.release).filter(|known| known.state == State::Reserved);
+        let known = known.ok_or(LedgerError::OutOfOrder(parts.release))?;
+        let bytes = crate::wire::canonical_bytes(&(parts.transcript, parts.values));
+        let mut entry = self.follow(known, State::Computed, now);
+        entry.result_sha256 = Some(Digest::plain(&bytes));
+        self.append(entry, Some((parts.release, &bytes)))?;
+        Ok(Outbound { transcript: parts.transcript, bytes })
+    }
+
+    /// The stored bytes of a release.
+    pub fn stored(&self, release: Digest) -> Result<Outbound, LedgerError> {
+        let transcript = self.releases.get(&release).and_then(|known| known.entry.transcript);
+        match (transcript, self.store.release(release)?) {
+            (Some(transcript), Some(bytes)) => Ok(Outbound { transcript, bytes }),
+            _ => Err(LedgerError::OutOfOrder(release)),
+        }
+    }
+
+    /// Records that a release's result is known, with its hash. Recording it again does nothing.
+    pub fn released(&mut self, release: Digest, result: Digest, now: &str) -> Result<(), LedgerError> {
+        let known = self.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
+        match known.state {
+            State::Released => return Ok(()),
+            State::Computed => {}
+            _ => return Err(LedgerError::OutOfOrder(release)),
+        }
+        let mut entry = self.follow(known, State::Released, now);
+        entry.result_sha256 = Some(result);
+        self.append(entry, None)
+    }
+
+    /// Records that a stored answer was sent again, to `approved`, at no charge.
+    pub fn repeated(&mut self, approved: Approved, release: Digest, now: &str) -> Result<Outbound, LedgerError> {
+        let outbound = self.stored(release)?;
+        let mut entry = self.entry(&approved.request, State::Repeated, now);
+        entry.release = Some(release);
+        entry.transcript = Some(outbound.transcript);
+        entry.approved_by = Some(approved.by);
+        self.append(entry, None)?;
+        Ok(outbound)
+    }
+
+    /// Records a refusal of a request.
+    pub fn refused(&mut self, request: &Request, reason: &str, now: &str) -> Result<(), LedgerError> {
+        let mut entry = self.entry(request, State::Refused, now);
+        entry.reason = Some(reason.into());
+        self.append(entry, None)
+    }
+
+    /// Records a refusal of a study before there was a request: its plan could not be made here.
+    pub fn refused_early(&mut self, refused: EarlyRefusal, now: &str) -> Result<(), LedgerError> {
+        let entry = Entry {
+            sequence: 0,
+            previous: Digest::ZERO,
+            time: now.into(),
+            state: State::Refused,
+            release: None,
+            account: self.account(&refused.dataset),
+            dataset: refused.dataset,
+            study: refused.study,
+            snapshot: None,
+            consent: None,
+            requester: refused.requester.clone(),
+            recipients: vec![refused.requester],
+            participants: refused.participants,
+            privacy: None,
+            approved_by: None,
+            transcript: None,
+            result_sha256: None,
+            reason: Some(refused.reason),
+            software: self.software.clone(),
+        };
+        self.append(entry, None)
+    }
+
+    /// A signed statement of the ledger as it is now; stored, unless nothing has changed since the last one.
+    pub fn checkpoint(&mut self, node: &str, key: &IdentityKey, now: &str) -> Result<Checkpoint, LedgerError> {
+        if let Some(last) = self.store.checkpoints()?.pop()
+            && last.statement.head == self.head()
+            && last.statement.node == node
+        {
+            return Ok(last);
+        }
+        let statement =
+            Statement { node: node.into(), time: now.into(), head: self.head(), spent: self.chain.totals() };
+        let checkpoint = Checkpoint::sign(statement, key);
+        self.store.append_checkpoint(&checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    fn account(&self, dataset: &str) -> Account {
+        let (spent, caps) = (self.spent(dataset), self.caps.get(dataset));
+        let delta = caps.map_or(0.0, |caps| caps.delta);
+        let epsilon = spent.rho.epsilon(delta);
+        // JSON has no infinity: without a budget there is no δ, and ε is not stated.
+        let epsilon = if epsilon.is_finite() { epsilon } else { 0.0 };
+        Account {
+            charge: Rho::ZERO,
+            cap: caps.map_or(Rho::ZERO, |caps| caps.lifetime),
+            spent_before: spent.rho,
+            spent_after: spent.rho,
+            spent_person_after: spent.person,
+            delta,
+            epsilon_before: epsilon,
+            epsilon_after: epsilon,
+        }
+    }
+
+    fn charge(&self, entry: &mut Entry, rho: Rho, person: Rho) {
+        let account = &mut entry.account;
+        account.charge = rho;
+        account.spent_after = account.spent_before.plus(rho);
+        account.spent_person_after = account.spent_person_after.plus(person);
+        account.epsilon_after = account.spent_after.epsilon(account.delta);
+    }
+
+    fn entry(&self, request: &Request, state: State, now: &str) -> Entry {
+        Entry {
+            sequence: 0,
+            previous: Digest::ZERO,
+            time: now.into(),
+            state,
+            release: None,
+            study: request.study.clone(),
+            dataset: request.dataset.clone(),
+            snapshot: Some(request.snapshot),
+            consent: request.consent.clone(),
+            requester: request.requester.clone(),
+            recipients: request.recipients.clone(),
+            participants: request.participants.clone(),
+            privacy: Some(Privacy::of(&request.mechanism, &request.privacy_unit, request.delta)),
+            account: self.account(&request.dataset),
+            approved_by: None,
+            transcript: None,
+            result_sha256: None,
+            reason: None,
+            software: self.software.clone(),
+        }
+    }
+
+    /// The next state of a release: what was recorded of it, with today's account and no charge.
+    fn follow(&self, known: &Release, state: State, now: &str) -> Entry {
+        let account = self.account(&known.entry.dataset);
+        Entry { state, time: now.into(), account, software: self.software.clone(), ..known.entry.clone() }
+    }
+
+    fn append(&mut self, mut entry: Entry, bytes: Option<(Digest, &[u8])>) -> Result<(), LedgerError> {
+        let head = self.head();
+        entry.sequence = head.entries + 1;
+        entry.previous = head.hash;
+        let line = Line::of(&entry);
+        // Checked before it is written: an entry that verification would refuse is a bug here and must not be kept.
+        self.chain.verify(&line).map_err(LedgerError::Damaged)?;
+        self.store.append(entry.sequence, &line, bytes)?;
+        self.chain.accept(&line, &entry);
+        remember(&mut self.releases, &mut self.answers, &entry);
+        Ok(())
+    }
+}
+
+/// A refusal of a study of which this node could make no request.
+pub struct EarlyRefusal {
+    /// The study; without hashes of a plan.
+    pub study: StudyRef,
+    /// The data set it names.
+    pub dataset: String,
+    /// Who asked.
+    pub requester: String,
+    /// All participants.
+    pub participants: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+fn remember(releases: &mut HashMap<Digest, Release>, answers: &mut HashMap<(Digest, Digest), Digest>, entry: &Entry) {
+    let (Some(release), State::Reserved | State::Computed | State::Released) = (entry.release, entry.state) else {
+        return;
+    };
+    if entry.state != State::Reserved
+        && let (Some(question), Some(snapshot)) = (entry.study.question_sha256, entry.snapshot)
+    {
+        answers.insert((question, snapshot), release);
+    }
+    releases.insert(release, Release { entry: entry.clone(), state: entry.state });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::store::Memory;
+    use crate::ledger::verify::verify_export;
+    use crate::policy::tests::{approved, request};
+
+    struct Vector(Digest);
+
+    impl Protected for Vector {}
+
+    impl sealed::IntoParts for Vector {
+        fn into_parts(self) -> sealed::Parts {
+            sealed::Parts { release: self.0, transcript: Digest([9; 32]), values: vec![1, 2] }
+        }
+    }
+
+    const T: Digest = Digest([9; 32]);
+
+    fn caps() -> BTreeMap<String, Caps> {
+        let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(45_000), delta: 1e-6 };
+        [("d".into(), caps)].into()
+    }
+
+    fn ledger() -> Ledger<Memory> {
+        Ledger::open(Memory::default(), caps(), "test 1").unwrap()
+    }
+
+    fn reopen(ledger: Ledger<Memory>) -> Ledger<Memory> {
+        Ledger::open(ledger.store, caps(), "test 1").unwrap()
+    }
+
+    fn id(byte: u8) -> Digest {
+        Digest([byte; 32])
+    }
+
+    fn begin(ledger: &mut Ledger<Memory>, release: u8, micro: u64) -> Result<Begin, LedgerError> {
+        ledger.reserve(approved(request(&format!("s{release}"), release, micro)), id(release), T, "now")
+    }
+
+    #[test]
+    fn a_release_is_charged_once_over_crashes_at_every_step() {
+        let mut ledger = ledger();
+        assert!(matches!(begin(&mut ledger, 1, 40_000).unwrap(), Begin::Compute(_)));
+        let mut ledger = reopen(ledger);
+        let Begin::Compute(mut reservation) = begin(&mut ledger, 1, 40_000).unwrap() else {
+            panic!("not computed yet")
+        };
+        assert!(reservation.draw().is_some() && reservation.draw().is_none(), "one permit a reservation");
+        let first = ledger.computed(Vector(id(1)), "now").unwrap();
+        let mut ledger = reopen(ledger);
+        let Begin::Send(again) = begin(&mut ledger, 1, 40_000).unwrap() else { panic!("never computed again") };
+        assert_eq!(first.bytes(), again.bytes());
+        assert!(matches!(ledger.computed(Vector(id(1)), "now"), Err(LedgerError::OutOfOrder(_))));
+        ledger.released(id(1), Digest::ZERO, "now").unwrap();
+        let mut ledger = reopen(ledger);
+        ledger.released(id(1), Digest::ZERO, "now").unwrap();
+        assert_eq!(ledger.head().entries, 3);
+        assert_eq!(ledger.spent("d").rho, Rho::from_micro(40_000));
+        assert_eq!(ledger.spent("d").person, Rho::from_micro(360_000));
+        assert_eq!(ledger.stored_answer(id(1), id(1)), Some(id(1)));
+        assert_eq!(ledger.stored_answer(id(1), id(2)), None, "another snapshot");
+    }
+
+    #[test]
+    fn caps_are_kept_to_the_last_unit() {
+        let mut ledger = ledger();
+        begin(&mut ledger, 1, 40_000).unwrap();
+        begin(&mut ledger, 2, 40_000).unwrap();
+        let error = begin(&mut ledger, 3, 20_001).map(drop).unwrap_err();
+        assert!(error.to_string().contains("spent 0.080000 of 0.100000"), "{error}");
+        begin(&mut ledger, 4, 20_000).unwrap();
+        assert!(begin(&mut ledger, 5, 10).is_err());
+        assert_eq!(ledger.spent("d").rho, Rho::from_micro(100_000));
+        // A second attempt of one study counts with the first.
+        let mut ledger = self::ledger();
+        let attempt = |release| (approved(request("same", release, 30_000)), id(release));
+        let (first, release) = attempt(1);
+        ledger.reserve(first, release, T, "now").unwrap();
+        let (second, release) = attempt(2);
+        let error = ledger.reserve(second, release, T, "now").map(drop).unwrap_err();
+        assert!(error.to_string().contains("per study"), "{error}");
+    }
+
+    #[test]
+    fn steps_out_of_order_change_nothing() {
+        let mut ledger = ledger();
+        assert!(ledger.computed(Vector(id(1)), "now").is_err());
+        assert!(ledger.released(id(1), Digest::ZERO, "now").is_err());
+        assert!(ledger.stored(id(1)).is_err());
+        begin(&mut ledger, 1, 1000).unwrap();
+        assert!(ledger.released(id(1), Digest::ZERO, "now").is_err());
+        assert_eq!(ledger.head().entries, 1);
+    }
+
+    #[test]
+    fn a_changed_entry_is_found_at_opening() {
+        let mut ledger = ledger();
+        begin(&mut ledger, 1, 1000).unwrap();
+        begin(&mut ledger, 2, 1000).unwrap();
+        let lines = ledger.store.entries().unwrap();
+        let changed = lines[0].json.replace("\"1000\"", "\"0\"");
+        assert_ne!(changed, lines[0].json);
+        let mut store = Memory::default();
+        let forged = Line { hash: Line::hash(&changed), json: changed };
+        store.append(1, &forged, None).unwrap();
+        store.append(2, &lines[1], None).unwrap();
+        assert!(matches!(Ledger::open(store, caps(), "test 1"), Err(LedgerError::Damaged(_))));
+    }
+
+    #[test]
+    fn what_is_written_verifies_as_an_export() {
+        let mut ledger = ledger();
+        let key = IdentityKey::from_secret(&[3; 32]);
+        begin(&mut ledger, 1, 40_000).unwrap();
+        ledger.computed(Vector(id(1)), "now").unwrap();
+        ledger.released(id(1), Digest::ZERO, "now").unwrap();
+        ledger.repeated(approved(request("again", 1, 40_000)), id(1), "now").unwrap();
+        ledger.refused(&request("no", 2, 1000), "policy", "now").unwrap();
+        ledger.checkpoint("a", &key, "now").unwrap();
+        assert_eq!(ledger.checkpoint("a", &key, "later").unwrap().statement.time, "now", "nothing changed since");
+        let text = crate::ledger::verify::export("a", key.public(), ledger.store()).unwrap();
+        let report = verify_export(&text, None);
+        assert!(report.passed(), "{report:?}");
+        assert_eq!(report.spent["d"].rho, Rho::from_micro(40_000));
+    }
+}

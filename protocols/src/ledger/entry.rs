@@ -1,0 +1,245 @@
+//! Entries and checkpoints: what they say, how they are written and what is hashed.
+//!
+//! An entry is one line of JSON. Its hash is SHA-256 over a label and **the exact bytes of that line**, so anybody can
+//! recompute it without knowing the fields. Integers that may exceed 2^53 are decimal strings; ρ is in micro-units.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::identity::{IdentityKey, PublicIdentity, Signature};
+use crate::policy::StudyRef;
+use crate::privacy::mechanism::{Mechanism, Scope};
+use crate::privacy::rho::Rho;
+
+/// Where a chain of entries ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
+pub struct Head {
+    /// The number of entries.
+    pub entries: u64,
+    /// The hash of the last one.
+    pub hash: Digest,
+}
+
+impl Head {
+    /// Of a ledger without entries.
+    pub const EMPTY: Self = Self { entries: 0, hash: Digest::ZERO };
+}
+
+/// What an entry records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// A release is charged; nothing is computed yet.
+    Reserved,
+    /// The exact bytes to be sent are stored.
+    Computed,
+    /// The bytes were sent and the result is known.
+    Released,
+    /// A stored answer was sent again, at no charge.
+    Repeated,
+    /// A study was refused.
+    Refused,
+}
+
+/// The noise of one component of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noise {
+    /// What is summed.
+    pub component: String,
+    /// Squared L2 sensitivity, in grid units squared; decimal.
+    pub sensitivity_squared: String,
+    /// Standard deviation of each participant's noise, in grid units; decimal.
+    pub sigma: String,
+}
+
+/// The privacy of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Privacy {
+    /// The column that is one customer.
+    pub privacy_unit: String,
+    /// Whom the charge protects.
+    pub scope: Scope,
+    /// Largest number of groups one customer may touch.
+    pub max_groups: u32,
+    /// Largest number of rows one customer may count with.
+    pub max_rows: u32,
+    /// Numbers released for each component.
+    pub cells: u64,
+    /// The mechanism's name.
+    pub mechanism: String,
+    /// n.
+    pub participants: u32,
+    /// t.
+    pub colluders: u32,
+    /// Component by component.
+    pub noise: Vec<Noise>,
+    /// The loss, in the stated scope.
+    pub rho: Rho,
+    /// The loss of a person who may be a customer of every participant.
+    pub rho_person: Rho,
+    /// The δ the study states.
+    pub delta: f64,
+    /// The loss as ε at this δ.
+    pub epsilon: f64,
+}
+
+/// The name under which entries record the mechanism.
+pub const MECHANISM: &str = "distributed discrete Gaussian";
+
+impl Privacy {
+    /// What a mechanism promises.
+    pub fn of(mechanism: &Mechanism, privacy_unit: &str, delta: f64) -> Self {
+        let layout = mechanism.layout();
+        let noise =
+            layout.components().iter().zip(mechanism.sigmas()).enumerate().map(|(i, (component, sigma))| Noise {
+                component: component.to_string(),
+                sensitivity_squared: layout.sensitivity_squared(i).to_string(),
+                sigma: sigma.to_string(),
+            });
+        Self {
+            privacy_unit: privacy_unit.into(),
+            scope: mechanism.scope(),
+            max_groups: layout.max_groups(),
+            max_rows: layout.max_rows(),
+            cells: layout.cells() as u64,
+            mechanism: MECHANISM.into(),
+            participants: mechanism.participants(),
+            colluders: mechanism.colluders(),
+            noise: noise.collect(),
+            rho: mechanism.rho(),
+            rho_person: mechanism.rho_person(),
+            delta,
+            epsilon: mechanism.rho().epsilon(delta),
+        }
+    }
+}
+
+/// A data set's account before and after an entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    /// What this entry charges: the release's ρ for RESERVED, nothing for every other state.
+    pub charge: Rho,
+    /// The data set's cap.
+    pub cap: Rho,
+    /// Σρ before.
+    pub spent_before: Rho,
+    /// Σρ after.
+    pub spent_after: Rho,
+    /// Σ of the losses to a person, after.
+    pub spent_person_after: Rho,
+    /// The δ of the data set's budget.
+    pub delta: f64,
+    /// Σρ before as ε at that δ.
+    pub epsilon_before: f64,
+    /// Σρ after as ε at that δ.
+    pub epsilon_after: f64,
+}
+
+/// One entry of the ledger. Fields that do not apply to its state are null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Counted from 1.
+    pub sequence: u64,
+    /// Hash of the entry before; zeroes for the first.
+    pub previous: Digest,
+    /// RFC 3339, by the node's clock. Nothing depends on it.
+    pub time: String,
+    /// What is recorded.
+    pub state: State,
+    /// Identifies a release over its states.
+    pub release: Option<Digest>,
+    /// The study.
+    pub study: StudyRef,
+    /// The data set.
+    pub dataset: String,
+    /// The data's snapshot, keyed so that nobody else can compare it.
+    pub snapshot: Option<Digest>,
+    /// The consent predicate that was applied.
+    pub consent: Option<String>,
+    /// Who asked.
+    pub requester: String,
+    /// Who is given the result.
+    pub recipients: Vec<String>,
+    /// All participants.
+    pub participants: Vec<String>,
+    /// The loss; null where a study was refused before it could be known.
+    pub privacy: Option<Privacy>,
+    /// The account.
+    pub account: Account,
+    /// The rule or the steward that approved.
+    pub approved_by: Option<String>,
+    /// T.
+    pub transcript: Option<Digest>,
+    /// SHA-256 of the stored bytes, for COMPUTED; of the published result, for RELEASED and REPEATED.
+    pub result_sha256: Option<Digest>,
+    /// Why a study was refused.
+    pub reason: Option<String>,
+    /// Name and version of the software.
+    pub software: String,
+}
+
+/// An entry's text and its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// One line of JSON, exactly as hashed.
+    pub json: String,
+    /// The hash.
+    pub hash: Digest,
+}
+
+impl Line {
+    /// Writes an entry.
+    pub fn of(entry: &Entry) -> Self {
+        let json = serde_json::to_string(entry).expect("an entry has string keys and no failing serialisers");
+        let hash = Self::hash(&json);
+        Self { json, hash }
+    }
+
+    /// The hash of an entry's text.
+    pub fn hash(json: &str) -> Digest {
+        Digest::of("entente ledger entry 1", &[json.as_bytes()])
+    }
+}
+
+/// A signed statement of how long a ledger is, where it ends and what has been spent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// What is stated.
+    pub statement: Statement,
+    /// By the node's identity key, over the statement's JSON.
+    pub signature: Signature,
+}
+
+/// What a checkpoint states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The node.
+    pub node: String,
+    /// RFC 3339.
+    pub time: String,
+    /// Number of entries and hash of the last one.
+    pub head: Head,
+    /// Σρ of each data set.
+    pub spent: BTreeMap<String, Rho>,
+}
+
+const CHECKPOINT_LABEL: &str = "entente checkpoint 1";
+
+impl Checkpoint {
+    /// Signs a statement.
+    pub fn sign(statement: Statement, key: &IdentityKey) -> Self {
+        let signature = key.sign(CHECKPOINT_LABEL, &Self::message(&statement));
+        Self { statement, signature }
+    }
+
+    /// Whether `identity` signed it.
+    pub fn verify(&self, identity: &PublicIdentity) -> bool {
+        identity.verify(CHECKPOINT_LABEL, &Self::message(&self.statement), &self.signature)
+    }
+
+    fn message(statement: &Statement) -> Vec<u8> {
+        serde_json::to_vec(statement).expect("a statement has string keys and no failing serialisers")
+    }
+}

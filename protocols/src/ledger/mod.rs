@@ -1,0 +1,28 @@
+//! The privacy-budget ledger: what was ever spent, on what, for whom, and whether anybody changed it since.
+//!
+//! ```text
+//! Approved ─▶ Ledger::reserve ─▶ Reservation ─draw─▶ Permit … Masked ─▶ Ledger::computed ─▶ Outbound
+//!             RESERVED, durable                                          COMPUTED, bytes stored     │ wire
+//!                                                        Ledger::released  ◀── the result is known ─┘
+//!                                                        RELEASED
+//! ```
+//!
+//! Entries are append-only; each holds the hash of the one before. The charge is durable before a row is read and
+//! is never taken back. A crash before COMPUTED recomputes under the same charge, as nothing has left; after it,
+//! the stored bytes are sent again and again, never recomputed.
+//!
+//! - [`entry`]: what an entry says, its text form and hash;
+//! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
+//! - [`verify`]: checks an export, offline and without trust in who wrote it.
+
+pub mod entry;
+pub mod store;
+pub mod verify;
+
+mod book;
+
+pub(crate) use book::sealed as book_sealed;
+pub use book::{
+    Begin, Caps, EarlyRefusal, Ledger, LedgerError, Outbound, OverCap, Permit, Protected, Reservation, Spent,
+};
+pub use entry::{Checkpoint, Entry, Head, State};

@@ -1,0 +1,247 @@
+//! A node's policy: which requests its rules approve, which need a steward, which are refused.
+//!
+//! [`Approved`] can be made here alone, and without one the ledger reserves nothing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::privacy::mechanism::Mechanism;
+use crate::privacy::rho::Rho;
+
+/// A study as policy and ledger see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyRef {
+    /// Its identifier.
+    pub id: String,
+    /// Attempts are numbered from 1; each one that is computed is charged.
+    pub attempt: u32,
+    /// Its name.
+    pub name: String,
+    /// Its purpose, as the operator stated it.
+    pub purpose: String,
+    /// Its legal basis, where one is stated.
+    pub legal_basis: Option<String>,
+    /// Study kind.
+    pub kind: String,
+    /// Hash of the canonical typed plan; null where there is none because the study was refused before.
+    pub plan_sha256: Option<Digest>,
+    /// Hash over plan, mechanism and participants: the same for the same question under another name.
+    pub question_sha256: Option<Digest>,
+}
+
+/// What a study asks of one data set: everything that is decided on and recorded.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The study.
+    pub study: StudyRef,
+    /// The data set.
+    pub dataset: String,
+    /// The data's snapshot, keyed by the node.
+    pub snapshot: Digest,
+    /// The consent predicate applied.
+    pub consent: Option<String>,
+    /// Who asks.
+    pub requester: String,
+    /// Who is given the result.
+    pub recipients: Vec<String>,
+    /// All participants.
+    pub participants: Vec<String>,
+    /// The column that is one customer.
+    pub privacy_unit: String,
+    /// Noise and charge.
+    pub mechanism: Arc<Mechanism>,
+    /// The δ the study states.
+    pub delta: f64,
+}
+
+/// Who approves what the rules admit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovalMode {
+    /// A steward, study by study.
+    Manual,
+    /// The rules alone.
+    Auto,
+}
+
+/// The rules of one node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Who approves.
+    pub approve: ApprovalMode,
+    /// Study kinds admitted.
+    pub kinds: Vec<String>,
+    /// Fewest participants.
+    pub min_partners: u32,
+    /// Fewest colluders that a study must assume, as far as its number of participants allows.
+    pub min_colluders: u32,
+    /// The most one study may cost a data set.
+    pub per_study: Rho,
+}
+
+/// A steward's answer to a study.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StewardDecision {
+    /// Approved, by whom.
+    Approve(String),
+    /// Denied, by whom and why.
+    Deny(String, String),
+}
+
+/// What the policy says.
+pub enum Decision {
+    /// Go on.
+    Approved(Approved),
+    /// Wait for a steward.
+    AskSteward,
+    /// No, and why.
+    Refused(String),
+}
+
+/// A request that policy has approved. Not `Clone`; used up by the reservation.
+pub struct Approved {
+    pub(crate) request: Request,
+    pub(crate) by: String,
+}
+
+impl Approved {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The rule or steward.
+    pub fn by(&self) -> &str {
+        &self.by
+    }
+}
+
+impl Policy {
+    /// Decides on a request, with the steward's decision on this study if there is one. A steward cannot override
+    /// the rules: they are changed in `node.toml`.
+    pub fn decide(&self, request: Request, steward: Option<&StewardDecision>) -> Decision {
+        if let Some(refusal) = self.objection(&request) {
+            return Decision::Refused(refusal);
+        }
+        match (self.approve, steward) {
+            (_, Some(StewardDecision::Deny(by, reason))) => Decision::Refused(format!("denied by {by}: {reason}")),
+            (_, Some(StewardDecision::Approve(by))) => {
+                Decision::Approved(Approved { request, by: format!("steward {by}") })
+            }
+            (ApprovalMode::Auto, None) => {
+                Decision::Approved(Approved { request, by: "rule: approve = \"auto\"".into() })
+            }
+            (ApprovalMode::Manual, None) => Decision::AskSteward,
+        }
+    }
+
+    /// Why the rules refuse a request, if they do.
+    pub fn objection(&self, request: &Request) -> Option<String> {
+        let (mechanism, kind) = (&request.mechanism, &request.study.kind);
+        let n = mechanism.participants();
+        if !self.kinds.contains(kind) {
+            let kinds = self.kinds.join(", ");
+            return Some(format!("studies of kind {kind} are not admitted here (policy admits: {kinds})"));
+        }
+        if n < self.min_partners {
+            return Some(format!("the study has {n} participants; policy asks for at least {}", self.min_partners));
+        }
+        let colluders = self.min_colluders.min(n.saturating_sub(1));
+        if mechanism.colluders() < colluders {
+            return Some(format!(
+                "the study assumes that {} participants collude; policy asks for at least {colluders}",
+                mechanism.colluders()
+            ));
+        }
+        let rho = mechanism.rho();
+        if rho > self.per_study {
+            let (asked, most) = (rho.epsilon(request.delta), self.per_study.epsilon(request.delta));
+            return Some(format!(
+                "the study costs ρ = {rho} (ε = {asked:.3} at δ = {:e}); policy admits at most ρ = {} (ε = {most:.3}) per study",
+                request.delta, self.per_study
+            ));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::privacy::bounds::{Component, Layout};
+    use crate::privacy::mechanism::Scope;
+
+    /// A request for one count over data set `d`, with a plan and question of its own.
+    pub(crate) fn request(id: &str, question: u8, micro: u64) -> Request {
+        let layout = Layout::new(2, 1, 1, vec![Component::Rows { unit: 1 << 30 }]);
+        let mechanism = Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(micro)).unwrap();
+        let study = StudyRef {
+            id: id.into(),
+            attempt: 1,
+            name: "n".into(),
+            purpose: "p".into(),
+            legal_basis: None,
+            kind: "query".into(),
+            plan_sha256: Some(Digest([question; 32])),
+            question_sha256: Some(Digest([question; 32])),
+        };
+        Request {
+            study,
+            dataset: "d".into(),
+            snapshot: Digest([1; 32]),
+            consent: None,
+            requester: "operator".into(),
+            recipients: vec!["operator".into()],
+            participants: vec!["a".into(), "b".into(), "c".into()],
+            privacy_unit: "id".into(),
+            mechanism: Arc::new(mechanism),
+            delta: 1e-6,
+        }
+    }
+
+    pub(crate) fn policy(approve: ApprovalMode) -> Policy {
+        let per_study = Rho::from_micro(50_000);
+        Policy { approve, kinds: vec!["query".into()], min_partners: 2, min_colluders: 1, per_study }
+    }
+
+    pub(crate) fn approved(request: Request) -> Approved {
+        match policy(ApprovalMode::Auto).decide(request, None) {
+            Decision::Approved(approved) => approved,
+            _ => panic!("the rules admit it"),
+        }
+    }
+
+    #[test]
+    fn the_steward_decides_where_the_rules_leave_it() {
+        let decide =
+            |mode, steward: Option<StewardDecision>| policy(mode).decide(request("s", 1, 1000), steward.as_ref());
+        let approve = StewardDecision::Approve("ann".into());
+        let deny = StewardDecision::Deny("ann".into(), "no basis".into());
+        assert!(matches!(decide(ApprovalMode::Manual, None), Decision::AskSteward));
+        assert!(
+            matches!(decide(ApprovalMode::Manual, Some(approve)), Decision::Approved(a) if a.by() == "steward ann")
+        );
+        assert!(matches!(decide(ApprovalMode::Auto, None), Decision::Approved(_)));
+        assert!(matches!(decide(ApprovalMode::Auto, Some(deny)), Decision::Refused(why) if why.contains("no basis")));
+    }
+
+    #[test]
+    fn rules_refuse_with_the_numbers_and_a_steward_cannot_override_them() {
+        let steward = StewardDecision::Approve("ann".into());
+        let refusal = |change: &dyn Fn(&mut Policy), micro| {
+            let mut policy = policy(ApprovalMode::Auto);
+            change(&mut policy);
+            match policy.decide(request("s", 1, micro), Some(&steward)) {
+                Decision::Refused(why) => why,
+                _ => panic!("must be refused"),
+            }
+        };
+        assert!(refusal(&|p| p.kinds.clear(), 1000).contains("kind query"));
+        assert!(refusal(&|p| p.min_partners = 4, 1000).contains("at least 4"));
+        assert!(refusal(&|p| p.min_colluders = 2, 1000).contains("at least 2"));
+        let why = refusal(&|_| (), 60_000);
+        assert!(why.contains("0.060000") && why.contains("0.050000"), "{why}");
+    }
+}
