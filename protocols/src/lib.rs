@@ -1,0 +1,10 @@
+//! What the parties of an alliance say to one another, and the maths that protects it.
+pub mod digest;
+pub mod identity;
+pub mod ledger;
+pub mod policy;
+pub mod privacy;
+pub mod release;
+pub mod secagg;
+pub mod study;
+pub mod wire;

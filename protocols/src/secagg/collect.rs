@@ -1,0 +1,384 @@
+//! The coordinator's side of one attempt: a state machine without I/O, clock or randomness.
+//!
+//! It takes what participants send, in any order and however often, and says what to send to whom
+//! ([`Collector::next_for`]), which is also what to send again when a participant reconnects. Stages follow one
+//! another when the last participant has answered: joining, signing, summing; or joining, resending where
+//! every participant holds a stored answer under one and the same old transcript.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::join::{Abort, SignedJoin, Transcript};
+use crate::digest::Digest;
+use crate::identity::{Roster, Signature};
+
+/// What an attempt waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Participants check the study, perhaps ask a steward, and join.
+    Joining,
+    /// Participants check each other's joins and sign the transcript.
+    Signing,
+    /// Participants compute and send their vectors.
+    Summing,
+    /// Participants send their stored vectors again.
+    Resending,
+    /// All vectors are in.
+    Complete,
+}
+
+/// What to send to a participant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The proposal.
+    Propose,
+    /// Everybody's joins.
+    Start(Vec<SignedJoin>),
+    /// Everybody's signatures over the transcript.
+    Go(Vec<(String, Signature)>),
+    /// The request for the vector stored under this transcript.
+    Resend(Digest),
+    /// Nothing: others are waited for.
+    Wait,
+}
+
+/// One attempt.
+pub struct Collector {
+    participants: Vec<String>,
+    roster: Roster,
+    question: Digest,
+    joins: BTreeMap<String, SignedJoin>,
+    transcript: Option<Transcript>,
+    stored: Option<Digest>,
+    signatures: BTreeMap<String, Signature>,
+    received: BTreeSet<String>,
+    sum: Vec<i64>,
+}
+
+/// Something a participant sent that cannot be used; the attempt cannot go on with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Not one of the participants, or for something else.
+    #[error("`{0}` sent something that does not belong to this attempt")]
+    Stranger(String),
+    /// A join that differs from its first, or a signature or question that does not verify.
+    #[error(transparent)]
+    Abort(#[from] Abort),
+    /// A vector of another length.
+    #[error("`{participant}` sent {found} numbers where {expected} are expected")]
+    Length {
+        /// Who.
+        participant: String,
+        /// How many came.
+        found: usize,
+        /// How many were expected.
+        expected: usize,
+    },
+}
+
+impl Collector {
+    /// An attempt to sum vectors of `length` from `participants`, all in `roster`, who answer `question`.
+    pub fn new(participants: Vec<String>, roster: Roster, question: Digest, length: usize) -> Self {
+        Self {
+            participants,
+            roster,
+            question,
+            joins: BTreeMap::new(),
+            transcript: None,
+            stored: None,
+            signatures: BTreeMap::new(),
+            received: BTreeSet::new(),
+            sum: vec![0; length],
+        }
+    }
+
+    /// The participants.
+    pub fn participants(&self) -> &[String] {
+        &self.participants
+    }
+
+    /// What is waited for now.
+    pub fn stage(&self) -> Stage {
+        match &self.transcript {
+            _ if self.received.len() == self.participants.len() => Stage::Complete,
+            None if self.stored.is_some() => Stage::Resending,
+            None => Stage::Joining,
+            Some(_) if self.signatures.len() < self.participants.len() => Stage::Signing,
+            Some(_) => Stage::Summing,
+        }
+    }
+
+    /// Who is waited for in the present stage.
+    pub fn waiting_for(&self) -> Vec<&str> {
+        let has = |name: &String| match self.stage() {
+            Stage::Joining => self.joins.contains_key(name),
+            Stage::Signing => self.signatures.contains_key(name),
+            Stage::Summing | Stage::Resending | Stage::Complete => self.received.contains(name),
+        };
+        self.participants.iter().filter(|name| !has(name)).map(String::as_str).collect()
+    }
+
+    /// What this participant has to do next, if anything.
+    pub fn next_for(&self, participant: &str) -> Step {
+        if !self.waiting_for().contains(&participant) {
+            return Step::Wait;
+        }
+        match self.stage() {
+            Stage::Joining => Step::Propose,
+            Stage::Signing => Step::Start(self.joins.values().cloned().collect()),
+            Stage::Summing => Step::Go(self.signatures.clone().into_iter().collect()),
+            Stage::Resending => self.stored.map_or(Step::Wait, Step::Resend),
+            Stage::Complete => Step::Wait,
+        }
+    }
+
+    /// The transcript under which the vectors are masked, once it is known.
+    pub fn transcript(&self) -> Option<Digest> {
+        self.stored.or(self.transcript.as_ref().map(Transcript::digest))
+    }
+
+    /// Whether stored vectors are sent again, at no charge.
+    pub fn is_resend(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// The heads of the participants' ledgers when they joined.
+    pub fn joins(&self) -> impl Iterator<Item = &SignedJoin> {
+        self.joins.values()
+    }
+
+    /// Takes a join. True if the stage has changed, so that everybody has a new step.
+    pub fn join(&mut self, from: &str, signed: SignedJoin) -> Result<bool, Unusable> {
+        self.expect(from, &signed.join.participant)?;
+        if signed.join.question != self.question {
+            return Err(Abort::Question(from.into()).into());
+        }
+        if let Some(known) = self.joins.get(from) {
+            // A join is sent again after a reconnection; it must be the same one.
+            return if *known == signed { Ok(false) } else { Err(Unusable::Stranger(from.into())) };
+        }
+        let identity = self.roster.members.get(from).ok_or_else(|| Abort::NotInRoster(from.into()))?.identity;
+        if !signed.verify(&identity) {
+            return Err(Abort::Signature(from.into()).into());
+        }
+        self.joins.insert(from.into(), signed);
+        if self.joins.len() < self.participants.len() {
+            return Ok(false);
+        }
+        let mut stored = self.joins.values().map(|signed| signed.join.stored);
+        let first = stored.next().flatten();
+        if first.is_some() && stored.all(|other| other == first) {
+            self.stored = first;
+        } else {
+            let joins: Vec<SignedJoin> = self.joins.values().cloned().collect();
+            self.transcript = Some(Transcript::of(&joins, &self.participants, &self.roster)?);
+        }
+        Ok(true)
+    }
+
+    /// Takes a signature over the transcript. True if the stage has changed.
+    pub fn signed(&mut self, from: &str, signature: Signature) -> Result<bool, Unusable> {
+        self.expect(from, from)?;
+        let transcript = self.transcript.as_ref().ok_or_else(|| Unusable::Stranger(from.into()))?;
+        if !transcript.signed_by(from, &signature) {
+            return Err(Abort::Transcript(from.into()).into());
+        }
+        let new = self.signatures.insert(from.into(), signature).is_none();
+        Ok(new && self.signatures.len() == self.participants.len())
+    }
+
+    /// Takes a vector masked under `transcript`. True if it was the last one: [`Collector::sum`] is then the result.
+    pub fn contribution(&mut self, from: &str, transcript: Digest, vector: &[i64]) -> Result<bool, Unusable> {
+        self.expect(from, from)?;
+        if !matches!(self.stage(), Stage::Summing | Stage::Resending | Stage::Complete)
+            || self.transcript() != Some(transcript)
+        {
+            return Err(Unusable::Stranger(from.into()));
+        }
+        if vector.len() != self.sum.len() {
+            return Err(Unusable::Length { participant: from.into(), found: vector.len(), expected: self.sum.len() });
+        }
+        if !self.received.insert(from.into()) {
+            return Ok(false);
+        }
+        for (sum, value) in self.sum.iter_mut().zip(vector) {
+            *sum = sum.wrapping_add(*value);
+        }
+        Ok(self.stage() == Stage::Complete)
+    }
+
+    /// The sum of all vectors, in which masks have cancelled; `None` until all are in.
+    pub fn sum(&self) -> Option<&[i64]> {
+        (self.stage() == Stage::Complete).then_some(&self.sum)
+    }
+
+    fn expect(&self, from: &str, claimed: &str) -> Result<(), Unusable> {
+        let known = from == claimed && self.participants.iter().any(|name| name == from);
+        if known { Ok(()) } else { Err(Unusable::Stranger(from.into())) }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::identity::{IdentityKey, Member};
+    use crate::ledger::Head;
+    use crate::secagg::join::{EphemeralKey, Join};
+
+    /// A participant with fixed keys.
+    pub struct Party {
+        pub name: String,
+        pub identity: IdentityKey,
+        pub ephemeral: EphemeralKey,
+        pub public: [u8; 32],
+    }
+
+    impl Party {
+        pub fn some(count: u8) -> Vec<Self> {
+            let party = |i: u8| {
+                let ephemeral = EphemeralKey::from_secret([100 + i; 32]);
+                let public = ephemeral.public();
+                Self { name: format!("p{i}"), identity: IdentityKey::from_secret(&[1 + i; 32]), ephemeral, public }
+            };
+            (0..count).map(party).collect()
+        }
+
+        pub fn join(&self, question: Digest) -> SignedJoin {
+            self.join_with(question, None)
+        }
+
+        pub fn join_with(&self, question: Digest, stored: Option<Digest>) -> SignedJoin {
+            let join = Join {
+                study: "s".into(),
+                attempt: 1,
+                participant: self.name.clone(),
+                question,
+                ephemeral: self.public,
+                ledger: Head::EMPTY,
+                stored,
+            };
+            SignedJoin::new(join, &self.identity)
+        }
+    }
+
+    /// Names and roster of parties.
+    pub fn alliance(parties: &[Party]) -> (Vec<String>, Roster) {
+        let member =
+            |party: &Party| (party.name.clone(), Member { identity: party.identity.public(), tls: Digest::ZERO });
+        let members: BTreeMap<_, _> = parties.iter().map(member).collect();
+        let coordinator = IdentityKey::from_secret(&[99; 32]).public();
+        let names = members.keys().cloned().collect();
+        (names, Roster { alliance: "a".into(), authority: Digest([5; 32]), coordinator, members })
+    }
+
+    const QUESTION: Digest = Digest([3; 32]);
+
+    fn collector(parties: &[Party]) -> Collector {
+        let (names, roster) = alliance(parties);
+        Collector::new(names, roster, QUESTION, 2)
+    }
+
+    #[test]
+    fn an_attempt_goes_through_its_stages_with_messages_repeated() {
+        let parties = Party::some(3);
+        let (names, roster) = alliance(&parties);
+        let mut collector = collector(&parties);
+        assert_eq!(collector.next_for("p1"), Step::Propose);
+        assert_eq!(collector.join("p0", parties[0].join(QUESTION)), Ok(false));
+        assert_eq!(collector.join("p0", parties[0].join(QUESTION)), Ok(false), "again");
+        assert_eq!(collector.next_for("p0"), Step::Wait);
+        assert_eq!(collector.join("p1", parties[1].join(QUESTION)), Ok(false));
+        assert_eq!(collector.waiting_for(), ["p2"]);
+        assert_eq!(collector.join("p2", parties[2].join(QUESTION)), Ok(true));
+
+        let Step::Start(joins) = collector.next_for("p0") else { panic!("joins come next") };
+        let transcript = Transcript::verify(&joins, &names, &parties[0].join(QUESTION).join, &roster).unwrap();
+        for (i, party) in parties.iter().enumerate() {
+            assert_eq!(collector.signed(&party.name, transcript.sign(&party.identity)), Ok(i == 2));
+        }
+        let Step::Go(signatures) = collector.next_for("p2") else { panic!("signatures come next") };
+        assert_eq!(transcript.verify_signatures(&signatures), Ok(()));
+        let t = transcript.digest();
+        for (i, party) in parties.iter().enumerate() {
+            assert_eq!(collector.sum(), None);
+            assert_eq!(collector.contribution(&party.name, t, &[1, i64::MAX]), Ok(i == 2));
+            assert_eq!(collector.contribution(&party.name, t, &[1, i64::MAX]), Ok(false), "again");
+        }
+        assert_eq!(collector.sum(), Some(&[3, i64::MAX.wrapping_mul(3)][..]));
+    }
+
+    #[test]
+    fn stored_answers_are_used_only_if_everybody_has_the_same() {
+        let parties = Party::some(2);
+        let (old, other) = (Digest([8; 32]), Digest([9; 32]));
+        let joined = |first, second| {
+            let mut collector = collector(&parties);
+            collector.join("p0", parties[0].join_with(QUESTION, first)).unwrap();
+            assert_eq!(collector.join("p1", parties[1].join_with(QUESTION, second)), Ok(true));
+            collector
+        };
+        for (first, second) in [(Some(old), None), (None, Some(old)), (Some(old), Some(other)), (None, None)] {
+            assert_eq!(joined(first, second).stage(), Stage::Signing, "everybody draws fresh noise");
+        }
+        let mut collector = joined(Some(old), Some(old));
+        assert_eq!(collector.next_for("p0"), Step::Resend(old));
+        assert!(collector.contribution("p0", other, &[1, 1]).is_err(), "another transcript");
+        assert_eq!(collector.contribution("p0", old, &[1, 1]), Ok(false));
+        assert_eq!(collector.contribution("p1", old, &[1, 1]), Ok(true));
+    }
+
+    #[test]
+    fn what_does_not_belong_is_refused() {
+        let parties = Party::some(3);
+        let mut collector = collector(&parties[..2]);
+        let stranger = Unusable::Stranger("p2".into());
+        assert_eq!(collector.join("p2", parties[2].join(QUESTION)), Err(stranger.clone()));
+        assert!(collector.join("p0", parties[1].join(QUESTION)).is_err(), "in another's name");
+        assert!(collector.join("p0", parties[0].join(Digest::ZERO)).is_err(), "another question");
+        let mut forged = parties[0].join(QUESTION);
+        forged.join.ephemeral = [7; 32];
+        assert_eq!(collector.join("p0", forged), Err(Abort::Signature("p0".into()).into()));
+        assert!(collector.contribution("p0", Digest::ZERO, &[0, 0]).is_err(), "too early");
+        for party in &parties[..2] {
+            collector.join(&party.name, party.join(QUESTION)).unwrap();
+        }
+        assert!(collector.signed("p0", parties[0].identity.sign("x", b"y")).is_err());
+    }
+
+    /// What a node sees when its coordinator cheats.
+    #[test]
+    fn nodes_abort_on_swapped_keys_other_plans_and_invented_partners() {
+        let parties = Party::some(4);
+        let (names, roster) = alliance(&parties[..3]);
+        let own = parties[0].join(QUESTION).join;
+        let joins: Vec<_> = parties[..3].iter().map(|party| party.join(QUESTION)).collect();
+        let verify = |joins: &[SignedJoin], names: &[String]| Transcript::verify(joins, names, &own, &roster).map(drop);
+        assert_eq!(verify(&joins, &names), Ok(()));
+
+        let mut swapped = joins.clone();
+        swapped[1].join.ephemeral = EphemeralKey::from_secret([77; 32]).public();
+        assert_eq!(verify(&swapped, &names), Err(Abort::Signature("p1".into())));
+        let mallory = IdentityKey::from_secret(&[66; 32]);
+        swapped[1] = SignedJoin::new(swapped[1].join.clone(), &mallory);
+        assert_eq!(verify(&swapped, &names), Err(Abort::Signature("p1".into())));
+
+        let mut plans = joins.clone();
+        plans[2] = parties[2].join(Digest([4; 32]));
+        assert_eq!(verify(&plans, &names), Err(Abort::Question("p2".into())));
+
+        let invented: Vec<_> = joins.iter().cloned().chain([parties[3].join(QUESTION)]).collect();
+        assert_eq!(verify(&invented, &names), Err(Abort::Participants));
+        let with_invented: Vec<_> = names.iter().cloned().chain(["p3".into()]).collect();
+        assert_eq!(verify(&invented, &with_invented), Err(Abort::NotInRoster("p3".into())));
+
+        let mut own_changed = joins.clone();
+        own_changed[0] = parties[0].join_with(QUESTION, Some(Digest::ZERO));
+        assert_eq!(verify(&own_changed, &names), Err(Abort::OwnJoin));
+
+        let transcript = Transcript::verify(&joins, &names, &own, &roster).unwrap();
+        let signatures: Vec<_> = parties[..3].iter().map(|p| (p.name.clone(), transcript.sign(&p.identity))).collect();
+        assert_eq!(transcript.verify_signatures(&signatures), Ok(()));
+        assert_eq!(transcript.verify_signatures(&signatures[..2]), Err(Abort::Transcript("p2".into())));
+    }
+}

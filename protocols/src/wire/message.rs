@@ -1,0 +1,3 @@
+//! Messages.
+/// x
+pub struct Contribution;
