@@ -1,3 +1,177 @@
-//! What may be asked: one file or folder a study kind.
+//! What may be asked: a study file becomes a [`Study`], and with a data set's schema a [`Question`].
+//!
+//! ```text
+//! study.toml ─▶ Study ─(schema, participants)─▶ Question = plan + mechanism + participants
+//! ```
+//!
+//! A study kind is one file or folder here, one in the node and one in the coordinator, and a variant of
+//! [`StudySpec`] and [`Plan`], which are matched without wildcards: the compiler lists what a new kind still lacks.
+//! Coordinator and nodes make the question themselves, by the same code from the same study; its hash is in every
+//! signed join, so that nobody computes what another was not asked.
+
+pub mod file;
 pub mod query;
 pub mod schema;
+
+use crate::digest::Digest;
+use crate::privacy::bounds::Layout;
+use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
+use crate::privacy::rho::Rho;
+use query::QuerySpec;
+use query::plan::QueryPlan;
+use schema::DatasetSchema;
+
+/// A study as its file states it, checked.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Study {
+    /// Its name.
+    pub name: String,
+    /// Why it is made; shown to stewards and written to every ledger.
+    pub purpose: String,
+    /// Its legal basis, where stated.
+    pub legal_basis: Option<String>,
+    /// The partners named; empty for all that are enrolled.
+    pub partners: Vec<String>,
+    /// Fewest participants; `None` for all named.
+    pub min_partners: Option<u32>,
+    /// Seconds to wait for a partner in one attempt, from the moment the study is approved everywhere.
+    pub wait: u32,
+    /// The promise.
+    pub privacy: Terms,
+    /// What is asked.
+    pub spec: StudySpec,
+}
+
+/// The privacy that a study states.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Terms {
+    /// ε.
+    pub epsilon: f64,
+    /// δ.
+    pub delta: f64,
+    /// The largest ρ within (ε, δ), made with [`Rho::within`].
+    pub rho: Rho,
+    /// Whom it protects.
+    pub scope: Scope,
+    /// t; `None` for the default, which depends on n.
+    pub colluders: Option<u32>,
+}
+
+impl Terms {
+    /// t for n participants: as stated, else max(1, ⌊(n−1)/2⌋); 0 where there is one participant.
+    pub fn colluders_of(&self, participants: u32) -> u32 {
+        let default = participants.saturating_sub(1) / 2;
+        self.colluders.unwrap_or(if participants < 2 { 0 } else { default.max(1) })
+    }
+}
+
+/// What is asked, by study kind.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum StudySpec {
+    /// SQL over a data set.
+    Query(QuerySpec),
+}
+
+impl StudySpec {
+    /// The study kind's name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Query(_) => "query",
+        }
+    }
+
+    /// The data set it is about.
+    pub fn dataset(&self) -> Result<String, Refusal> {
+        match self {
+            Self::Query(query) => Ok(query::sql::dataset_name(&query.sql)?),
+        }
+    }
+
+    /// The typed plan over a data set of this schema.
+    pub fn plan(&self, schema: &DatasetSchema) -> Result<Plan, Refusal> {
+        match self {
+            Self::Query(query) => Ok(Plan::Query(query.plan(schema)?)),
+        }
+    }
+}
+
+/// A typed plan, by study kind.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum Plan {
+    /// Of a query.
+    Query(QueryPlan),
+}
+
+impl Plan {
+    /// Hash of the canonical plan.
+    pub fn digest(&self) -> Digest {
+        Digest::of("entente plan 1", &[&crate::wire::canonical_bytes(self)])
+    }
+
+    /// How the released vector is laid out and bounded.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::Query(plan) => plan.layout(),
+        }
+    }
+
+    /// The privacy-unit column.
+    pub fn privacy_unit(&self) -> &str {
+        match self {
+            Self::Query(plan) => &plan.privacy_unit,
+        }
+    }
+}
+
+/// Why a study cannot be asked; nothing is charged.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// The SQL.
+    #[error(transparent)]
+    Sql(#[from] query::sql::Refusal),
+    /// The budget or the participants.
+    #[error(transparent)]
+    Infeasible(#[from] Infeasible),
+}
+
+/// A plan with the participants and the noise that go with it: what is released, by whom and how well protected.
+#[derive(Clone, Debug, PartialEq, bincode::Encode)]
+pub struct Question {
+    plan: Plan,
+    mechanism: Mechanism,
+    participants: Vec<String>,
+}
+
+impl Question {
+    /// The question that `study` asks of `participants` whose data set has `schema`.
+    pub fn new(study: &Study, schema: &DatasetSchema, participants: &[String]) -> Result<Self, Refusal> {
+        let plan = study.spec.plan(schema)?;
+        let mut participants = participants.to_vec();
+        participants.sort();
+        participants.dedup();
+        let n = u32::try_from(participants.len()).unwrap_or(u32::MAX);
+        let terms = &study.privacy;
+        let mechanism = Mechanism::new(plan.layout(), terms.scope, n, terms.colluders_of(n), terms.rho)?;
+        Ok(Self { plan, mechanism, participants })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Noise and charge.
+    pub fn mechanism(&self) -> &Mechanism {
+        &self.mechanism
+    }
+
+    /// The participants, sorted.
+    pub fn participants(&self) -> &[String] {
+        &self.participants
+    }
+
+    /// Hash of the question: equal for the same question under any name or purpose.
+    pub fn digest(&self) -> Digest {
+        Digest::of("entente question 1", &[&crate::wire::canonical_bytes(self)])
+    }
+}

@@ -1,3 +1,314 @@
-//! Messages.
-/// x
-pub struct Contribution;
+//! What the parties say. Every message to a node can be repeated without harm: the node answers from its own state.
+
+use crate::digest::Digest;
+use crate::identity::{Member, Roster, Signature};
+use crate::ledger::Head;
+use crate::privacy::rho::Rho;
+use crate::secagg::join::SignedJoin;
+use crate::study::Study;
+use crate::study::schema::DatasetSchema;
+
+/// ALPN of a node's or an operator's connection.
+pub const ALPN: &[u8] = b"entente/1";
+/// ALPN of an enrolment, the one connection without a client certificate.
+pub const ALPN_ENROL: &[u8] = b"entente-enrol/1";
+/// The name in every coordinator's certificate: it is told apart by its authority, not by where it listens.
+pub const COORDINATOR_NAME: &str = "coordinator.entente";
+/// The name in the operator's certificate. No partner can have it, as it is not a valid partner's name.
+pub const OPERATOR_NAME: &str = "Operator";
+
+/// From the coordinator to a node.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum ToNode {
+    /// The answer to a node's hello.
+    Welcome {
+        /// The present roster.
+        roster: Roster,
+        /// Seconds since 1970 by the coordinator's clock.
+        clock: i64,
+    },
+    /// What would you answer to this study? Nothing is touched.
+    Check {
+        /// Echoed in the answer.
+        number: u64,
+        /// The study.
+        study: Study,
+        /// The participants.
+        participants: Vec<String>,
+    },
+    /// Take part in this study.
+    Propose(Proposal),
+    /// Everybody has joined.
+    Start {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// All joins.
+        joins: Vec<SignedJoin>,
+    },
+    /// Everybody has signed.
+    Go {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// All signatures over the transcript.
+        signatures: Vec<(String, Signature)>,
+    },
+    /// Everybody holds a stored answer: send it again.
+    Resend {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// The transcript it is stored under.
+        transcript: Digest,
+    },
+    /// The result is there.
+    Finished {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// SHA-256 of the result.
+        result: Digest,
+    },
+    /// The attempt is given up. What was charged stays charged.
+    Abandoned {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A study with its participants, as proposed to a node.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Proposal {
+    /// The study's identifier.
+    pub id: String,
+    /// Counted from 1; a new attempt has other participants, or fresh keys and noise.
+    pub attempt: u32,
+    /// The study.
+    pub study: Study,
+    /// All participants.
+    pub participants: Vec<String>,
+    /// Who asks.
+    pub requester: String,
+}
+
+/// From a node to the coordinator. Nothing in it depends on the data, and no error says why.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum FromNode {
+    /// The first message of a connection.
+    Hello {
+        /// Name and version of the software.
+        software: String,
+        /// Fingerprint of the pinned roster, if one is pinned.
+        roster: Option<Digest>,
+        /// Public schemas of the data sets.
+        datasets: Vec<DatasetSchema>,
+        /// The ledger's head.
+        ledger: Head,
+        /// Seconds since 1970 by the node's clock.
+        clock: i64,
+    },
+    /// The answer to a check.
+    Checked {
+        /// As in the question.
+        number: u64,
+        /// The answer.
+        answer: CheckAnswer,
+    },
+    /// Takes part.
+    Joined(SignedJoin),
+    /// Not yet: a person must decide.
+    Waiting {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// For what.
+        reason: String,
+    },
+    /// Does not take part; by policy, budget, schema or a steward, never because of the data.
+    Refused {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    },
+    /// Signs the transcript.
+    Signed {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// Over T.
+        signature: Signature,
+    },
+    /// Something went wrong here; this node's staff can see what.
+    Failed {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Has recorded the end of a study.
+    Closed {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// The signed checkpoint of the ledger, as JSON.
+        checkpoint: String,
+    },
+}
+
+/// What a node would answer to a study.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct CheckAnswer {
+    /// Who would decide: `rules`, `steward`, or nobody since it would be refused.
+    pub approval: Approval,
+    /// What it would cost; nothing if it would be refused before.
+    pub rho: Rho,
+    /// Spent on the data set so far.
+    pub spent: Rho,
+    /// The data set's cap.
+    pub cap: Rho,
+}
+
+/// Who would decide on a study.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Approval {
+    /// The rules approve.
+    Rules,
+    /// A steward will be asked.
+    Steward,
+    /// Refused, and why.
+    Refused(String),
+}
+
+/// A contribution as the coordinator decodes it. It is another type than what nodes send: decoding makes nothing that
+/// could be sent on as a contribution.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Decode)]
+pub struct Contribution {
+    /// The study.
+    pub study: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// The transcript it is masked under.
+    pub transcript: Digest,
+    /// The masked vector, in grid units modulo 2^64.
+    pub values: Vec<i64>,
+}
+
+/// From a joining node: the one message without a certificate.
+#[derive(Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Enrol {
+    /// The partner's name, as in the ticket.
+    pub partner: String,
+    /// The ticket's secret.
+    pub secret: [u8; 32],
+    /// Certificate signing request (DER), made with the node's TLS key.
+    pub request: Vec<u8>,
+    /// The node's identity and the hash of its TLS public key.
+    pub member: Member,
+}
+
+/// The coordinator's answer to [`Enrol`].
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Enrolled {
+    /// Welcome.
+    Accepted {
+        /// The node's certificate (DER).
+        certificate: Vec<u8>,
+        /// The authority's certificate (DER).
+        authority: Vec<u8>,
+        /// The roster with the new partner.
+        roster: Roster,
+    },
+    /// No, and why.
+    Refused(String),
+}
+
+/// From an operator's command line.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum FromOperator {
+    /// Who is enrolled and connected.
+    Partners,
+    /// What would this study cost, and who must approve?
+    Check {
+        /// The study.
+        study: Study,
+    },
+    /// Run it; followed by progress until it ends, if `follow`.
+    Run {
+        /// The study.
+        study: Study,
+        /// Whether to report progress.
+        follow: bool,
+    },
+    /// Follow a study that runs.
+    Follow(String),
+    /// All studies.
+    List,
+    /// One study.
+    Show(String),
+    /// Give a study up.
+    Cancel(String),
+    /// Take a study up again.
+    Resume(String),
+    /// End a partner's certificate.
+    Revoke(String),
+}
+
+/// To an operator's command line.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum ToOperator {
+    /// Partners, as JSON.
+    Partners(String),
+    /// The answers of all participants, as JSON.
+    Checked(String),
+    /// The study is accepted under this identifier.
+    Accepted(String),
+    /// Where a study stands.
+    Progress(Progress),
+    /// A piece of a file of a study's result folder; the pieces of one file follow one another.
+    Piece {
+        /// The file's name.
+        file: String,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// The result of this study is complete: all its pieces were sent.
+    Result(String),
+    /// Studies, as JSON.
+    Studies(String),
+    /// Done, in words.
+    Done(String),
+    /// Refused, or the user's mistake.
+    Refused(String),
+    /// Failed.
+    Failed(String),
+}
+
+/// Where a study stands.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Progress {
+    /// The study.
+    pub study: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// `waiting`, `joining`, `signing`, `summing`, `resending` or `complete`.
+    pub stage: String,
+    /// Partners waited for, with the reason of each.
+    pub waiting: Vec<(String, String)>,
+    /// What happened on the way: partners that are no longer part of it, and why.
+    pub notes: Vec<String>,
+}

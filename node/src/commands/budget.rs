@@ -1,0 +1,71 @@
+//! `entente-node budget`.
+
+use entente_protocols::ledger::verify::Chain;
+use entente_protocols::ledger::store::Store;
+use serde::Serialize;
+
+use super::{print_json, table};
+use crate::error::Error;
+use crate::state::Folder;
+use crate::store::LedgerStore;
+
+#[derive(Serialize)]
+struct Budget {
+    dataset: String,
+    delta: f64,
+    cap: Amount,
+    spent: Amount,
+    left: Amount,
+    /// The loss of a person who may be a customer of every participant of every study.
+    spent_person: Amount,
+}
+
+#[derive(Serialize)]
+struct Amount {
+    rho: f64,
+    rho_micro: String,
+    epsilon: f64,
+}
+
+pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
+    let config = crate::load(folder)?;
+    let path = folder.state("ledger.sqlite");
+    let mut chain = Chain::default();
+    if path.exists() {
+        for line in LedgerStore::open_read_only(&path)?.entries()? {
+            let checked = chain.check(&line);
+            checked.map_err(|finding| Error::failure(format!("the ledger is damaged or was changed: {finding}")))?;
+        }
+    }
+    let delta = config.caps.delta;
+    let amount = |rho: entente_protocols::privacy::rho::Rho| Amount {
+        rho: rho.value(),
+        rho_micro: rho.micro().to_string(),
+        epsilon: rho.epsilon(delta),
+    };
+    let budgets: Vec<Budget> = config.datasets.keys().map(|dataset| {
+        let spent = chain.spent(dataset);
+        Budget {
+            dataset: dataset.clone(),
+            delta,
+            cap: amount(config.caps.lifetime),
+            spent: amount(spent.rho),
+            left: amount(config.caps.lifetime.minus(spent.rho)),
+            spent_person: amount(spent.person),
+        }
+    }).collect();
+    if json {
+        return print_json(&budgets);
+    }
+    let mut table = table(&["data set", "", "ρ", &format!("ε at δ = {delta:e}")]);
+    for budget in budgets {
+        let Budget { dataset, cap, spent, left, spent_person, .. } = budget;
+        let rows = [("cap", cap), ("spent", spent), ("left", left), ("spent, person at all partners", spent_person)];
+        for (i, (name, amount)) in rows.into_iter().enumerate() {
+            let dataset = if i == 0 { dataset.clone() } else { String::new() };
+            table.add_row([dataset, name.into(), format!("{:.6}", amount.rho), format!("{:.3}", amount.epsilon)]);
+        }
+    }
+    println!("{table}");
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! `entente-node check`: what would keep this node from taking part, before anybody asks it to.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use entente_protocols::ledger::verify::{export, verify_export};
+use serde::Serialize;
+
+use super::{print_json, table};
+use crate::config::{Config, DatasetConfig};
+use crate::data::{self, Embedded, Options, Severity, UnitKey};
+use crate::error::Error;
+use crate::link;
+use crate::participant::spill_folder;
+use crate::state::Folder;
+use crate::store::LedgerStore;
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warning,
+    Error,
+}
+
+#[derive(Serialize)]
+struct Line {
+    part: String,
+    verdict: Verdict,
+    finding: String,
+    fix: String,
+}
+
+impl Line {
+    fn ok(part: &str, finding: String) -> Self {
+        Self { part: part.into(), verdict: Verdict::Ok, finding, fix: String::new() }
+    }
+
+    fn error(part: &str, finding: impl ToString, fix: &str) -> Self {
+        Self { part: part.into(), verdict: Verdict::Error, finding: finding.to_string(), fix: fix.into() }
+    }
+}
+
+pub async fn run(folder: &Folder, json: bool) -> Result<ExitCode, Error> {
+    let mut lines = Vec::new();
+    match crate::load(folder) {
+        Err(error) => lines.push(Line::error("configuration", error, "mend it and check again")),
+        Ok(config) => {
+            lines.push(configuration(&config));
+            for (name, dataset) in &config.datasets {
+                data_set(&mut lines, folder, name, dataset).await?;
+            }
+            lines.push(ledger(folder, &config));
+            lines.push(reachability(folder, &config).await);
+        }
+    }
+    let bad = lines.iter().any(|line| matches!(line.verdict, Verdict::Error));
+    if json {
+        print_json(&lines)?;
+    } else {
+        let mut table = table(&["part", "", "finding", "what to do"]);
+        for Line { part, verdict, finding, fix } in lines {
+            let verdict = match verdict {
+                Verdict::Ok => "ok",
+                Verdict::Warning => "warning",
+                Verdict::Error => "ERROR",
+            };
+            table.add_row([part, verdict.into(), finding, fix]);
+        }
+        println!("{table}");
+    }
+    Ok(ExitCode::from(u8::from(bad)))
+}
+
+fn configuration(config: &Config) -> Line {
+    if config.datasets.is_empty() {
+        return Line::error("configuration", "no data set is described", "add a [[dataset]] to node.toml; `join` wrote an example");
+    }
+    let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
+    let budget = format!("ε = {} at δ = {:e} each", config.epsilon, config.caps.delta);
+    Line::ok("configuration", format!("node `{}`, data sets {}, {budget}", config.name, names.join(", ")))
+}
+
+async fn data_set(lines: &mut Vec<Line>, folder: &Folder, name: &str, dataset: &DatasetConfig) -> Result<(), Error> {
+    let part = format!("data set {name}");
+    let key = UnitKey::new(folder.local_secret("privacy units")?.0);
+    let engine = Embedded::new(Options::new(spill_folder(folder), key));
+    let consent = dataset.consent.as_deref();
+    let report = data::check(&dataset.schema, &dataset.source, folder.path(), consent, &engine).await;
+    for finding in &report.findings {
+        let verdict = match finding.severity {
+            Severity::Warning => Verdict::Warning,
+            Severity::Error => Verdict::Error,
+        };
+        let column = finding.column.as_ref().map_or_else(String::new, |column| format!("column {column}: "));
+        lines.push(Line { part: part.clone(), verdict, finding: column + &finding.problem, fix: finding.fix.clone() });
+    }
+    if report.rows > 0 {
+        let size = format!("{} rows of {} customers in {} files", report.rows, report.customers, report.files);
+        let most = format!("a customer has at most {} rows", report.most_rows);
+        let consenting = consent.map_or_else(String::new, |_| format!("; {} rows with consent", report.consenting));
+        lines.push(Line::ok(&part, format!("{size}; {most}{consenting}")));
+    }
+    Ok(())
+}
+
+fn ledger(folder: &Folder, config: &Config) -> Line {
+    let path = folder.state("ledger.sqlite");
+    if !path.exists() {
+        return Line::ok("ledger", "has no entries yet".into());
+    }
+    let text = LedgerStore::open_read_only(&path)
+        .map_err(Error::from)
+        .and_then(|store| Ok(export(&config.name, folder.identity()?.public(), &store)?));
+    let report = match text {
+        Ok(text) => verify_export(&text, None),
+        Err(error) => return Line::error("ledger", error, "restore the state folder from a backup"),
+    };
+    let failed = report.checks.iter().find(|check| !check.passed);
+    match failed {
+        Some(check) => Line::error("ledger", format!("{}: {}", check.check, check.detail), "see `entente-node ledger verify`"),
+        None => Line::ok("ledger", report.checks.iter().map(|check| check.detail.as_str()).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+async fn reachability(folder: &Folder, config: &Config) -> Line {
+    let address = &config.coordinator;
+    match reach(folder, address).await {
+        Ok(()) => Line::ok("coordinator", format!("reached at {address}")),
+        Err(error) => Line::error(
+            "coordinator",
+            format!("not reached at {address}: {error}"),
+            "check that `entente serve` runs there, that UDP to this port is let through, and this machine's clock",
+        ),
+    }
+}
+
+/// A handshake and no more: a hello would take the place of a running node's connection.
+async fn reach(folder: &Folder, address: &str) -> Result<(), Error> {
+    let failure = |error: &dyn std::fmt::Display| Error::failure(error.to_string());
+    let config = link::tls::connection(folder)?;
+    let remote = link::resolve(address).await.map_err(|error| failure(&error))?[0];
+    let endpoint = link::endpoint(remote)?;
+    let name = entente_protocols::wire::message::COORDINATOR_NAME;
+    let connecting = endpoint.connect_with(config, remote, name).map_err(|error| failure(&error))?;
+    let connection = tokio::time::timeout(Duration::from_secs(5), connecting).await;
+    let connection = connection.map_err(|_| failure(&"no answer within 5 s"))?.map_err(|error| failure(&error))?;
+    // A certificate that is refused shows only now: the handshake ends at this side first.
+    match tokio::time::timeout(Duration::from_millis(300), connection.closed()).await {
+        Ok(reason) => Err(failure(&format!("closed at once: {reason}"))),
+        Err(_) => {
+            connection.close(0u8.into(), b"");
+            endpoint.wait_idle().await;
+            Ok(())
+        }
+    }
+}

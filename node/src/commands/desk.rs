@@ -1,0 +1,118 @@
+//! The steward's desk: `studies`, `approve`, `deny`.
+
+use entente_protocols::policy::StewardDecision;
+use serde::Serialize;
+
+use super::{print_json, table};
+use crate::error::Error;
+use crate::state::Folder;
+use crate::store::{Attempt, Stage, StudyStore};
+
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    attempt: u32,
+    name: String,
+    purpose: String,
+    kind: &'static str,
+    requester: String,
+    partners: Vec<String>,
+    epsilon: f64,
+    delta: f64,
+    stage: Stage,
+    reason: Option<String>,
+    decision: Option<String>,
+    received: String,
+}
+
+fn open(folder: &Folder) -> Result<StudyStore, Error> {
+    // Says so where no node has joined.
+    folder.read(&folder.config())?;
+    Ok(StudyStore::open(&folder.state("studies.sqlite"))?)
+}
+
+pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
+    let store = open(folder)?;
+    let mut listed = Vec::new();
+    for Attempt { proposal, stage, reason, received, .. } in store.all()? {
+        let decision = store.decision(&proposal.id)?.map(|decision| match decision {
+            StewardDecision::Approve(by) => format!("approved by {by}"),
+            StewardDecision::Deny(by, reason) => format!("denied by {by}: {reason}"),
+        });
+        listed.push(Listed {
+            id: proposal.id,
+            attempt: proposal.attempt,
+            kind: proposal.study.spec.kind(),
+            name: proposal.study.name,
+            purpose: proposal.study.purpose,
+            requester: proposal.requester,
+            partners: proposal.participants,
+            epsilon: proposal.study.privacy.epsilon,
+            delta: proposal.study.privacy.delta,
+            stage,
+            reason,
+            decision,
+            received,
+        });
+    }
+    if json {
+        return print_json(&listed);
+    }
+    if listed.is_empty() {
+        println!("no study was proposed to this node yet");
+        return Ok(());
+    }
+    let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
+    for study in listed {
+        let note = study.decision.or(study.reason).unwrap_or_default();
+        table.add_row([
+            study.id,
+            study.attempt.to_string(),
+            study.name,
+            study.purpose,
+            study.partners.join(", "),
+            study.epsilon.to_string(),
+            study.stage.name().to_owned(),
+            note,
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+pub fn approve(folder: &Folder, id: &str, steward: Option<String>) -> Result<(), Error> {
+    let decision = StewardDecision::Approve(steward.unwrap_or_else(account));
+    decide(folder, id, &decision)?;
+    println!("approved {id}; a running node goes on with it at once");
+    Ok(())
+}
+
+pub fn deny(folder: &Folder, id: &str, reason: String, steward: Option<String>) -> Result<(), Error> {
+    if reason.trim().is_empty() {
+        return Err(Error::user("a denial needs a --reason; the operator is told"));
+    }
+    let decision = StewardDecision::Deny(steward.unwrap_or_else(account), reason);
+    decide(folder, id, &decision)?;
+    println!("denied {id}");
+    Ok(())
+}
+
+fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), Error> {
+    let store = open(folder)?;
+    let attempts = store.all()?;
+    let Some(attempt) = attempts.iter().find(|attempt| attempt.proposal.id == id) else {
+        let waiting: Vec<&str> =
+            attempts.iter().filter(|attempt| attempt.stage == Stage::Waiting).map(|attempt| attempt.proposal.id.as_str()).collect();
+        let waiting = if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
+        return Err(Error::user(format!("no study `{id}` was proposed to this node; {waiting}")));
+    };
+    match attempt.stage {
+        Stage::Waiting => Ok(store.decide(id, decision, &jiff::Timestamp::now().to_string())?),
+        stage => Err(Error::user(format!("study `{id}` does not wait for a decision: it is {}", stage.name()))),
+    }
+}
+
+/// The account that runs the command; the ledger records it as the steward unless told otherwise.
+fn account() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "steward".into())
+}

@@ -1,0 +1,24 @@
+//! `entente-node join`.
+
+use entente_protocols::identity::Ticket;
+
+use crate::error::Error;
+use crate::link::enrol;
+use crate::state::Folder;
+
+pub async fn run(ticket: &str, folder: &Folder) -> Result<(), Error> {
+    // A ticket, or the file that `entente invite --out` wrote.
+    let text = match std::fs::read_to_string(ticket) {
+        Ok(text) => text,
+        Err(_) => ticket.to_owned(),
+    };
+    let ticket: Ticket = text.parse().map_err(|error| Error::user(format!("{error}")))?;
+    let roster = enrol::join(&ticket, folder).await?;
+    let config = folder.config();
+    println!("joined the alliance `{}` as `{}`", ticket.alliance, ticket.partner);
+    println!("partners so far: {}", roster.members.keys().cloned().collect::<Vec<_>>().join(", "));
+    println!("next: describe your data in {}, then run", config.display());
+    println!("  entente-node check --dir {}", folder.path().display());
+    println!("  entente-node serve --dir {}", folder.path().display());
+    Ok(())
+}

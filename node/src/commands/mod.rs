@@ -1,0 +1,251 @@
+//! The command line: one file a command, or a few that belong together.
+
+mod budget;
+mod check;
+mod desk;
+mod join;
+mod ledger;
+mod roster;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+use crate::state::Folder;
+
+/// A partner's node of an Entente alliance: it takes part in joint studies without a record leaving it.
+#[derive(Parser)]
+#[command(name = "entente-node", version, max_term_width = 100)]
+struct Cli {
+    /// Form of the log on stderr.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long, global = true, default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Args, Clone)]
+struct Dir {
+    /// The node's folder.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+impl Dir {
+    fn folder(&self) -> Folder {
+        Folder::new(&self.dir)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Join an alliance with a ticket: makes keys here, and writes a node.toml to edit
+    #[command(after_help = "Example:\n  entente-node join bank.ticket --dir bank\n  entente-node join entente-ticket-1.AAAA… --dir bank")]
+    Join {
+        /// The ticket, or a file that holds it.
+        ticket: String,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Check configuration, data, ledger and reachability
+    #[command(after_help = "Example:\n  entente-node check --dir bank")]
+    Check {
+        #[command(flatten)]
+        dir: Dir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the node; prints `connected to ADDR` when ready and keeps reconnecting
+    #[command(after_help = "Example:\n  entente-node serve --dir bank")]
+    Serve {
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// List the studies this node was asked to take part in
+    #[command(after_help = "Example:\n  entente-node studies --dir bank")]
+    Studies {
+        #[command(flatten)]
+        dir: Dir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Approve a study that waits for the steward
+    #[command(after_help = "Example:\n  entente-node approve 20261122-101500-ab12 --dir bank")]
+    Approve {
+        /// The study's identifier, as `studies` shows it.
+        id: String,
+        #[command(flatten)]
+        dir: Dir,
+        /// Who approves, as the ledger will say; the name of the account by default.
+        #[arg(long)]
+        steward: Option<String>,
+    },
+    /// Deny a study
+    #[command(after_help = "Example:\n  entente-node deny 20261122-101500-ab12 --reason \"no legal basis\" --dir bank")]
+    Deny {
+        /// The study's identifier, as `studies` shows it.
+        id: String,
+        /// Why; the operator and the ledger are told.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        dir: Dir,
+        /// Who denies, as the ledger will say; the name of the account by default.
+        #[arg(long)]
+        steward: Option<String>,
+    },
+    /// Show what has been spent of each data set's privacy budget
+    #[command(after_help = "Example:\n  entente-node budget --dir bank")]
+    Budget {
+        #[command(flatten)]
+        dir: Dir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show, verify or export the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Show the pinned roster and its fingerprint
+    #[command(after_help = "Example:\n  entente-node roster --dir bank\n  entente-node roster --accept 1f3a… --dir bank")]
+    Roster {
+        #[command(flatten)]
+        dir: Dir,
+        /// Accept the roster that the coordinator offers, if it has this fingerprint (its first 16 digits or more).
+        #[arg(long, value_name = "FINGERPRINT")]
+        accept: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Show the entries
+    #[command(after_help = "Example:\n  entente-node ledger show --dir bank")]
+    Show {
+        #[command(flatten)]
+        dir: Dir,
+        /// Print the entries as JSON lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check chain, sums, caps, states and signatures
+    #[command(after_help = "Example:\n  entente-node ledger verify --dir bank")]
+    Verify {
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Write the whole ledger as JSON lines, which `entente verify` checks anywhere
+    #[command(after_help = "Example:\n  entente-node ledger export --dir bank --out bank-ledger.jsonl")]
+    Export {
+        #[command(flatten)]
+        dir: Dir,
+        /// The file to write; standard output by default.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Runs the command line and ends with its exit code: 0 done, 1 refused or the user's mistake, 2 failure.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match EnvFilter::try_new(&cli.log) {
+        Ok(filter) => {
+            let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+            match cli.log_format {
+                LogFormat::Text => log.with_target(false).init(),
+                LogFormat::Json => log.json().init(),
+            }
+        }
+        Err(_) => {
+            eprintln!("error: `--log {}` is not a level; use error, warn, info, debug or trace", cli.log);
+            return ExitCode::from(1);
+        }
+    }
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Error> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Join { ticket, dir } => runtime()?.block_on(join::run(&ticket, &dir.folder())).map(done),
+        Command::Check { dir, json } => runtime()?.block_on(check::run(&dir.folder(), json)),
+        Command::Serve { dir } => runtime()?.block_on(serve(&dir.folder())).map(done),
+        Command::Studies { dir, json } => desk::list(&dir.folder(), json).map(done),
+        Command::Approve { id, dir, steward } => desk::approve(&dir.folder(), &id, steward).map(done),
+        Command::Deny { id, reason, dir, steward } => desk::deny(&dir.folder(), &id, reason, steward).map(done),
+        Command::Budget { dir, json } => budget::run(&dir.folder(), json).map(done),
+        Command::Ledger(LedgerCommand::Show { dir, json }) => ledger::show(&dir.folder(), json).map(done),
+        Command::Ledger(LedgerCommand::Verify { dir }) => ledger::verify(&dir.folder()),
+        Command::Ledger(LedgerCommand::Export { dir, out }) => ledger::export(&dir.folder(), out.as_deref()).map(done),
+        Command::Roster { dir, accept } => roster::run(&dir.folder(), accept.as_deref()).map(done),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Error::failure(format!("the runtime could not be started: {error}")))
+}
+
+async fn serve(folder: &Folder) -> Result<(), Error> {
+    let stop = async {
+        #[cfg(unix)]
+        {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(|error| Error::failure(format!("signals cannot be awaited: {error}")))?;
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        Ok(())
+    };
+    let connected = |address: &str| println!("connected to {address}");
+    tokio::select! {
+        ended = crate::serve(folder, connected) => ended.map(|never| match never {}),
+        stopped = stop => stopped,
+    }
+}
+
+/// A table for a terminal.
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+/// Prints JSON for machines.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| Error::failure(error.to_string()))?;
+    println!("{json}");
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! `node.toml`: where the data are, what they mean, what may be spent on them and who approves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use entente_protocols::config::{self, ConfigError};
+use entente_protocols::identity::check_name;
+use entente_protocols::ledger::Caps;
+use entente_protocols::policy::{ApprovalMode, Policy};
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::file::KINDS;
+use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+use serde::Deserialize;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The partner's name.
+    pub name: String,
+    /// The coordinator, `host:port`.
+    pub coordinator: String,
+    /// The data sets, by name.
+    pub datasets: BTreeMap<String, DatasetConfig>,
+    /// The budget of each data set.
+    pub caps: Caps,
+    /// ε of the lifetime budget, as stated.
+    pub epsilon: f64,
+    /// The rules.
+    pub policy: Policy,
+}
+
+/// A data set as configured.
+#[derive(Clone, Debug)]
+pub struct DatasetConfig {
+    /// File, folder or glob, relative to the node's folder.
+    pub source: String,
+    /// SQL predicate on the source's columns; rows for which it is not true do not exist for studies.
+    pub consent: Option<String>,
+    /// The public schema.
+    pub schema: DatasetSchema,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    node: Node,
+    #[serde(default)]
+    dataset: Vec<Dataset>,
+    budget: Budget,
+    #[serde(default)]
+    policy: PolicyTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Node {
+    name: String,
+    coordinator: String,
+    #[serde(default = "off")]
+    review: String,
+}
+
+fn off() -> String {
+    "off".into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dataset {
+    name: String,
+    source: String,
+    privacy_unit: String,
+    consent: Option<String>,
+    #[serde(default)]
+    columns: BTreeMap<String, toml::Table>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    epsilon: f64,
+    delta: f64,
+    per_study_epsilon: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PolicyTable {
+    approve: ApprovalMode,
+    kinds: Vec<String>,
+    min_partners: u32,
+    min_colluders: u32,
+}
+
+impl Default for PolicyTable {
+    fn default() -> Self {
+        let kinds = KINDS.map(String::from).into();
+        Self { approve: ApprovalMode::Manual, kinds, min_partners: 2, min_colluders: 1 }
+    }
+}
+
+/// The study kinds that a policy may name; those that this version lacks are admitted for when it has them.
+const POLICY_KINDS: [&str; 4] = ["query", "train", "lookalike", "match"];
+
+/// Parses the configuration file `file` with content `text`.
+pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let file = file.display().to_string();
+    let fail = |problem: String| ConfigError { file: file.clone(), problem };
+    let File { node, dataset, budget, policy } = config::parse(&file, text)?;
+    check_name(&node.name).map_err(|error| fail(format!("`name` in [node]: {error}")))?;
+    if !node.coordinator.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        return Err(fail(format!("`coordinator` in [node] is `{}`; write host:port, as in the ticket", node.coordinator)));
+    }
+    if node.review != "off" && node.review.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback()) {
+        return Err(fail(format!("`review` in [node] is `{}`; the page is served on loopback only", node.review)));
+    }
+    let mut datasets = BTreeMap::new();
+    for raw in dataset {
+        let name = raw.name.clone();
+        let parsed = parse_dataset(raw).map_err(|problem| fail(format!("data set `{name}`: {problem}")))?;
+        if datasets.insert(name.clone(), parsed).is_some() {
+            return Err(fail(format!("two data sets are called `{name}`; rename one")));
+        }
+    }
+    let caps = parse_budget(&budget).map_err(|problem| fail(format!("[budget]: {problem}")))?;
+    for kind in &policy.kinds {
+        if !POLICY_KINDS.contains(&kind.as_str()) {
+            return Err(fail(format!("`kinds` in [policy] names `{kind}`; known: {}", POLICY_KINDS.join(", "))));
+        }
+    }
+    let PolicyTable { approve, kinds, min_partners, min_colluders } = policy;
+    let policy = Policy { approve, kinds, min_partners, min_colluders, per_study: caps.per_study };
+    Ok(Config { name: node.name, coordinator: node.coordinator, datasets, caps, epsilon: budget.epsilon, policy })
+}
+
+fn parse_budget(budget: &Budget) -> Result<Caps, String> {
+    let Budget { epsilon, delta, per_study_epsilon } = *budget;
+    if !(delta > 0.0 && delta <= 0.01) {
+        return Err(format!("`delta` is {delta}; it must lie above 0 and at most 0.01"));
+    }
+    let rho = |name: &str, epsilon: f64| {
+        let rho = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
+        rho.ok_or_else(|| format!("`{name}` is {epsilon}; it must be a number above 0"))
+    };
+    let lifetime = rho("epsilon", epsilon)?;
+    let per_study = per_study_epsilon.map_or(Ok(lifetime), |epsilon| rho("per_study_epsilon", epsilon))?;
+    if per_study > lifetime {
+        return Err("`per_study_epsilon` is above `epsilon`; lower it".into());
+    }
+    Ok(Caps { lifetime, per_study, delta })
+}
+
+fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, String> {
+    let Dataset { name, source, privacy_unit, consent, columns } = raw;
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("a data set's name is of letters, digits and `_`, so that SQL can say FROM it".into());
+    }
+    let mut typed = BTreeMap::new();
+    for (column, table) in columns {
+        typed.insert(column.clone(), parse_column(table).map_err(|problem| format!("column `{column}`: {problem}"))?);
+    }
+    let schema = DatasetSchema { name, privacy_unit, columns: typed };
+    schema.validate().map_err(|error| error.to_string())?;
+    Ok(DatasetConfig { source, consent, schema })
+}
+
+fn parse_column(table: toml::Table) -> Result<ColumnType, String> {
+    const TYPES: [&str; 5] = ["category", "int", "float", "date", "bool"];
+    let Some(type_name) = table.get("type").and_then(|value| value.as_str()).map(str::to_owned) else {
+        return Err(format!("has no `type`; one of {}", TYPES.join(", ")));
+    };
+    if !TYPES.contains(&type_name.as_str()) {
+        let near = config::nearest(&type_name, TYPES.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(format!("has type `{type_name}`, which is not one of {}{near}", TYPES.join(", ")));
+    }
+    let known: &[&str] = match type_name.as_str() {
+        "category" => &["type", "values"],
+        "bool" => &["type"],
+        _ => &["type", "min", "max"],
+    };
+    if let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) {
+        let near = config::nearest(unknown, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(format!("has an unknown key `{unknown}` (type {type_name} has {}){near}", known.join(", ")));
+    }
+    table.try_into().map_err(|error: toml::de::Error| format!("as {type_name}: {}", error.message()))
+}
+
+/// The file that `join` writes for a partner to edit.
+pub fn template(name: &str, coordinator: &str) -> String {
+    format!(
+        r#"# The configuration of this node. Check it with `entente-node check --dir .` after every change.
+
+[node]
+name = "{name}"
+coordinator = "{coordinator}"
+review = "off"                     # the compliance page is not part of this version
+
+# One table per data set. The types, bounds and categories are PUBLIC and agreed among the partners: they must be the same at
+# each, and they must not be read off the data. A column that is not declared does not exist for studies.
+#
+# [[dataset]]
+# name = "customers"               # studies say FROM customers
+# source = "data/customers.csv"    # file, folder or glob of Parquet, CSV or NDJSON; relative to this folder
+# privacy_unit = "customer_id"     # the column whose value is one customer
+# consent = "marketing_consent"    # optional: rows for which this is not true do not exist for studies
+#
+# [dataset.columns]
+# region = {{ type = "category", values = ["north", "south", "east", "west"] }}
+# age    = {{ type = "int", min = 18, max = 95 }}
+# spend  = {{ type = "float", min = 0.0, max = 5000.0 }}
+# joined = {{ type = "date", min = "2015-01-01", max = "2030-12-31" }}
+# active = {{ type = "bool" }}
+
+# What may be spent on each data set, over its lifetime and by one study. Raising it later is a decision, not a setting.
+[budget]
+epsilon = 10.0
+delta = 1e-6
+per_study_epsilon = 2.0
+
+[policy]
+approve = "manual"                 # or "auto": what the rules below admit needs no steward
+kinds = ["query"]
+min_partners = 2
+min_colluders = 1
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[node]
+name = "retailer"
+coordinator = "alliance.example:4433"
+[[dataset]]
+name = "customers"
+source = "data/customers.parquet"
+privacy_unit = "customer_id"
+consent = "marketing_consent"
+[dataset.columns]
+region = { type = "category", values = ["north", "south"] }
+age = { type = "int", min = 18, max = 95 }
+spend = { type = "float", min = 0, max = 5000.0 }
+joined = { type = "date", min = "2015-01-01", max = "2030-12-31" }
+churned = { type = "bool" }
+[budget]
+epsilon = 10.0
+delta = 1e-6
+per_study_epsilon = 2.0
+[policy]
+approve = "auto"
+kinds = ["query", "train", "lookalike"]
+min_partners = 2
+min_colluders = 1
+"#;
+
+    fn problem(text: &str) -> String {
+        parse(Path::new("node.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_contract_s_example_is_read() {
+        let config = parse(Path::new("node.toml"), GOOD).unwrap();
+        let columns = &config.datasets["customers"].schema.columns;
+        assert_eq!(columns.len(), 5);
+        assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
+        assert!(config.caps.per_study < config.caps.lifetime);
+    }
+
+    #[test]
+    fn the_template_is_read() {
+        let config = parse(Path::new("node.toml"), &template("bank", "127.0.0.1:4433")).unwrap();
+        assert_eq!((config.name.as_str(), config.policy.approve), ("bank", ApprovalMode::Manual));
+        // And so is its example, uncommented.
+        let uncommented: String = template("bank", "127.0.0.1:4433").lines().map(|line| {
+            let code = line.strip_prefix("# ").filter(|code| code.contains(" = ") || code.starts_with('['));
+            format!("{}\n", code.unwrap_or(line))
+        }).collect();
+        assert_eq!(parse(Path::new("node.toml"), &uncommented).unwrap().datasets["customers"].schema.columns.len(), 5);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_to_write() {
+        let cases = [
+            ("name = \"retailer\"", "name = \"Retailer\"", "cannot be a name"),
+            (":4433", "", "host:port"),
+            ("type = \"int\"", "type = \"integer\"", "did you mean `int`"),
+            ("min = 18", "mni = 18", "did you mean `min`"),
+            ("max = 95", "max = 9.5", "as int"),
+            ("max = 95", "max = 1", "above max"),
+            ("privacy_unit = \"customer_id\"", "privacy_unit = \"age\"", "privacy unit"),
+            ("min_colluders = 1", "min_coluders = 1", "did you mean `min_colluders`"),
+            ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
+            ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
+            ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
+            ("approve = \"auto\"", "approve = \"never\"", "expected `manual` or `auto`"),
+            ("2015-01-01", "2015-13-01", "ISO 8601"),
+        ];
+        for (good, bad, expected) in cases {
+            let text = GOOD.replacen(good, bad, 1);
+            assert_ne!(text, GOOD, "{good}");
+            assert!(problem(&text).contains(expected), "{bad}: {}", problem(&text));
+        }
+    }
+}

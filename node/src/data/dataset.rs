@@ -1,0 +1,80 @@
+//! A data set that has been opened: a public schema, a source that fits it, and who consented.
+
+use std::path::Path;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::study::schema::DatasetSchema;
+
+use super::consent::Consent;
+use super::error::DataError;
+use super::read::ColumnReader;
+use super::source::{Source, is_text};
+
+/// A data set ready to be read: every declared column is there and can be read as its declared type.
+///
+/// It stands for the files as they were when it was opened: open it anew for each study.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    schema: DatasetSchema,
+    source: Source,
+    consent: Option<Consent>,
+}
+
+impl Dataset {
+    /// Opens the data of `schema` at `source` (a file, folder or pattern, relative to `base`), of which only rows that
+    /// fulfil the predicate `consent` are used.
+    pub fn open(schema: DatasetSchema, source: &str, base: &Path, consent: Option<&str>) -> Result<Self, DataError> {
+        let source = Source::open(source, base)?;
+        if let Some(problem) = problems(&schema, &source).into_iter().next() {
+            return Err(problem);
+        }
+        let consent = consent.map(|text| Consent::parse(text, source.schema())).transpose()?;
+        Ok(Self { schema, source, consent })
+    }
+
+    /// The public schema.
+    pub fn schema(&self) -> &DatasetSchema {
+        &self.schema
+    }
+
+    /// The files.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The consent predicate, if there is one.
+    pub fn consent(&self) -> Option<&Consent> {
+        self.consent.as_ref()
+    }
+
+    /// A fingerprint of the data as it is now; see [`Source::snapshot`].
+    pub fn snapshot(&self) -> Result<Digest, DataError> {
+        self.source.snapshot()
+    }
+}
+
+/// In what a source does not fit a schema.
+pub(crate) fn problems(schema: &DatasetSchema, source: &Source) -> Vec<DataError> {
+    let stored = source.schema();
+    let names = || stored.fields().iter().map(|field| field.name().as_str());
+    let mut problems = Vec::new();
+    match stored.field_with_name(&schema.privacy_unit) {
+        Err(_) => problems.push(DataError::missing_column(&schema.privacy_unit, "the privacy unit", names())),
+        Ok(field) if !(field.data_type().is_integer() || is_text(field.data_type())) => {
+            let (column, found) = (schema.privacy_unit.clone(), field.data_type().to_string());
+            problems.push(DataError::UnitType { column, found });
+        }
+        Ok(_) => {}
+    }
+    for (column, declared) in &schema.columns {
+        let Ok(field) = stored.field_with_name(column) else {
+            problems.push(DataError::missing_column(column, "the declared column", names()));
+            continue;
+        };
+        if let Err(fix) = ColumnReader::check(field.data_type(), declared) {
+            let (column, found) = (column.clone(), field.data_type().to_string());
+            problems.push(DataError::ColumnType { column, found, declared: declared.name(), fix });
+        }
+    }
+    problems
+}

@@ -1,0 +1,185 @@
+//! Engines: what executes a plan over a data set. One so far, embedded in the node.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use arrow::array::ArrayRef;
+use entente_protocols::privacy::bounds::{Bounded, Clipping};
+use entente_protocols::study::query::plan::QueryPlan;
+
+use super::bounding::{Bounding, Settings, Sink};
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::pipeline::{Pipeline, Rows};
+use super::scan::{Scan, ScanError};
+use super::source::is_text;
+use super::units::{Names, Numbers, UnitKey, Units};
+
+/// Executes plans. From any engine comes back only what has been bounded customer by customer.
+pub trait Engine: Send + Sync {
+    /// The sums of a plan over a data set, each customer's part bounded as the plan's layout says.
+    ///
+    /// Dropping the future ends the work soon.
+    fn bounded_sums(
+        &self,
+        dataset: &Dataset,
+        plan: &QueryPlan,
+    ) -> impl Future<Output = Result<Bounded, DataError>> + Send;
+}
+
+/// How the embedded engine works.
+#[derive(Clone)]
+pub struct Options {
+    /// Bytes that contribution bounding may take before it writes to files.
+    pub memory: usize,
+    /// Threads; each takes its own part of the data.
+    pub threads: usize,
+    /// A folder for what does not fit into memory, of this node alone.
+    pub spill: PathBuf,
+    /// Tells customers apart.
+    pub key: UnitKey,
+}
+
+impl Options {
+    /// 512 MiB and all cores.
+    pub fn new(spill: PathBuf, key: UnitKey) -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        Self { memory: 512 << 20, threads, spill, key }
+    }
+}
+
+/// The engine inside the node: reads files with Arrow, computes with DataFusion's expressions, bounds by itself.
+#[derive(Clone)]
+pub struct Embedded {
+    options: Arc<Options>,
+}
+
+impl Embedded {
+    /// An engine.
+    pub fn new(options: Options) -> Self {
+        Self { options: Arc::new(options) }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
+impl Engine for Embedded {
+    async fn bounded_sums(&self, dataset: &Dataset, plan: &QueryPlan) -> Result<Bounded, DataError> {
+        let pipeline = Pipeline::new(dataset, plan)?;
+        let layout = Arc::new(plan.layout());
+        let (dataset, options) = (dataset.clone(), self.options.clone());
+        background(move |stop| {
+            let rows = |stored: &[ArrayRef], rows: usize| pipeline.rows(stored, rows);
+            let shape = Shape { values: layout.value_columns(), max_groups: layout.max_groups() as usize };
+            let sink = || Clipping::new(layout.clone());
+            let (clippings, _) = execute(&dataset, pipeline.columns(), &options, shape, stop, rows, sink)?;
+            let mut all = Clipping::new(layout.clone());
+            for clipping in &clippings {
+                if !all.merge(clipping) {
+                    return Err(DataError::opaque("two threads had different layouts"));
+                }
+            }
+            Ok(all.finish())
+        })
+        .await
+    }
+}
+
+/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
+pub(super) async fn background<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
+) -> Result<T, DataError> {
+    struct StopOnDrop(Arc<AtomicBool>);
+    impl Drop for StopOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
+    let stop = guard.0.clone();
+    tokio::task::spawn_blocking(move || work(&stop)).await.unwrap_or_else(|error| Err(DataError::opaque(error)))
+}
+
+/// What bounding has to know of a plan.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Values that a row brings.
+    pub(super) values: usize,
+    /// Cells that may be kept of a customer.
+    pub(super) max_groups: usize,
+}
+
+/// Takes all rows of a data set through `rows` and bounding into sinks, and says how many records of text files were
+/// not well formed. `columns` has the privacy unit first.
+pub(super) fn execute<S: Sink>(
+    dataset: &Dataset,
+    columns: &[String],
+    options: &Options,
+    shape: Shape,
+    stop: &AtomicBool,
+    rows: impl Fn(&[ArrayRef], usize) -> Result<Rows, ScanError> + Sync,
+    sink: impl Fn() -> S + Sync,
+) -> Result<(Vec<S>, u64), DataError> {
+    let scan = Scan::new(dataset.source(), dataset.schema(), columns).map_err(DataError::opaque)?;
+    let settings = Settings {
+        values: shape.values,
+        max_groups: shape.max_groups,
+        memory: options.memory,
+        threads: options.threads.max(1),
+        spill: options.spill.clone(),
+        key: options.key.order(),
+    };
+    let text = dataset.source().schema().field_with_name(&columns[0]).is_ok_and(|field| is_text(field.data_type()));
+    let sinks = if text {
+        bound::<2, Names, S>(&scan, settings, &options.key, stop, &rows, &sink)
+    } else {
+        bound::<1, Numbers, S>(&scan, settings, &options.key, stop, &rows, &sink)
+    };
+    Ok((sinks.map_err(DataError::opaque)?, scan.malformed()))
+}
+
+fn bound<const W: usize, U: Units<W>, S: Sink>(
+    scan: &Scan<'_>,
+    settings: Settings,
+    key: &UnitKey,
+    stop: &AtomicBool,
+    rows: &(impl Fn(&[ArrayRef], usize) -> Result<Rows, ScanError> + Sync),
+    sink: &(impl Fn() -> S + Sync),
+) -> Result<Vec<S>, ScanError> {
+    let threads = settings.threads;
+    let bounding = Bounding::<W>::new(settings);
+    let work = || -> Result<(), ScanError> {
+        let mut router = bounding.router();
+        scan.run(stop, |columns, count| {
+            let Rows { unit, mut cells, values } = rows(columns, count)?;
+            let units = U::words(&unit, key, &mut cells);
+            let values: Vec<&[i64]> = values.iter().map(Vec::as_slice).collect();
+            Ok(router.rows(&units, &cells, &values)?)
+        })?;
+        Ok(router.flush()?)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let result = work();
+                    if result.is_err() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    result
+                })
+            })
+            .collect();
+        let mut first = Ok(());
+        for thread in threads {
+            let result = thread.join().unwrap_or_else(|_| Err("a thread that reads panicked".into()));
+            first = first.and(result);
+        }
+        first
+    })?;
+    Ok(bounding.finish(sink)?)
+}

@@ -1,0 +1,45 @@
+//! A node's data: from files to [`Bounded`](entente_protocols::privacy::bounds::Bounded) sums, streaming, in bounded
+//! memory.
+//!
+//! ```text
+//! Source ─▶ Scan ─▶ consent ─▶ read + clip ─▶ filter, keys, values ─▶ Bounding ─▶ Clipping ─▶ Bounded
+//! files     batches            [read]         [pipeline], [expr]      [bounding]  (protocols)
+//! ```
+//!
+//! What it promises:
+//!
+//! - **Opening finds every mistake that is the node's staff's to repair** ([`DataError`]). After that nothing in a row
+//!   can stop a study, change its kind of answer or show in an error: reading, expressions and sums are total.
+//! - The result does not depend on the order of rows, files or threads. Values are put on the grid row by row and
+//!   added as integers.
+//! - Memory stays within a limit, whatever the number of rows and customers; what does not fit goes to files without
+//!   a name.
+
+mod bounding;
+mod calendar;
+mod consent;
+mod csv;
+mod dataset;
+mod engine;
+mod error;
+mod expr;
+mod ndjson;
+mod pipeline;
+mod preflight;
+mod read;
+mod scan;
+mod source;
+mod spill;
+mod table;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use consent::Consent;
+pub use dataset::Dataset;
+pub use engine::{Embedded, Engine, Options};
+pub use error::DataError;
+pub use preflight::{ColumnReport, Finding, Report, Severity, check};
+pub use source::{Format, Source, SourceFile};
+pub use units::UnitKey;

@@ -1,0 +1,339 @@
+//! A look at all rows for the node's own staff, before any study: is the data what the schema says?
+//!
+//! A report is about real rows. It is shown at the node and goes nowhere else.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{Date32Type, Float64Type, Int64Type};
+use entente_protocols::privacy::bounds::CustomerCell;
+use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+
+use super::bounding::Sink;
+use super::consent::Consent;
+use super::dataset::{Dataset, problems};
+use super::engine::{Embedded, Options, Shape, background, execute};
+use super::error::DataError;
+use super::pipeline::Rows;
+use super::read::{ColumnReader, Texts, absent};
+use super::source::Source;
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Studies would run, with poorer results than the data allows.
+    Warning,
+    /// No study can run, or its results would be wrong.
+    Error,
+}
+
+/// Something to be repaired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How grave it is.
+    pub severity: Severity,
+    /// The column it is about, if it is about one.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// How well one declared column's values fit its declaration. All numbers are numbers of rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnReport {
+    /// Its name.
+    pub name: String,
+    /// The declaration.
+    pub declared: ColumnType,
+    /// NULL or empty.
+    pub null: u64,
+    /// Outside the bounds (they count as the nearest bound) or the categories (they count as NULL).
+    pub outside: u64,
+    /// Not of the declared type at all; they count as NULL.
+    pub unparsable: u64,
+}
+
+/// What a look at all rows found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Files of the source.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Rows that the consent predicate allows; all of them where there is none.
+    pub consenting: u64,
+    /// Customers: different values of the privacy unit.
+    pub customers: u64,
+    /// The most rows that one customer has.
+    pub most_rows: u64,
+    /// Rows without a customer: they are left out of every study.
+    pub without_unit: u64,
+    /// Records of CSV or NDJSON that were not well formed.
+    pub malformed: u64,
+    /// The declared columns.
+    pub columns: Vec<ColumnReport>,
+    /// What is to be repaired, the gravest first.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads all rows of a data set and says what is wrong with it and how to repair that. Never fails: what keeps the data
+/// from being read is a finding as well.
+pub async fn check(
+    schema: &DatasetSchema,
+    source: &str,
+    base: &Path,
+    consent: Option<&str>,
+    engine: &Embedded,
+) -> Report {
+    let mut report = Report::default();
+    if let Err(error) = schema.validate() {
+        report.findings.push(finding(Severity::Error, Some(error.column.clone()), &error.to_string()));
+    }
+    let opened = match Source::open(source, base) {
+        Ok(opened) => opened,
+        Err(error) => {
+            report.findings.push(finding(Severity::Error, None, &error.to_string()));
+            return report;
+        }
+    };
+    (report.files, report.bytes) = (opened.files().len(), opened.bytes());
+    let consent_problem = consent.and_then(|text| Consent::parse(text, opened.schema()).err());
+    for problem in problems(schema, &opened).into_iter().chain(consent_problem) {
+        report.findings.push(finding(Severity::Error, None, &problem.to_string()));
+    }
+    if !report.findings.is_empty() {
+        return report;
+    }
+    let dataset = match Dataset::open(schema.clone(), source, base, consent) {
+        Ok(dataset) => dataset,
+        Err(error) => {
+            report.findings.push(finding(Severity::Error, None, &error.to_string()));
+            return report;
+        }
+    };
+    let options = engine.options().clone();
+    match background(move |stop| census(&dataset, &options, stop)).await {
+        Ok(counted) => {
+            let findings = counted.judge();
+            Report { files: report.files, bytes: report.bytes, findings, ..counted }
+        }
+        Err(error) => {
+            report.findings.push(finding(Severity::Error, None, &error.to_string()));
+            report
+        }
+    }
+}
+
+/// An error's text, cut at its first semicolon into what is wrong and what to do.
+fn finding(severity: Severity, column: Option<String>, text: &str) -> Finding {
+    let (problem, fix) = text.split_once("; ").unwrap_or((text, "see the node's own log"));
+    Finding { severity, column, problem: problem.to_owned(), fix: fix.to_owned() }
+}
+
+fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Report, DataError> {
+    let schema = dataset.schema();
+    let mut columns = vec![schema.privacy_unit.clone()];
+    let declared = schema.columns.iter().map(|(name, column_type)| {
+        columns.push(name.clone());
+        ColumnCheck::new(columns.len() - 1, column_type)
+    });
+    let checks: Vec<ColumnCheck> = declared.collect();
+    let consent = dataset.consent().cloned();
+    for name in consent.iter().flat_map(Consent::columns) {
+        if !columns.contains(name) {
+            columns.push(name.clone());
+        }
+    }
+    let report = Mutex::new(Report {
+        columns: schema
+            .columns
+            .iter()
+            .map(|(name, declared)| ColumnReport {
+                name: name.clone(),
+                declared: declared.clone(),
+                null: 0,
+                outside: 0,
+                unparsable: 0,
+            })
+            .collect(),
+        ..Report::default()
+    });
+    let rows = |stored: &[ArrayRef], rows: usize| {
+        let counts: Vec<[u64; 3]> = checks.iter().map(|check| check.count(stored)).collect();
+        let column = |name: &str| stored.get(columns.iter().position(|column| column == name)?);
+        let consenting = consent.as_ref().map_or(rows, |consent| consent.allows(rows, &column).true_count());
+        let without_unit = absent(&stored[0]);
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.rows += rows as u64;
+        report.consenting += consenting as u64;
+        report.without_unit += without_unit as u64;
+        for (column, [null, outside, unparsable]) in report.columns.iter_mut().zip(counts) {
+            column.null += null;
+            column.outside += outside;
+            column.unparsable += unparsable;
+        }
+        Ok(Rows { unit: stored[0].clone(), cells: vec![0; rows], values: Vec::new() })
+    };
+    let shape = Shape { values: 0, max_groups: 1 };
+    let (heads, malformed) = execute(dataset, &columns, options, shape, stop, rows, Heads::default)?;
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.malformed = malformed;
+    report.customers = heads.iter().map(|heads| heads.customers).sum();
+    report.most_rows = heads.iter().map(|heads| heads.most_rows).max().unwrap_or(0);
+    Ok(report)
+}
+
+/// Counts customers.
+#[derive(Default)]
+struct Heads {
+    customers: u64,
+    most_rows: u64,
+}
+
+impl Sink for Heads {
+    fn customer<'a>(&mut self, _unit: u128, cells: impl Iterator<Item = CustomerCell<'a>> + Clone) {
+        self.customers += 1;
+        self.most_rows = self.most_rows.max(cells.map(|cell| cell.rows).sum());
+    }
+}
+
+/// Counts what does not fit in one column.
+struct ColumnCheck {
+    column: usize,
+    category: bool,
+    clipped: ColumnReader,
+    /// The same type without bounds.
+    free: ColumnReader,
+}
+
+impl ColumnCheck {
+    fn new(column: usize, declared: &ColumnType) -> Self {
+        let free = match declared {
+            ColumnType::Int { .. } => ColumnType::Int { min: None, max: None },
+            ColumnType::Float { .. } => ColumnType::Float { min: None, max: None },
+            ColumnType::Date { .. } => ColumnType::Date { min: None, max: None },
+            other => other.clone(),
+        };
+        let reader = |column_type| ColumnReader::new(column_type, &mut Texts::default());
+        let category = matches!(declared, ColumnType::Category { .. });
+        Self { column, category, clipped: reader(declared), free: reader(&free) }
+    }
+
+    /// Rows that are NULL, outside, unparsable.
+    fn count(&self, stored: &[ArrayRef]) -> [u64; 3] {
+        let raw = &stored[self.column];
+        let null = absent(raw);
+        let free = self.free.read(raw);
+        let lost = (free.null_count().saturating_sub(null)) as u64;
+        if self.category {
+            return [null as u64, lost, 0];
+        }
+        [null as u64, differing(&self.clipped.read(raw), &free), lost]
+    }
+}
+
+fn differing(clipped: &ArrayRef, free: &ArrayRef) -> u64 {
+    fn count<T: PartialEq>(a: impl Iterator<Item = Option<T>>, b: impl Iterator<Item = Option<T>>) -> u64 {
+        a.zip(b).filter(|(a, b)| a != b).count() as u64
+    }
+    if let (Some(a), Some(b)) = (clipped.as_primitive_opt::<Int64Type>(), free.as_primitive_opt::<Int64Type>()) {
+        count(a.iter(), b.iter())
+    } else if let (Some(a), Some(b)) =
+        (clipped.as_primitive_opt::<Float64Type>(), free.as_primitive_opt::<Float64Type>())
+    {
+        count(a.iter(), b.iter())
+    } else if let (Some(a), Some(b)) = (clipped.as_primitive_opt::<Date32Type>(), free.as_primitive_opt::<Date32Type>())
+    {
+        count(a.iter(), b.iter())
+    } else {
+        0
+    }
+}
+
+impl Report {
+    fn judge(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut find = |severity, column: Option<&str>, problem: String, fix: &str| {
+            findings.push(Finding { severity, column: column.map(str::to_owned), problem, fix: fix.to_owned() });
+        };
+        let share =
+            |rows: u64| format!("{rows} of {} rows ({:.2} %)", self.rows, 100.0 * rows as f64 / self.rows as f64);
+        if self.rows == 0 {
+            find(
+                Severity::Warning,
+                None,
+                "there are no rows".into(),
+                "every study will answer with noise alone; check `source`",
+            );
+            return findings;
+        }
+        if self.without_unit > 0 {
+            let problem = format!("the privacy unit is NULL in {}", share(self.without_unit));
+            find(Severity::Error, None, problem, "such rows are in no study; fill the column, or remove the rows");
+        }
+        if self.consenting == 0 {
+            let problem = "the consent predicate allows no row".to_owned();
+            find(Severity::Error, None, problem, "correct `consent` in node.toml");
+        }
+        if self.malformed > 0 {
+            let problem = format!("{} records are not well formed", self.malformed);
+            find(
+                Severity::Warning,
+                None,
+                problem,
+                "missing fields count as NULL; write the files again with a proper writer",
+            );
+        }
+        for ColumnReport { name, declared, null, outside, unparsable } in &self.columns {
+            let all = |rows: &u64| *rows == self.rows - null && *rows > 0;
+            let severity = |rows: &u64| if all(rows) { Severity::Error } else { Severity::Warning };
+            if *null == self.rows {
+                find(
+                    Severity::Warning,
+                    Some(name),
+                    "is NULL in every row".into(),
+                    "remove the column from the schema, or fill it",
+                );
+            }
+            if *unparsable > 0 {
+                let problem = format!("is not a {} in {}", declared.name(), share(*unparsable));
+                find(
+                    severity(unparsable),
+                    Some(name),
+                    problem,
+                    "these count as NULL; correct the data, or the declared type",
+                );
+            }
+            match declared {
+                ColumnType::Category { .. } if *outside > 0 => {
+                    let problem = format!("is not one of the listed values in {}", share(*outside));
+                    find(
+                        severity(outside),
+                        Some(name),
+                        problem,
+                        "these count as NULL; add the values to the list if they may be public",
+                    );
+                }
+                // A few values beyond the bounds are what bounds are for.
+                _ if *outside * 20 > self.rows => {
+                    let problem = format!("is outside its bounds in {}", share(*outside));
+                    find(
+                        Severity::Warning,
+                        Some(name),
+                        problem,
+                        "these count as the nearest bound; widen the bounds, from what is publicly known, not from the data",
+                    );
+                }
+                _ => {}
+            }
+        }
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings
+    }
+}

@@ -1,0 +1,199 @@
+//! The rows of a source as batches of some of its columns: pieces that threads take one after the other.
+//!
+//! A piece is up to half a million rows of a Parquet row group, some megabytes of an NDJSON file, or a CSV file (which
+//! cannot be entered in the middle, since a line feed there may lie between quotes). Nothing is pruned by statistics
+//! and nothing is skipped, so what is read does not depend on what the rows hold.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
+use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+
+use super::csv::CsvReader;
+use super::ndjson::NdJsonReader;
+use super::source::{Header, Source, SourceFile, is_text};
+
+const BATCH_ROWS: usize = 8 << 10;
+const PIECE_ROWS: usize = 512 << 10;
+const PIECE_BYTES: u64 = 16 << 20;
+
+/// What ends a scan before its end; for the node's log only.
+pub(crate) type ScanError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A part of a source.
+#[derive(Clone, Debug)]
+enum Piece {
+    Parquet { file: usize, group: usize, rows: Range<usize> },
+    Csv { file: usize },
+    NdJson { file: usize, bytes: Range<u64> },
+}
+
+/// The rows of a source; several threads take batches from it until it has no more.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    source: &'a Source,
+    columns: Vec<String>,
+    /// For each Parquet file how to read it, and which of its columns.
+    parquet: Vec<(ArrowReaderMetadata, ProjectionMask)>,
+    pieces: Vec<Piece>,
+    next: AtomicUsize,
+    malformed: AtomicU64,
+}
+
+impl<'a> Scan<'a> {
+    /// A scan of some columns of a source; `schema` says which of them are better read with a dictionary.
+    pub(crate) fn new(source: &'a Source, schema: &DatasetSchema, columns: &[String]) -> Result<Self, ScanError> {
+        let mut pieces = Vec::new();
+        let mut parquet = Vec::new();
+        for (file, SourceFile { bytes, header, .. }) in source.files().iter().enumerate() {
+            match header {
+                Header::Parquet(metadata) => {
+                    let metadata = with_text_forms(metadata, schema)?;
+                    let roots = metadata.schema().fields().iter().enumerate();
+                    let roots = roots.filter(|(_, field)| columns.contains(field.name())).map(|(root, _)| root);
+                    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+                    for (group, group_metadata) in metadata.metadata().row_groups().iter().enumerate() {
+                        let rows = usize::try_from(group_metadata.num_rows()).unwrap_or(0);
+                        pieces.extend((0..rows).step_by(PIECE_ROWS).map(|start| Piece::Parquet {
+                            file,
+                            group,
+                            rows: start..rows.min(start + PIECE_ROWS),
+                        }));
+                    }
+                    parquet.push((metadata, mask));
+                }
+                Header::Csv(names) if names.is_empty() => {}
+                Header::Csv(_) => pieces.push(Piece::Csv { file }),
+                Header::NdJson => {
+                    let starts = (0..*bytes).step_by(PIECE_BYTES as usize);
+                    pieces.extend(starts.map(|start| {
+                        // To the end of the file as it will be, so that a line which grew is still read whole.
+                        let end = if start + PIECE_BYTES >= *bytes { u64::MAX } else { start + PIECE_BYTES };
+                        Piece::NdJson { file, bytes: start..end }
+                    }));
+                }
+            }
+        }
+        let columns = columns.to_vec();
+        Ok(Self { source, columns, parquet, pieces, next: AtomicUsize::new(0), malformed: AtomicU64::new(0) })
+    }
+
+    /// Calls `f` with batches until none are left for this thread or `stop` is set. Batches have the asked columns in
+    /// the asked order.
+    pub(crate) fn run(
+        &self,
+        stop: &AtomicBool,
+        mut f: impl FnMut(&[ArrayRef], usize) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let mut batches = self.open(piece)?;
+            while let Some((columns, rows)) = batches.next()? {
+                if stop.load(Ordering::Relaxed) {
+                    return Err("another thread failed, or nobody waits for the result any more".into());
+                }
+                f(&columns, rows)?;
+            }
+            self.malformed.fetch_add(batches.malformed(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Records of text files that were not well formed, so far.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    fn open(&self, piece: &Piece) -> Result<Batches, ScanError> {
+        let open = |file: usize| File::open(&self.source.files()[file].path);
+        match piece {
+            Piece::Parquet { file, group, rows } => {
+                let (metadata, mask) = &self.parquet[*file];
+                let selection =
+                    RowSelection::from(vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())]);
+                let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open(*file)?, metadata.clone())
+                    .with_projection(mask.clone())
+                    .with_row_groups(vec![*group])
+                    .with_row_selection(selection)
+                    .with_batch_size(BATCH_ROWS)
+                    .build()?;
+                let schema = arrow::array::RecordBatchReader::schema(&reader);
+                let order = self.columns.iter().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
+                Ok(Batches::Parquet { reader: Box::new(reader), order })
+            }
+            Piece::Csv { file } => {
+                let Header::Csv(names) = &self.source.files()[*file].header else { return Err("not CSV".into()) };
+                let places: HashMap<&str, usize> =
+                    self.columns.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+                let wanted = names.iter().map(|name| places.get(name.as_str()).copied()).collect();
+                Ok(Batches::Csv(CsvReader::new(open(*file)?, wanted, BATCH_ROWS)?))
+            }
+            Piece::NdJson { file, bytes } => {
+                Ok(Batches::NdJson(NdJsonReader::new(open(*file)?, bytes.clone(), &self.columns, BATCH_ROWS)?))
+            }
+        }
+    }
+}
+
+/// Batches of one piece.
+enum Batches {
+    Parquet { reader: Box<dyn Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>>, order: Vec<usize> },
+    Csv(CsvReader),
+    NdJson(NdJsonReader),
+}
+
+impl Batches {
+    fn next(&mut self) -> Result<Option<(Vec<ArrayRef>, usize)>, ScanError> {
+        match self {
+            Self::Parquet { reader, order } => {
+                let Some(batch) = reader.next().transpose()? else { return Ok(None) };
+                Ok(Some((order.iter().map(|&column| batch.column(column).clone()).collect(), batch.num_rows())))
+            }
+            Self::Csv(reader) => Ok(reader.batch()?),
+            Self::NdJson(reader) => Ok(reader.batch()?),
+        }
+    }
+
+    fn malformed(&self) -> u64 {
+        match self {
+            Self::Parquet { .. } => 0,
+            Self::Csv(reader) => reader.malformed(),
+            Self::NdJson(reader) => reader.malformed(),
+        }
+    }
+}
+
+/// Reads text of few values with its dictionary (each value is then looked at once, not on every row) and all other
+/// text as views, which copies nothing.
+fn with_text_forms(metadata: &ArrowReaderMetadata, schema: &DatasetSchema) -> Result<ArrowReaderMetadata, ScanError> {
+    let fields = metadata.schema().fields().iter().map(|field| {
+        if !is_text(field.data_type()) {
+            return field.clone();
+        }
+        let few = matches!(schema.columns.get(field.name()), Some(ColumnType::Category { .. } | ColumnType::Bool));
+        let form = match few {
+            true => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            false => DataType::Utf8View,
+        };
+        Arc::new(Field::new(field.name(), form, field.is_nullable()))
+    });
+    let forms: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    Ok(ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(forms))?)
+}
+
+/// A batch of columns that may have none, but still has its rows.
+pub(crate) fn record_batch(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    RecordBatch::try_new_with_options(schema.clone(), columns, &RecordBatchOptions::new().with_row_count(Some(rows)))
+}

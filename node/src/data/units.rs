@@ -1,0 +1,114 @@
+//! Who a row belongs to: the privacy unit as one or two words.
+//!
+//! A whole number stands for itself, and so does a text that is the only way to write one, so that `7` in a Parquet
+//! file and `7` in a CSV file are the same customer. Any other text is 128 bits of a keyed hash.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, UInt64Type};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
+use zeroize::ZeroizeOnDrop;
+
+use super::expr::Domain;
+use super::read::{canonical_int, ints, texts_of};
+
+/// A node's secret for telling customers apart: it hashes their names and decides which of a customer's groups are
+/// kept. Who does not have it cannot choose names that collide or that are kept.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct UnitKey([u8; 32]);
+
+impl UnitKey {
+    /// A key of 32 random bytes; the same for the life of a node, so that the same question has the same answer.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    fn names(&self) -> &[u8; 16] {
+        self.0.first_chunk().expect("16 of 32 bytes")
+    }
+
+    pub(super) fn order(&self) -> [u8; 16] {
+        *self.0.last_chunk().expect("16 of 32 bytes")
+    }
+}
+
+/// How many words a unit takes, and how they are found.
+pub(super) trait Units<const W: usize> {
+    /// The words of each row's unit. Rows without one get no cell.
+    fn words(raw: &ArrayRef, key: &UnitKey, cells: &mut [u32]) -> Vec<[i64; W]>;
+}
+
+/// Units stored as whole numbers.
+pub(super) struct Numbers;
+
+/// Units stored as text.
+pub(super) struct Names;
+
+impl Units<1> for Numbers {
+    fn words(raw: &ArrayRef, _key: &UnitKey, cells: &mut [u32]) -> Vec<[i64; 1]> {
+        if let Some(nulls) = raw.nulls() {
+            cells.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(cell, _)| *cell = Domain::NONE);
+        }
+        match raw.data_type() {
+            // Not clipped to i64, which would make one customer of many.
+            DataType::UInt64 => raw.as_primitive::<UInt64Type>().values().iter().map(|&unit| [unit as i64]).collect(),
+            _ => ints(raw).values().iter().map(|&unit| [unit]).collect(),
+        }
+    }
+}
+
+impl Units<2> for Names {
+    fn words(raw: &ArrayRef, key: &UnitKey, cells: &mut [u32]) -> Vec<[i64; 2]> {
+        let hasher = SipHasher13::new_with_key(key.names());
+        let words = |text: &str| match canonical_int(text.as_bytes()) {
+            Some(number) => [number, 0],
+            None => {
+                let mut hasher = hasher;
+                hasher.write(text.as_bytes());
+                let hash = hasher.finish128();
+                // The sign keeps hashes and numbers apart.
+                [hash.h1 as i64, hash.h2 as i64 | i64::MIN]
+            }
+        };
+        texts_of(raw, |texts| {
+            let rows = texts.zip(cells.iter_mut());
+            rows.map(|(text, cell)| match text {
+                // An empty field is NULL.
+                None | Some("") => {
+                    *cell = Domain::NONE;
+                    [0, 0]
+                }
+                Some(text) => words(text),
+            })
+            .collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int32Array, StringArray, UInt64Array};
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_same_customer_in_every_form() {
+        let key = UnitKey::new([7; 32]);
+        let mut cells = [0; 5];
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("7"), Some("-1"), None, Some(""), Some("007")]));
+        let names = Names::words(&text, &key, &mut cells);
+        assert_eq!(cells, [0, 0, Domain::NONE, Domain::NONE, 0]);
+        let mut cells = [0; 3];
+        let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(7), Some(-1), None]));
+        let numbers = Numbers::words(&ints, &key, &mut cells);
+        assert_eq!(cells, [0, 0, Domain::NONE]);
+        assert_eq!((names[0], names[1]), ([numbers[0][0], 0], [numbers[1][0], 0]));
+        assert!(names[4][1] < 0);
+        assert_ne!(names[4], Names::words(&text, &UnitKey::new([8; 32]), &mut [0; 5])[4]);
+        let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX, u64::MAX - 1]));
+        let large = Numbers::words(&large, &key, &mut [0; 2]);
+        assert_ne!(large[0], large[1]);
+    }
+}

@@ -1,0 +1,46 @@
+//! A partner's node: its data, its policy, its ledger, and the execution of studies beside the data.
+//!
+//! ```text
+//! link ──▶ participant ──▶ ledger (store)        what is answered, charged and stored
+//!              │
+//!              └──▶ study ──▶ data               what is computed, where the data are
+//! ```
+//!
+//! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
+
+pub mod commands;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod link;
+pub mod participant;
+pub mod state;
+pub mod store;
+pub mod study;
+
+use std::sync::Arc;
+
+use error::Error;
+use participant::Participant;
+use state::Folder;
+
+/// Name and version of the software, as ledgers and the coordinator record it.
+pub const SOFTWARE: &str = concat!("entente-node ", env!("CARGO_PKG_VERSION"));
+
+/// Runs the node in `folder` until the future is dropped. `connected` is called with the coordinator's address each time a
+/// connection stands.
+pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::convert::Infallible, Error> {
+    let config = load(folder)?;
+    let _lock = folder.lock()?;
+    // A crash may have left pieces of data behind.
+    let _ = std::fs::remove_dir_all(participant::spill_folder(folder));
+    let coordinator = config.coordinator.clone();
+    let participant = Arc::new(Participant::open(folder, config)?);
+    link::connection::keep(folder, &coordinator, participant, connected).await
+}
+
+/// The configuration of the node in `folder`.
+pub fn load(folder: &Folder) -> Result<config::Config, Error> {
+    let path = folder.config();
+    Ok(config::parse(&path, &folder.read(&path)?)?)
+}

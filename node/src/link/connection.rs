@@ -1,0 +1,154 @@
+//! The standing connection: dialled, kept alive, made again with back-off whenever it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entente_protocols::wire::frame::{self, FrameReader};
+use entente_protocols::wire::message::{COORDINATOR_NAME, ToNode};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{Frames, LinkError, endpoint, resolve, send, tls};
+use crate::error::Error;
+use crate::participant::Participant;
+use crate::state::Folder;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often a waiting study looks for the steward's decision.
+const DECISION_INTERVAL: Duration = Duration::from_millis(200);
+/// The most frames that wait to be sent; what produces them waits as well.
+const OUTGOING: usize = 16;
+/// A clock that is off by more is pointed out.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+/// Keeps the node connected to `coordinator` until the future is dropped. `connected` is called with the address each time
+/// the coordinator has answered.
+pub async fn keep(
+    folder: &Folder,
+    coordinator: &str,
+    participant: Arc<Participant>,
+    connected: impl Fn(&str),
+) -> Result<std::convert::Infallible, Error> {
+    let config = tls::connection(folder)?;
+    let mut pause = FIRST_PAUSE;
+    let mut reported = String::new();
+    loop {
+        let mut welcomed = false;
+        let ended = session(&config, coordinator, &participant, || {
+            welcomed = true;
+            connected(coordinator);
+        });
+        let reason = ended.await.err().map_or_else(|| "the coordinator ended it".to_owned(), |error| error.to_string());
+        if welcomed {
+            (pause, reported) = (FIRST_PAUSE, String::new());
+        }
+        // The same reason again and again is said once, at a level that people see.
+        if reason == reported {
+            tracing::debug!(coordinator, reason, "still not connected");
+        } else {
+            warn!(coordinator, reason, hint = hint(&reason), "not connected; trying again");
+            reported = reason;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What a person could do about a lost connection.
+fn hint(reason: &str) -> &'static str {
+    if reason.contains("timed out") || reason.contains("refused") {
+        "is `entente serve` running there, and is UDP to this port let through?"
+    } else if reason.contains("UnknownIssuer") || reason.contains("BadSignature") {
+        "this coordinator belongs to another alliance than the node; check `coordinator` in node.toml"
+    } else if reason.contains("Expired") || reason.contains("NotValidYet") {
+        "a certificate is not valid at this time; check this machine's clock"
+    } else {
+        ""
+    }
+}
+
+async fn session(
+    config: &quinn::ClientConfig,
+    coordinator: &str,
+    participant: &Arc<Participant>,
+    mut welcomed: impl FnMut(),
+) -> Result<(), LinkError> {
+    let lost = |error: &dyn std::fmt::Display| LinkError::Connection(error.to_string());
+    let address = resolve(coordinator).await?[0];
+    let endpoint = endpoint(address).map_err(|error| lost(&error))?;
+    let connecting = endpoint.connect_with(config.clone(), address, COORDINATOR_NAME).map_err(|error| lost(&error))?;
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| lost(&"timed out"))?;
+    let connection = connection.map_err(|error| lost(&error))?;
+    let (mut out, into) = connection.open_bi().await.map_err(|error| lost(&error))?;
+    send(&mut out, &frame::encode(&participant.hello())).await?;
+    let mut frames = Frames::new(into, FrameReader::to_nodes());
+    let (sender, mut outgoing) = mpsc::channel::<Vec<u8>>(OUTGOING);
+    let mut decisions = tokio::time::interval(DECISION_INTERVAL);
+    // Reading, so that a frame half read is never dropped by the select below.
+    let (received, mut incoming) = mpsc::channel(OUTGOING);
+    let reader = tokio::spawn(async move {
+        loop {
+            let next = frames.next().await;
+            let end = !matches!(next, Ok(Some(_)));
+            if received.send(next).await.is_err() || end {
+                break;
+            }
+        }
+    });
+    let _abort = AbortOnDrop(reader);
+    loop {
+        tokio::select! {
+            frame = incoming.recv() => {
+                let Some(frame) = frame.transpose()?.flatten() else { break };
+                match frame.decode::<ToNode>()? {
+                    ToNode::Welcome { roster, clock } => {
+                        let skew = jiff::Timestamp::now().as_second() - clock;
+                        if skew.abs() > CLOCK_SKEW_SECONDS {
+                            warn!(seconds = skew, "this machine's clock and the coordinator's differ; set the one that is wrong");
+                        }
+                        participant.welcome(roster).map_err(|error| lost(&error))?;
+                        info!(coordinator, "connected");
+                        welcomed();
+                    }
+                    message => answer(participant, &sender, move |participant| participant.handle(message)),
+                }
+            }
+            Some(frame) = outgoing.recv() => send(&mut out, &frame).await?,
+            _ = decisions.tick() => {
+                if participant.has_waiting() {
+                    answer(participant, &sender, Participant::reconsider);
+                }
+            }
+        }
+    }
+    // The end of the stream is followed by the reason for which the connection was closed.
+    let reason = tokio::time::timeout(Duration::from_secs(1), connection.closed()).await;
+    Err(lost(&reason.map_or_else(|_| "the coordinator ended the stream".to_owned(), |reason| reason.to_string())))
+}
+
+/// Answers in a thread of its own, as the disk and computations block. If the connection is lost meanwhile, the answer is
+/// on the disk, and the coordinator asks again.
+fn answer(
+    participant: &Arc<Participant>,
+    sender: &mpsc::Sender<Vec<u8>>,
+    handle: impl FnOnce(&Participant) -> Vec<Vec<u8>> + Send + 'static,
+) {
+    let (participant, sender) = (participant.clone(), sender.clone());
+    tokio::task::spawn_blocking(move || {
+        for frame in handle(&participant) {
+            if sender.blocking_send(frame).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,117 @@
+//! Enrolment: a ticket becomes keys made here, a certificate and a configuration to edit.
+
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
+use entente_protocols::wire::frame::{self, FrameReader};
+use entente_protocols::wire::message::{COORDINATOR_NAME, Enrol, Enrolled};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use zeroize::Zeroizing;
+
+use super::{Frames, LinkError, endpoint, resolve, send, tls};
+use crate::config;
+use crate::error::Error;
+use crate::state::{Folder, random_secret, write_private};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Joins the alliance of `ticket` with a node in `folder`; returns the roster it was shown.
+///
+/// Keys are made first and written before the ticket is used, so that a certificate is never issued for lost keys.
+pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
+    if folder.is_joined() {
+        return Err(Error::user(format!(
+            "a node has joined in {} already; give another folder with --dir",
+            folder.path().display()
+        )));
+    }
+    if jiff::Timestamp::now().as_second() > ticket.expires {
+        return Err(Error::user(format!(
+            "the ticket has expired (by this machine's clock it is {}); ask the operator for a new one: `entente invite {}`",
+            jiff::Timestamp::now().strftime("%F %T UTC"),
+            ticket.partner
+        )));
+    }
+    folder.create()?;
+    let identity = IdentityKey::from_secret(&*random_secret()?);
+    let crypto = |error: rcgen::Error| Error::failure(format!("a TLS key could not be made: {error}"));
+    let tls_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto)?;
+    let hex = Zeroizing::new(data_encoding::HEXLOWER.encode(&*identity.secret()));
+    write_private(&folder.key("identity.key"), hex.as_bytes())?;
+    write_private(&folder.key("tls.key"), Zeroizing::new(tls_key.serialize_pem()).as_bytes())?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, ticket.partner.clone());
+    let request = params.serialize_request(&tls_key).map_err(crypto)?;
+    let member = Member { identity: identity.public(), tls: Digest::plain(&tls_key.subject_public_key_info()) };
+    let enrol = Enrol { partner: ticket.partner.clone(), secret: ticket.secret, request: request.der().to_vec(), member };
+    match tokio::time::timeout(TIMEOUT, exchange(ticket, &enrol)).await {
+        Err(_) => Err(unreachable(ticket, "no answer")),
+        Ok(Err(error)) => Err(unreachable(ticket, &error.to_string())),
+        Ok(Ok(Enrolled::Refused(reason))) => Err(Error::user(format!("the coordinator refused the ticket: {reason}"))),
+        Ok(Ok(Enrolled::Accepted { certificate, authority, roster })) => {
+            accept(ticket, folder, &enrol.member, &certificate, &authority, &roster)?;
+            Ok(roster)
+        }
+    }
+}
+
+fn unreachable(ticket: &Ticket, why: &str) -> Error {
+    Error::failure(format!(
+        "the coordinator could not be reached at {} ({why}); check that `entente serve` runs there, that UDP to this port is let \
+         through, and that this machine's clock is right; the ticket can be used again",
+        ticket.address
+    ))
+}
+
+async fn exchange(ticket: &Ticket, enrol: &Enrol) -> Result<Enrolled, LinkError> {
+    let lost = |error: &dyn std::fmt::Display| LinkError::Connection(error.to_string());
+    let mut last = LinkError::Connection("no address".into());
+    for address in resolve(&ticket.address).await? {
+        let config = tls::enrolment(ticket.authority).map_err(|error| lost(&error))?;
+        let endpoint = endpoint(address).map_err(|error| lost(&error))?;
+        let connecting = endpoint.connect_with(config, address, COORDINATOR_NAME).map_err(|error| lost(&error))?;
+        let connection = match connecting.await {
+            Ok(connection) => connection,
+            Err(error) => {
+                last = lost(&error);
+                continue;
+            }
+        };
+        let (mut out, into) = connection.open_bi().await.map_err(|error| lost(&error))?;
+        send(&mut out, &frame::encode(enrol)).await?;
+        let answer = Frames::new(into, FrameReader::enrolment()).next().await?;
+        let answer = answer.ok_or_else(|| lost(&"the coordinator ended the connection"))?;
+        connection.close(0u8.into(), b"");
+        endpoint.wait_idle().await;
+        return Ok(answer.decode::<Enrolled>()?);
+    }
+    Err(last)
+}
+
+fn accept(
+    ticket: &Ticket,
+    folder: &Folder,
+    member: &Member,
+    certificate: &[u8],
+    authority: &[u8],
+    roster: &Roster,
+) -> Result<(), Error> {
+    let mine = roster.members.get(&ticket.partner) == Some(member);
+    if Digest::plain(authority) != ticket.authority || roster.authority != ticket.authority || !mine {
+        return Err(Error::failure("the coordinator answered with another alliance's authority or another roster; do not use this node"));
+    }
+    write_private(&folder.key("authority.crt"), pem("CERTIFICATE", authority).as_bytes())?;
+    folder.keep_offered(roster)?;
+    if !folder.config().exists() {
+        write_private(&folder.config(), config::template(&ticket.partner, &ticket.address).as_bytes())?;
+    }
+    // The certificate last: a node counts as joined once it is there.
+    write_private(&folder.key("tls.crt"), pem("CERTIFICATE", certificate).as_bytes())
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> = (0..base64.len()).step_by(64).map(|i| &base64[i..base64.len().min(i + 64)]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}

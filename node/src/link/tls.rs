@@ -1,0 +1,123 @@
+//! TLS of a node: it trusts its alliance's authority and nothing else, and shows its own certificate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+
+use crate::error::Error;
+use crate::state::Folder;
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Error> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Error::failure(format!("TLS 1.3 is not available: {error}")))
+}
+
+/// Configuration of the standing connection.
+pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
+    let damaged = |name: &str| {
+        let path = folder.key(name);
+        Error::user(format!("{} is damaged; restore it from a backup, or join again with a new ticket", path.display()))
+    };
+    let read = |name: &str| folder.read(&folder.key(name));
+    let authority = CertificateDer::from_pem_slice(read("authority.crt")?.as_bytes()).map_err(|_| damaged("authority.crt"))?;
+    let certificate = CertificateDer::from_pem_slice(read("tls.crt")?.as_bytes()).map_err(|_| damaged("tls.crt"))?;
+    let key = zeroize::Zeroizing::new(read("tls.key")?);
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| damaged("tls.key"))?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).map_err(|_| damaged("authority.crt"))?;
+    let config = builder()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .map_err(|error| Error::user(format!("key and certificate of this node do not fit: {error}")))?;
+    quic(config, ALPN)
+}
+
+/// Configuration of an enrolment: the coordinator must show the authority whose fingerprint is in the ticket.
+pub fn enrolment(authority: Digest) -> Result<quinn::ClientConfig, Error> {
+    let verifier = Arc::new(ByFingerprint { authority, provider: provider() });
+    let config = builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    quic(config, ALPN_ENROL)
+}
+
+fn quic(mut config: ClientConfig, alpn: &[u8]) -> Result<quinn::ClientConfig, Error> {
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let config = QuicClientConfig::try_from(config).map_err(|error| Error::failure(format!("QUIC over this TLS is not possible: {error}")))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(config));
+    let mut transport = quinn::TransportConfig::default();
+    let idle = quinn::IdleTimeout::try_from(Duration::from_secs(20)).expect("20 s fit into QUIC's 62 bits of milliseconds");
+    transport
+        .keep_alive_interval(Some(Duration::from_secs(5)))
+        .max_idle_timeout(Some(idle))
+        .max_concurrent_bidi_streams(0u8.into())
+        .max_concurrent_uni_streams(0u8.into());
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// Trusts exactly the authority with a fingerprint: it must be in the chain that the coordinator shows, and everything
+/// else (signatures, name, dates) is checked against it as usual.
+#[derive(Debug)]
+struct ByFingerprint {
+    authority: Digest,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ByFingerprint {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let authority = intermediates.iter().find(|certificate| Digest::plain(certificate) == self.authority);
+        let authority = authority.ok_or(TlsError::General("the coordinator belongs to another alliance than the ticket".into()))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone()).build();
+        let verifier = verifier.map_err(|error| TlsError::General(error.to_string()))?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        Err(TlsError::General("TLS 1.2 is not spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

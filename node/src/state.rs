@@ -1,0 +1,185 @@
+//! A node's folder: where its configuration, keys and state are, and who may read them.
+//!
+//! ```text
+//! node.toml                  configuration, edited by people
+//! keys/identity.key          Ed25519 secret, hexadecimal
+//! keys/tls.key               TLS private key, PEM
+//! keys/tls.crt               its certificate, PEM
+//! keys/authority.crt         the alliance's authority, PEM: the node trusts no other
+//! state/roster.json          the pinned roster, from the first study on
+//! state/roster.offered.json  what the coordinator last offered
+//! state/ledger.sqlite        the privacy-budget ledger
+//! state/studies.sqlite       studies and the steward's decisions
+//! state/serve.lock           held by a running node
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{IdentityKey, Roster};
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// A node's folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `node.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("node.toml")
+    }
+
+    /// A file in `keys/`.
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.0.join("keys").join(name)
+    }
+
+    /// A file in `state/`.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.0.join("state").join(name)
+    }
+
+    /// Makes the folders, readable by their owner alone.
+    pub fn create(&self) -> Result<(), Error> {
+        for folder in [self.0.clone(), self.0.join("keys"), self.0.join("state")] {
+            fs::create_dir_all(&folder).map_err(|error| Error::file("make the folder", &folder, &error))?;
+            restrict(&folder, 0o700)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a node has joined here.
+    pub fn is_joined(&self) -> bool {
+        self.key("tls.crt").exists()
+    }
+
+    /// The identity key made by `join`.
+    pub fn identity(&self) -> Result<IdentityKey, Error> {
+        let path = self.key("identity.key");
+        let text = Zeroizing::new(self.read(&path)?);
+        let bytes = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
+        let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok()).map(Zeroizing::new);
+        let secret = secret.ok_or_else(|| {
+            Error::user(format!("{} is not an identity key; restore it from a backup, or join again with a new ticket", path.display()))
+        })?;
+        Ok(IdentityKey::from_secret(&secret))
+    }
+
+    /// A text file of this folder; a missing one most likely means that the node has not joined.
+    pub fn read(&self, path: &Path) -> Result<String, Error> {
+        fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound if !self.is_joined() => Error::user(format!(
+                "no node has joined in {}: run `entente-node join TICKET --dir {0}` first",
+                self.0.display()
+            )),
+            _ => Error::file("read", path, &error),
+        })
+    }
+
+    /// The pinned roster, if one is pinned.
+    pub fn pinned_roster(&self) -> Result<Option<Roster>, Error> {
+        read_roster(&self.state("roster.json"))
+    }
+
+    /// The roster the coordinator last offered.
+    pub fn offered_roster(&self) -> Result<Option<Roster>, Error> {
+        read_roster(&self.state("roster.offered.json"))
+    }
+
+    /// Pins a roster.
+    pub fn pin(&self, roster: &Roster) -> Result<(), Error> {
+        write_roster(&self.state("roster.json"), roster)
+    }
+
+    /// Keeps what the coordinator offers, for people to compare and accept.
+    pub fn keep_offered(&self, roster: &Roster) -> Result<(), Error> {
+        write_roster(&self.state("roster.offered.json"), roster)
+    }
+
+    /// Locks the folder for a running node. The lock ends with the process, however it ends.
+    pub fn lock(&self) -> Result<File, Error> {
+        let path = self.state("serve.lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| Error::file("open", &path, &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::user(format!("a node is already running in {}; stop it first", self.0.display())))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", &path, &error)),
+        }
+    }
+
+    /// Keys everything that must not be comparable outside this node (snapshots, units): derived from the identity.
+    pub fn local_secret(&self, purpose: &str) -> Result<Digest, Error> {
+        let identity = self.identity()?;
+        Ok(Digest::of("entente node local secret 1", &[purpose.as_bytes(), &identity.secret()[..]]))
+    }
+}
+
+fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Error::failure(format!("{} is damaged ({error}); compare fingerprints with the other partners, then delete it to pin again", path.display()))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path, &error)),
+    }
+}
+
+fn write_roster(path: &Path, roster: &Roster) -> Result<(), Error> {
+    let json = serde_json::to_vec_pretty(roster).map_err(|error| Error::failure(error.to_string()))?;
+    write_private(path, &json)
+}
+
+/// Writes a file that only its owner can read, in one step: readers see the old content or the new.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::file("write", path, &error);
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
+    create_private(&new).map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).open(&new).map_err(failed)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&new, path).map_err(failed)
+}
+
+/// Makes a file that only its owner can read, unless it exists.
+pub fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn restrict(path: &Path, mode: u32) -> Result<(), Error> {
+    #[cfg(unix)]
+    {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(path, permissions).map_err(|error| Error::file("restrict access to", path, &error))?;
+    }
+    let _ = (path, mode);
+    Ok(())
+}
+
+/// 32 random bytes from the operating system.
+pub fn random_secret() -> Result<Zeroizing<[u8; 32]>, Error> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *secret)
+        .map_err(|error| Error::failure(format!("the operating system gave no randomness: {error}")))?;
+    Ok(secret)
+}

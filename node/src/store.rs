@@ -1,0 +1,312 @@
+//! What a node keeps: the ledger, and the studies it takes part in; two SQLite databases in its state folder.
+//!
+//! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
+//! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, ephemeral keys
+//! included, which are deleted once the study's vector is stored; both are in WAL mode with synchronous=FULL, so that
+//! what was written is on the disk when a call returns.
+
+use std::path::Path;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::ledger::entry::{Checkpoint, Line};
+use entente_protocols::ledger::store::{Store, StoreError};
+use entente_protocols::policy::StewardDecision;
+use entente_protocols::secagg::join::SignedJoin;
+use entente_protocols::wire::message::Proposal;
+use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
+use rusqlite::{Connection, OptionalExtension, params};
+use zeroize::Zeroizing;
+
+/// The ledger's entries, stored vectors and checkpoints, in SQLite.
+pub struct LedgerStore(Connection);
+
+const LEDGER_SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS outbox (release TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoints (number INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL) STRICT;
+CREATE VIEW IF NOT EXISTS log AS SELECT sequence,
+    entry ->> '$.time' AS time, entry ->> '$.state' AS state, entry ->> '$.dataset' AS dataset,
+    entry ->> '$.study.id' AS study, entry ->> '$.study.name' AS name, entry ->> '$.study.purpose' AS purpose,
+    CAST(entry ->> '$.account.charge' AS INTEGER) AS charge_micro_rho,
+    CAST(entry ->> '$.account.spent_after' AS INTEGER) AS spent_micro_rho,
+    CAST(entry ->> '$.account.cap' AS INTEGER) AS cap_micro_rho,
+    entry ->> '$.approved_by' AS approved_by, entry ->> '$.reason' AS reason, hash FROM entries ORDER BY sequence;
+";
+
+fn read<E: std::fmt::Display>(error: E) -> StoreError {
+    StoreError { what: "read", why: error.to_string() }
+}
+
+fn written<E: std::fmt::Display>(error: E) -> StoreError {
+    StoreError { what: "written", why: error.to_string() }
+}
+
+fn open(path: &Path, schema: &str) -> Result<Connection, StoreError> {
+    let failed = |error: rusqlite::Error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) };
+    crate::state::create_private(path).map_err(|error| StoreError { what: "opened", why: error.to_string() })?;
+    let connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
+    connection.execute_batch(schema).map_err(failed)?;
+    Ok(connection)
+}
+
+impl LedgerStore {
+    /// Opens or makes the ledger's database.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut schema = LEDGER_SCHEMA.to_owned();
+        for table in ["entries", "outbox", "checkpoints"] {
+            for action in ["UPDATE", "DELETE"] {
+                schema += &format!(
+                    "CREATE TRIGGER IF NOT EXISTS {table}_no_{action} BEFORE {action} ON {table} \
+                     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+                );
+            }
+        }
+        open(path, &schema).map(Self)
+    }
+
+    /// Opens an existing ledger to read from it, beside a running node or without one.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags);
+        connection.map(Self).map_err(|error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) })
+    }
+
+    fn column<T>(&self, sql: &str, row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.0.prepare_cached(sql).map_err(read)?;
+        let rows = statement.query_map([], row).map_err(read)?;
+        rows.collect::<Result<_, _>>().map_err(read)
+    }
+}
+
+impl Store for LedgerStore {
+    fn entries(&self) -> Result<Vec<Line>, StoreError> {
+        let rows = self.column("SELECT hash, entry FROM entries ORDER BY sequence", |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?))
+        })?;
+        rows.into_iter().map(|(hash, json)| Ok(Line { hash: hash.parse().map_err(read)?, json })).collect()
+    }
+
+    fn append(&mut self, sequence: u64, line: &Line, release: Option<(Digest, &[u8])>) -> Result<(), StoreError> {
+        let transaction = self.0.transaction().map_err(written)?;
+        let last: u64 = transaction
+            .query_row("SELECT COALESCE(MAX(sequence), 0) FROM entries", [], |row| row.get(0))
+            .map_err(written)?;
+        if sequence != last + 1 {
+            return Err(written("an entry with this sequence exists, or one before it is missing"));
+        }
+        let sql = "INSERT INTO entries (sequence, hash, entry) VALUES (?1, ?2, ?3)";
+        transaction.execute(sql, params![sequence, line.hash.to_string(), line.json]).map_err(written)?;
+        if let Some((release, bytes)) = release {
+            let sql = "INSERT INTO outbox (release, bytes) VALUES (?1, ?2)";
+            transaction.execute(sql, params![release.to_string(), bytes]).map_err(written)?;
+        }
+        transaction.commit().map_err(written)
+    }
+
+    fn release(&self, release: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT bytes FROM outbox WHERE release = ?1";
+        self.0.query_row(sql, [release.to_string()], |row| row.get(0)).optional().map_err(read)
+    }
+
+    fn append_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let json = serde_json::to_string(checkpoint).map_err(written)?;
+        self.0.execute("INSERT INTO checkpoints (checkpoint) VALUES (?1)", [json]).map(drop).map_err(written)
+    }
+
+    fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        let rows = self.column("SELECT checkpoint FROM checkpoints ORDER BY number", |row| row.get::<_, String>(0))?;
+        rows.iter().map(|json| serde_json::from_str(json).map_err(read)).collect()
+    }
+}
+
+/// Where an attempt of a study stands at this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// A steward is asked.
+    Waiting,
+    /// Joined: keys are made, nothing is computed.
+    Joined,
+    /// The vector is stored and sent.
+    Computed,
+    /// A stored vector is sent again.
+    Repeated,
+    /// The result is known.
+    Finished,
+    /// Given up by the coordinator.
+    Abandoned,
+    /// Refused here.
+    Refused,
+}
+
+const STAGES: [(Stage, &str); 7] = [
+    (Stage::Waiting, "waiting"),
+    (Stage::Joined, "joined"),
+    (Stage::Computed, "computed"),
+    (Stage::Repeated, "repeated"),
+    (Stage::Finished, "finished"),
+    (Stage::Abandoned, "abandoned"),
+    (Stage::Refused, "refused"),
+];
+
+impl Stage {
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        STAGES.iter().find(|(stage, _)| *stage == self).map_or("unknown", |(_, name)| name)
+    }
+}
+
+/// An attempt of a study as this node keeps it.
+#[derive(Clone)]
+pub struct Attempt {
+    /// What was proposed.
+    pub proposal: Proposal,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Why it was refused or abandoned.
+    pub reason: Option<String>,
+    /// This node's join.
+    pub join: Option<SignedJoin>,
+    /// Everybody's joins, once verified.
+    pub joins: Option<Vec<SignedJoin>>,
+    /// The secret of the ephemeral key, until the vector is stored.
+    pub ephemeral: Option<Zeroizing<[u8; 32]>>,
+    /// When it was proposed first, RFC 3339.
+    pub received: String,
+}
+
+impl Attempt {
+    /// An attempt that was just proposed.
+    pub fn proposed(proposal: Proposal, received: String) -> Self {
+        Self { proposal, stage: Stage::Waiting, reason: None, join: None, joins: None, ephemeral: None, received }
+    }
+}
+
+/// The studies a node takes part in, and the steward's decisions.
+pub struct StudyStore(Connection);
+
+const STUDY_SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS attempts (study TEXT, attempt INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
+    proposal BLOB NOT NULL, own_join BLOB, joins BLOB, ephemeral BLOB, PRIMARY KEY (study, attempt)) STRICT;
+CREATE TABLE IF NOT EXISTS decisions (study TEXT PRIMARY KEY, decision TEXT NOT NULL, time TEXT NOT NULL) STRICT;
+";
+
+impl StudyStore {
+    /// Opens or makes the database.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        open(path, STUDY_SCHEMA).map(Self)
+    }
+
+    /// Writes an attempt, new or changed.
+    pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO attempts
+            (study, attempt, received, stage, reason, proposal, own_join, joins, ephemeral) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let Attempt { proposal, stage, reason, join, joins, ephemeral, received } = attempt;
+        let row = params![
+            proposal.id,
+            proposal.attempt,
+            received,
+            stage.name(),
+            reason,
+            canonical_bytes(proposal),
+            join.as_ref().map(canonical_bytes),
+            joins.as_ref().map(canonical_bytes),
+            ephemeral.as_ref().map(|secret| secret.to_vec()),
+        ];
+        self.0.execute(sql, row).map(drop).map_err(written)
+    }
+
+    /// An attempt.
+    pub fn get(&self, study: &str, attempt: u32) -> Result<Option<Attempt>, StoreError> {
+        let sql = format!("{SELECT_ATTEMPT} WHERE study = ?1 AND attempt = ?2");
+        let found = self.0.query_row(&sql, params![study, attempt], raw_attempt).optional().map_err(read)?;
+        found.map(parse_attempt).transpose()
+    }
+
+    /// All attempts, the newest first.
+    pub fn all(&self) -> Result<Vec<Attempt>, StoreError> {
+        let sql = format!("{SELECT_ATTEMPT} ORDER BY received DESC, study, attempt DESC");
+        let mut statement = self.0.prepare(&sql).map_err(read)?;
+        let rows = statement.query_map([], raw_attempt).map_err(read)?;
+        rows.map(|row| parse_attempt(row.map_err(read)?)).collect()
+    }
+
+    /// Records a steward's decision on a study; the last one counts until the study has joined.
+    pub fn decide(&self, study: &str, decision: &StewardDecision, now: &str) -> Result<(), StoreError> {
+        let json = serde_json::to_string(decision).map_err(written)?;
+        let sql = "INSERT OR REPLACE INTO decisions (study, decision, time) VALUES (?1, ?2, ?3)";
+        self.0.execute(sql, params![study, json, now]).map(drop).map_err(written)
+    }
+
+    /// The steward's decision on a study.
+    pub fn decision(&self, study: &str) -> Result<Option<StewardDecision>, StoreError> {
+        let sql = "SELECT decision FROM decisions WHERE study = ?1";
+        let json: Option<String> = self.0.query_row(sql, [study], |row| row.get(0)).optional().map_err(read)?;
+        json.map(|json| serde_json::from_str(&json).map_err(read)).transpose()
+    }
+}
+
+const SELECT_ATTEMPT: &str = "SELECT received, stage, reason, proposal, own_join, joins, ephemeral FROM attempts";
+
+type RawAttempt = (String, String, Option<String>, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn raw_attempt(row: &rusqlite::Row<'_>) -> rusqlite::Result<RawAttempt> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+}
+
+fn parse_attempt(raw: RawAttempt) -> Result<Attempt, StoreError> {
+    let (received, stage, reason, proposal, join, joins, ephemeral) = raw;
+    let stage = STAGES.iter().find(|(_, name)| *name == stage).map(|(stage, _)| *stage);
+    let ephemeral = ephemeral.map(Zeroizing::new);
+    let ephemeral = ephemeral.map(|secret| <[u8; 32]>::try_from(&secret[..]).map(Zeroizing::new).map_err(read)).transpose()?;
+    Ok(Attempt {
+        proposal: from_canonical(&proposal, MAX_CANONICAL).map_err(read)?,
+        stage: stage.ok_or_else(|| read("an unknown stage; a newer version wrote it"))?,
+        reason,
+        join: join.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?,
+        joins: joins.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?,
+        ephemeral,
+        received,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use entente_protocols::ledger::store::contract;
+
+    use super::*;
+
+    #[test]
+    fn the_ledger_keeps_the_contract_of_stores() {
+        let folder = tempfile::tempdir().unwrap();
+        contract(|| LedgerStore::open(&folder.path().join("ledger.sqlite")).unwrap());
+    }
+
+    #[test]
+    fn what_is_in_the_ledger_cannot_be_changed_or_deleted_with_sql() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = LedgerStore::open(&folder.path().join("ledger.sqlite")).unwrap();
+        let line = Line { json: "{}".into(), hash: Line::hash("{}") };
+        store.append(1, &line, Some((Digest::ZERO, b"x"))).unwrap();
+        for sql in ["DELETE FROM entries", "UPDATE entries SET entry = ''", "DELETE FROM outbox", "UPDATE outbox SET bytes = x''"] {
+            let error = store.0.execute(sql, []).unwrap_err().to_string();
+            assert!(error.contains("append-only"), "{sql}: {error}");
+        }
+        assert_eq!(store.entries().unwrap(), [line]);
+    }
+
+    #[test]
+    fn decisions_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || StudyStore::open(&folder.path().join("studies.sqlite")).unwrap();
+        let decision = StewardDecision::Deny("ann".into(), "no".into());
+        open().decide("s", &decision, "now").unwrap();
+        assert_eq!(open().decision("s").unwrap(), Some(decision));
+        assert_eq!(open().decision("t").unwrap(), None);
+        assert!(open().all().unwrap().is_empty() && open().get("s", 1).unwrap().is_none());
+    }
+}

@@ -1,0 +1,97 @@
+//! Secure aggregation of one million numbers by ten parties, against the keystream alone.
+//!
+//! The floor of masking is the ChaCha20 keystream: nine streams of 8 MB at each party. Both are measured in this run, in
+//! turn, and the medians compared.
+
+use std::time::Instant;
+
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::ledger::Head;
+use entente_protocols::secagg::collect::Collector;
+use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
+use entente_protocols::secagg::mask::MaskKeys;
+
+const PARTIES: u8 = 10;
+const LENGTH: usize = 1_000_000;
+const RUNS: usize = 9;
+
+fn main() {
+    let (keys, mut collector, transcript) = parties();
+    let (mut keystream, mut masking, mut summing) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bytes = vec![0u8; 8 * LENGTH];
+    let mut values = vec![0i64; LENGTH];
+    for run in 0..RUNS {
+        keystream.push(time(|| {
+            for peer in 1..PARTIES {
+                ChaCha20::new((&[peer; 32]).into(), (&[0u8; 12]).into()).apply_keystream(&mut bytes);
+            }
+        }));
+        masking.push(time(|| keys.bench_apply(&mut values)));
+        if run == 0 {
+            for party in 0..PARTIES {
+                let name = format!("p{party}");
+                summing.push(time(|| drop(collector.contribution(&name, transcript, &values).expect("a participant"))));
+            }
+        }
+    }
+    let (keystream, masking, summing) = (median(keystream), median(masking), median(summing));
+    let streams = f64::from(PARTIES - 1) * 8.0 * LENGTH as f64 / 1e9;
+    println!("one party masks {LENGTH} numbers towards {} others (median of {RUNS} runs, one core)", PARTIES - 1);
+    println!("  ChaCha20 keystream alone  {:7.1} ms  {:5.2} GB/s", keystream * 1e3, streams / keystream);
+    println!("  masking                   {:7.1} ms  {:5.2} GB/s", masking * 1e3, streams / masking);
+    println!("  ratio to the keystream's rate {:.2} (at least 0.5 is asked)", keystream / masking);
+    println!("the coordinator adds one contribution in {:.2} ms", summing * 1e3);
+}
+
+fn time(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// The first party's mask keys, and a collector that waits for the vectors.
+fn parties() -> (MaskKeys, Collector, Digest) {
+    let identity = |i: u8| IdentityKey::from_secret(&[i + 1; 32]);
+    let ephemeral = |i: u8| EphemeralKey::from_secret([i + 101; 32]);
+    let names: Vec<String> = (0..PARTIES).map(|i| format!("p{i}")).collect();
+    let members = (0..PARTIES)
+        .map(|i| (names[usize::from(i)].clone(), Member { identity: identity(i).public(), tls: Digest::ZERO }));
+    let roster = Roster {
+        alliance: "bench".into(),
+        authority: Digest::ZERO,
+        coordinator: identity(99).public(),
+        members: members.collect(),
+    };
+    let question = Digest::ZERO;
+    let join = |i: u8| {
+        let join = Join {
+            study: "s".into(),
+            attempt: 1,
+            participant: names[usize::from(i)].clone(),
+            question,
+            ephemeral: ephemeral(i).public(),
+            ledger: Head::EMPTY,
+            stored: None,
+        };
+        SignedJoin::new(join, &identity(i))
+    };
+    let joins: Vec<SignedJoin> = (0..PARTIES).map(join).collect();
+    let transcript = Transcript::of(&joins, &names, &roster).expect("all is signed");
+    let mut collector = Collector::new(names.clone(), roster, question, LENGTH);
+    for (name, join) in names.iter().zip(joins) {
+        collector.join(name, join).expect("a participant");
+    }
+    for i in 0..PARTIES {
+        collector.signed(&names[usize::from(i)], transcript.sign(&identity(i))).expect("a participant");
+    }
+    let keys = MaskKeys::derive(&transcript, "p0", &ephemeral(0), 1, Digest::ZERO).expect("a participant");
+    (keys, collector, transcript.digest())
+}

@@ -1,0 +1,67 @@
+//! Reading TOML that people write: unknown keys are errors that suggest the nearest known one.
+
+use serde::de::DeserializeOwned;
+
+/// A file that could not be used, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub struct ConfigError {
+    /// Which file.
+    pub file: String,
+    /// What is wrong, where, and what to do.
+    pub problem: String,
+}
+
+/// Parses `text`, the content of `file`.
+pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+        ConfigError { file: file.into(), problem: format!("{place}{}", with_suggestion(error.message())) }
+    })
+}
+
+/// Adds the nearest known name to serde's "unknown field `x`, expected one of `a`, `b`".
+fn with_suggestion(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match quoted.split_first() {
+        Some((unknown, known)) if message.starts_with("unknown ") => match nearest(unknown, known.iter().copied()) {
+            Some(nearest) => format!("unknown key `{unknown}`; did you mean `{nearest}`?"),
+            None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+        },
+        _ => message.to_owned(),
+    }
+}
+
+/// The one of `known` that `word` most probably was meant to be, if any is near.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let scored = known.map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_lowercase()), candidate));
+    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.filter(|(score, _)| *score > 0.75).map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Example {
+        purpose: String,
+        name: Option<String>,
+    }
+
+    #[test]
+    fn unknown_keys_suggest_the_nearest() {
+        let problem = |text| parse::<Example>("x.toml", text).unwrap_err().to_string();
+        assert_eq!(
+            problem("purpose = \"a\"\npurpse = \"b\""),
+            "x.toml: line 2: unknown key `purpse`; did you mean `purpose`?"
+        );
+        assert!(problem("zzz = 1").contains("known here: purpose, name"));
+        assert!(problem("name = \"a\"").contains("purpose"), "a missing key is named");
+        assert!(problem("purpose = ").contains("line 1"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Study files: what an operator writes, parsed once into a [`Study`].
+
+use serde::Deserialize;
+
+use super::query::QuerySpec;
+use super::{Study, StudySpec, Terms};
+use crate::config::{self, ConfigError};
+use crate::identity::check_name;
+use crate::privacy::mechanism::Scope;
+use crate::privacy::rho::Rho;
+
+/// The study kinds of this version.
+pub const KINDS: [&str; 1] = ["query"];
+/// The longest file that is read.
+const MAX_LENGTH: usize = 256 * 1024;
+/// How long an attempt waits for a partner unless the study says otherwise.
+const DEFAULT_WAIT_SECONDS: u32 = 600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    purpose: String,
+    kind: String,
+    legal_basis: Option<String>,
+    #[serde(default)]
+    partners: Vec<String>,
+    min_partners: Option<u32>,
+    wait_seconds: Option<u32>,
+    privacy: Privacy,
+    query: Option<Query>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Privacy {
+    epsilon: f64,
+    delta: f64,
+    #[serde(default = "customer")]
+    scope: Scope,
+    colluders: Option<u32>,
+}
+
+fn customer() -> Scope {
+    Scope::Customer
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    sql: String,
+    max_groups_per_customer: Option<u32>,
+    max_rows_per_customer: Option<u32>,
+}
+
+/// Parses the study file `file` with content `text`.
+pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
+    let fail = |problem: String| Err(ConfigError { file: file.into(), problem });
+    if text.len() > MAX_LENGTH {
+        return fail(format!("is longer than {MAX_LENGTH} bytes; a study file is a few lines"));
+    }
+    // The kind first: a file of a kind that this version lacks has keys it cannot know.
+    let kind = toml::from_str::<toml::Table>(text).ok().and_then(|table| Some(table.get("kind")?.as_str()?.to_owned()));
+    if let Some(kind) = kind.filter(|kind| !KINDS.contains(&kind.as_str())) {
+        return fail(unavailable(&kind));
+    }
+    let parsed: File = config::parse(file, text)?;
+    let File { name, purpose, kind, legal_basis, partners, min_partners, wait_seconds, privacy, query } = parsed;
+    if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        return fail("`name` must be one line of 1 to 200 bytes".into());
+    }
+    if purpose.trim().is_empty() || purpose.len() > 2000 {
+        return fail("`purpose` must say in 1 to 2000 bytes what the study is for; stewards decide by it".into());
+    }
+    for (i, partner) in partners.iter().enumerate() {
+        if let Err(error) = check_name(partner) {
+            return fail(format!("`partners`: {error}"));
+        }
+        if partners[..i].contains(partner) {
+            return fail(format!("`partners` names `{partner}` twice"));
+        }
+    }
+    let most = if partners.is_empty() { u32::MAX } else { partners.len() as u32 };
+    if let Some(min) = min_partners.filter(|min| *min == 0 || *min > most) {
+        return fail(format!("`min_partners` is {min}, but {} are named", partners.len()));
+    }
+    let Privacy { epsilon, delta, scope, colluders } = privacy;
+    if !(delta > 0.0 && delta <= 0.01) {
+        return fail(format!(
+            "`delta` in [privacy] is {delta}; it must lie above 0 and at most 0.01, best below 1 / number of customers"
+        ));
+    }
+    let Some(rho) = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO && epsilon <= 100.0) else {
+        return fail(format!(
+            "`epsilon` in [privacy] is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
+        ));
+    };
+    let spec = match (kind.as_str(), query) {
+        ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer })) => {
+            StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
+        }
+        ("query", None) => return fail("a study of kind query needs a table [query] with `sql`".into()),
+        (other, _) => return fail(unavailable(other)),
+    };
+    Ok(Study {
+        name,
+        purpose,
+        legal_basis,
+        partners,
+        min_partners,
+        wait: wait_seconds.unwrap_or(DEFAULT_WAIT_SECONDS),
+        privacy: Terms { epsilon, delta, rho, scope, colluders },
+        spec,
+    })
+}
+
+fn unavailable(kind: &str) -> String {
+    let near =
+        config::nearest(kind, KINDS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("studies of kind `{kind}` are not available in this version, which has: {}{near}", KINDS.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+name = "spend-by-region"
+purpose = "Quarterly benchmark of the alliance"
+kind = "query"
+partners = ["retailer", "bank", "telecom"]
+[privacy]
+epsilon = 1.0
+delta = 1e-6
+[query]
+sql = "SELECT COUNT(*) FROM customers"
+"#;
+
+    #[test]
+    fn a_study_file_becomes_a_study() {
+        let study = parse("s.toml", GOOD).unwrap();
+        assert_eq!(study.partners.len(), 3);
+        assert!(study.privacy.rho.epsilon(1e-6) <= 1.0);
+        assert_eq!(study.privacy.scope, Scope::Customer);
+        assert_eq!([2, 3, 4, 5, 7].map(|n| study.privacy.colluders_of(n)), [1, 1, 1, 2, 3]);
+        assert_eq!(study.privacy.colluders_of(1), 0);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_to_write() {
+        let cases = [
+            ("purpose = \"Quarterly benchmark of the alliance\"", "", "purpose"),
+            ("kind = \"query\"", "kind = \"qery\"", "did you mean `query`"),
+            ("kind = \"query\"", "kind = \"train\"", "not available in this version"),
+            ("epsilon = 1.0", "epsilon = 0", "`epsilon`"),
+            ("epsilon = 1.0", "epsilon = 1.0\nepsilom = 2", "did you mean `epsilon`"),
+            ("delta = 1e-6", "delta = 0.5", "`delta`"),
+            ("\"bank\"", "\"retailer\"", "twice"),
+            ("\"bank\"", "\"Bank\"", "cannot be a name"),
+            ("kind = \"query\"", "kind = \"query\"\nmin_partners = 4", "`min_partners`"),
+            ("[query]\nsql = \"SELECT COUNT(*) FROM customers\"", "", "[query]"),
+            ("sql = ", "sqll = ", "did you mean `sql`"),
+        ];
+        for (good, bad, expected) in cases {
+            let text = GOOD.replace(good, bad);
+            assert_ne!(text, GOOD, "{good}");
+            let error = parse("s.toml", &text).unwrap_err().to_string();
+            assert!(error.starts_with("s.toml") && error.contains(expected), "{bad}: {error}");
+        }
+    }
+}

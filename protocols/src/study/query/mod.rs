@@ -1,0 +1,27 @@
+//! The study kind `query`: SQL over a data set, parsed once into a typed plan; its result is a table of estimates.
+
+pub mod outcome;
+pub mod plan;
+pub mod sql;
+
+use plan::QueryPlan;
+
+use super::schema::DatasetSchema;
+
+/// A query as its study states it.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct QuerySpec {
+    /// The SQL.
+    pub sql: String,
+    /// Largest number of groups a customer may touch; 1 if not stated.
+    pub max_groups: Option<u32>,
+    /// Largest number of rows a customer may count with; 1 if not stated.
+    pub max_rows: Option<u32>,
+}
+
+impl QuerySpec {
+    /// The typed plan over a data set of this schema.
+    pub fn plan(&self, schema: &DatasetSchema) -> Result<QueryPlan, sql::Refusal> {
+        sql::plan(&self.sql, sql::Limits { max_groups: self.max_groups, max_rows: self.max_rows }, schema)
+    }
+}

@@ -1,0 +1,55 @@
+//! Why a query is refused, where, and what to write instead.
+
+use std::fmt;
+
+/// A query, or a part of one, that cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Refusal {
+    /// The SQL text of the offending part, shortened; or the name and value of a limit.
+    pub part: String,
+    /// The line the part begins on, from 1; 0 where the part is not in the SQL (a limit, the schema).
+    pub line: u64,
+    /// The column the part begins at, in characters from 1; 0 where the part is not in the SQL.
+    pub column: u64,
+    /// What is wrong with it.
+    pub why: String,
+    /// What to write or do instead: a sentence, never empty.
+    pub instead: String,
+}
+
+impl Refusal {
+    /// The refusal of something that is not in the SQL.
+    pub(super) fn outside(part: impl Into<String>, why: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self { part: part.into(), line: 0, column: 0, why: why.into(), instead: instead.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        write!(f, "`{}` cannot be asked: {}. {}.", self.part, self.why, self.instead)
+    }
+}
+
+/// Up to three of `known` that look most like `word`, the nearest first; none if none is near.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    const NEAR: f64 = 0.75;
+    let word = word.to_lowercase();
+    let mut scored: Vec<(f64, &str)> =
+        known.map(|known| (strsim::jaro_winkler(&word, &known.to_lowercase()), known)).collect();
+    scored.retain(|(score, _)| *score >= NEAR);
+    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    scored.into_iter().take(3).map(|(_, known)| known).collect()
+}
+
+/// `a`, `b` and so on: at most `most` of the words, and how many more there are.
+pub(super) fn listed<'a>(words: impl Iterator<Item = &'a str>, most: usize) -> String {
+    let words: Vec<&str> = words.collect();
+    let mut text = words.iter().take(most).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    if words.len() > most {
+        text.push_str(&format!(" and {} more", words.len() - most));
+    }
+    text
+}

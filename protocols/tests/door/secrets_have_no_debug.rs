@@ -1,0 +1,12 @@
+use entente_protocols::identity::{IdentityKey, Ticket};
+use entente_protocols::secagg::join::EphemeralKey;
+use entente_protocols::secagg::mask::MaskKeys;
+
+fn debug<T: std::fmt::Debug>() {}
+
+fn main() {
+    debug::<IdentityKey>();
+    debug::<Ticket>();
+    debug::<EphemeralKey>();
+    debug::<MaskKeys>();
+}
