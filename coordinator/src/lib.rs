@@ -1,1 +1,47 @@
-//! Placeholder.
+//! The alliance operator's server and command line.
+//!
+//! ```text
+//! alliance, store, serving   the folder of an alliance: keys, database, whether it is being served
+//! link                       QUIC: enrolment, nodes, operators
+//! sessions, studies          who is connected; studies from submission to result
+//! study, results             what a study kind's result is, and its files
+//! client, cli                the operator's side
+//! ```
+//!
+//! The binary `entente` is a thin layer over this library:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), entente::Error> {
+//! use std::path::Path;
+//! let dir = Path::new("alliance");
+//! entente::init(dir, "spring", "127.0.0.1:4433", None)?;
+//! let ticket = entente::invite(dir, "bank", entente::DEFAULT_EXPIRES)?;
+//! let running = entente::Coordinator::start(dir).await?;
+//! println!("{} joins with {ticket}", ticket.partner);
+//! running.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod alliance;
+mod certificates;
+pub mod cli;
+mod client;
+mod coordinator;
+mod error;
+mod files;
+mod invite;
+mod link;
+pub mod results;
+mod serving;
+mod sessions;
+pub mod store;
+mod studies;
+pub mod study;
+pub mod views;
+
+pub use alliance::{Alliance, DEFAULT_LISTEN, init};
+pub use client::{Client, Update, check_study, run_study};
+pub use coordinator::{Coordinator, Running, TakeUp};
+pub use error::Error;
+pub use invite::{DEFAULT_EXPIRES, invite, parse_duration};

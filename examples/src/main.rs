@@ -1,2 +1,103 @@
-//! Quickstart.
-fn main() {}
+//! The quickstart: a whole alliance on loopback, studies over real tables, the results beside the truth, and the ledgers.
+//!
+//! `cargo run --release` runs it in a temporary folder; `cargo run --release -- FOLDER` keeps everything in FOLDER, so that
+//! the commands `entente` and `entente-node` can be tried on it.
+
+mod print;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use entente::Update;
+use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
+use entente_examples::truth;
+use entente_protocols::study::Study;
+
+/// The studies, in the order they are run.
+const STUDIES: [(&str, &str); 3] = [
+    ("campaign-by-job.toml", include_str!("../studies/campaign-by-job.toml")),
+    ("churn-by-contract.toml", include_str!("../studies/churn-by-contract.toml")),
+    ("spend-by-quarter.toml", include_str!("../studies/spend-by-quarter.toml")),
+];
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(quickstart()),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn quickstart() -> Result<(), Error> {
+    let kept: Option<PathBuf> = std::env::args_os().nth(1).map(PathBuf::from);
+    let temporary = tempfile::tempdir()?;
+    let folder = kept.as_deref().unwrap_or(temporary.path());
+    std::fs::create_dir_all(folder)?;
+    let folders = Folders::new(folder);
+
+    println!("An alliance on loopback: a coordinator, and a node each for {}.", PARTNERS.join(", "));
+    let coordinator = found(&folders).await?;
+    println!("  the coordinator listens on {}", coordinator.address());
+    let mut nodes = Vec::new();
+    for (number, partner) in (0..).zip(PARTNERS) {
+        enrol(&folders, partner, number, SETTINGS).await?;
+        nodes.push(start(&folders, partner).await?);
+        println!("  {partner} joined by ticket and is connected by QUIC with mutual TLS");
+    }
+
+    for (file, text) in STUDIES {
+        let study = entente_protocols::study::file::parse(file, text)?;
+        println!("\n{}\n{} (ε = {}, {})", print::rule(file), study.purpose, study.privacy.epsilon, print::scope(&study));
+        let result = run(&folders, study.clone()).await?;
+        print::beside_the_truth(&result, &truth::of(&study.name).ok_or("no truth for this study")?)?;
+    }
+
+    println!("\n{}", print::rule("the same question under another name"));
+    let (file, text) = STUDIES[0];
+    let mut again = entente_protocols::study::file::parse(file, text)?;
+    again.name = "campaign-by-job-once-more".into();
+    let result = run(&folders, again).await?;
+    print::repeated(&result)?;
+
+    println!("\n{}", print::rule("one study too many"));
+    let mut more = entente_protocols::study::file::parse(file, &text.replace("age >= 25", "age >= 30"))?;
+    more.name = "campaign-over-30".into();
+    match run(&folders, more).await {
+        Ok(_) => return Err("the budget per data set admits no third study of this size".into()),
+        Err(error) => println!("refused, as the budget is spent:\n  {error}"),
+    }
+
+    for partner in PARTNERS {
+        println!("\n{}", print::rule(&format!("the ledger of {partner}")));
+        print::ledger(&folders.node(partner))?;
+    }
+    if kept.is_some() {
+        println!("\nEverything is in {}. Try, for example:", folder.display());
+        println!("  cargo run --release -p entente-node -- ledger verify --dir {}", folders.node("bank").display());
+    }
+    drop(nodes);
+    coordinator.shutdown().await;
+    Ok(())
+}
+
+async fn run(folders: &Folders, study: Study) -> Result<serde_json::Value, Error> {
+    let started = Instant::now();
+    let files = entente::run_study(&folders.coordinator(), study, |update| {
+        if let Update::Progress(progress) = update {
+            let waiting: Vec<&str> = progress.waiting.iter().map(|(partner, _)| partner.as_str()).collect();
+            let waiting = if waiting.is_empty() { String::new() } else { format!(", waiting for {}", waiting.join(", ")) };
+            println!("  {}{waiting}", progress.stage);
+        }
+    });
+    let files = files.await?;
+    println!("  done in {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+    Ok(serde_json::from_slice(files.get("result.json").ok_or("a result without result.json")?)?)
+}

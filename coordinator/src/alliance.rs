@@ -1,0 +1,266 @@
+//! The alliance's folder: its configuration, its certificate authority and its identity.
+//!
+//! ```text
+//! D/alliance.toml   name, where to listen, what tickets tell partners to dial
+//! D/keys/           authority, coordinator, operator: NAME.key and NAME.pem; identity (Ed25519)
+//! D/entente.db      tickets, partners, studies and their results
+//! D/roster.json     the present roster, as `entente verify --roster` reads it
+//! D/serve.lock, D/serve.json    held and written while the coordinator runs
+//! ```
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use entente_protocols::config;
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{IdentityKey, check_name};
+use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::certificates;
+use crate::error::Error;
+use crate::files;
+
+/// Where the coordinator listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:4433";
+
+/// An alliance's folder, read and checked. Holds the coordinator's identity key: no `Debug`.
+pub struct Alliance {
+    dir: PathBuf,
+    name: String,
+    listen: SocketAddr,
+    address: String,
+    authority: CertificateDer<'static>,
+    identity: IdentityKey,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    alliance: Table,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: String,
+    listen: String,
+    address: String,
+}
+
+/// Makes an alliance in the folder `dir`: authority, coordinator identity and `alliance.toml`.
+///
+/// `listen` is where the coordinator will listen; `address` what tickets will tell partners to dial, if that differs.
+pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Result<Alliance, Error> {
+    check_alliance_name(name)?;
+    let listen = resolve(listen, "--listen")?;
+    if listen.port() == 0 {
+        return Err(Error::refused(
+            "--listen needs a port other than 0: tickets tell partners where to dial; for example --listen 0.0.0.0:4433",
+        ));
+    }
+    let address = match address {
+        Some(address) => check_address(address, "--address").map(str::to_owned)?,
+        None => dialable(listen),
+    };
+    let (toml, keys) = (dir.join("alliance.toml"), dir.join("keys"));
+    if toml.exists() || keys.exists() {
+        return Err(Error::refused(format!(
+            "{} holds an alliance already, whose keys would be lost; give another folder, or go on with this one: entente invite PARTNER --dir {0}",
+            dir.display()
+        )));
+    }
+    files::private_folder(dir)?;
+    // Complete or not at all: the keys appear under their name when all are there, and the configuration last.
+    let unfinished = dir.join("keys.new");
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(|error| files::failed("remove", &unfinished, &error))?;
+    }
+    files::private_folder(&unfinished)?;
+    certificates::create(&unfinished, name)?;
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *secret).map_err(|error| Error::failed(format!("no randomness: {error}")))?;
+    let text = Zeroizing::new(data_encoding::HEXLOWER.encode(&*secret));
+    files::write_private(&unfinished.join("identity"), text.as_bytes())?;
+    std::fs::rename(&unfinished, &keys).map_err(|error| files::failed("make", &keys, &error))?;
+    files::write_private(&toml, configuration(name, listen, &address).as_bytes())?;
+    Alliance::open(dir)
+}
+
+fn configuration(name: &str, listen: SocketAddr, address: &str) -> String {
+    format!(
+        r#"# An Entente alliance. Its keys are in keys/: whoever has them is this alliance. Back them up, show them to nobody.
+
+[alliance]
+name = "{name}"
+
+# Where `entente serve` listens (UDP). 0.0.0.0 stands for every network interface.
+listen = "{listen}"
+
+# What tickets tell partners to dial, as host:port: this machine as partners reach it, through a firewall if there is one.
+# Written into tickets when they are made; partners that have joined keep theirs in their node.toml.
+address = "{address}"
+"#
+    )
+}
+
+impl Alliance {
+    /// The alliance in the folder `dir`.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("alliance.toml");
+        if !path.is_file() {
+            return Err(Error::refused(format!(
+                "there is no alliance in {}; give its folder with --dir, or make one: entente init --dir {0} --name NAME",
+                dir.display()
+            )));
+        }
+        let File { alliance: Table { name, listen, address } } =
+            config::parse(&path.display().to_string(), &files::read_text(&path)?)
+                .map_err(|error| Error::refused(error.to_string()))?;
+        check_alliance_name(&name)?;
+        let listen = resolve(&listen, &format!("{}: `listen`", path.display()))?;
+        check_address(&address, &format!("{}: `address`", path.display()))?;
+        let keys = dir.join("keys");
+        let text = Zeroizing::new(files::read_text(&keys.join("identity"))?);
+        let secret = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).map(Zeroizing::new).ok();
+        let secret = secret.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new));
+        let secret = secret.ok_or_else(|| {
+            Error::failed(format!("{} is damaged; restore it from a backup", keys.join("identity").display()))
+        })?;
+        let authority = certificates::certificate(&keys, "authority")?;
+        Ok(Self { dir: dir.into(), name, listen, address, authority, identity: IdentityKey::from_secret(&secret) })
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the coordinator listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// What tickets tell partners to dial.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Fingerprint of the certificate authority.
+    pub fn authority(&self) -> Digest {
+        Digest::plain(&self.authority)
+    }
+
+    /// The coordinator's identity key.
+    pub fn identity(&self) -> &IdentityKey {
+        &self.identity
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+
+    pub(crate) fn authority_certificate(&self) -> &CertificateDer<'static> {
+        &self.authority
+    }
+}
+
+fn check_alliance_name(name: &str) -> Result<(), Error> {
+    check_name(name).map_err(|error| {
+        let lower = name.to_lowercase();
+        let hint = if check_name(&lower).is_ok() { format!("; `{lower}` would do") } else { String::new() };
+        Error::refused(format!("{error}{hint}"))
+    })
+}
+
+fn resolve(address: &str, place: &str) -> Result<SocketAddr, Error> {
+    let found = address.to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    let address_of = found.iter().find(|found| found.is_ipv4()).or(found.first());
+    address_of.copied().ok_or_else(|| {
+        Error::refused(format!("{place}: `{address}` is no address to listen at; write IP:PORT, for example 0.0.0.0:4433"))
+    })
+}
+
+fn check_address<'a>(address: &'a str, place: &str) -> Result<&'a str, Error> {
+    let good = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty()
+            && host.len() <= 255
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\\' || c == '/')
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if good {
+        Ok(address)
+    } else {
+        Err(Error::refused(format!("{place}: `{address}` is not host:port, for example alliance.example:4433")))
+    }
+}
+
+/// What partners can dial if the coordinator listens at `listen`: for "every interface", the one that leads outside.
+fn dialable(listen: SocketAddr) -> String {
+    if !listen.ip().is_unspecified() {
+        return listen.to_string();
+    }
+    // Connecting a UDP socket sends nothing; it only picks the interface.
+    let (any, outside) = if listen.is_ipv4() { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
+    let own = UdpSocket::bind(any).and_then(|socket| socket.connect(outside).and_then(|()| socket.local_addr()));
+    let loopback = if listen.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    let ip = own.map_or(loopback, |own| own.ip());
+    SocketAddr::new(ip, listen.port()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(result: Result<Alliance, Error>) -> String {
+        match result {
+            Ok(_) => panic!("must be refused"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_alliance_is_made_once_and_its_secrets_are_the_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("d");
+        let made = init(&dir, "spring", DEFAULT_LISTEN, None).unwrap();
+        let opened = Alliance::open(&dir).unwrap();
+        assert_eq!(opened.name(), "spring");
+        assert_eq!(opened.address(), DEFAULT_LISTEN);
+        assert_eq!(made.authority(), opened.authority());
+        assert_eq!(made.identity().public(), opened.identity().public());
+        assert!(refusal(init(&dir, "spring", DEFAULT_LISTEN, None)).contains("already"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&dir), 0o700);
+            assert_eq!(mode(&dir.join("keys")), 0o700);
+            for file in std::fs::read_dir(dir.join("keys")).unwrap() {
+                assert_eq!(mode(&file.unwrap().path()), 0o600);
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_say_what_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("d");
+        assert!(refusal(init(&dir, "Spring", DEFAULT_LISTEN, None)).contains("`spring` would do"));
+        assert!(refusal(init(&dir, "spring", "127.0.0.1:0", None)).contains("port other than 0"));
+        assert!(refusal(init(&dir, "spring", "nowhere", None)).contains("IP:PORT"));
+        assert!(refusal(init(&dir, "spring", DEFAULT_LISTEN, Some("example"))).contains("host:port"));
+        assert!(refusal(Alliance::open(&dir)).contains("entente init"));
+        assert!(!dir.exists(), "nothing is left behind");
+        let alliance = init(&dir, "spring", "0.0.0.0:4433", None).unwrap();
+        assert!(!alliance.address().starts_with("0.0.0.0"), "partners can dial it");
+        std::fs::write(dir.join("alliance.toml"), "[alliance]\nname = \"spring\"\nlisen = \"x\"").unwrap();
+        assert!(refusal(Alliance::open(&dir)).contains("did you mean `listen`"));
+    }
+}

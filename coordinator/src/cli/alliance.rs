@@ -1,0 +1,119 @@
+//! `init`, `invite`, `serve`, `partners`, `revoke`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Dir, print, print_json, stop_signal, tables};
+use crate::client::Client;
+use crate::coordinator::Coordinator;
+use crate::error::Error;
+use crate::{alliance, files, invite};
+
+#[derive(Args)]
+pub(super) struct Init {
+    /// The folder to make
+    #[arg(long, value_name = "D")]
+    dir: PathBuf,
+    /// The alliance's name: lower-case letters, digits, `-` and `_`
+    #[arg(long)]
+    name: String,
+    /// Where the coordinator will listen (UDP)
+    #[arg(long, value_name = "ADDR", default_value = alliance::DEFAULT_LISTEN)]
+    listen: String,
+    /// What tickets tell partners to dial, if it differs from where the coordinator listens
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+}
+
+impl Init {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let alliance = alliance::init(&self.dir, &self.name, &self.listen, self.address.as_deref())?;
+        let dir = self.dir.display();
+        if self.address.is_none() && alliance.listen().ip().is_unspecified() {
+            eprintln!(
+                "tickets will tell partners to dial {}; if they reach this machine under another name, change `address` in {dir}/alliance.toml",
+                alliance.address()
+            );
+        }
+        print(&format!(
+            "made the alliance `{}` in {dir}; its authority's fingerprint is {}\nnext: entente invite PARTNER --dir {dir}, then entente serve --dir {dir}",
+            alliance.name(),
+            alliance.authority()
+        ))
+    }
+}
+
+#[derive(Args)]
+pub(super) struct Invite {
+    /// The partner's name in the alliance: lower-case letters, digits, `-` and `_`
+    partner: String,
+    #[command(flatten)]
+    dir: Dir,
+    /// Write the ticket to this file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How long the ticket lasts: 7d, 12h, 30m
+    #[arg(long, value_parser = invite::parse_duration, default_value = "7d")]
+    expires: Duration,
+}
+
+impl Invite {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let ticket = invite::invite(&self.dir.dir, &self.partner, self.expires)?;
+        let expires = jiff::Timestamp::from_second(ticket.expires).map(|time| time.to_string()).unwrap_or_default();
+        eprintln!(
+            "a ticket for `{}`, to be used once, before {expires}; it replaces earlier ones that were not used",
+            self.partner
+        );
+        let text = ticket.to_string();
+        match self.out {
+            None => print(&text),
+            Some(path) => {
+                files::write_private(&path, format!("{text}\n").as_bytes())?;
+                eprintln!("written to {}; hand it over in private", path.display());
+                Ok(())
+            }
+        }
+    }
+}
+
+pub(super) async fn serve(dir: &Path) -> Result<(), Error> {
+    let running = Coordinator::start(dir).await?;
+    print(&format!("listening on {}", running.address()))?;
+    stop_signal().await;
+    tracing::info!("stopping");
+    running.shutdown().await;
+    Ok(())
+}
+
+#[derive(Args)]
+pub(super) struct Partners {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Partners {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        let view = Client::connect(&self.dir.dir).await?.partners().await?;
+        if self.json { print_json(&view) } else { print(&tables::partners(&view)) }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct Revoke {
+    /// The partner
+    partner: String,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Revoke {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        print(&Client::connect(&self.dir.dir).await?.revoke(&self.partner).await?)
+    }
+}

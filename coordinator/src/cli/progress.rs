@@ -1,0 +1,98 @@
+//! Progress: one live line on a terminal, else a line for each change. To stderr.
+
+use std::io::IsTerminal;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use entente_protocols::wire::message::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::client::Update;
+
+/// Tells how a study gets on.
+pub(super) struct Reporter {
+    bar: Option<ProgressBar>,
+    id: Arc<OnceLock<String>>,
+    last: Option<Progress>,
+}
+
+impl Reporter {
+    pub(super) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
+            let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self { bar, id: Arc::default(), last: None }
+    }
+
+    /// The study's identifier, once it is known.
+    pub(super) fn id(&self) -> Arc<OnceLock<String>> {
+        self.id.clone()
+    }
+
+    pub(super) fn report(&mut self, update: Update) {
+        match update {
+            Update::Accepted(id) => {
+                self.say(&format!("study {id}"));
+                let _ = self.id.set(id);
+            }
+            Update::Progress(progress) => {
+                let known = self.last.as_ref().map_or(0, |last| last.notes.len());
+                for note in progress.notes.iter().skip(known) {
+                    self.say(note);
+                }
+                let line = line(&progress);
+                if self.last.as_ref().is_none_or(|last| self::line(last) != line) {
+                    match &self.bar {
+                        Some(bar) => bar.set_message(line),
+                        None => eprintln!("{line}"),
+                    }
+                }
+                self.last = Some(progress);
+            }
+        }
+    }
+
+    /// A line that stays.
+    pub(super) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    pub(super) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(progress: &Progress) -> String {
+    let attempt = if progress.attempt > 1 { format!("attempt {}, ", progress.attempt) } else { String::new() };
+    let stage = match progress.stage.as_str() {
+        "waiting" => "gathering",
+        "complete" => "writing the result",
+        stage => stage,
+    };
+    let waiting: Vec<String> = progress.waiting.iter().map(|(partner, reason)| format!("{partner} ({reason})")).collect();
+    if waiting.is_empty() {
+        format!("{attempt}{stage}")
+    } else {
+        format!("{attempt}{stage}: waiting for {}", waiting.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_who_is_waited_for_and_why() {
+        let waiting = vec![("bank".into(), "not connected".into()), ("telecom".into(), "computes".into())];
+        let progress = Progress { study: "s".into(), attempt: 2, stage: "summing".into(), waiting, notes: vec![] };
+        assert_eq!(line(&progress), "attempt 2, summing: waiting for bank (not connected), telecom (computes)");
+    }
+}

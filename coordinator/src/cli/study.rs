@@ -1,0 +1,233 @@
+//! `study check`, `run`, `list`, `show`, `cancel`, `resume`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use entente_protocols::study::file;
+
+use super::progress::Reporter;
+use super::{Dir, print, print_json, stop_signal, tables};
+use crate::client::{Client, check_study, run_study};
+use crate::error::Error;
+use crate::files;
+use crate::serving;
+use crate::store::StudyState;
+use crate::views::Files;
+
+/// How long `check` waits for partners to connect if it has to serve itself.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+#[derive(Subcommand)]
+pub(super) enum Study {
+    /// Ask each partner who would approve, what it would cost and how accurate it would be; touches no data
+    #[command(after_help = "\
+Example:
+  entente study check spend.toml --dir alliance
+Exit code 1 if somebody would refuse.")]
+    Check(Check),
+    /// Run a study: submit it, follow it, write the result folder
+    #[command(after_help = "\
+Example:
+  entente study run spend.toml --dir alliance --out results
+  entente study run spend.toml --dir alliance --no-wait
+Without a running coordinator it serves for the length of the study.")]
+    Run(Run),
+    /// List all studies
+    #[command(after_help = "Example:\n  entente study list --dir alliance")]
+    List(List),
+    /// Show a study: the partner, stage and reason that it waits for; or write its result
+    #[command(after_help = "\
+Example:
+  entente study show 20261122-101530-a1b2c3 --dir alliance
+  entente study show 20261122-101530-a1b2c3 --dir alliance --out results")]
+    Show(Show),
+    /// Give a study up; what was charged stays charged
+    #[command(after_help = "Example:\n  entente study cancel 20261122-101530-a1b2c3 --dir alliance")]
+    Cancel(One),
+    /// Take a study up again that was interrupted, refused, cancelled or has failed
+    #[command(after_help = "Example:\n  entente study resume 20261122-101530-a1b2c3 --dir alliance")]
+    Resume(One),
+}
+
+#[derive(Args)]
+pub(super) struct Check {
+    /// The study file
+    file: PathBuf,
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Run {
+    /// The study file
+    file: PathBuf,
+    #[command(flatten)]
+    dir: Dir,
+    /// The folder for the result
+    #[arg(long, value_name = "RESULTS", required_unless_present = "no_wait")]
+    out: Option<PathBuf>,
+    /// Print result.json
+    #[arg(long)]
+    json: bool,
+    /// Submit only, and print the study's identifier; `entente study show ID --out RESULTS` writes the result later
+    #[arg(long, conflicts_with = "out")]
+    no_wait: bool,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// The study's identifier
+    id: String,
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Wait for the study to end and write its result to this folder
+    #[arg(long, value_name = "RESULTS")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct One {
+    /// The study's identifier
+    id: String,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Study {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Check(check) => check.run().await,
+            Self::Run(run) => run.run().await,
+            Self::List(List { dir: Dir { dir }, json }) => {
+                let studies = Client::connect(&dir).await?.studies().await?;
+                if json { print_json(&studies) } else { print(&tables::studies(&studies)) }
+            }
+            Self::Show(show) => show.run().await,
+            Self::Cancel(One { id, dir }) => print(&Client::connect(&dir.dir).await?.cancel(&id).await?),
+            Self::Resume(One { id, dir }) => print(&Client::connect(&dir.dir).await?.resume(&id).await?),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<entente_protocols::study::Study, Error> {
+    let text = files::read_text(path)?;
+    file::parse(&path.display().to_string(), &text).map_err(|error| Error::refused(error.to_string()))
+}
+
+impl Check {
+    async fn run(self) -> Result<(), Error> {
+        let study = read(&self.file)?;
+        let view = check_study(&self.dir.dir, study, CONNECTING).await?;
+        if self.json {
+            print_json(&view)?;
+        } else {
+            print(&tables::check(&view))?;
+        }
+        if let Some(problem) = view.problem {
+            return Err(Error::Refused(problem));
+        }
+        let by = |approval: &str| -> Vec<String> {
+            let answers = view.partners.iter().filter(|answer| answer.approval == approval);
+            answers.map(|answer| format!("`{}`: {}", answer.name, answer.reason.as_deref().unwrap_or("no reason"))).collect()
+        };
+        let (refused, unknown) = (by("refused"), by("unknown"));
+        if !refused.is_empty() {
+            Err(Error::refused(format!("the study would be refused by {}", refused.join("; "))))
+        } else if !unknown.is_empty() {
+            Err(Error::failed(format!("not everybody has answered: {}", unknown.join("; "))))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Run {
+    async fn run(self) -> Result<(), Error> {
+        let (study, dir) = (read(&self.file)?, &self.dir.dir);
+        let Some(out) = self.out else {
+            return print(&Client::connect(dir).await?.submit(study).await?);
+        };
+        check_folder(&out)?;
+        let serves = serving::running(dir)?.is_none();
+        let mut reporter = Reporter::new();
+        let id = reporter.id();
+        let result = tokio::select! {
+            result = run_study(dir, study, |update| reporter.report(update)) => result,
+            () = stop_signal() => Err(interrupted(id.get().map(String::as_str), dir, serves)),
+        };
+        reporter.end();
+        deliver(&out, &result?, self.json)
+    }
+}
+
+fn interrupted(id: Option<&str>, dir: &Path, served: bool) -> Error {
+    let (id, dir) = (id.unwrap_or("ID"), dir.display());
+    Error::refused(if served {
+        format!(
+            "interrupted; the study is kept: entente serve --dir {dir} takes it up again, and then entente study show {id} --dir {dir} --out RESULTS writes its result, or entente study cancel {id} --dir {dir} gives it up"
+        )
+    } else {
+        format!(
+            "interrupted; the study goes on: entente study show {id} --dir {dir} --out RESULTS writes its result, entente study cancel {id} --dir {dir} gives it up"
+        )
+    })
+}
+
+impl Show {
+    async fn run(self) -> Result<(), Error> {
+        let dir = &self.dir.dir;
+        let Some(out) = self.out else {
+            let study = Client::connect(dir).await?.show(&self.id).await?;
+            return if self.json { print_json(&study) } else { print(&tables::study(&study)) };
+        };
+        check_folder(&out)?;
+        let study = Client::connect(dir).await?.show(&self.id).await?;
+        let mut reporter = Reporter::new();
+        if study.state == StudyState::Running {
+            reporter.say(&format!("study {} is running", study.id));
+        }
+        let result = Client::connect(dir).await?.follow(&self.id, |update| reporter.report(update)).await;
+        reporter.end();
+        deliver(&out, &result?, self.json)
+    }
+}
+
+/// That results can be written there is found out before anything is asked of anybody.
+fn check_folder(out: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(out).map_err(|error| files::failed("make the folder", out, &error))?;
+    let probe = out.join(".entente-can-write");
+    std::fs::write(&probe, b"").map_err(|error| files::failed("write into", out, &error))?;
+    std::fs::remove_file(&probe).map_err(|error| files::failed("write into", out, &error))
+}
+
+/// Writes the result folder, result.json last, and prints the result.
+fn deliver(out: &Path, result: &Files, json: bool) -> Result<(), Error> {
+    let (last, others): (Vec<_>, Vec<_>) = result.iter().partition(|(file, _)| *file == "result.json");
+    for (file, content) in others.into_iter().chain(last) {
+        let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
+        if !plain {
+            return Err(Error::failed(format!("the result has a file with the name `{file}`, which is not written")));
+        }
+        files::write_public(&out.join(file), content)?;
+    }
+    let names: Vec<&str> = result.keys().map(String::as_str).collect();
+    eprintln!("wrote {} to {}", names.join(", "), out.display());
+    let content = result.get("result.json").map_or(&[][..], Vec::as_slice);
+    if json { print(String::from_utf8_lossy(content).trim_end()) } else { print(&tables::result(content)) }
+}

@@ -1,0 +1,252 @@
+//! The operator's side of the link: requests to the running coordinator.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use entente_protocols::study::Study;
+use entente_protocols::wire::frame::{self, FrameReader};
+use entente_protocols::wire::message::{COORDINATOR_NAME, FromOperator, Progress, ToOperator};
+
+use crate::alliance::Alliance;
+use crate::coordinator::{Coordinator, TakeUp};
+use crate::error::Error;
+use crate::link::stream::{Close, Frames, LinkError, close};
+use crate::link::tls;
+use crate::serving;
+use crate::views::{CheckView, Files, PartnersView, StudyView};
+
+/// How long connecting may take: the coordinator runs on this machine.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A connection to the running coordinator, for one request.
+pub struct Client {
+    endpoint: quinn::Endpoint,
+    connection: quinn::Connection,
+}
+
+/// What [`run_study`] reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// The study is accepted under this identifier.
+    Accepted(String),
+    /// Where it stands; comes when something has changed.
+    Progress(Progress),
+}
+
+impl Client {
+    /// Connects to the coordinator of the alliance in `dir`; refused if it does not run.
+    pub async fn connect(dir: &Path) -> Result<Self, Error> {
+        let alliance = Alliance::open(dir)?;
+        let address = serving::running(dir)?.ok_or_else(|| {
+            Error::refused(format!(
+                "the coordinator of {} is not running; start it: entente serve --dir {0}",
+                dir.display()
+            ))
+        })?;
+        Self::connect_to(&alliance, address).await
+    }
+
+    async fn connect_to(alliance: &Alliance, address: SocketAddr) -> Result<Self, Error> {
+        let unreachable = |why: String| {
+            Error::failed(format!("the coordinator at {address} could not be reached: {why}; its log may say more"))
+        };
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let endpoint = quinn::Endpoint::client(any).map_err(|error| unreachable(error.to_string()))?;
+        let connecting = endpoint
+            .connect_with(tls::operator(alliance)?, address, COORDINATOR_NAME)
+            .map_err(|error| unreachable(error.to_string()))?;
+        let connection = tokio::time::timeout(CONNECT, connecting)
+            .await
+            .map_err(|_| unreachable(format!("no answer in {} s", CONNECT.as_secs())))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        connection.set_receive_window(quinn::VarInt::from_u32(16 << 20));
+        Ok(Self { endpoint, connection })
+    }
+
+    /// Who is enrolled and connected.
+    pub async fn partners(self) -> Result<PartnersView, Error> {
+        match self.ask(FromOperator::Partners).await? {
+            ToOperator::Partners(json) => read(&json),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What a study would cost, and who must approve.
+    pub async fn check(self, study: Study) -> Result<CheckView, Error> {
+        match self.ask(FromOperator::Check { study }).await? {
+            ToOperator::Checked(json) => read(&json),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// All studies, oldest first.
+    pub async fn studies(self) -> Result<Vec<StudyView>, Error> {
+        match self.ask(FromOperator::List).await? {
+            ToOperator::Studies(json) => read(&json),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One study.
+    pub async fn show(self, id: &str) -> Result<StudyView, Error> {
+        match self.ask(FromOperator::Show(id.into())).await? {
+            ToOperator::Studies(json) => {
+                let mut studies: Vec<StudyView> = read(&json)?;
+                studies.pop().ok_or_else(|| Error::failed("the coordinator answered nothing"))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives a study up. What was done, in words.
+    pub async fn cancel(self, id: &str) -> Result<String, Error> {
+        self.order(FromOperator::Cancel(id.into())).await
+    }
+
+    /// Takes a study up again. What was done, in words.
+    pub async fn resume(self, id: &str) -> Result<String, Error> {
+        self.order(FromOperator::Resume(id.into())).await
+    }
+
+    /// Ends a partner's certificate. What was done, in words.
+    pub async fn revoke(self, partner: &str) -> Result<String, Error> {
+        self.order(FromOperator::Revoke(partner.into())).await
+    }
+
+    /// Submits a study and does not wait. Its identifier.
+    pub async fn submit(self, study: Study) -> Result<String, Error> {
+        match self.ask(FromOperator::Run { study, follow: false }).await? {
+            ToOperator::Accepted(id) => Ok(id),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Submits a study and follows it to its result.
+    pub async fn run(self, study: Study, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
+        self.until_result(FromOperator::Run { study, follow: true }, on_progress).await
+    }
+
+    /// Follows a study that was submitted before to its result.
+    pub async fn follow(self, id: &str, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
+        self.until_result(FromOperator::Follow(id.into()), on_progress).await
+    }
+
+    async fn order(self, request: FromOperator) -> Result<String, Error> {
+        match self.ask(request).await? {
+            ToOperator::Done(words) => Ok(words),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(self, request: FromOperator) -> Result<ToOperator, Error> {
+        let mut answers = self.send(&request).await?;
+        let answer = next(&mut answers).await;
+        self.end().await;
+        answer
+    }
+
+    async fn until_result(self, request: FromOperator, mut on_progress: impl FnMut(Update)) -> Result<Files, Error> {
+        let mut answers = self.send(&request).await?;
+        let mut files = Files::new();
+        let end = loop {
+            match next(&mut answers).await {
+                Ok(ToOperator::Accepted(id)) => on_progress(Update::Accepted(id)),
+                Ok(ToOperator::Progress(progress)) => on_progress(Update::Progress(progress)),
+                Ok(ToOperator::Piece { file, mut bytes }) => files.entry(file).or_default().append(&mut bytes),
+                Ok(ToOperator::Result(_)) => break Ok(files),
+                Ok(other) => break Err(unexpected(&other)),
+                Err(error) => break Err(error),
+            }
+        };
+        self.end().await;
+        end
+    }
+
+    async fn send(&self, request: &FromOperator) -> Result<Frames, Error> {
+        let lost = |error: &dyn std::fmt::Display| {
+            Error::failed(format!("the connection to the coordinator was lost: {error}"))
+        };
+        let (mut send, receive) = self.connection.open_bi().await.map_err(|error| lost(&error))?;
+        send.write_all(&frame::encode(request)).await.map_err(|error| lost(&error))?;
+        send.finish().map_err(|error| lost(&error))?;
+        Ok(Frames::new(receive, FrameReader::to_operators()))
+    }
+
+    async fn end(self) {
+        close(&self.connection, Close::Done, "");
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+    }
+}
+
+async fn next(answers: &mut Frames) -> Result<ToOperator, Error> {
+    let lost = |error: LinkError| {
+        Error::failed(format!(
+            "the connection to the coordinator was lost ({error}); a study that runs goes on when the coordinator does: entente study list"
+        ))
+    };
+    let frame = answers.next().await.map_err(lost)?.ok_or_else(|| lost(LinkError::Ended))?;
+    match frame.decode().map_err(|error| lost(error.into()))? {
+        ToOperator::Refused(reason) => Err(Error::Refused(reason)),
+        ToOperator::Failed(reason) => Err(Error::Failed(reason)),
+        answer => Ok(answer),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| {
+        Error::failed(format!("the coordinator's answer cannot be read ({error}); is it another version?"))
+    })
+}
+
+fn unexpected(answer: &ToOperator) -> Error {
+    let name = match answer {
+        ToOperator::Partners(_) => "partners",
+        ToOperator::Checked(_) => "a check",
+        ToOperator::Accepted(_) => "that a study is accepted",
+        ToOperator::Progress(_) => "progress",
+        ToOperator::Piece { .. } => "a piece of a result",
+        ToOperator::Result(_) => "a result",
+        ToOperator::Studies(_) => "studies",
+        ToOperator::Done(_) => "that it is done",
+        ToOperator::Refused(reason) | ToOperator::Failed(reason) => reason,
+    };
+    Error::failed(format!("the coordinator answered something else than was asked: {name}"))
+}
+
+/// Runs a study of the alliance in `dir` to its result: with the coordinator if it runs, else serving for the length of
+/// the study. If the latter is stopped, the study waits for the next `entente serve`.
+pub async fn run_study(dir: &Path, study: Study, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
+    if serving::running(dir)?.is_some() {
+        return Client::connect(dir).await?.run(study, on_progress).await;
+    }
+    let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
+    let result = match Client::connect(dir).await {
+        Ok(client) => client.run(study, on_progress).await,
+        Err(error) => Err(error),
+    };
+    running.shutdown().await;
+    result
+}
+
+/// What a study would cost, and who must approve: with the coordinator if it runs, else serving until the partners that
+/// the study names (or `enough` time) are there.
+pub async fn check_study(dir: &Path, study: Study, enough: Duration) -> Result<CheckView, Error> {
+    if serving::running(dir)?.is_some() {
+        return Client::connect(dir).await?.check(study).await;
+    }
+    let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
+    let deadline = tokio::time::Instant::now() + enough;
+    while !running.has_all(&study)? && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let result = match Client::connect(dir).await {
+        Ok(client) => client.check(study).await,
+        Err(error) => Err(error),
+    };
+    running.shutdown().await;
+    result
+}

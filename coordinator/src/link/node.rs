@@ -1,0 +1,150 @@
+//! A partner's node: its hello, then whatever its studies need, both ways, until one side goes.
+
+use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::wire::frame::{self, Frame, FrameReader};
+use entente_protocols::wire::message::{FromNode, ToNode};
+use quinn::SendStream;
+use tokio::sync::mpsc;
+
+use super::stream::{Close, Frames, LinkError};
+use super::{FIRST, clean, stream};
+use crate::coordinator::Shared;
+use crate::error::Error;
+use crate::sessions::{QUEUE, Session};
+use crate::store::{LastSeen, seconds};
+use crate::studies::What;
+
+/// How far two clocks may be apart before it is worth a word.
+pub(crate) const CLOCK_TOLERANCE: i64 = 300;
+/// The most data sets of one node.
+const MAX_DATASETS: usize = 1000;
+
+/// Serves one connection of the node `name`, whose certificate is checked.
+pub(super) async fn serve(shared: &Shared, name: &str, connection: &quinn::Connection) -> Result<(), LinkError> {
+    let accepted = tokio::time::timeout(FIRST, connection.accept_bi()).await.map_err(|_| LinkError::Slow(FIRST))?;
+    let (send, receive) = accepted.map_err(quinn::ReadError::ConnectionLost)?;
+    let mut frames = Frames::new(receive, FrameReader::from_nodes());
+    let hello = frames.next_within(FIRST).await?.decode()?;
+    let (outgoing, queue) = mpsc::channel(QUEUE);
+    let number = match greet(shared, name, connection, hello, outgoing) {
+        Ok(number) => number,
+        Err(error) => {
+            tracing::warn!(node = name, %error, "hello refused");
+            stream::close(connection, Close::Protocol, &error.to_string());
+            return Ok(());
+        }
+    };
+    if shared.access.role(&super::certificate(connection).unwrap_or_else(|| [].as_slice().into())).is_none() {
+        // Revoked while it said hello.
+        shared.sessions.expel(name, "this node's certificate is revoked");
+        return Ok(());
+    }
+    tracing::info!(node = name, from = %connection.remote_address(), "connected");
+    let reading = async {
+        shared.desk.greet(shared, name).await;
+        while let Some(frame) = frames.next().await? {
+            receive_frame(shared, name, &frame).await?;
+        }
+        Ok::<(), LinkError>(())
+    };
+    let ended = tokio::select! {
+        ended = reading => ended,
+        () = write(send, queue) => Ok(()),
+    };
+    if shared.sessions.remove(name, number) {
+        tracing::info!(node = name, "disconnected");
+        shared.desk.tell_all(name, || What::Disconnected).await;
+    }
+    ended
+}
+
+/// Takes a node's hello, answers it and counts the node as connected. The session's number.
+fn greet(
+    shared: &Shared,
+    name: &str,
+    connection: &quinn::Connection,
+    hello: FromNode,
+    outgoing: mpsc::Sender<Vec<u8>>,
+) -> Result<u64, Error> {
+    let FromNode::Hello { software, roster: _, datasets, ledger, clock } = hello else {
+        return Err(Error::refused("the first message must be a hello"));
+    };
+    check_datasets(&datasets)?;
+    let (software, now) = (clean(&software), seconds());
+    let clock_ahead = clock.saturating_sub(now);
+    if clock_ahead.saturating_abs() > CLOCK_TOLERANCE {
+        tracing::warn!(node = name, clock_ahead, "its clock and this one's differ by so many seconds; set them by NTP");
+    }
+    let contradiction = shared.contradiction(name, ledger)?;
+    if let Some(contradiction) = &contradiction {
+        tracing::warn!(node = name, contradiction, "no studies with this node");
+    }
+    shared.sessions.distrust(name, contradiction);
+    shared.store.saw(name, &LastSeen { time: now, software: software.clone(), datasets: datasets.clone(), ledger })?;
+    let welcome = frame::encode(&ToNode::Welcome { roster: shared.roster()?, clock: now });
+    // The first message of a queue that nobody else has yet.
+    let _ = outgoing.try_send(welcome);
+    let since = jiff::Timestamp::now();
+    let session = Session { number: 0, connection: connection.clone(), outgoing, since, clock_ahead, software };
+    Ok(shared.sessions.insert(name, session, datasets))
+}
+
+fn check_datasets(datasets: &[DatasetSchema]) -> Result<(), Error> {
+    if datasets.len() > MAX_DATASETS {
+        return Err(Error::refused(format!("a node has at most {MAX_DATASETS} data sets")));
+    }
+    for (i, dataset) in datasets.iter().enumerate() {
+        dataset.validate().map_err(|error| Error::refused(error.to_string()))?;
+        if datasets[..i].iter().any(|other| other.name == dataset.name) {
+            return Err(Error::refused(format!("two data sets are called `{}`", clean(&dataset.name))));
+        }
+    }
+    Ok(())
+}
+
+async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(), LinkError> {
+    if frame.is_contribution() {
+        let contribution = frame.decode_contribution()?;
+        let study = contribution.study.clone();
+        shared.desk.tell(&study, name, What::Contribution(contribution)).await;
+        return Ok(());
+    }
+    let message: FromNode = frame.decode()?;
+    let (study, what) = match message {
+        FromNode::Hello { .. } => {
+            return Err(entente_protocols::wire::Malformed.into());
+        }
+        FromNode::Checked { number, answer } => {
+            shared.desk.checked(name, number, answer);
+            return Ok(());
+        }
+        FromNode::Joined(signed) => (signed.join.study.clone(), What::Joined(signed)),
+        FromNode::Waiting { study, attempt, reason } => (study, What::Waiting { attempt, reason: clean(&reason) }),
+        FromNode::Refused { study, attempt, reason } => (study, What::Refused { attempt, reason: clean(&reason) }),
+        FromNode::Signed { study, attempt, signature } => (study, What::Signed { attempt, signature }),
+        FromNode::Failed { study, attempt } => (study, What::Failed { attempt }),
+        FromNode::Closed { study, attempt, checkpoint } => {
+            if let Err(error) = shared.witness(name, &checkpoint) {
+                tracing::warn!(node = name, study = clean(&study), %error, "checkpoint not taken");
+                if matches!(error, Error::Refused(_)) {
+                    shared.sessions.distrust(name, Some(error.to_string()));
+                }
+            }
+            if let Err(error) = shared.store.remove_notice(name, &study, attempt) {
+                tracing::error!(%error, "a notice could not be deleted");
+            }
+            (study, What::Closed { attempt })
+        }
+    };
+    shared.desk.tell(&study, name, what).await;
+    Ok(())
+}
+
+/// Writes what is queued until there is no more to come or the stream is gone.
+async fn write(mut stream: SendStream, mut queue: mpsc::Receiver<Vec<u8>>) {
+    while let Some(bytes) = queue.recv().await {
+        if stream.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Nodes that are connected, and what they said of themselves.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::wire::frame;
+use entente_protocols::wire::message::ToNode;
+use tokio::sync::mpsc;
+
+use crate::link::stream::{self, Close};
+
+/// How many messages may wait to be written to one node; more is a node that does not read.
+pub(crate) const QUEUE: usize = 256;
+
+/// One connected node.
+pub(crate) struct Session {
+    /// Counts sessions, so that the end of an old one does not end a newer one.
+    pub(crate) number: u64,
+    pub(crate) connection: quinn::Connection,
+    pub(crate) outgoing: mpsc::Sender<Vec<u8>>,
+    pub(crate) since: jiff::Timestamp,
+    /// Its clock minus ours, in seconds.
+    pub(crate) clock_ahead: i64,
+    pub(crate) software: String,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: HashMap<String, Session>,
+    /// What nodes that connected since the start have said, also of those that have gone again.
+    schemas: HashMap<String, Vec<DatasetSchema>>,
+    /// Nodes whose ledger contradicts what was witnessed, and how.
+    distrusted: BTreeMap<String, String>,
+    last: u64,
+}
+
+/// All connected nodes.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<State>);
+
+/// What `partners` shows of a connection.
+pub(crate) struct Seen {
+    pub(crate) since: jiff::Timestamp,
+    pub(crate) clock_ahead: i64,
+    pub(crate) software: String,
+    pub(crate) address: String,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // State changes by single assignments: a panic elsewhere leaves nothing half-done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a node as connected, after its hello. An older connection of it is closed.
+    pub(crate) fn insert(&self, node: &str, mut session: Session, schemas: Vec<DatasetSchema>) -> u64 {
+        let mut state = self.lock();
+        state.last += 1;
+        let number = state.last;
+        session.number = number;
+        state.schemas.insert(node.into(), schemas);
+        if let Some(old) = state.sessions.insert(node.into(), session) {
+            stream::close(&old.connection, Close::Replaced, "the node has connected anew; is a second one running?");
+        }
+        number
+    }
+
+    /// A connection has ended. True if it was the node's newest.
+    pub(crate) fn remove(&self, node: &str, number: u64) -> bool {
+        let mut state = self.lock();
+        let newest = state.sessions.get(node).is_some_and(|session| session.number == number);
+        if newest {
+            state.sessions.remove(node);
+        }
+        newest
+    }
+
+    /// Closes a node's connection and forgets what it said.
+    pub(crate) fn expel(&self, node: &str, reason: &str) {
+        let mut state = self.lock();
+        state.schemas.remove(node);
+        state.distrusted.remove(node);
+        if let Some(session) = state.sessions.remove(node) {
+            stream::close(&session.connection, Close::Revoked, reason);
+        }
+    }
+
+    /// Sends a message to a node. False if it is not connected: it will be told when it comes back.
+    pub(crate) fn send(&self, node: &str, message: &ToNode) -> bool {
+        let mut state = self.lock();
+        let Some(session) = state.sessions.get(node) else { return false };
+        if session.outgoing.try_send(frame::encode(message)).is_ok() {
+            return true;
+        }
+        stream::close(&session.connection, Close::Busy, "the node does not read what is sent to it");
+        state.sessions.remove(node);
+        false
+    }
+
+    /// Sends a message to every node.
+    pub(crate) fn send_all(&self, message: &ToNode) {
+        let nodes: Vec<String> = self.lock().sessions.keys().cloned().collect();
+        for node in nodes {
+            self.send(&node, message);
+        }
+    }
+
+    pub(crate) fn is_connected(&self, node: &str) -> bool {
+        self.lock().sessions.contains_key(node)
+    }
+
+    /// The schemas a node has told since the coordinator started.
+    pub(crate) fn schemas(&self, node: &str) -> Option<Vec<DatasetSchema>> {
+        self.lock().schemas.get(node).cloned()
+    }
+
+    pub(crate) fn seen(&self, node: &str) -> Option<Seen> {
+        let state = self.lock();
+        let Session { since, clock_ahead, software, connection, .. } = state.sessions.get(node)?;
+        let address = connection.remote_address().to_string();
+        Some(Seen { since: *since, clock_ahead: *clock_ahead, software: software.clone(), address })
+    }
+
+    /// Remembers, or forgets, that a node's ledger contradicts what was witnessed.
+    pub(crate) fn distrust(&self, node: &str, why: Option<String>) {
+        let mut state = self.lock();
+        match why {
+            Some(why) => state.distrusted.insert(node.into(), why),
+            None => state.distrusted.remove(node),
+        };
+    }
+
+    pub(crate) fn distrusted(&self, node: &str) -> Option<String> {
+        self.lock().distrusted.get(node).cloned()
+    }
+}

@@ -1,0 +1,146 @@
+//! The coordinator's database: tickets, partners, studies and their results. SQLite; what a call has written when it
+//! returns survives a crash of the machine.
+//!
+//! Several processes can have it open: `entente invite` writes a ticket while the coordinator serves.
+
+mod partners;
+mod studies;
+mod tickets;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use rusqlite::Connection;
+
+pub use partners::{LastSeen, PartnerRecord};
+pub use studies::{Notice, StudyRecord, StudyState};
+pub use tickets::TicketRefusal;
+
+use crate::error::Error;
+use crate::files;
+
+/// The database of an alliance.
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE ticket (
+    hash BLOB PRIMARY KEY,           -- of the secret, which is in the ticket alone
+    partner TEXT NOT NULL,
+    expires INTEGER NOT NULL,        -- seconds since 1970
+    used INTEGER
+) STRICT;
+CREATE TABLE partner (
+    name TEXT PRIMARY KEY,
+    identity BLOB NOT NULL,
+    tls BLOB NOT NULL UNIQUE,        -- SHA-256 of the public key of its certificate
+    certificate BLOB NOT NULL,
+    enrolled INTEGER NOT NULL
+) STRICT;
+CREATE TABLE revoked (
+    tls BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    identity BLOB NOT NULL,
+    certificate BLOB NOT NULL,
+    revoked INTEGER NOT NULL
+) STRICT;
+CREATE TABLE last_seen (
+    name TEXT PRIMARY KEY,
+    time INTEGER NOT NULL,
+    software TEXT NOT NULL,
+    datasets TEXT NOT NULL,          -- public schemas, JSON
+    entries INTEGER NOT NULL,        -- head of its ledger
+    head BLOB NOT NULL
+) STRICT;
+CREATE TABLE checkpoint (            -- the latest of each node, by identity: a partner that enrols anew begins anew
+    identity BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    entries INTEGER NOT NULL,
+    json TEXT NOT NULL
+) STRICT;
+CREATE TABLE study (
+    id TEXT PRIMARY KEY,
+    created TEXT NOT NULL,
+    study BLOB NOT NULL,             -- canonical bytes
+    requester TEXT NOT NULL,
+    named TEXT NOT NULL,             -- everybody it was proposed to at first, JSON
+    state TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    participants TEXT NOT NULL,      -- of this attempt, JSON
+    warnings TEXT NOT NULL,          -- JSON
+    reason TEXT
+) STRICT;
+CREATE TABLE result (
+    study TEXT NOT NULL,
+    file TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (study, file)
+) STRICT;
+CREATE TABLE notice (                -- what a node has still to be told: the result's hash, or why it was given up
+    node TEXT NOT NULL,
+    study TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    result BLOB,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (node, study, attempt)
+) STRICT;
+";
+
+impl Store {
+    /// Opens the database of the alliance in `dir`; makes it if there is none.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("entente.db");
+        if !path.exists() {
+            // SQLite gives its other files the mode of this one.
+            files::write_private(&path, b"")?;
+        }
+        let connection = Connection::open(&path).map_err(failed)?;
+        Self::prepare(connection)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, Error> {
+        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+        match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).map_err(failed)? {
+            0 => {
+                transaction.execute_batch(SCHEMA).map_err(failed)?;
+                transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+            }
+            VERSION => {}
+            other => {
+                return Err(Error::failed(format!(
+                    "entente.db was written by another version (format {other}, this one reads {VERSION}); use the newer of the two"
+                )));
+            }
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held left no half-done change: an open transaction is rolled back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    Error::failed(format!("the alliance's database entente.db could not be read or written: {error}"))
+}
+
+fn digest(bytes: Vec<u8>) -> rusqlite::Result<Digest> {
+    let bytes = bytes.try_into().map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, 32))?;
+    Ok(Digest(bytes))
+}
+
+/// Seconds since 1970.
+pub(crate) fn seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}

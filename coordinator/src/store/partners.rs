@@ -1,0 +1,179 @@
+//! Partners: who is enrolled with which keys, what was last heard of them, and the checkpoints witnessed for them.
+
+use std::collections::BTreeMap;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{Member, PublicIdentity};
+use entente_protocols::ledger::{Checkpoint, Head};
+use entente_protocols::study::schema::DatasetSchema;
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
+
+use super::{Store, digest, failed};
+use crate::error::Error;
+
+/// An enrolled partner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerRecord {
+    /// Its keys.
+    pub member: Member,
+    /// When it enrolled, in seconds since 1970.
+    pub enrolled: i64,
+}
+
+/// What a partner's node said when it last connected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastSeen {
+    /// When, in seconds since 1970.
+    pub time: i64,
+    /// Name and version of its software.
+    pub software: String,
+    /// Public schemas of its data sets.
+    pub datasets: Vec<DatasetSchema>,
+    /// The end of its ledger.
+    pub ledger: Head,
+}
+
+impl Store {
+    /// Enrolled partners by name.
+    pub fn partners(&self) -> Result<BTreeMap<String, PartnerRecord>, Error> {
+        let connection = self.lock();
+        let mut query = connection.prepare("SELECT name, identity, tls, enrolled FROM partner").map_err(failed)?;
+        let rows = query.query_map([], |row| {
+            let identity = PublicIdentity(digest(row.get(1)?)?.0);
+            let member = Member { identity, tls: digest(row.get(2)?)? };
+            Ok((row.get::<_, String>(0)?, PartnerRecord { member, enrolled: row.get(3)? }))
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// Ends a partner's membership. Its keys, if it was enrolled.
+    pub fn revoke(&self, name: &str, now: i64) -> Result<Option<Member>, Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let found: Option<(Vec<u8>, Vec<u8>)> = transaction
+            .query_row("SELECT identity, tls FROM partner WHERE name = ?1", [name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+            .map_err(failed)?;
+        transaction
+            .execute(
+                "INSERT INTO revoked (tls, name, identity, certificate, revoked)
+                 SELECT tls, name, identity, certificate, ?2 FROM partner WHERE name = ?1",
+                params![name, now],
+            )
+            .map_err(failed)?;
+        for statement in [
+            "DELETE FROM partner WHERE name = ?1",
+            "DELETE FROM ticket WHERE partner = ?1",
+            "DELETE FROM last_seen WHERE name = ?1",
+            "DELETE FROM notice WHERE node = ?1",
+        ] {
+            transaction.execute(statement, [name]).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        found
+            .map(|(identity, tls)| {
+                let identity = PublicIdentity(digest(identity).map_err(failed)?.0);
+                Ok(Member { identity, tls: digest(tls).map_err(failed)? })
+            })
+            .transpose()
+    }
+
+    /// Remembers what a node said.
+    pub fn saw(&self, name: &str, seen: &LastSeen) -> Result<(), Error> {
+        let datasets = serde_json::to_string(&seen.datasets).map_err(|error| Error::failed(error.to_string()))?;
+        let entries = i64::try_from(seen.ledger.entries).unwrap_or(i64::MAX);
+        self.lock()
+            .execute(
+                "INSERT OR REPLACE INTO last_seen (name, time, software, datasets, entries, head)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![name, seen.time, seen.software, datasets, entries, seen.ledger.hash.0.as_slice()],
+            )
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// What nodes last said, by name.
+    pub fn last_seen(&self) -> Result<BTreeMap<String, LastSeen>, Error> {
+        let connection = self.lock();
+        let mut query =
+            connection.prepare("SELECT name, time, software, datasets, entries, head FROM last_seen").map_err(failed)?;
+        let rows = query.query_map([], |row| {
+            // Schemas that another version wrote are left out: they come again with the next hello.
+            let datasets = serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default();
+            let ledger = Head { entries: row.get::<_, i64>(4)?.unsigned_abs(), hash: digest(row.get(5)?)? };
+            Ok((row.get(0)?, LastSeen { time: row.get(1)?, software: row.get(2)?, datasets, ledger }))
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// Keeps a node's checkpoint unless a longer one is kept already. The caller has verified it.
+    pub fn witness(&self, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let json = serde_json::to_string(checkpoint).map_err(|error| Error::failed(error.to_string()))?;
+        let statement = &checkpoint.statement;
+        let entries = i64::try_from(statement.head.entries).unwrap_or(i64::MAX);
+        self.lock()
+            .execute(
+                "INSERT INTO checkpoint (identity, name, entries, json) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (identity) DO UPDATE SET name = excluded.name, entries = excluded.entries, json = excluded.json
+                 WHERE excluded.entries > checkpoint.entries",
+                params![identity.0.as_slice(), statement.node, entries, json],
+            )
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// The latest checkpoint of the node with this identity.
+    pub fn witnessed(&self, identity: &PublicIdentity) -> Result<Option<Checkpoint>, Error> {
+        let json: Option<String> = self
+            .lock()
+            .query_row("SELECT json FROM checkpoint WHERE identity = ?1", [identity.0.as_slice()], |row| row.get(0))
+            .optional()
+            .map_err(failed)?;
+        let damaged = |error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}"));
+        json.map(|json| serde_json::from_str(&json).map_err(damaged)).transpose()
+    }
+
+    /// The fingerprint of every revoked key.
+    pub fn is_revoked(&self, tls: Digest) -> Result<bool, Error> {
+        self.lock()
+            .query_row("SELECT 1 FROM revoked WHERE tls = ?1", [tls.0.as_slice()], |_| Ok(()))
+            .optional()
+            .map(|found| found.is_some())
+            .map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entente_protocols::identity::IdentityKey;
+    use entente_protocols::ledger::entry::Statement;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_checkpoint_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = IdentityKey::from_secret(&[1; 32]);
+        let checkpoint = |entries| {
+            let head = Head { entries, hash: Digest([entries as u8; 32]) };
+            Checkpoint::sign(Statement { node: "bank".into(), time: "t".into(), head, spent: [].into() }, &key)
+        };
+        assert_eq!(store.witnessed(&key.public()).unwrap(), None);
+        for entries in [3, 5, 4] {
+            store.witness(&key.public(), &checkpoint(entries)).unwrap();
+        }
+        assert_eq!(store.witnessed(&key.public()).unwrap(), Some(checkpoint(5)));
+    }
+
+    #[test]
+    fn what_was_heard_of_a_partner_is_remembered_until_it_is_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let seen = LastSeen { time: 1, software: "s".into(), datasets: vec![], ledger: Head::EMPTY };
+        store.saw("bank", &seen).unwrap();
+        assert_eq!(store.last_seen().unwrap().get("bank"), Some(&seen));
+        assert_eq!(store.revoke("bank", 2).unwrap(), None, "it was never enrolled");
+        assert!(store.last_seen().unwrap().is_empty());
+    }
+}

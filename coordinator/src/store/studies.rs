@@ -1,0 +1,292 @@
+//! Studies: what was asked, where it stands, its result, and what nodes have still to be told about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::study::Study;
+use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Store, digest, failed};
+use crate::error::Error;
+
+/// Whether a study goes on, and how it ended if not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StudyState {
+    /// It goes on as long as the coordinator runs.
+    Running,
+    /// Its result is there.
+    Done,
+    /// Refused: by the coordinator, or by so many partners that too few are left.
+    Refused,
+    /// Too few partners answered, or something went wrong.
+    Failed,
+    /// Given up by the operator.
+    Cancelled,
+}
+
+impl StudyState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Running, Self::Done, Self::Refused, Self::Failed, Self::Cancelled]
+            .into_iter()
+            .find(|state| state.word() == word)
+    }
+}
+
+impl fmt::Display for StudyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A study as the coordinator keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudyRecord {
+    /// Its identifier.
+    pub id: String,
+    /// When it was submitted.
+    pub created: jiff::Timestamp,
+    /// What is asked.
+    pub study: Study,
+    /// Who asks.
+    pub requester: String,
+    /// The partners of the first attempt.
+    pub named: Vec<String>,
+    /// Whether it goes on.
+    pub state: StudyState,
+    /// The present attempt, counted from 1. An attempt has the same participants for good.
+    pub attempt: u32,
+    /// The participants of this attempt.
+    pub participants: Vec<String>,
+    /// What readers of the result should know.
+    pub warnings: Vec<String>,
+    /// Why it ended, where there is more to say than that it is done.
+    pub reason: Option<String>,
+}
+
+/// What a node has still to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The study.
+    pub study: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// The hash of the result; `None` if the attempt was given up.
+    pub result: Option<Digest>,
+    /// Why it was given up.
+    pub reason: String,
+}
+
+const COLUMNS: &str = "id, created, study, requester, named, state, attempt, participants, warnings, reason";
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("lists of texts have no failing serialisers")
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Result<StudyRecord, String>> {
+    let id: String = row.get(0)?;
+    let (created, study): (String, Vec<u8>) = (row.get(1)?, row.get(2)?);
+    let list = |column| row.get::<_, String>(column).map(|text| serde_json::from_str(&text).unwrap_or_default());
+    let (state, attempt): (String, u32) = (row.get(5)?, row.get(6)?);
+    let (requester, named, participants, warnings, reason) = (row.get(3)?, list(4)?, list(7)?, list(8)?, row.get(9)?);
+    let unreadable = || format!("study {id} was stored by another version and cannot be read by this one");
+    let (Ok(created), Ok(study), Some(state)) =
+        (created.parse(), from_canonical(&study, MAX_CANONICAL), StudyState::parse(&state))
+    else {
+        return Ok(Err(unreadable()));
+    };
+    Ok(Ok(StudyRecord { id, created, study, requester, named, state, attempt, participants, warnings, reason }))
+}
+
+const UPDATE: &str =
+    "UPDATE study SET state = ?2, attempt = ?3, participants = ?4, warnings = ?5, reason = ?6 WHERE id = ?1";
+
+/// Writes where a study stands.
+fn update(connection: &Connection, record: &StudyRecord) -> Result<(), Error> {
+    let StudyRecord { id, state, attempt, participants, warnings, reason, .. } = record;
+    connection
+        .execute(UPDATE, params![id, state.word(), attempt, json(participants), json(warnings), reason])
+        .map(drop)
+        .map_err(failed)
+}
+
+impl Store {
+    /// Keeps a new study.
+    pub fn add_study(&self, record: &StudyRecord) -> Result<(), Error> {
+        self.lock()
+            .execute(
+                &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+                params![
+                    record.id,
+                    record.created.to_string(),
+                    canonical_bytes(&record.study),
+                    record.requester,
+                    json(&record.named),
+                    record.state.word(),
+                    record.attempt,
+                    json(&record.participants),
+                    json(&record.warnings),
+                    record.reason,
+                ],
+            )
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// Keeps where a study stands.
+    pub fn update_study(&self, record: &StudyRecord) -> Result<(), Error> {
+        update(&self.lock(), record)
+    }
+
+    /// Keeps a study's result and that it is done, and that its participants have to be told.
+    pub fn complete_study(
+        &self,
+        record: &StudyRecord,
+        files: &BTreeMap<String, Vec<u8>>,
+        result: Digest,
+    ) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(failed)?;
+        update(&transaction, record)?;
+        for (file, content) in files {
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO result (study, file, content) VALUES (?1, ?2, ?3)",
+                    params![record.id, file, content],
+                )
+                .map_err(failed)?;
+        }
+        for node in &record.participants {
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO notice (node, study, attempt, result, reason) VALUES (?1, ?2, ?3, ?4, '')",
+                    params![node, record.id, record.attempt, result.0.as_slice()],
+                )
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    /// A study.
+    pub fn study(&self, id: &str) -> Result<Option<StudyRecord>, Error> {
+        let found = self
+            .lock()
+            .query_row(&format!("SELECT {COLUMNS} FROM study WHERE id = ?1"), [id], read)
+            .optional()
+            .map_err(failed)?;
+        found.transpose().map_err(Error::Failed)
+    }
+
+    /// All studies, oldest first. Those that cannot be read are left out.
+    pub fn studies(&self) -> Result<Vec<StudyRecord>, Error> {
+        let connection = self.lock();
+        let mut query =
+            connection.prepare(&format!("SELECT {COLUMNS} FROM study ORDER BY created, id")).map_err(failed)?;
+        let rows = query.query_map([], read).and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>).map_err(failed)?;
+        Ok(rows.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// The files of a study's result.
+    pub fn result(&self, id: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let connection = self.lock();
+        let mut query = connection.prepare("SELECT file, content FROM result WHERE study = ?1").map_err(failed)?;
+        let rows = query.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// Keeps that a node has to be told that an attempt was given up.
+    pub fn add_abandoned(&self, node: &str, study: &str, attempt: u32, reason: &str) -> Result<(), Error> {
+        self.lock()
+            .execute(
+                "INSERT OR REPLACE INTO notice (node, study, attempt, result, reason) VALUES (?1, ?2, ?3, NULL, ?4)",
+                params![node, study, attempt, reason],
+            )
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// What a node has still to be told.
+    pub fn notices(&self, node: &str) -> Result<Vec<Notice>, Error> {
+        let connection = self.lock();
+        let mut query = connection
+            .prepare("SELECT study, attempt, result, reason FROM notice WHERE node = ?1 ORDER BY study, attempt")
+            .map_err(failed)?;
+        let rows = query.query_map([node], |row| {
+            let result = row.get::<_, Option<Vec<u8>>>(2)?.map(digest).transpose()?;
+            Ok(Notice { study: row.get(0)?, attempt: row.get(1)?, result, reason: row.get(3)? })
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// A node was told, or has answered.
+    pub fn remove_notice(&self, node: &str, study: &str, attempt: u32) -> Result<(), Error> {
+        self.lock()
+            .execute("DELETE FROM notice WHERE node = ?1 AND study = ?2 AND attempt = ?3", params![node, study, attempt])
+            .map(drop)
+            .map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+name = "n"
+purpose = "p"
+kind = "query"
+[privacy]
+epsilon = 1.0
+delta = 1e-6
+[query]
+sql = "SELECT COUNT(*) FROM d"
+"#;
+
+    #[test]
+    fn studies_survive_with_their_results_and_notices() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut record = StudyRecord {
+            id: "1".into(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            study: entente_protocols::study::file::parse("s.toml", FILE).unwrap(),
+            requester: "operator".into(),
+            named: vec!["a".into(), "b".into()],
+            state: StudyState::Running,
+            attempt: 1,
+            participants: vec!["a".into(), "b".into()],
+            warnings: vec![],
+            reason: None,
+        };
+        store.add_study(&record).unwrap();
+        (record.attempt, record.participants) = (2, vec!["a".into()]);
+        store.update_study(&record).unwrap();
+        store.add_abandoned("b", "1", 1, "lost").unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.study("1").unwrap().as_ref(), Some(&record));
+        assert_eq!(store.study("2").unwrap(), None);
+
+        (record.state, record.warnings) = (StudyState::Done, vec!["w".into()]);
+        let files: BTreeMap<_, _> = [("result.json".to_owned(), b"{}".to_vec())].into();
+        store.complete_study(&record, &files, Digest([7; 32])).unwrap();
+        assert_eq!(store.studies().unwrap(), [record]);
+        assert_eq!(store.result("1").unwrap(), files);
+        let notice = |attempt, result, reason: &str| Notice { study: "1".into(), attempt, result, reason: reason.into() };
+        assert_eq!(store.notices("a").unwrap(), [notice(2, Some(Digest([7; 32])), "")]);
+        assert_eq!(store.notices("b").unwrap(), [notice(1, None, "lost")]);
+        store.remove_notice("b", "1", 1).unwrap();
+        assert_eq!(store.notices("b").unwrap(), []);
+    }
+}

@@ -1,0 +1,123 @@
+//! What a study would cost, how accurate it would be, and who would approve it, before anything is touched.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::{Question, Study};
+use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
+
+use super::question::question;
+use crate::coordinator::Shared;
+use crate::error::Error;
+use crate::link::clean;
+use crate::study;
+use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
+
+/// How long a node may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Shared {
+    /// Asks every participant what it would answer.
+    pub(crate) async fn check(&self, study: Study) -> Result<CheckView, Error> {
+        let participants = self.participants_of(&study)?;
+        let seen = self.store.last_seen()?;
+        // What a node said when it was last here will do: it is asked itself as well.
+        let known = |name: &String| {
+            self.sessions.schemas(name).or_else(|| seen.get(name).map(|seen| seen.datasets.clone()))
+        };
+        let schemas: BTreeMap<String, _> =
+            participants.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+        let question = question(&study, &participants, &schemas);
+        let mut waiting = Vec::new();
+        for name in &participants {
+            let (number, answer) = self.desk.ask(name);
+            let message = ToNode::Check { number, study: study.clone(), participants: participants.clone() };
+            let sent = self.sessions.send(name, &message);
+            waiting.push((name, number, sent, answer));
+        }
+        let mut partners = Vec::new();
+        let deadline = tokio::time::Instant::now() + ANSWER;
+        for (name, number, sent, answer) in waiting {
+            let answer = match (self.sessions.distrusted(name), sent) {
+                (Some(why), _) => Err(("refused", why)),
+                (None, false) => Err(("unknown", "not connected".to_owned())),
+                (None, true) => match tokio::time::timeout_at(deadline, answer).await {
+                    Ok(Ok(answer)) => Ok(answer),
+                    _ => Err(("unknown", format!("did not answer within {} s", ANSWER.as_secs()))),
+                },
+            };
+            self.desk.forget(number);
+            partners.push(view_of_answer(name, answer, study.privacy.delta));
+        }
+        let problem = question.as_ref().err().cloned();
+        let refused = problem.is_some() || partners.iter().any(|partner| partner.approval == "refused");
+        let question = question.ok();
+        Ok(CheckView {
+            study: study.name.clone(),
+            kind: study.spec.kind().into(),
+            participants,
+            refused,
+            problem,
+            privacy: question.as_ref().map(|question| privacy(&study, question)),
+            measures: question.as_ref().map(measures).unwrap_or_default(),
+            notes: question.as_ref().map(|question| study::notes(&study, question)).unwrap_or_default(),
+            partners,
+        })
+    }
+}
+
+fn measures(question: &Question) -> Vec<MeasureView> {
+    let error = |error: study::MeasureError| MeasureView { name: error.name, error: error.half_width, note: error.note };
+    study::expected_error(question).into_iter().map(error).collect()
+}
+
+fn privacy(study: &Study, question: &Question) -> PrivacyView {
+    let (mechanism, delta) = (question.mechanism(), study.privacy.delta);
+    let scope = match mechanism.scope() {
+        Scope::Customer => "customer",
+        Scope::Person => "person",
+    };
+    PrivacyView {
+        scope: scope.into(),
+        rho: mechanism.rho().value(),
+        epsilon: mechanism.rho().epsilon(delta),
+        delta,
+        rho_person: mechanism.rho_person().value(),
+        epsilon_person: epsilon(mechanism.rho_person(), delta),
+        colluders: mechanism.colluders(),
+    }
+}
+
+fn epsilon(rho: Rho, delta: f64) -> Option<f64> {
+    Some(rho.epsilon(delta)).filter(|epsilon| epsilon.is_finite())
+}
+
+fn view_of_answer(name: &str, answer: Result<CheckAnswer, (&str, String)>, delta: f64) -> AnswerView {
+    let mut view = AnswerView {
+        name: name.into(),
+        approval: String::new(),
+        reason: None,
+        rho: None,
+        epsilon: None,
+        spent_rho: None,
+        spent_epsilon: None,
+        cap_rho: None,
+        cap_epsilon: None,
+    };
+    match answer {
+        Err((approval, reason)) => (view.approval, view.reason) = (approval.into(), Some(reason)),
+        Ok(CheckAnswer { approval, rho, spent, cap }) => {
+            (view.approval, view.reason) = match approval {
+                Approval::Rules => ("rules".into(), None),
+                Approval::Steward => ("steward".into(), None),
+                Approval::Refused(reason) => ("refused".into(), Some(clean(&reason))),
+            };
+            (view.rho, view.epsilon) = (Some(rho.value()), epsilon(rho, delta));
+            (view.spent_rho, view.spent_epsilon) = (Some(spent.value()), epsilon(spent, delta));
+            (view.cap_rho, view.cap_epsilon) = (Some(cap.value()), epsilon(cap, delta));
+        }
+    }
+    view
+}

@@ -1,0 +1,316 @@
+//! The desk: studies that are submitted, run, followed, cancelled and taken up again.
+//!
+//! ```text
+//! submit ─▶ store ─▶ one task a study (run): gathers, proposes, collects, attempt after attempt ─▶ result in the store
+//! nodes' messages ─▶ tell ─▶ the study's task ─▶ Status ─▶ whoever follows
+//! ```
+
+mod check;
+mod question;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use entente_protocols::identity::Signature;
+use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
+use entente_protocols::secagg::join::SignedJoin;
+use entente_protocols::study::Study;
+use entente_protocols::wire::message::{CheckAnswer, Contribution, Progress, ToNode};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::coordinator::{Shared, not_enrolled};
+use crate::error::Error;
+use crate::store::{StudyRecord, StudyState};
+use run::Runner;
+
+/// Who asks, as ledgers record it.
+const REQUESTER: &str = "operator";
+/// How many messages of nodes may wait for one study.
+const QUEUE: usize = 256;
+
+/// Something that a study's task has to know.
+pub(crate) struct Event {
+    /// The node; empty for what the operator does.
+    from: String,
+    what: What,
+}
+
+/// What happened.
+pub(crate) enum What {
+    Connected,
+    Disconnected,
+    Revoked,
+    Joined(SignedJoin),
+    Waiting { attempt: u32, reason: String },
+    Refused { attempt: u32, reason: String },
+    Signed { attempt: u32, signature: Signature },
+    Failed { attempt: u32 },
+    Contribution(Contribution),
+    Closed { attempt: u32 },
+    Cancel,
+}
+
+/// Where a study stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) progress: Progress,
+    /// How it ended.
+    pub(crate) end: Option<Result<(), Error>>,
+}
+
+struct Handle {
+    events: mpsc::Sender<Event>,
+    status: watch::Receiver<Status>,
+}
+
+/// All studies that run.
+#[derive(Default)]
+pub(crate) struct Desk {
+    running: Mutex<HashMap<String, Handle>>,
+    tasks: Mutex<JoinSet<()>>,
+    checks: Mutex<HashMap<u64, (String, oneshot::Sender<CheckAnswer>)>>,
+    number: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // These change by single insertions and removals: a panic elsewhere leaves nothing half-done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Desk {
+    /// Tells a study what came from a node. Nothing happens if the study does not run: it came too late.
+    pub(crate) async fn tell(&self, study: &str, from: &str, what: What) {
+        let events = lock(&self.running).get(study).map(|handle| handle.events.clone());
+        if let Some(events) = events {
+            // Fails only if the study has just ended.
+            let _ = events.send(Event { from: from.into(), what }).await;
+        }
+    }
+
+    /// Tells every study what happened to a node.
+    pub(crate) async fn tell_all(&self, from: &str, what: impl Fn() -> What) {
+        let all: Vec<_> = lock(&self.running).values().map(|handle| handle.events.clone()).collect();
+        for events in all {
+            let _ = events.send(Event { from: from.into(), what: what() }).await;
+        }
+    }
+
+    /// A node has connected: tells it what it missed, and the studies that it is there.
+    pub(crate) async fn greet(&self, shared: &Shared, node: &str) {
+        match shared.store.notices(node) {
+            Ok(notices) => {
+                for notice in notices {
+                    let (study, attempt) = (notice.study, notice.attempt);
+                    if let Some(result) = notice.result {
+                        // Stays until the node answers that it has recorded the end.
+                        shared.sessions.send(node, &ToNode::Finished { study, attempt, result });
+                    } else {
+                        let message = ToNode::Abandoned { study: study.clone(), attempt, reason: notice.reason };
+                        if shared.sessions.send(node, &message)
+                            && let Err(error) = shared.store.remove_notice(node, &study, attempt)
+                        {
+                            tracing::error!(%error, "a notice could not be deleted");
+                        }
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, node, "what this node has still to be told is not known"),
+        }
+        self.tell_all(node, || What::Connected).await;
+    }
+
+    /// Takes a node's answer to a check.
+    pub(crate) fn checked(&self, node: &str, number: u64, answer: CheckAnswer) {
+        let mut checks = lock(&self.checks);
+        if checks.get(&number).is_some_and(|(asked, _)| asked == node)
+            && let Some((_, waiting)) = checks.remove(&number)
+        {
+            // Whoever asked may have stopped waiting.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Where a running study stands, to be followed.
+    pub(crate) fn follow(&self, id: &str) -> Option<watch::Receiver<Status>> {
+        lock(&self.running).get(id).map(|handle| handle.status.clone())
+    }
+
+    /// Stops all tasks; their studies are taken up by the next start.
+    pub(crate) fn stop(&self) {
+        lock(&self.tasks).abort_all();
+    }
+
+    fn ask(&self, node: &str) -> (u64, oneshot::Receiver<CheckAnswer>) {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.checks).insert(number, (node.into(), sender));
+        (number, receiver)
+    }
+
+    fn forget(&self, number: u64) {
+        lock(&self.checks).remove(&number);
+    }
+}
+
+impl Shared {
+    /// Starts a new study. Its identifier.
+    pub(crate) fn submit(self: &Arc<Self>, study: Study) -> Result<String, Error> {
+        let participants = self.participants_of(&study)?;
+        let created = jiff::Timestamp::now();
+        let mut random = [0; 3];
+        getrandom::fill(&mut random).map_err(|error| Error::failed(format!("no randomness: {error}")))?;
+        let id = format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random));
+        let record = StudyRecord {
+            id: id.clone(),
+            created,
+            study,
+            requester: REQUESTER.into(),
+            named: participants.clone(),
+            state: StudyState::Running,
+            attempt: 1,
+            participants,
+            warnings: Vec::new(),
+            reason: None,
+        };
+        self.store.add_study(&record)?;
+        tracing::info!(study = id, participants = record.participants.join(","), "submitted");
+        self.start(record);
+        Ok(id)
+    }
+
+    /// Takes up all studies that had not ended.
+    pub(crate) fn take_up(self: &Arc<Self>) -> Result<(), Error> {
+        for record in self.store.studies()? {
+            if record.state == StudyState::Running {
+                tracing::info!(study = record.id, attempt = record.attempt, "taken up again");
+                self.start(record);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, record: StudyRecord) {
+        let (events, queue) = mpsc::channel(QUEUE);
+        let progress = Progress {
+            study: record.id.clone(),
+            attempt: record.attempt,
+            stage: "waiting".into(),
+            waiting: Vec::new(),
+            notes: record.warnings.clone(),
+        };
+        let (sender, status) = watch::channel(Status { progress, end: None });
+        lock(&self.desk.running).insert(record.id.clone(), Handle { events, status });
+        let (shared, id) = (self.clone(), record.id.clone());
+        let mut tasks = lock(&self.desk.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            let end = Runner::new(shared.clone(), record, queue, &sender).run().await;
+            // Ended for the store first; whoever asks from now on is answered from there.
+            lock(&shared.desk.running).remove(&id);
+            sender.send_modify(|status| {
+                status.progress.waiting.clear();
+                status.end = Some(end);
+            });
+        });
+    }
+
+    /// Gives a study up.
+    pub(crate) async fn cancel(&self, id: &str) -> Result<String, Error> {
+        let mut record = self.record(id)?;
+        if record.state != StudyState::Running {
+            return Err(Error::refused(format!("study {id} is {} already", record.state)));
+        }
+        if let Some(mut status) = self.desk.follow(id) {
+            self.desk.tell(id, "", What::Cancel).await;
+            let _ = status.wait_for(|status| status.end.is_some()).await;
+            record = self.record(id)?;
+        } else {
+            // It belongs to a command that was stopped before its end.
+            let reason = "cancelled by the operator";
+            (record.state, record.reason) = (StudyState::Cancelled, Some(reason.into()));
+            self.store.update_study(&record)?;
+            for node in &record.participants {
+                self.abandon(node, id, record.attempt, reason)?;
+            }
+        }
+        if record.state == StudyState::Cancelled {
+            Ok(format!("study {id} is cancelled; what was charged stays charged"))
+        } else {
+            Err(Error::refused(format!("study {id} is {} already", record.state)))
+        }
+    }
+
+    /// Takes a study up again: the same attempt if it was interrupted, a new one with everybody if it had ended.
+    pub(crate) fn resume(self: &Arc<Self>, id: &str) -> Result<String, Error> {
+        let mut record = self.record(id)?;
+        if self.desk.follow(id).is_some() {
+            return Err(Error::refused(format!("study {id} runs; entente study show {id} says what it waits for")));
+        }
+        match record.state {
+            StudyState::Done => {
+                return Err(Error::refused(format!(
+                    "study {id} is done; entente study show {id} --out RESULTS writes its result"
+                )));
+            }
+            StudyState::Running => {}
+            StudyState::Refused | StudyState::Failed | StudyState::Cancelled => {
+                let next = record.attempt.checked_add(1);
+                record.attempt = next.ok_or_else(|| Error::refused(format!("study {id} had too many attempts")))?;
+                record.participants.clone_from(&record.named);
+                (record.state, record.reason) = (StudyState::Running, None);
+                self.store.update_study(&record)?;
+            }
+        }
+        let attempt = record.attempt;
+        self.start(record);
+        Ok(format!("study {id} goes on with attempt {attempt}; entente study show {id} says what it waits for"))
+    }
+
+    /// A study, or that there is none.
+    pub(crate) fn record(&self, id: &str) -> Result<StudyRecord, Error> {
+        self.store.study(id)?.ok_or_else(|| {
+            Error::refused(format!("there is no study `{}`; entente study list shows all", crate::link::clean(id)))
+        })
+    }
+
+    /// Tells a node that an attempt is given up, now or when it comes back.
+    fn abandon(&self, node: &str, study: &str, attempt: u32, reason: &str) -> Result<(), Error> {
+        let message = ToNode::Abandoned { study: study.into(), attempt, reason: reason.into() };
+        if self.sessions.send(node, &message) {
+            Ok(())
+        } else {
+            self.store.add_abandoned(node, study, attempt, reason)
+        }
+    }
+
+    /// The participants of a study's first attempt: those named, or all.
+    fn participants_of(&self, study: &Study) -> Result<Vec<String>, Error> {
+        let enrolled = self.store.partners()?;
+        if enrolled.is_empty() {
+            return Err(Error::refused("nobody is enrolled yet; entente invite PARTNER makes a ticket"));
+        }
+        for partner in &study.partners {
+            if !enrolled.contains_key(partner) {
+                return Err(Error::refused(format!(
+                    "`partners` of the study: {}",
+                    not_enrolled(partner, enrolled.keys().map(String::as_str))
+                )));
+            }
+        }
+        let mut participants: Vec<String> =
+            if study.partners.is_empty() { enrolled.into_keys().collect() } else { study.partners.clone() };
+        participants.sort();
+        participants.dedup();
+        let count = u32::try_from(participants.len()).unwrap_or(u32::MAX);
+        if count > MAX_PARTICIPANTS {
+            return Err(Error::refused(format!("a study has at most {MAX_PARTICIPANTS} participants, not {count}")));
+        }
+        if let Some(least) = study.min_partners.filter(|least| *least > count) {
+            return Err(Error::refused(format!("`min_partners` is {least}, but only {count} are enrolled")));
+        }
+        Ok(participants)
+    }
+}

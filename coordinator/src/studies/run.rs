@@ -1,0 +1,474 @@
+//! One study, from its submission to its end.
+//!
+//! ```text
+//! attempt: gather ─▶ propose ─▶ join ─▶ sign ─▶ sum (or resend) ─▶ complete ─▶ result ─▶ Finished to all ─▶ done
+//!    ▲                 │ a partner refuses, fails, is revoked or does not answer
+//!    └── the others ◀──┴── too few are left ─▶ refused or failed
+//! ```
+//!
+//! An attempt has its number and its participants for good: nothing of one is used in another. Everything that must
+//! survive a restart is in the store before anybody is told; nodes answer repeated messages from their own state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::secagg::collect::{Collector, Stage, Step, Unusable};
+use entente_protocols::study::Question;
+use entente_protocols::wire::message::{Progress, Proposal, ToNode};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::question::question;
+use super::{Event, Status, What};
+use crate::coordinator::Shared;
+use crate::error::Error;
+use crate::store::{StudyRecord, StudyState};
+use crate::study;
+
+/// How long a steward may take.
+const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long nodes may take to record the end before the result is shown; they are told again when they come back.
+const CLOSING: Duration = Duration::from_secs(3);
+
+pub(super) struct Runner<'a> {
+    shared: Arc<Shared>,
+    record: StudyRecord,
+    events: mpsc::Receiver<Event>,
+    status: &'a watch::Sender<Status>,
+}
+
+/// How an attempt ends.
+enum Outcome {
+    Complete(Box<Sum>),
+    /// These partners are lost to the attempt.
+    Lost(Vec<Loss>),
+    Refused(String),
+    Failed(String),
+    Cancelled,
+}
+
+struct Loss {
+    partner: String,
+    reason: String,
+    /// It said no, rather than nothing or nonsense.
+    refused: bool,
+}
+
+/// What a complete attempt gives.
+struct Sum {
+    question: Question,
+    values: Vec<i64>,
+    transcript: Digest,
+    repeated: bool,
+}
+
+/// An attempt that has been proposed.
+struct Attempt {
+    collector: Collector,
+    /// What partners say they wait for.
+    waiting: BTreeMap<String, String>,
+    proposed: Instant,
+    /// When the last one joined.
+    joined: Option<Instant>,
+}
+
+impl<'a> Runner<'a> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        record: StudyRecord,
+        events: mpsc::Receiver<Event>,
+        status: &'a watch::Sender<Status>,
+    ) -> Self {
+        Self { shared, record, events, status }
+    }
+
+    /// Runs the study to its end, which is in the store when this returns.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        let end = self.attempts().await;
+        let (state, reason) = match &end {
+            Ok(()) => {
+                tracing::info!(study = self.record.id, attempt = self.record.attempt, "done");
+                return Ok(());
+            }
+            Err(_) if self.record.state == StudyState::Cancelled => (StudyState::Cancelled, "cancelled by the operator"),
+            Err(Error::Refused(reason)) => (StudyState::Refused, reason.as_str()),
+            Err(Error::Failed(reason)) => (StudyState::Failed, reason.as_str()),
+        };
+        tracing::warn!(study = self.record.id, attempt = self.record.attempt, %state, reason, "ended");
+        (self.record.state, self.record.reason) = (state, Some(reason.into()));
+        self.shared.store.update_study(&self.record)?;
+        end
+    }
+
+    async fn attempts(&mut self) -> Result<(), Error> {
+        loop {
+            let outcome = match self.gather().await {
+                Ok(question) => self.collect(question).await,
+                Err(outcome) => outcome,
+            };
+            match outcome {
+                Outcome::Complete(sum) => return self.finish(*sum).await,
+                Outcome::Lost(losses) => self.go_on_without(&losses)?,
+                Outcome::Refused(reason) => {
+                    self.abandon(&reason, &[])?;
+                    return Err(Error::Refused(reason));
+                }
+                Outcome::Failed(reason) => {
+                    self.abandon(&reason, &[])?;
+                    return Err(Error::Failed(reason));
+                }
+                Outcome::Cancelled => {
+                    self.record.state = StudyState::Cancelled;
+                    self.abandon("cancelled by the operator", &[])?;
+                    return Err(Error::refused("cancelled by the operator"));
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        Duration::from_secs(u64::from(self.record.study.wait.max(1)))
+    }
+
+    /// Waits until every participant has connected, and makes the question from what they publish.
+    async fn gather(&mut self) -> Result<Question, Outcome> {
+        let deadline = Instant::now() + self.wait();
+        let shared = self.shared.clone();
+        loop {
+            let roster = shared.roster().map_err(|error| Outcome::Failed(error.to_string()))?;
+            let gone = self.record.participants.iter().filter(|name| !roster.members.contains_key(*name));
+            let gone = losses(gone, "is not enrolled any more", false);
+            if !gone.is_empty() {
+                return Err(Outcome::Lost(gone));
+            }
+            let unknown = |name: &&String| shared.sessions.schemas(name).is_none();
+            let missing: Vec<String> = self.record.participants.iter().filter(unknown).cloned().collect();
+            if missing.is_empty() {
+                break;
+            }
+            let waiting = missing.iter().map(|name| (name.clone(), "not connected".to_owned()));
+            self.report("waiting", waiting.collect());
+            match timeout_at(deadline, self.events.recv()).await {
+                Err(_) => {
+                    let reason = format!("did not connect within {} s", self.wait().as_secs());
+                    return Err(Outcome::Lost(losses(missing.iter(), &reason, false)));
+                }
+                Ok(None) => return Err(stopped()),
+                Ok(Some(Event { what: What::Cancel, .. })) => return Err(Outcome::Cancelled),
+                Ok(Some(_)) => {}
+            }
+        }
+        let distrusted: Vec<Loss> = self
+            .record
+            .participants
+            .iter()
+            .filter_map(|name| {
+                let reason = shared.sessions.distrusted(name)?;
+                Some(Loss { partner: name.clone(), reason, refused: true })
+            })
+            .collect();
+        if !distrusted.is_empty() {
+            return Err(Outcome::Lost(distrusted));
+        }
+        let participants = &self.record.participants;
+        let schemas =
+            participants.iter().filter_map(|name| Some((name.clone(), shared.sessions.schemas(name)?))).collect();
+        question(&self.record.study, participants, &schemas).map_err(Outcome::Refused)
+    }
+
+    /// Proposes the attempt and takes it through its stages.
+    async fn collect(&mut self, question: Question) -> Outcome {
+        let roster = match self.shared.roster() {
+            Ok(roster) => roster,
+            Err(error) => return Outcome::Failed(error.to_string()),
+        };
+        let length = question.mechanism().layout().len();
+        let collector = Collector::new(self.record.participants.clone(), roster, question.digest(), length);
+        let mut attempt = Attempt { collector, waiting: BTreeMap::new(), proposed: Instant::now(), joined: None };
+        self.send_all(&attempt);
+        loop {
+            if let (Some(values), Some(transcript)) = (attempt.collector.sum(), attempt.collector.transcript()) {
+                let repeated = attempt.collector.is_resend();
+                return Outcome::Complete(Box::new(Sum { question, values: values.to_vec(), transcript, repeated }));
+            }
+            self.report_on(&attempt);
+            let deadline = attempt.deadline(self.wait());
+            let event = match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(event)) => event,
+                Ok(None) => return stopped(),
+                Err(_) => {
+                    let late = attempt.late(self.wait());
+                    if late.is_empty() {
+                        continue;
+                    }
+                    return Outcome::Lost(late);
+                }
+            };
+            if let Err(outcome) = self.take(&mut attempt, event) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Takes an event. An error ends the attempt.
+    fn take(&self, attempt: &mut Attempt, event: Event) -> Result<(), Outcome> {
+        let Event { from, what } = event;
+        if matches!(what, What::Cancel) {
+            return Err(Outcome::Cancelled);
+        }
+        if !self.record.participants.contains(&from) {
+            return Ok(());
+        }
+        let lost = |reason: String, refused| {
+            Outcome::Lost(vec![Loss { partner: from.clone(), reason, refused }])
+        };
+        let unusable = |unusable: Unusable| lost(unusable.to_string(), false);
+        // What belongs to another attempt came too late.
+        let present = |other: u32| other == self.record.attempt;
+        let mut changed = false;
+        match what {
+            What::Connected => self.send(attempt, &from),
+            What::Revoked => return Err(lost("its certificate was revoked".into(), false)),
+            What::Joined(signed) if present(signed.join.attempt) => {
+                let contradiction = self.shared.contradiction(&from, signed.join.ledger);
+                match contradiction {
+                    Ok(None) => {}
+                    Ok(Some(contradiction)) => return Err(lost(contradiction, true)),
+                    Err(error) => return Err(Outcome::Failed(error.to_string())),
+                }
+                changed = attempt.collector.join(&from, signed).map_err(unusable)?;
+                attempt.waiting.remove(&from);
+                if changed {
+                    attempt.joined = Some(Instant::now());
+                }
+            }
+            What::Waiting { attempt: other, reason } if present(other) => {
+                attempt.waiting.insert(from, reason);
+            }
+            What::Refused { attempt: other, reason } if present(other) => return Err(lost(reason, true)),
+            What::Signed { attempt: other, signature } if present(other) => {
+                changed = attempt.collector.signed(&from, signature).map_err(unusable)?;
+            }
+            What::Failed { attempt: other } if present(other) => {
+                return Err(lost("failed; its own log says why".into(), false));
+            }
+            What::Contribution(contribution) if present(contribution.attempt) => {
+                let (transcript, values) = (contribution.transcript, contribution.values);
+                changed = attempt.collector.contribution(&from, transcript, &values).map_err(unusable)?;
+            }
+            What::Disconnected
+            | What::Cancel
+            | What::Joined(_)
+            | What::Waiting { .. }
+            | What::Refused { .. }
+            | What::Signed { .. }
+            | What::Failed { .. }
+            | What::Contribution(_)
+            | What::Closed { .. } => {}
+        }
+        if changed {
+            self.send_all(attempt);
+        }
+        Ok(())
+    }
+
+    /// Sends everybody what to do next.
+    fn send_all(&self, attempt: &Attempt) {
+        for participant in &self.record.participants {
+            self.send(attempt, participant);
+        }
+    }
+
+    /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.
+    fn send(&self, attempt: &Attempt, participant: &str) {
+        let (study, number) = (self.record.id.clone(), self.record.attempt);
+        let message = match attempt.collector.next_for(participant) {
+            Step::Wait => return,
+            Step::Propose => ToNode::Propose(Proposal {
+                id: study,
+                attempt: number,
+                study: self.record.study.clone(),
+                participants: self.record.participants.clone(),
+                requester: self.record.requester.clone(),
+            }),
+            Step::Start(joins) => ToNode::Start { study, attempt: number, joins },
+            Step::Go(signatures) => ToNode::Go { study, attempt: number, signatures },
+            Step::Resend(transcript) => ToNode::Resend { study, attempt: number, transcript },
+        };
+        self.shared.sessions.send(participant, &message);
+    }
+
+    /// Gives the attempt up and makes the next one, if enough partners are left.
+    fn go_on_without(&mut self, losses: &[Loss]) -> Result<(), Error> {
+        let lost: BTreeSet<&str> = losses.iter().map(|loss| loss.partner.as_str()).collect();
+        let texts: Vec<String> = losses.iter().map(Loss::text).collect();
+        let reason = texts.join("; ");
+        let left: Vec<String> =
+            self.record.participants.iter().filter(|name| !lost.contains(name.as_str())).cloned().collect();
+        let refusers: Vec<&str> =
+            losses.iter().filter(|loss| loss.refused).map(|loss| loss.partner.as_str()).collect();
+        self.abandon(&reason, &refusers)?;
+        let least = self.record.study.min_partners.map_or(self.record.named.len(), |least| least as usize);
+        if left.len() < least.max(1) {
+            let shortage = if self.record.study.min_partners.is_none() {
+                "the study needs all its partners; `min_partners` in the study file lets it go on with fewer".to_owned()
+            } else {
+                format!("{} would be left, and `min_partners` is {least}", left.len())
+            };
+            let text = format!("{reason}. {shortage}");
+            let refused = losses.iter().any(|loss| loss.refused);
+            return Err(if refused { Error::Refused(text) } else { Error::Failed(text) });
+        }
+        tracing::warn!(study = self.record.id, attempt = self.record.attempt, reason, "the attempt is given up");
+        let next = self.record.attempt.checked_add(1);
+        self.record.warnings.push(format!("Attempt {} was given up: {reason}. The study went on without.", self.record.attempt));
+        self.record.attempt = next.ok_or_else(|| Error::failed("too many attempts"))?;
+        self.record.participants = left;
+        // Durable before anybody is asked: after a restart, this attempt goes on, not the one that was given up.
+        self.shared.store.update_study(&self.record)
+    }
+
+    /// Tells the participants that the attempt is given up, except those who know.
+    fn abandon(&self, reason: &str, except: &[&str]) -> Result<(), Error> {
+        for participant in &self.record.participants {
+            if !except.contains(&participant.as_str()) {
+                self.shared.abandon(participant, &self.record.id, self.record.attempt, reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the result, keeps it, and tells the participants.
+    async fn finish(&mut self, sum: Sum) -> Result<(), Error> {
+        self.report("complete", Vec::new());
+        let record = self.record.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            study::finish(&study::Finished {
+                id: &record.id,
+                study: &record.study,
+                question: &sum.question,
+                sum: &sum.values,
+                repeated: sum.repeated,
+                transcript: sum.transcript,
+                started: record.created,
+                finished: jiff::Timestamp::now(),
+                warnings: &record.warnings,
+            })
+        });
+        let files = made
+            .await
+            .map_err(|_| Error::failed("the result could not be made: a fault in this program; please report it"))?
+            .map_err(|problem| Error::failed(format!("the result could not be made: {problem}")))?;
+        let result = files.get("result.json").map(|content| Digest::plain(content));
+        let result = result.ok_or_else(|| Error::failed("the result could not be made: it has no result.json"))?;
+        self.record.state = StudyState::Done;
+        self.shared.store.complete_study(&self.record, &files, result)?;
+        let mut open: BTreeSet<String> = self.record.participants.iter().cloned().collect();
+        for participant in &self.record.participants {
+            let (study, attempt) = (self.record.id.clone(), self.record.attempt);
+            if !self.shared.sessions.send(participant, &ToNode::Finished { study, attempt, result }) {
+                open.remove(participant);
+            }
+        }
+        let deadline = Instant::now() + CLOSING;
+        while !open.is_empty() {
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(Event { from, what: What::Closed { attempt } })) if attempt == self.record.attempt => {
+                    open.remove(&from);
+                }
+                Ok(Some(Event { from, what: What::Disconnected | What::Revoked })) => {
+                    open.remove(&from);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn report_on(&self, attempt: &Attempt) {
+        let stage = attempt.collector.stage();
+        let (word, doing) = match stage {
+            Stage::Joining => ("joining", "checks the study"),
+            Stage::Signing => ("signing", "checks the others' keys and signs"),
+            Stage::Summing => ("summing", "computes"),
+            Stage::Resending => ("resending", "sends its stored answer again"),
+            Stage::Complete => ("complete", ""),
+        };
+        let reason = |name: &str| {
+            let said = attempt.waiting.get(name).filter(|_| stage == Stage::Joining);
+            match said {
+                _ if !self.shared.sessions.is_connected(name) => "not connected".to_owned(),
+                Some(reason) => reason.clone(),
+                None => doing.to_owned(),
+            }
+        };
+        let waiting = attempt.collector.waiting_for().into_iter().map(|name| (name.to_owned(), reason(name)));
+        self.report(word, waiting.collect());
+    }
+
+    fn report(&self, stage: &str, waiting: Vec<(String, String)>) {
+        let progress = Progress {
+            study: self.record.id.clone(),
+            attempt: self.record.attempt,
+            stage: stage.into(),
+            waiting,
+            notes: self.record.warnings.clone(),
+        };
+        self.status.send_if_modified(|status| {
+            let changed = status.progress != progress;
+            status.progress = progress;
+            changed
+        });
+    }
+}
+
+impl Attempt {
+    /// By when the next of those waited for must have answered.
+    fn deadline(&self, wait: Duration) -> Instant {
+        let deadlines = self.collector.waiting_for().into_iter().map(|name| self.deadline_of(name, wait));
+        deadlines.min().unwrap_or(self.proposed + STEWARD)
+    }
+
+    fn deadline_of(&self, name: &str, wait: Duration) -> Instant {
+        match self.joined {
+            Some(joined) => joined + wait,
+            None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(wait),
+            None => self.proposed + wait,
+        }
+    }
+
+    /// Those who should have answered by now.
+    fn late(&self, wait: Duration) -> Vec<Loss> {
+        let now = Instant::now();
+        let late = self.collector.waiting_for().into_iter().filter(|name| self.deadline_of(name, wait) <= now);
+        let loss = |name: &str| {
+            let reason = match self.waiting.get(name) {
+                Some(reason) if self.joined.is_none() => {
+                    format!("did not decide within {} days ({reason})", STEWARD.as_secs() / (24 * 3600))
+                }
+                _ => format!("did not answer within {} s", wait.as_secs()),
+            };
+            Loss { partner: name.to_owned(), reason, refused: false }
+        };
+        late.map(loss).collect()
+    }
+}
+
+impl Loss {
+    fn text(&self) -> String {
+        let Self { partner, reason, refused } = self;
+        if *refused { format!("`{partner}` refused: {reason}") } else { format!("`{partner}`: {reason}") }
+    }
+}
+
+fn losses<'a>(partners: impl Iterator<Item = &'a String>, reason: &str, refused: bool) -> Vec<Loss> {
+    partners.map(|partner| Loss { partner: partner.clone(), reason: reason.into(), refused }).collect()
+}
+
+fn stopped() -> Outcome {
+    // Cannot happen while the desk holds the other end; a study that is taken up again finds out.
+    Outcome::Failed("the coordinator stopped".into())
+}

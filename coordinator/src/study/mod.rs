@@ -1,0 +1,193 @@
+//! What the coordinator does with each study kind: tell its error beforehand, and finish it.
+//!
+//! ```text
+//! Question ─▶ notes, expected_error          (study check: nothing has run)
+//! Question + the sum of all vectors ─▶ files (finish: the result folder)
+//! ```
+//!
+//! [`StudySpec`] and [`Plan`] are matched here without wildcards: a new study kind does not compile until it is told
+//! what its result looks like.
+
+mod query;
+
+use std::collections::BTreeMap;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::query::QuerySpec;
+use entente_protocols::study::query::plan::QueryPlan;
+use entente_protocols::study::{Plan, Question, Study, StudySpec};
+
+use crate::results::number::{self, Style};
+use crate::results::{Header, PrivacyPart, StudyPart, json};
+
+/// A study whose release is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The study.
+    pub study: &'a Study,
+    /// What was asked, of whom.
+    pub question: &'a Question,
+    /// The sum of all participants' vectors, in grid units.
+    pub sum: &'a [i64],
+    /// Whether it is an earlier release once more, at no charge.
+    pub repeated: bool,
+    /// Hash of the transcript.
+    pub transcript: Digest,
+    /// When it was submitted.
+    pub started: jiff::Timestamp,
+    /// When the sum was there.
+    pub finished: jiff::Timestamp,
+    /// What came up while it ran; [`notes`] are added to it.
+    pub warnings: &'a [String],
+}
+
+/// The files of the result folder, by name.
+///
+/// # Errors
+///
+/// If the sum is not one of this question, with words for the operator.
+pub fn finish(finished: &Finished<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    match kind(finished.study, finished.question)? {
+        Kind::Query(spec, plan) => query::finish(finished, spec, plan),
+    }
+}
+
+/// How far a number will be from the truth, told before anything is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasureError {
+    /// The measure's name.
+    pub name: String,
+    /// Half the width of its 95 % interval, in its own unit.
+    pub half_width: f64,
+    /// What this depends on, if on anything.
+    pub note: Option<String>,
+}
+
+/// How far each measure will be from the truth at 95 %; for averages it is told for a group of 1000 rows.
+pub fn expected_error(question: &Question) -> Vec<MeasureError> {
+    match question.plan() {
+        Plan::Query(plan) => query::expected_error(plan, question.mechanism()),
+    }
+}
+
+/// What a reader of the study or of its result should mind, known before anything runs.
+pub fn notes(study: &Study, question: &Question) -> Vec<String> {
+    let mut notes = match kind(study, question) {
+        Ok(Kind::Query(spec, plan)) => query::notes(spec, plan),
+        Err(_) => Vec::new(),
+    };
+    notes.extend(person_note(study, question));
+    notes
+}
+
+/// A table as text, for terminals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Names of the columns, in the order of the result.
+    pub columns: Vec<String>,
+    /// The rows; measures as `value [low, high]`, rounded to what the interval supports.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// The table of a `result.json`; `None` if it has none.
+pub fn table(result_json: &[u8]) -> Option<Table> {
+    let (columns, rows) = json::read(result_json)?;
+    Some(Table { columns, rows })
+}
+
+/// A study with its plan, by kind.
+enum Kind<'a> {
+    Query(&'a QuerySpec, &'a QueryPlan),
+}
+
+fn kind<'a>(study: &'a Study, question: &'a Question) -> Result<Kind<'a>, String> {
+    // With a second kind, a pair of unlike kinds is the error that callers are ready for.
+    match (&study.spec, question.plan()) {
+        (StudySpec::Query(spec), Plan::Query(plan)) => Ok(Kind::Query(spec, plan)),
+    }
+}
+
+/// What every kind of result says about its study.
+fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
+    let Finished { id, study, question, repeated, transcript, started, finished: end, .. } = *finished;
+    let mut warnings = notes(study, question);
+    for warning in finished.warnings {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    let study_part = StudyPart {
+        id,
+        name: &study.name,
+        kind: study.spec.kind(),
+        purpose: &study.purpose,
+        legal_basis: study.legal_basis.as_deref(),
+        plan_sha256: question.plan().digest(),
+    };
+    Header {
+        study: study_part,
+        participants: question.participants(),
+        privacy: privacy(study, question),
+        started,
+        finished: end,
+        warnings,
+        transcript_sha256: transcript,
+        repeated,
+    }
+}
+
+fn privacy(study: &Study, question: &Question) -> PrivacyPart {
+    let (terms, mechanism) = (&study.privacy, question.mechanism());
+    // A division rounds to the nearest number, which prints as the decimal that the micro-units are.
+    let value = |rho: Rho| rho.micro() as f64 / 1e6;
+    let (rho, rho_person) = (mechanism.rho(), mechanism.rho_person());
+    PrivacyPart {
+        scope: mechanism.scope(),
+        epsilon: terms.epsilon,
+        delta: terms.delta,
+        rho: value(rho),
+        rho_person: value(rho_person),
+        rho_micro: rho,
+        rho_person_micro: rho_person,
+        epsilon_spent: finite(rho.epsilon(terms.delta)),
+        epsilon_person: finite(rho_person.epsilon(terms.delta)),
+        colluders: mechanism.colluders(),
+        mechanism: "distributed discrete Gaussian",
+    }
+}
+
+fn finite(x: f64) -> Option<f64> {
+    x.is_finite().then_some(x)
+}
+
+/// The loss of a person who is a customer of several participants, where the study promises something else.
+fn person_note(study: &Study, question: &Question) -> Option<String> {
+    let mechanism = question.mechanism();
+    let n = mechanism.participants();
+    if mechanism.scope() == Scope::Person || n < 2 {
+        return None;
+    }
+    let delta = study.privacy.delta;
+    let readings = [mechanism.rho(), mechanism.rho_person()].map(|rho| (rho, finite(rho.epsilon(delta))));
+    let [spent, person] = readings.map(|(rho, epsilon)| match epsilon {
+        Some(epsilon) => format!(
+            "ρ = {}, that is ε = {} at δ = {delta:e}",
+            number::trimmed(rho),
+            number::half_width(epsilon, Style::Plain)
+        ),
+        None => format!("ρ = {}, for which no ε can be given", number::trimmed(rho)),
+    });
+    Some(format!(
+        "The privacy promise is for one customer of one partner ({spent}). For a person who is a customer of all \
+         {n} participants the loss is up to {n}² = {} times that ρ ({person}); scope = \"person\" promises ε to that \
+         person instead, with about {n} times the noise.",
+        u64::from(n).pow(2)
+    ))
+}
+
+#[cfg(test)]
+mod tests;

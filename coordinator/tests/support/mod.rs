@@ -1,0 +1,467 @@
+//! A node in memory: real keys, masks, ledger and noise of the protocols crate over real QUIC; made-up customers.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
+use entente_protocols::ledger::store::Memory;
+use entente_protocols::ledger::{Begin, Caps, Head, Ledger};
+use entente_protocols::policy::{ApprovalMode, Approved, Decision, Policy, Request, StudyRef};
+use entente_protocols::privacy::bounds::{Clipping, CustomerCell};
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::release;
+use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
+use entente_protocols::secagg::mask::MaskKeys;
+use entente_protocols::study::Question;
+use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+use entente_protocols::wire::frame::{self, Frame, FrameReader};
+use entente_protocols::wire::message::{
+    ALPN, ALPN_ENROL, Approval, COORDINATOR_NAME, CheckAnswer, Enrol, Enrolled, FromNode, Proposal, ToNode,
+};
+use quinn::crypto::rustls::QuicClientConfig;
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::sync::{mpsc, watch};
+
+/// How a node behaves other than well.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manners {
+    /// Refuses proposals, with this reason.
+    pub refuses: Option<String>,
+    /// Closes the connection once, instead of answering this kind of message, and comes back.
+    pub drops_once_at: Option<&'static str>,
+    /// Goes for good instead of answering this kind of message.
+    pub goes_at: Option<&'static str>,
+    /// Says first that its steward must decide.
+    pub asks_steward: bool,
+    /// Its clock is ahead by so many seconds.
+    pub clock_ahead: i64,
+    /// Hides its ledger's entries, as if restored from a backup.
+    pub forgets_ledger: bool,
+}
+
+/// Keys and a certificate: what joining gives.
+pub struct Identity {
+    pub name: String,
+    pub address: SocketAddr,
+    pub authority: CertificateDer<'static>,
+    pub identity: IdentityKey,
+    pub tls: KeyPair,
+    pub certificate: Option<CertificateDer<'static>>,
+    pub roster: Option<Roster>,
+}
+
+impl Identity {
+    pub fn new(dir: &Path, name: &str, address: SocketAddr) -> Self {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).unwrap();
+        Self {
+            name: name.into(),
+            address,
+            authority: CertificateDer::from_pem_file(dir.join("keys/authority.pem")).unwrap(),
+            identity: IdentityKey::from_secret(&secret),
+            tls: KeyPair::generate().unwrap(),
+            certificate: None,
+            roster: None,
+        }
+    }
+
+    fn member(&self) -> Member {
+        Member { identity: self.identity.public(), tls: Digest::plain(&self.tls.subject_public_key_info()) }
+    }
+
+    /// Uses a ticket.
+    pub async fn join(&mut self, ticket: &Ticket) -> Result<(), String> {
+        assert_eq!(ticket.authority, Digest::plain(&self.authority));
+        let connection = self.dial(ALPN_ENROL, false).await?;
+        let (mut send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
+        let request = CertificateParams::default().serialize_request(&self.tls).unwrap().der().to_vec();
+        let enrol = Enrol { partner: self.name.clone(), secret: ticket.secret, request, member: self.member() };
+        send.write_all(&frame::encode(&enrol)).await.map_err(|error| error.to_string())?;
+        let frame = Frames::new(receive, FrameReader::enrolment()).next().await?;
+        connection.close(0u32.into(), b"");
+        match frame.decode::<Enrolled>().unwrap() {
+            Enrolled::Accepted { certificate, authority, roster } => {
+                assert_eq!(authority, self.authority.to_vec());
+                assert_eq!(roster.members.get(&self.name), Some(&self.member()));
+                (self.certificate, self.roster) = (Some(certificate.into()), Some(roster));
+                Ok(())
+            }
+            Enrolled::Refused(reason) => Err(reason),
+        }
+    }
+
+    /// Opens a connection, with the certificate or without.
+    pub async fn dial(&self, alpn: &[u8], authenticated: bool) -> Result<quinn::Connection, String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut tls = if authenticated {
+            let key = PrivatePkcs8KeyDer::from(self.tls.serialize_der());
+            builder.with_client_auth_cert(vec![self.certificate.clone().unwrap()], key.into()).unwrap()
+        } else {
+            builder.with_no_client_auth()
+        };
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let connecting = endpoint.connect_with(config, self.address, COORDINATOR_NAME).unwrap();
+        connecting.await.map_err(|error| error.to_string())
+    }
+
+    /// Opens a connection and says hello.
+    pub async fn hello(&self, datasets: Vec<DatasetSchema>) -> Result<quinn::Connection, String> {
+        let connection = self.dial(ALPN, true).await?;
+        let (mut send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
+        let hello = FromNode::Hello {
+            software: "fake 1".into(),
+            roster: None,
+            datasets,
+            ledger: Head::EMPTY,
+            clock: jiff::Timestamp::now().as_second(),
+        };
+        send.write_all(&frame::encode(&hello)).await.map_err(|error| error.to_string())?;
+        Frames::new(receive, FrameReader::to_nodes()).next().await?;
+        Ok(connection)
+    }
+}
+
+/// Frames of a stream.
+pub struct Frames {
+    stream: quinn::RecvStream,
+    reader: FrameReader,
+}
+
+impl Frames {
+    pub fn new(stream: quinn::RecvStream, reader: FrameReader) -> Self {
+        Self { stream, reader }
+    }
+
+    pub async fn next(&mut self) -> Result<Frame, String> {
+        let mut buffer = vec![0; 4096];
+        loop {
+            if let Some(frame) = self.reader.next_frame().map_err(|error| error.to_string())? {
+                return Ok(frame);
+            }
+            match self.stream.read(&mut buffer).await {
+                Ok(Some(count)) => self.reader.feed(&buffer[..count]),
+                Ok(None) => return Err("the stream ended".into()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+}
+
+/// The schema of every fake node's data set.
+pub fn schema() -> DatasetSchema {
+    let region = ColumnType::Category { values: vec!["north".into(), "south".into()] };
+    DatasetSchema { name: "customers".into(), privacy_unit: "id".into(), columns: [("region".into(), region)].into() }
+}
+
+/// A node that takes part.
+pub struct FakeNode {
+    pub identity: Identity,
+    pub manners: Manners,
+    pub schema: DatasetSchema,
+    /// Customers in north and south.
+    pub customers: [u32; 2],
+    ledger: Ledger<Memory>,
+    joined: HashMap<(String, u32), (Proposal, SignedJoin, [u8; 32])>,
+    transcripts: HashMap<(String, u32), Transcript>,
+    released: HashMap<(String, u32), Digest>,
+    /// Kinds of the messages that came, in order.
+    seen: mpsc::UnboundedSender<String>,
+}
+
+/// What the test holds of a node that runs.
+pub struct Handle {
+    pub seen: mpsc::UnboundedReceiver<String>,
+    task: tokio::task::JoinHandle<FakeNode>,
+    stop: watch::Sender<bool>,
+}
+
+enum After {
+    Goes,
+    ComesBack,
+}
+
+impl FakeNode {
+    pub async fn enrolled(dir: &Path, name: &str, address: SocketAddr, customers: [u32; 2]) -> (Self, Unstarted) {
+        let mut identity = Identity::new(dir, name, address);
+        let ticket = entente::invite(dir, name, entente::DEFAULT_EXPIRES).unwrap();
+        identity.join(&ticket).await.unwrap();
+        let caps = Caps { lifetime: Rho::from_micro(10_000_000), per_study: Rho::from_micro(5_000_000), delta: 1e-6 };
+        let ledger = Ledger::open(Memory::default(), [("customers".into(), caps)].into(), "fake 1").unwrap();
+        let (seen, watched) = mpsc::unbounded_channel();
+        let node = Self {
+            identity,
+            manners: Manners::default(),
+            schema: schema(),
+            customers,
+            ledger,
+            joined: HashMap::new(),
+            transcripts: HashMap::new(),
+            released: HashMap::new(),
+            seen,
+        };
+        (node, Unstarted(watched))
+    }
+
+    pub fn spent(&self) -> Rho {
+        self.ledger.spent("customers").rho
+    }
+
+    /// Runs until stopped, or until its manners make it go.
+    pub fn start(mut self, watched: Unstarted) -> Handle {
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            loop {
+                let after = tokio::select! {
+                    after = self.session() => after,
+                    _ = stopped.wait_for(|stop| *stop) => return self,
+                };
+                match after {
+                    Ok(After::Goes) => return self,
+                    Ok(After::ComesBack) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        Handle { seen: watched.0, task, stop }
+    }
+
+    async fn session(&mut self) -> Result<After, String> {
+        let connection = self.identity.dial(ALPN, true).await?;
+        let (mut send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
+        let hello = FromNode::Hello {
+            software: "fake 1".into(),
+            roster: None,
+            datasets: vec![self.schema.clone()],
+            ledger: if self.manners.forgets_ledger { Head::EMPTY } else { self.ledger.head() },
+            clock: jiff::Timestamp::now().as_second() + self.manners.clock_ahead,
+        };
+        send.write_all(&frame::encode(&hello)).await.map_err(|error| error.to_string())?;
+        let mut frames = Frames::new(receive, FrameReader::to_nodes());
+        loop {
+            let message: ToNode = frames.next().await?.decode().unwrap();
+            let kind = kind(&message);
+            let _ = self.seen.send(kind.into());
+            if self.manners.goes_at == Some(kind) {
+                connection.close(0u32.into(), b"gone");
+                return Ok(After::Goes);
+            }
+            if self.manners.drops_once_at == Some(kind) {
+                self.manners.drops_once_at = None;
+                connection.close(0u32.into(), b"back soon");
+                return Ok(After::ComesBack);
+            }
+            for bytes in self.answer(message) {
+                send.write_all(&bytes).await.map_err(|error| error.to_string())?;
+            }
+        }
+    }
+
+    fn answer(&mut self, message: ToNode) -> Vec<Vec<u8>> {
+        match message {
+            ToNode::Welcome { roster, .. } => {
+                self.identity.roster = Some(roster);
+                vec![]
+            }
+            ToNode::Check { number, study, participants } => {
+                let question = Question::new(&study, &self.schema, &participants).unwrap();
+                let approval = match &self.manners.refuses {
+                    Some(reason) => Approval::Refused(reason.clone()),
+                    None => Approval::Rules,
+                };
+                let answer = CheckAnswer {
+                    approval,
+                    rho: question.mechanism().rho(),
+                    spent: self.spent(),
+                    cap: Rho::from_micro(10_000_000),
+                };
+                vec![frame::encode(&FromNode::Checked { number, answer })]
+            }
+            ToNode::Propose(proposal) => self.propose(proposal),
+            ToNode::Start { study, attempt, joins } => {
+                let (proposal, own, _) = &self.joined[&(study.clone(), attempt)];
+                let roster = self.identity.roster.as_ref().unwrap();
+                let transcript = Transcript::verify(&joins, &proposal.participants, &own.join, roster).unwrap();
+                let signature = transcript.sign(&self.identity.identity);
+                self.transcripts.insert((study.clone(), attempt), transcript);
+                vec![frame::encode(&FromNode::Signed { study, attempt, signature })]
+            }
+            ToNode::Go { study, attempt, signatures } => {
+                let transcript = &self.transcripts[&(study.clone(), attempt)];
+                transcript.verify_signatures(&signatures).unwrap();
+                vec![self.contribute(&study, attempt)]
+            }
+            ToNode::Resend { study, attempt, transcript } => {
+                let (proposal, ..) = &self.joined[&(study.clone(), attempt)];
+                let question = Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap();
+                let release = self.ledger.stored_answer(question.digest(), self.snapshot()).unwrap();
+                let approved = self.approved(proposal, &question);
+                let outbound = self.ledger.repeated(approved, release, "now").unwrap();
+                assert_eq!(outbound.transcript(), transcript);
+                vec![frame::encode_contribution(&study, attempt, &outbound)]
+            }
+            ToNode::Finished { study, attempt, result } => {
+                if let Some(release) = self.released.get(&(study.clone(), attempt)) {
+                    self.ledger.released(*release, result, "now").unwrap();
+                }
+                let checkpoint = self.ledger.checkpoint(&self.identity.name, &self.identity.identity, "now").unwrap();
+                let checkpoint = serde_json::to_string(&checkpoint).unwrap();
+                vec![frame::encode(&FromNode::Closed { study, attempt, checkpoint })]
+            }
+            ToNode::Abandoned { .. } => vec![],
+        }
+    }
+
+    fn propose(&mut self, proposal: Proposal) -> Vec<Vec<u8>> {
+        let (study, attempt) = (proposal.id.clone(), proposal.attempt);
+        if let Some(reason) = &self.manners.refuses {
+            return vec![frame::encode(&FromNode::Refused { study, attempt, reason: reason.clone() })];
+        }
+        let mut answers = Vec::new();
+        if self.manners.asks_steward {
+            let reason = "its steward has to decide".into();
+            answers.push(frame::encode(&FromNode::Waiting { study: study.clone(), attempt, reason }));
+        }
+        if !self.joined.contains_key(&(study.clone(), attempt)) {
+            let question = Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap();
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).unwrap();
+            let stored = self.ledger.stored_answer(question.digest(), self.snapshot());
+            let join = Join {
+                study: study.clone(),
+                attempt,
+                participant: self.identity.name.clone(),
+                question: question.digest(),
+                ephemeral: EphemeralKey::from_secret(secret).public(),
+                ledger: self.ledger.head(),
+                stored: stored.map(|release| self.ledger.stored(release).unwrap().transcript()),
+            };
+            let signed = SignedJoin::new(join, &self.identity.identity);
+            self.joined.insert((study.clone(), attempt), (proposal, signed, secret));
+        }
+        answers.push(frame::encode(&FromNode::Joined(self.joined[&(study, attempt)].1.clone())));
+        answers
+    }
+
+    fn contribute(&mut self, study: &str, attempt: u32) -> Vec<u8> {
+        let key = (study.to_owned(), attempt);
+        let (proposal, _, secret) = &self.joined[&key];
+        let (transcript, question) = (
+            &self.transcripts[&key],
+            Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap(),
+        );
+        let digest = transcript.digest();
+        let approved = self.approved(proposal, &question);
+        let release = Digest::of("fake release", &[&digest.0]);
+        let ephemeral = EphemeralKey::from_secret(*secret);
+        let keys = MaskKeys::derive(transcript, &self.identity.name, &ephemeral, 1, Digest::ZERO).unwrap();
+        let outbound = match self.ledger.reserve(approved, release, digest, "now").unwrap() {
+            Begin::Send(outbound) => outbound,
+            Begin::Compute(mut reservation) => {
+                let mut clipping = Clipping::new(Arc::new(question.mechanism().layout().clone()));
+                for (cell, count) in self.customers.iter().enumerate() {
+                    for _ in 0..*count {
+                        let cell = u32::try_from(cell).unwrap();
+                        clipping.customer(std::iter::once(CustomerCell { cell, rows: 1, sums: &[] }));
+                    }
+                }
+                let permit = reservation.draw().unwrap();
+                let masked = release::add_noise(permit, clipping.finish()).unwrap().mask(&keys).unwrap();
+                self.ledger.computed(masked, "now").unwrap()
+            }
+        };
+        self.released.insert(key, release);
+        frame::encode_contribution(study, attempt, &outbound)
+    }
+
+    fn snapshot(&self) -> Digest {
+        Digest::of("fake snapshot", &[&self.customers[0].to_le_bytes(), &self.customers[1].to_le_bytes()])
+    }
+
+    fn approved(&self, proposal: &Proposal, question: &Question) -> Approved {
+        let policy = Policy {
+            approve: ApprovalMode::Auto,
+            kinds: vec!["query".into()],
+            min_partners: 1,
+            min_colluders: 0,
+            per_study: Rho::from_micro(5_000_000),
+        };
+        let study = StudyRef {
+            id: proposal.id.clone(),
+            attempt: proposal.attempt,
+            name: proposal.study.name.clone(),
+            purpose: proposal.study.purpose.clone(),
+            legal_basis: None,
+            kind: proposal.study.spec.kind().into(),
+            plan_sha256: Some(question.plan().digest()),
+            question_sha256: Some(question.digest()),
+        };
+        let request = Request {
+            study,
+            dataset: "customers".into(),
+            snapshot: self.snapshot(),
+            consent: None,
+            requester: proposal.requester.clone(),
+            recipients: vec![proposal.requester.clone()],
+            participants: proposal.participants.clone(),
+            privacy_unit: "id".into(),
+            mechanism: Arc::new(question.mechanism().clone()),
+            delta: proposal.study.privacy.delta,
+        };
+        match policy.decide(request, None) {
+            Decision::Approved(approved) => approved,
+            Decision::AskSteward => panic!("the rules decide"),
+            Decision::Refused(reason) => panic!("{reason}"),
+        }
+    }
+}
+
+/// The watching half of a node that does not run yet.
+pub struct Unstarted(mpsc::UnboundedReceiver<String>);
+
+impl Handle {
+    /// Waits until a message of this kind has come.
+    pub async fn sees(&mut self, kind: &str) {
+        let wait = async {
+            while let Some(seen) = self.seen.recv().await {
+                if seen == kind {
+                    return;
+                }
+            }
+            panic!("the node has ended without seeing {kind}");
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{kind} did not come"));
+    }
+
+    /// Stops the node and gives it back.
+    pub async fn stop(self) -> (FakeNode, Unstarted) {
+        let _ = self.stop.send(true);
+        (self.task.await.unwrap(), Unstarted(self.seen))
+    }
+}
+
+fn kind(message: &ToNode) -> &'static str {
+    match message {
+        ToNode::Welcome { .. } => "welcome",
+        ToNode::Check { .. } => "check",
+        ToNode::Propose(_) => "propose",
+        ToNode::Start { .. } => "start",
+        ToNode::Go { .. } => "go",
+        ToNode::Resend { .. } => "resend",
+        ToNode::Finished { .. } => "finished",
+        ToNode::Abandoned { .. } => "abandoned",
+    }
+}

@@ -1,0 +1,113 @@
+//! The example alliance: a coordinator and three nodes on loopback, each with its part of the tables.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use entente::{Coordinator, Running};
+use entente_node::link::enrol;
+use entente_node::state::Folder;
+use tokio::task::JoinHandle;
+
+use crate::tables::{TABLES, part};
+
+/// The partners.
+pub const PARTNERS: [&str; 3] = ["retailer", "bank", "telecom"];
+
+/// The data sets of each node, as agreed in public: a part of `node.toml`.
+pub const DATASETS: &str = include_str!("../alliance/datasets.toml");
+
+/// Any error, in words.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The folders of an alliance.
+#[derive(Clone, Debug)]
+pub struct Folders(PathBuf);
+
+impl Folders {
+    /// Of an alliance below `path`.
+    pub fn new(path: &Path) -> Self {
+        Self(path.into())
+    }
+
+    /// The coordinator's.
+    pub fn coordinator(&self) -> PathBuf {
+        self.0.join("alliance")
+    }
+
+    /// A partner's.
+    pub fn node(&self, partner: &str) -> PathBuf {
+        self.0.join(partner)
+    }
+}
+
+/// A UDP port of loopback that is free now.
+pub fn free_port() -> Result<u16, Error> {
+    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Makes the alliance's folder and starts its coordinator.
+pub async fn found(folders: &Folders) -> Result<Running, Error> {
+    let dir = folders.coordinator();
+    entente::init(&dir, "example", &format!("127.0.0.1:{}", free_port()?), None)?;
+    Ok(Coordinator::start(&dir).await?)
+}
+
+/// Enrols a partner by ticket and gives its node a part of each table. `settings` is the rest of its `node.toml`: budget and policy.
+pub async fn enrol(folders: &Folders, partner: &str, number: u64, settings: &str) -> Result<(), Error> {
+    let ticket = entente::invite(&folders.coordinator(), partner, Duration::from_secs(3600))?;
+    let dir = folders.node(partner);
+    enrol::join(&ticket, &Folder::new(&dir)).await?;
+    fs::create_dir_all(dir.join("data"))?;
+    for (dataset, unit, text) in TABLES {
+        fs::write(dir.join(format!("data/{dataset}.csv")), part(text, unit, number, PARTNERS.len() as u64))?;
+    }
+    let node = format!("[node]\nname = \"{partner}\"\ncoordinator = \"{}\"\n\n", ticket.address);
+    fs::write(dir.join("node.toml"), node + DATASETS + "\n" + settings)?;
+    Ok(())
+}
+
+/// Budget and policy of the example's nodes: rules approve what they admit.
+pub const SETTINGS: &str = "\
+[budget]
+epsilon = 1.3
+delta = 1e-6
+per_study_epsilon = 1.0
+
+[policy]
+approve = \"auto\"
+kinds = [\"query\"]
+min_partners = 2
+min_colluders = 1
+";
+
+/// A node that runs in a task; stops when dropped.
+pub struct RunningNode(JoinHandle<()>);
+
+impl Drop for RunningNode {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts a partner's node and waits until it is connected.
+pub async fn start(folders: &Folders, partner: &str) -> Result<RunningNode, Error> {
+    let folder = Folder::new(folders.node(partner));
+    let (connected, mut is_connected) = tokio::sync::mpsc::unbounded_channel();
+    let node = tokio::spawn(async move {
+        let failed = connected.clone();
+        let ended = entente_node::serve(&folder, |_| drop(connected.send(None))).await;
+        let error = match ended {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let _ = failed.send(Some(error));
+    });
+    let node = RunningNode(node);
+    match tokio::time::timeout(Duration::from_secs(20), is_connected.recv()).await {
+        Ok(Some(None)) => Ok(node),
+        Ok(Some(Some(error))) => Err(error.into()),
+        Ok(None) | Err(_) => Err(format!("the node of {partner} did not connect").into()),
+    }
+}

@@ -1,0 +1,138 @@
+//! What an alliance answers: numbers near the truth, the same answer to the same question, ledgers that add up.
+
+use entente_examples::alliance::{Error, PARTNERS};
+use entente_examples::truth;
+use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::verify::{export, verify_export};
+use entente_tests::{World, study};
+use serde_json::Value;
+
+/// Half the width of a 95 % interval is 1.96 standard deviations: seven of them are 3.57 half-widths. Beyond that lies a
+/// normal variable with probability 2.6e-12.
+const SEVEN_SIGMA: f64 = 7.0 / 1.96;
+
+fn near(estimate: &Value, truth: f64, slack: f64) {
+    let number = |name: &str| estimate[name].as_f64().unwrap_or_else(|| panic!("{estimate} has no {name}"));
+    let (value, low, high) = (number("value"), number("low"), number("high"));
+    assert!(low <= value && value <= high, "{estimate}");
+    let reach = (high - low) / 2.0 * SEVEN_SIGMA + slack;
+    assert!((value - truth).abs() <= reach, "{estimate} is too far from {truth}");
+}
+
+/// The studies of the quickstart, over real tables of one row a customer: no bias, so that all numbers are near the truth.
+#[tokio::test(flavor = "multi_thread")]
+async fn studies_over_real_tables_are_near_the_truth() -> Result<(), Error> {
+    let world = World::new().await?;
+    let files = [include_str!("../../examples/studies/campaign-by-job.toml"), include_str!("../../examples/studies/churn-by-contract.toml")];
+    for text in files {
+        let study = entente_protocols::study::file::parse("example.toml", text)?;
+        let name = study.name.clone();
+        let result = world.run(study).await?;
+        assert_eq!(result["participants"], serde_json::json!(["bank", "retailer", "telecom"]));
+        let rows = result["rows"].as_array().ok_or("rows")?;
+        let truth = truth::of(&name).ok_or("truth")?;
+        for row in rows {
+            let keys: Vec<&str> = row.as_object().ok_or("row")?.values().filter_map(Value::as_str).collect();
+            let known = truth.iter().find(|truth| truth.keys.iter().all(|key| keys.contains(&key.as_str())));
+            for (measure, estimate) in row.as_object().ok_or("row")?.iter().filter(|(_, value)| value.is_object()) {
+                // A group without rows has no average.
+                let exact = known.map_or(0.0, |truth| truth.measures[measure.as_str()]);
+                if known.is_some() {
+                    // Counts are rounded to whole numbers.
+                    near(estimate, exact, 1.0);
+                }
+            }
+        }
+        assert!(truth.iter().all(|truth| rows.iter().any(|row| truth.keys.iter().all(|key| row.to_string().contains(key.as_str())))));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_question_is_answered_once_however_it_is_called() -> Result<(), Error> {
+    let world = World::new().await?;
+    let sql = "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing";
+    let first = world.run(study("first", sql)?).await?;
+    for i in 0..20 {
+        // Other names, other white space, another case: the plan is the same.
+        let sql = sql.replace("SELECT", if i % 2 == 0 { "select  " } else { "SELECT" });
+        let again = world.run(study(&format!("again-{i}"), &sql)?).await?;
+        assert_eq!((&again["rows"], &again["repeated"]), (&first["rows"], &Value::Bool(true)));
+        assert_eq!(again["transcript_sha256"], first["transcript_sha256"]);
+    }
+    for partner in PARTNERS {
+        assert_eq!(world.count(partner, State::Reserved)?, 1);
+        assert_eq!(world.count(partner, State::Repeated)?, 20);
+    }
+    // Another question is another charge.
+    world.run(study("other", "SELECT loan, COUNT(*) AS n FROM clients GROUP BY loan")?).await?;
+    assert_eq!(world.count("bank", State::Reserved)?, 2);
+    Ok(())
+}
+
+/// If one partner's data have changed, everybody draws afresh and is charged: reused noise of the others would cancel.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_data_at_one_partner_mean_fresh_noise_and_a_charge_at_all() -> Result<(), Error> {
+    let world = World::new().await?;
+    let question = || study("q", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing");
+    let first = world.run(question()?).await?;
+    let table = world.folders().node("bank").join("data/clients.csv");
+    let mut text = std::fs::read_to_string(&table)?;
+    text += "B99999,40,services,single,primary,no,1,yes,no,unknown,5,may,1,1,-1,0,unknown,no\n";
+    std::fs::write(&table, text)?;
+    let second = world.run(question()?).await?;
+    assert_eq!(second["repeated"], Value::Bool(false));
+    assert_ne!(first["transcript_sha256"], second["transcript_sha256"]);
+    for partner in PARTNERS {
+        let charged: Vec<_> = world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Reserved).collect();
+        assert_eq!(charged.len(), 2, "{partner}");
+        // What each node sent is new, not only the changed one's.
+        let sent: Vec<_> = world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Computed).collect();
+        assert_ne!(sent[0].result_sha256, sent[1].result_sha256);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
+    let world = World::new().await?;
+    let result = world.run(study("one", "SELECT AVG(MonthlyCharges) AS charges FROM subscribers")?).await?;
+    let rho = result["privacy"]["rho_micro"].as_str().ok_or("rho_micro")?.parse::<u64>()?;
+    for partner in PARTNERS {
+        let folder = entente_node::state::Folder::new(world.folders().node(partner));
+        let entries = world.ledger(partner)?;
+        let states: Vec<State> = entries.iter().map(|entry| entry.state).collect();
+        assert_eq!(states, [State::Reserved, State::Computed, State::Released]);
+        let last = entries.last().ok_or("entries")?;
+        assert_eq!(last.account.spent_after.micro(), rho);
+        assert_eq!((last.dataset.as_str(), last.study.purpose.as_str()), ("subscribers", "test"));
+        assert!(last.result_sha256.is_some() && last.transcript.is_some() && last.approved_by.is_some());
+        let store = entente_node::store::LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
+        assert_eq!(store.checkpoints()?.len(), 1);
+        let report = verify_export(&export(partner, folder.identity()?.public(), &store)?, folder.pinned_roster()?.as_ref());
+        assert!(report.passed(), "{}", report.text());
+        assert_eq!(report.spent["subscribers"].rho.micro(), rho);
+    }
+    Ok(())
+}
+
+/// A person at all three partners: the noise is three times that of the same study for customers.
+#[tokio::test(flavor = "multi_thread")]
+async fn scope_person_widens_the_intervals_by_the_number_of_partners() -> Result<(), Error> {
+    let world = World::new().await?;
+    let sql = "SELECT SUM(MonthlyCharges) AS charges FROM subscribers";
+    let customer = study("customer", sql)?;
+    let mut person = study("person", sql)?;
+    person.privacy.scope = entente_protocols::privacy::mechanism::Scope::Person;
+    let mut width = Vec::new();
+    for study in [customer, person] {
+        let estimate = &world.run(study).await?["rows"][0]["charges"];
+        width.push(estimate["high"].as_f64().ok_or("high")? - estimate["low"].as_f64().ok_or("low")?);
+    }
+    assert!((width[1] / width[0] - 3.0).abs() < 0.01, "{width:?}");
+    let last = world.ledger("bank")?.pop().ok_or("entries")?;
+    let privacy = last.privacy.ok_or("privacy")?;
+    assert_eq!(privacy.rho, privacy.rho_person);
+    Ok(())
+}

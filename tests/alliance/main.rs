@@ -1,0 +1,7 @@
+//! Whole alliances: real coordinators, nodes, QUIC, SQLite and tables.
+
+mod answers;
+mod hostile;
+mod refusals;
+mod restarts;
+mod steward;

@@ -1,0 +1,117 @@
+//! What bad studies and settings get: a clear refusal, nothing charged.
+
+use entente_examples::alliance::{Error, PARTNERS};
+use entente_protocols::ledger::entry::State;
+use entente_tests::{SETTINGS, World, study, study_with};
+
+async fn refusal(world: &World, study: entente_protocols::study::Study) -> Result<String, Error> {
+    let error = world.run(study).await.err().ok_or("it must be refused")?.to_string();
+    for partner in PARTNERS {
+        assert_eq!(world.count(partner, State::Reserved)?, 0, "nothing is charged: {error}");
+    }
+    Ok(error)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_refused_with_what_to_write() -> Result<(), Error> {
+    let world = World::new().await?;
+    let cases = [
+        ("SELECT SUM(balanse) AS s FROM clients", "balance"),
+        ("SELECT SUM(duration) AS s FROM clients", "declared"),
+        ("SELECT COUNT(*) AS n FROM customers", "customers"),
+        ("SELECT COUNT(*) AS n FROM clients WHERE client_id = 'B00004'", "privacy unit"),
+        ("SELECT MEDIAN(age) AS m FROM clients", "MEDIAN"),
+        ("SELECT client_id FROM clients", "client_id"),
+        ("SELECT job, COUNT(*) AS n FROM clients GROUP BY job ORDER BY n", "ORDER BY"),
+    ];
+    for (sql, expected) in cases {
+        let error = refusal(&world, study("bad", sql)?).await?;
+        assert!(error.contains(expected), "{sql}: {error}");
+    }
+    let strangers = study_with("strangers", "SELECT COUNT(*) AS n FROM clients", "partners = [\"bank\", \"baker\"]")?;
+    assert!(refusal(&world, strangers).await?.contains("baker"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caps_and_rules_refuse_with_the_numbers() -> Result<(), Error> {
+    let world = World::with(|partner| match partner {
+        "telecom" => SETTINGS.replace("per_study_epsilon = 4.0", "per_study_epsilon = 0.5"),
+        _ => SETTINGS.to_owned(),
+    })
+    .await?;
+    let error = refusal(&world, study("dear", "SELECT COUNT(*) AS n FROM clients")?).await?;
+    assert!(error.contains("telecom") && error.contains("per study") && error.contains("0.5"), "{error}");
+    let entry = world.ledger("telecom")?.pop().ok_or("a refusal is recorded")?;
+    assert_eq!(entry.state, State::Refused);
+    Ok(())
+}
+
+/// One partner declares another bound: no study that uses the column can be asked, others can.
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_that_differ_are_named() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let path = world.folders().node("bank").join("node.toml");
+    let text = std::fs::read_to_string(&path)?.replace("min = 18, max = 95", "min = 18, max = 90");
+    std::fs::write(&path, text)?;
+    world.nodes.remove("bank");
+    world.start("bank").await?;
+    let error = refusal(&world, study("differs", "SELECT AVG(age) AS age FROM clients")?).await?;
+    assert!(error.contains("bank") && error.contains("age") && error.contains("90") && error.contains("95"), "{error}");
+    world.run(study("agrees", "SELECT AVG(balance) AS b FROM clients")?).await?;
+    Ok(())
+}
+
+/// Something wrong with the data is told to nobody outside: the same reply, whatever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_nothing_about_its_data() -> Result<(), Error> {
+    let world = World::new().await?;
+    let table = world.folders().node("bank").join("data/clients.csv");
+    let good = std::fs::read_to_string(&table)?;
+    let mut replies = Vec::new();
+    for bad in [None, Some(good.replacen("balance", "balanse", 1)), Some(good.replacen("client_id", "clientid", 1))] {
+        match bad {
+            None => std::fs::remove_file(&table)?,
+            Some(text) => std::fs::write(&table, text)?,
+        }
+        let error = refusal(&world, study("secret", "SELECT AVG(balance) AS b FROM clients")?).await?;
+        assert!(error.contains("bank") && !error.contains("balanse") && !error.contains(".csv"), "{error}");
+        // Identifiers of studies differ.
+        replies.push(error.split_whitespace().filter(|word| !word.contains("-")).collect::<Vec<_>>().join(" "));
+    }
+    assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_and_alliances_are_not_mixed_up() -> Result<(), Error> {
+    use entente_node::link::enrol::join;
+    use entente_node::state::Folder;
+    let (one, other) = (World::new().await?, World::new().await?);
+    let hour = std::time::Duration::from_secs(3600);
+    let ticket = entente::invite(&one.folders().coordinator(), "insurer", hour)?;
+    let folder = |name: &str| Folder::new(one.folders().node(name));
+    // The ticket of one alliance at the address of another.
+    let mut mixed = ticket.clone();
+    mixed.address = other.coordinator.as_ref().ok_or("it runs")?.address().to_string();
+    let error = join(&mixed, &folder("mixed")).await.err().ok_or("must fail")?;
+    assert!(error.to_string().contains("another alliance"), "{error}");
+    // Used, and used again.
+    join(&ticket, &folder("insurer")).await?;
+    let error = join(&ticket, &folder("again")).await.err().ok_or("must fail")?;
+    assert!(error.to_string().contains("used") && error.to_string().contains("invite"), "{error}");
+    // Expired, by either side's clock.
+    let mut expired = entente::invite(&one.folders().coordinator(), "broker", hour)?;
+    expired.expires = 1_000_000_000;
+    let error = join(&expired, &folder("expired")).await.err().ok_or("must fail")?;
+    assert!(error.to_string().contains("expired"), "{error}");
+    // A node of one alliance cannot serve another.
+    let path = one.folders().node("insurer").join("node.toml");
+    let text = std::fs::read_to_string(&path)?.replace(&ticket.address, &mixed.address);
+    std::fs::write(&path, text)?;
+    let folders = one.folders();
+    let start = entente_examples::alliance::start(&folders, "insurer");
+    let started = tokio::time::timeout(std::time::Duration::from_secs(3), start).await;
+    assert!(!matches!(started, Ok(Ok(_))), "it must not connect");
+    Ok(())
+}

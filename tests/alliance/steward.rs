@@ -1,0 +1,83 @@
+//! The steward's desk.
+
+use std::time::Duration;
+
+use entente_examples::alliance::Error;
+use entente_node::state::Folder;
+use entente_node::store::{Stage, StudyStore};
+use entente_protocols::ledger::entry::State;
+use entente_protocols::policy::StewardDecision;
+use entente_tests::{SETTINGS, World, study, study_with};
+
+/// An alliance whose bank asks its steward.
+pub async fn with_a_steward_at_the_bank() -> Result<World, Error> {
+    World::with(|partner| match partner {
+        "bank" => SETTINGS.replace("auto", "manual"),
+        _ => SETTINGS.to_owned(),
+    })
+    .await
+}
+
+/// The study that waits at the bank, once one does.
+pub async fn waiting(world: &World) -> Result<String, Error> {
+    let path = Folder::new(world.folders().node("bank")).state("studies.sqlite");
+    for _ in 0..200 {
+        let attempts = StudyStore::open(&path)?.all()?;
+        if let Some(attempt) = attempts.iter().find(|attempt| attempt.stage == Stage::Waiting) {
+            return Ok(attempt.proposal.id.clone());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err("no study waits at the bank".into())
+}
+
+/// Decides as the command line does.
+pub fn decide(world: &World, id: &str, decision: &StewardDecision) -> Result<(), Error> {
+    let path = Folder::new(world.folders().node("bank")).state("studies.sqlite");
+    Ok(StudyStore::open(&path)?.decide(id, decision, "now")?)
+}
+
+const SQL: &str = "SELECT COUNT(*) AS n FROM clients";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_goes_on_when_the_steward_approves() -> Result<(), Error> {
+    let world = with_a_steward_at_the_bank().await?;
+    let (result, id) = tokio::join!(world.run(study("asked", SQL)?), async {
+        let id = waiting(&world).await?;
+        assert_eq!(world.ledger("retailer")?.len(), 0, "nothing is charged while it waits");
+        decide(&world, &id, &StewardDecision::Approve("ann".into()))?;
+        Ok::<_, Error>(id)
+    });
+    assert_eq!(result?["study"]["id"], id?.as_str());
+    let entries = world.ledger("bank")?;
+    assert_eq!(entries[0].approved_by.as_deref(), Some("steward ann"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_study_is_refused_with_the_reason_and_charged_nowhere() -> Result<(), Error> {
+    let world = with_a_steward_at_the_bank().await?;
+    let (result, decided) = tokio::join!(world.run(study("denied", SQL)?), async {
+        decide(&world, &waiting(&world).await?, &StewardDecision::Deny("ann".into(), "no legal basis".into()))
+    });
+    decided?;
+    let error = result.err().ok_or("it was denied")?.to_string();
+    assert!(error.contains("bank") && error.contains("no legal basis"), "{error}");
+    assert_eq!((world.count("bank", State::Refused)?, world.count("bank", State::Reserved)?), (1, 0));
+    assert_eq!(world.count("retailer", State::Reserved)?, 0);
+    Ok(())
+}
+
+/// Where two partners are enough, the others go on in a new attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_go_on_without_one_who_denies_if_they_are_enough() -> Result<(), Error> {
+    let world = with_a_steward_at_the_bank().await?;
+    let study = study_with("two-are-enough", SQL, "min_partners = 2")?;
+    let (result, decided) = tokio::join!(world.run(study), async {
+        decide(&world, &waiting(&world).await?, &StewardDecision::Deny("ann".into(), "no".into()))
+    });
+    decided?;
+    assert_eq!(result?["participants"], serde_json::json!(["retailer", "telecom"]));
+    assert_eq!((world.count("retailer", State::Reserved)?, world.count("bank", State::Reserved)?), (1, 0));
+    Ok(())
+}
