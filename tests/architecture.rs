@@ -49,8 +49,19 @@ fn node_and_coordinator_know_protocols_and_not_each_other() {
 #[test]
 fn protocols_has_no_sockets_files_clocks_ambient_randomness_or_async() {
     let ambient = [
-        "std::net", "std::fs", "std::env", "std::process", "SystemTime", "Instant::now", "Timestamp::now", "Zoned::now", "getrandom", "thread_rng",
-        "OsRng", "async fn", "tokio",
+        "std::net",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "SystemTime",
+        "Instant::now",
+        "Timestamp::now",
+        "Zoned::now",
+        "getrandom",
+        "thread_rng",
+        "OsRng",
+        "async fn",
+        "tokio",
     ];
     nowhere("protocols/src", &ambient);
 }

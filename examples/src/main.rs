@@ -55,7 +55,13 @@ async fn quickstart() -> Result<(), Error> {
 
     for (file, text) in STUDIES {
         let study = entente_protocols::study::file::parse(file, text)?;
-        println!("\n{}\n{} (ε = {}, {})", print::rule(file), study.purpose, study.privacy.epsilon, print::scope(&study));
+        println!(
+            "\n{}\n{} (ε = {}, {})",
+            print::rule(file),
+            study.purpose,
+            study.privacy.epsilon,
+            print::scope(&study)
+        );
         let result = run(&folders, study.clone()).await?;
         print::beside_the_truth(&result, &truth::of(&study.name).ok_or("no truth for this study")?)?;
     }
@@ -90,14 +96,16 @@ async fn quickstart() -> Result<(), Error> {
 
 async fn run(folders: &Folders, study: Study) -> Result<serde_json::Value, Error> {
     let started = Instant::now();
-    let files = entente::run_study(&folders.coordinator(), study, |update| {
+    let dir = folders.coordinator();
+    let files = entente::run_study(&dir, study, |update| {
         if let Update::Progress(progress) = update {
             let waiting: Vec<&str> = progress.waiting.iter().map(|(partner, _)| partner.as_str()).collect();
-            let waiting = if waiting.is_empty() { String::new() } else { format!(", waiting for {}", waiting.join(", ")) };
+            let waiting =
+                if waiting.is_empty() { String::new() } else { format!(", waiting for {}", waiting.join(", ")) };
             println!("  {}{waiting}", progress.stage);
         }
-    });
-    let files = files.await?;
+    })
+    .await?;
     println!("  done in {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
     Ok(serde_json::from_slice(files.get("result.json").ok_or("a result without result.json")?)?)
 }

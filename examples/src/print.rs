@@ -28,24 +28,26 @@ pub fn scope(study: &Study) -> &'static str {
 
 fn table(header: Vec<String>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(header);
     table
 }
 
 /// A result as a table, each measure with its interval and the true value.
 pub fn beside_the_truth(result: &Value, truth: &[Row]) -> Result<(), Error> {
-    let columns: Vec<&str> = result["columns"].as_array().ok_or("no columns")?.iter().filter_map(Value::as_str).collect();
+    let columns: Vec<&str> =
+        result["columns"].as_array().ok_or("no columns")?.iter().filter_map(Value::as_str).collect();
     let rows = result["rows"].as_array().ok_or("no rows")?;
     let first = rows.first().ok_or("no rows")?;
-    let is_measure = |column: &&str| first[**column].is_object();
-    let header = columns.iter().flat_map(|column| match is_measure(&column) {
+    let is_measure = |column: &str| first[column].is_object();
+    let header = columns.iter().flat_map(|column| match is_measure(column) {
         true => vec![(*column).to_owned(), "95 %".into(), "true".into()],
         false => vec![(*column).to_owned()],
     });
     let mut table = table(header.collect());
     let (mut covered, mut numbers) = (0, 0);
     for row in rows {
-        let keys: Vec<String> = columns.iter().filter(|column| !is_measure(column)).map(|column| key(&row[*column])).collect();
+        let keys: Vec<String> =
+            columns.iter().filter(|column| !is_measure(column)).map(|column| key(&row[*column])).collect();
         let known = truth.iter().find(|truth| truth.keys == keys);
         let mut cells = Vec::new();
         for column in &columns {
@@ -53,9 +55,16 @@ pub fn beside_the_truth(result: &Value, truth: &[Row]) -> Result<(), Error> {
                 cells.push(key(&row[*column]));
                 continue;
             };
-            let (low, high) = (row[*column]["low"].as_f64().unwrap_or(value), row[*column]["high"].as_f64().unwrap_or(value));
+            let (low, high) =
+                (row[*column]["low"].as_f64().unwrap_or(value), row[*column]["high"].as_f64().unwrap_or(value));
             let exact = known.and_then(|truth| truth.measures.get(column).copied()).unwrap_or(0.0);
-            let digits = if high - low < 2.0 { 3 } else if high - low < 50.0 { 1 } else { 0 };
+            let digits = if high - low < 2.0 {
+                3
+            } else if high - low < 50.0 {
+                1
+            } else {
+                0
+            };
             numbers += 1;
             covered += usize::from(low <= exact && exact <= high);
             cells.extend([
@@ -67,7 +76,9 @@ pub fn beside_the_truth(result: &Value, truth: &[Row]) -> Result<(), Error> {
         table.add_row(cells);
     }
     println!("{table}");
-    println!("{covered} of {numbers} intervals hold the true value (noise alone would give 95 %; bounding a customer's share adds a bias)");
+    println!(
+        "{covered} of {numbers} intervals hold the true value (noise alone would give 95 %; bounding a customer's share adds a bias)"
+    );
     let rho = &result["privacy"]["rho"];
     println!("charged at each node: ρ = {rho}");
     Ok(())

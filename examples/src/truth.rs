@@ -50,7 +50,10 @@ fn group(
     Some(groups)
 }
 
-fn rows(groups: BTreeMap<Vec<String>, Group>, measures: impl Fn(&Group) -> BTreeMap<&'static str, f64>) -> Option<Vec<Row>> {
+fn rows(
+    groups: BTreeMap<Vec<String>, Group>,
+    measures: impl Fn(&Group) -> BTreeMap<&'static str, f64>,
+) -> Option<Vec<Row>> {
     Some(groups.into_iter().map(|(keys, group)| Row { keys, measures: measures(&group) }).collect())
 }
 
@@ -63,7 +66,9 @@ fn campaign_by_job() -> Option<Vec<Row>> {
         let won = f64::from(u8::from(fields[y] == "yes"));
         (years >= 25).then(|| (vec![fields[job].to_owned()], [euros.clamp(-2000.0, 10_000.0), won]))
     })?;
-    rows(groups, |group| [("clients", group.rows), ("balance", group.sums[0] / group.rows), ("won", group.sums[1])].into())
+    rows(groups, |group| {
+        [("clients", group.rows), ("balance", group.sums[0] / group.rows), ("won", group.sums[1])].into()
+    })
 }
 
 fn churn_by_contract() -> Option<Vec<Row>> {
@@ -82,7 +87,8 @@ fn churn_by_contract() -> Option<Vec<Row>> {
         Some((vec![fields[contract].to_owned(), bin.to_owned()], [left, fields[charges].parse().ok()?]))
     })?;
     rows(groups, |group| {
-        [("subscribers", group.rows), ("churn", group.sums[0] / group.rows), ("charges", group.sums[1] / group.rows)].into()
+        [("subscribers", group.rows), ("churn", group.sums[0] / group.rows), ("charges", group.sums[1] / group.rows)]
+            .into()
     })
 }
 

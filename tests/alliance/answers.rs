@@ -24,7 +24,10 @@ fn near(estimate: &Value, truth: f64, slack: f64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn studies_over_real_tables_are_near_the_truth() -> Result<(), Error> {
     let world = World::new().await?;
-    let files = [include_str!("../../examples/studies/campaign-by-job.toml"), include_str!("../../examples/studies/churn-by-contract.toml")];
+    let files = [
+        include_str!("../../examples/studies/campaign-by-job.toml"),
+        include_str!("../../examples/studies/churn-by-contract.toml"),
+    ];
     for text in files {
         let study = entente_protocols::study::file::parse("example.toml", text)?;
         let name = study.name.clone();
@@ -44,7 +47,11 @@ async fn studies_over_real_tables_are_near_the_truth() -> Result<(), Error> {
                 }
             }
         }
-        assert!(truth.iter().all(|truth| rows.iter().any(|row| truth.keys.iter().all(|key| row.to_string().contains(key.as_str())))));
+        assert!(
+            truth.iter().all(|truth| rows
+                .iter()
+                .any(|row| truth.keys.iter().all(|key| row.to_string().contains(key.as_str()))))
+        );
     }
     Ok(())
 }
@@ -85,7 +92,8 @@ async fn new_data_at_one_partner_mean_fresh_noise_and_a_charge_at_all() -> Resul
     assert_eq!(second["repeated"], Value::Bool(false));
     assert_ne!(first["transcript_sha256"], second["transcript_sha256"]);
     for partner in PARTNERS {
-        let charged: Vec<_> = world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Reserved).collect();
+        let charged: Vec<_> =
+            world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Reserved).collect();
         assert_eq!(charged.len(), 2, "{partner}");
         // What each node sent is new, not only the changed one's.
         let sent: Vec<_> = world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Computed).collect();
@@ -110,7 +118,8 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
         assert!(last.result_sha256.is_some() && last.transcript.is_some() && last.approved_by.is_some());
         let store = entente_node::store::LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
         assert_eq!(store.checkpoints()?.len(), 1);
-        let report = verify_export(&export(partner, folder.identity()?.public(), &store)?, folder.pinned_roster()?.as_ref());
+        let report =
+            verify_export(&export(partner, folder.identity()?.public(), &store)?, folder.pinned_roster()?.as_ref());
         assert!(report.passed(), "{}", report.text());
         assert_eq!(report.spent["subscribers"].rho.micro(), rho);
     }

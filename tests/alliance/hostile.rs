@@ -150,10 +150,13 @@ async fn nothing_is_computed_until_all_have_signed_the_same() -> Result<(), Erro
     let puppets = Puppets::new().await?;
     let proposal = proposal("signatures", SQL)?;
     let joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| puppets.join(partner, &proposal)).collect();
-    let signatures: Vec<_> = PARTNERS.iter().map(|partner| match puppets.ask(partner, start(&proposal, &joins)) {
-        FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
-        other => panic!("{other:?}"),
-    }).collect();
+    let signatures: Vec<_> = PARTNERS
+        .iter()
+        .map(|partner| match puppets.ask(partner, start(&proposal, &joins)) {
+            FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
+            other => panic!("{other:?}"),
+        })
+        .collect();
     let go = |signatures: Vec<_>| ToNode::Go { study: proposal.id.clone(), attempt: 1, signatures };
     refused(puppets.ask("bank", go(signatures[..2].to_vec())), "did not sign");
     let mut exchanged = signatures.clone();
@@ -175,7 +178,8 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     let schema = entente_node::load(&folder)?.datasets["clients"].schema.clone();
     let question = Question::new(&proposal.study, &schema, &proposal.participants)?;
     let length = question.mechanism().layout().len();
-    let mut collector = Collector::new(question.participants().to_vec(), puppets.roster.clone(), question.digest(), length);
+    let mut collector =
+        Collector::new(question.participants().to_vec(), puppets.roster.clone(), question.digest(), length);
     let mut sent: BTreeMap<&str, Vec<Vec<i64>>> = BTreeMap::new();
     while collector.stage() != Stage::Complete {
         for partner in PARTNERS {
@@ -209,7 +213,8 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     // The sum is the answer: counts of clients with and without a housing loan.
     let sum = collector.sum().ok_or("complete")?;
     let entente_protocols::study::Plan::Query(plan) = question.plan();
-    let rows = entente_protocols::study::query::outcome::rows(plan, question.mechanism(), sum).ok_or("as long as the plan")?;
+    let rows =
+        entente_protocols::study::query::outcome::rows(plan, question.mechanism(), sum).ok_or("as long as the plan")?;
     let total: f64 = rows.iter().map(|row| row.measures[0].value).sum();
     let sd = question.mechanism().total_sd(0) * plan.grid_unit(&plan.sums[0]) * 2f64.sqrt();
     assert!((total - 18036.0).abs() < 7.0 * sd + 2.0, "{total} ± {sd}");

@@ -48,7 +48,11 @@ async fn a_coordinator_that_restarts_goes_on() -> Result<(), Error> {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     for partner in ["bank", "retailer"] {
-        assert_eq!((world.count(partner, State::Reserved)?, world.count(partner, State::Released)?), (1, 1), "{partner}");
+        assert_eq!(
+            (world.count(partner, State::Reserved)?, world.count(partner, State::Released)?),
+            (1, 1),
+            "{partner}"
+        );
     }
     Ok(())
 }

@@ -239,7 +239,7 @@ async fn serve(folder: &Folder) -> Result<(), Error> {
 /// A table for a terminal.
 fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY).set_header(header);
     table
 }
 

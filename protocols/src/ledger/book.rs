@@ -189,9 +189,10 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
-    /// The release whose stored bytes answer this question over this snapshot, if there is one.
+    /// The transcript under which an answer to this question over this snapshot is stored, if there is one.
     pub fn stored_answer(&self, question: Digest, snapshot: Digest) -> Option<Digest> {
-        self.answers.get(&(question, snapshot)).copied()
+        let release = self.answers.get(&(question, snapshot))?;
+        self.releases.get(release)?.entry.transcript
     }
 
     /// Whether the caps would admit a request now: the same check as [`Ledger::reserve`] makes, without a charge.
@@ -495,7 +496,7 @@ mod tests {
         assert_eq!(ledger.head().entries, 3);
         assert_eq!(ledger.spent("d").rho, Rho::from_micro(40_000));
         assert_eq!(ledger.spent("d").person, Rho::from_micro(360_000));
-        assert_eq!(ledger.stored_answer(id(1), id(1)), Some(id(1)));
+        assert_eq!(ledger.stored_answer(id(1), id(1)), Some(T));
         assert_eq!(ledger.stored_answer(id(1), id(2)), None, "another snapshot");
     }
 
