@@ -57,6 +57,9 @@ pub(crate) struct Settings {
     pub key: [u8; 16],
 }
 
+/// The cell of a row that is to be left out.
+pub(crate) const NO_CELL: u32 = u32::MAX;
+
 const SHARD_BITS: u32 = 8;
 const SHARDS: usize = 1 << SHARD_BITS;
 const MAX_BUFFER: usize = 64 << 10;
@@ -193,15 +196,12 @@ pub(crate) struct Router<'a, const W: usize> {
 }
 
 impl<const W: usize> Router<'_, W> {
-    /// A cell that means: leave this row out.
-    pub(crate) const NO_CELL: u32 = u32::MAX;
-
     /// Takes rows: the customer, the cell and the values of each.
     pub(crate) fn rows(&mut self, units: &[[i64; W]], cells: &[u32], values: &[&[i64]]) -> io::Result<()> {
         debug_assert_eq!(values.len(), self.bounding.settings.values);
         let capacity = self.bounding.buffer_rows;
         for (row, (unit, &cell)) in units.iter().zip(cells).enumerate() {
-            if cell == Self::NO_CELL {
+            if cell == NO_CELL {
                 continue;
             }
             let shard = (self.bounding.seeds.unit(unit) >> (64 - SHARD_BITS)) as usize;
@@ -258,7 +258,9 @@ impl<'a, const W: usize, S: Sink> Finisher<'a, W, S> {
         };
         drop(table);
         // Twice the entries' own size covers their index. A pass takes the customers whose hash has its remainder.
-        let passes = (file.bytes().saturating_mul(2) / self.bounding.finish_limit.max(1) as u64 + 1).min(1 << 16);
+        let entries = file.bytes() / (8 * Table::<W>::width(values) as u64);
+        let passes = file.bytes().saturating_mul(2) / self.bounding.finish_limit.max(1) as u64 + 1;
+        let passes = passes.clamp(1, entries.clamp(1, 1 << 16));
         for pass in 0..passes {
             let mut table = Table::new(values);
             let seeds = &self.bounding.seeds;

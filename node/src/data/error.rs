@@ -138,6 +138,16 @@ impl DataError {
         Self::Failed
     }
 
+    /// The column it is about, if it is about one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::MissingColumn { column, .. } | Self::ColumnType { column, .. } | Self::UnitType { column, .. } => {
+                Some(column)
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn missing_column<'a>(
         column: &str,
         role: &'static str,

@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use entente_protocols::study::query::plan::{Arithmetic, Comparison, DatePart, DateUnit, Expr, Value, ValueType};
 
+use super::bounding::NO_CELL;
 use super::calendar;
 use super::read::Texts;
 
@@ -272,7 +273,7 @@ impl ScalarUDFImpl for Udf {
     }
 }
 
-/// The position of each value in a group key's public domain; see [`Domain::NONE`].
+/// The position of each value in a group key's public domain; [`NO_CELL`] for NULL and values outside.
 #[derive(Debug)]
 pub(crate) enum Domain {
     Bool([u32; 2]),
@@ -287,15 +288,12 @@ pub(crate) enum Domain {
 }
 
 impl Domain {
-    /// The position of NULL and of values outside the domain.
-    pub(crate) const NONE: u32 = u32::MAX;
-
     /// Prepares the lookup of a domain's values.
     pub(crate) fn new(values: &[Value], texts: &mut Texts) -> Self {
         let numbered = || values.iter().zip(0u32..);
         match values.first() {
             Some(Value::Bool(_)) => {
-                let mut positions = [Self::NONE; 2];
+                let mut positions = [NO_CELL; 2];
                 for (value, position) in numbered() {
                     if let Value::Bool(value) = value {
                         positions[usize::from(*value)] = position;
@@ -325,7 +323,7 @@ impl Domain {
                 if span >= 4096 + 4 * pairs.len() as u64 {
                     return Self::Sparse(pairs.into_iter().collect());
                 }
-                let mut positions = vec![Self::NONE; span as usize + 1];
+                let mut positions = vec![NO_CELL; span as usize + 1];
                 for (value, position) in pairs {
                     positions[value.abs_diff(lowest) as usize] = position;
                 }
@@ -339,10 +337,10 @@ impl Domain {
         let integer = |value: i64| match self {
             Self::Dense { lowest, positions } => {
                 let at = usize::try_from(value.wrapping_sub(*lowest)).unwrap_or(usize::MAX);
-                positions.get(at).copied().unwrap_or(Self::NONE)
+                positions.get(at).copied().unwrap_or(NO_CELL)
             }
-            Self::Sparse(positions) => positions.get(&value).copied().unwrap_or(Self::NONE),
-            _ => Self::NONE,
+            Self::Sparse(positions) => positions.get(&value).copied().unwrap_or(NO_CELL),
+            _ => NO_CELL,
         };
         match (values.data_type(), self) {
             (DataType::Int64, _) => extend(cells, count, values.as_primitive::<Int64Type>(), integer),
@@ -354,21 +352,21 @@ impl Domain {
             }
             (DataType::Float64, Self::Float(positions)) => {
                 extend(cells, count, values.as_primitive::<Float64Type>(), |value| {
-                    positions.get(&value.to_bits()).copied().unwrap_or(Self::NONE)
+                    positions.get(&value.to_bits()).copied().unwrap_or(NO_CELL)
                 });
             }
             (DataType::Boolean, Self::Bool(positions)) => {
                 for (cell, value) in cells.iter_mut().zip(values.as_boolean()) {
-                    *cell = combine(*cell, count, value.map_or(Self::NONE, |value| positions[usize::from(value)]));
+                    *cell = combine(*cell, count, value.map_or(NO_CELL, |value| positions[usize::from(value)]));
                 }
             }
-            _ => cells.fill(Self::NONE),
+            _ => cells.fill(NO_CELL),
         }
     }
 }
 
 fn combine(cell: u32, count: u32, position: u32) -> u32 {
-    if cell == Domain::NONE || position == Domain::NONE { Domain::NONE } else { cell * count + position }
+    if cell == NO_CELL || position == NO_CELL { NO_CELL } else { cell * count + position }
 }
 
 fn extend<T: ArrowPrimitiveType>(
@@ -383,7 +381,7 @@ fn extend<T: ArrowPrimitiveType>(
     if let Some(nulls) = values.nulls() {
         for (cell, valid) in cells.iter_mut().zip(nulls) {
             if !valid {
-                *cell = Domain::NONE;
+                *cell = NO_CELL;
             }
         }
     }

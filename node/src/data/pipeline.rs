@@ -8,6 +8,7 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, Float64Type, Int64Type, Schema, SchemaRef};
 use entente_protocols::study::query::plan::{BaseSum, QueryPlan};
 
+use super::bounding::NO_CELL;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::expr::{Compiled, Domain};
@@ -18,7 +19,7 @@ use super::scan::{ScanError, record_batch};
 pub(super) struct Rows {
     /// The privacy unit as stored.
     pub(super) unit: ArrayRef,
-    /// The cell, or [`Domain::NONE`] for a row that is in none.
+    /// The cell, or [`NO_CELL`] for a row that is in none.
     pub(super) cells: Vec<u32>,
     /// The values of each component that has them.
     pub(super) values: Vec<Vec<i64>>,
@@ -62,7 +63,7 @@ impl Pipeline {
         }
         let cells =
             plan.groups.iter().try_fold(1u32, |cells, key| cells.checked_mul(key.domain.len().try_into().ok()?));
-        if cells.is_none_or(|cells| cells == Domain::NONE) {
+        if cells.is_none_or(|cells| cells == NO_CELL) {
             return Err(unfit("it has 2^32 groups or more".into()));
         }
         let mut columns = vec![plan.privacy_unit.clone()];

@@ -93,7 +93,7 @@ pub async fn check(
 ) -> Report {
     let mut report = Report::default();
     if let Err(error) = schema.validate() {
-        report.findings.push(finding(Severity::Error, Some(error.column.clone()), &error.to_string()));
+        report.findings.push(finding(Severity::Error, Some(&error.column), &error.to_string()));
     }
     let opened = match Source::open(source, base) {
         Ok(opened) => opened,
@@ -105,7 +105,7 @@ pub async fn check(
     (report.files, report.bytes) = (opened.files().len(), opened.bytes());
     let consent_problem = consent.and_then(|text| Consent::parse(text, opened.schema()).err());
     for problem in problems(schema, &opened).into_iter().chain(consent_problem) {
-        report.findings.push(finding(Severity::Error, None, &problem.to_string()));
+        report.findings.push(finding(Severity::Error, problem.column(), &problem.to_string()));
     }
     if !report.findings.is_empty() {
         return report;
@@ -131,9 +131,9 @@ pub async fn check(
 }
 
 /// An error's text, cut at its first semicolon into what is wrong and what to do.
-fn finding(severity: Severity, column: Option<String>, text: &str) -> Finding {
-    let (problem, fix) = text.split_once("; ").unwrap_or((text, "see the node's own log"));
-    Finding { severity, column, problem: problem.to_owned(), fix: fix.to_owned() }
+fn finding(severity: Severity, column: Option<&str>, text: &str) -> Finding {
+    let (problem, fix) = text.split_once("; ").unwrap_or((text, "correct node.toml"));
+    Finding { severity, column: column.map(str::to_owned), problem: problem.to_owned(), fix: fix.to_owned() }
 }
 
 fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Report, DataError> {

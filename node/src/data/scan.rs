@@ -117,14 +117,15 @@ impl<'a> Scan<'a> {
         match piece {
             Piece::Parquet { file, group, rows } => {
                 let (metadata, mask) = &self.parquet[*file];
-                let selection =
-                    RowSelection::from(vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())]);
-                let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open(*file)?, metadata.clone())
+                let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(*file)?, metadata.clone())
                     .with_projection(mask.clone())
                     .with_row_groups(vec![*group])
-                    .with_row_selection(selection)
-                    .with_batch_size(BATCH_ROWS)
-                    .build()?;
+                    .with_batch_size(BATCH_ROWS);
+                if i64::try_from(rows.len())? != metadata.metadata().row_group(*group).num_rows() {
+                    let selectors = vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())];
+                    builder = builder.with_row_selection(RowSelection::from(selectors));
+                }
+                let reader = builder.build()?;
                 let schema = arrow::array::RecordBatchReader::schema(&reader);
                 let order = self.columns.iter().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
                 Ok(Batches::Parquet { reader: Box::new(reader), order })

@@ -236,8 +236,10 @@ fn write_csv(path: &Path, rows: &[Row]) {
 fn write_json(path: &Path, rows: &[Row]) {
     let mut file = File::create(path).unwrap();
     // All names, so that none is missing where there is no row.
-    writeln!(file, "{}", r#"{"customer":null,"region":null,"amount":null,"age":null,"joined":null,"member":null}"#)
-        .unwrap();
+    file.write_all(
+        b"{\"customer\":null,\"region\":null,\"amount\":null,\"age\":null,\"joined\":null,\"member\":null}\n",
+    )
+    .unwrap();
     for row in rows {
         let mut fields = serde_json::Map::new();
         fields.extend(row.region.map(|region| ("region".to_owned(), region.into())));
@@ -439,6 +441,7 @@ mod expressions {
 
     use arrow::datatypes::{Field, Schema};
 
+    use super::super::bounding::NO_CELL;
     use super::super::expr::{Compiled, Domain};
     use super::super::read::Texts;
     use super::*;
@@ -458,7 +461,9 @@ mod expressions {
         let batch = batch();
         let fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
         let mut texts = Texts::default();
-        (texts.code("a"), texts.code("b"));
+        for text in ["a", "b"] {
+            texts.code(text);
+        }
         let compiled = Compiled::new(expr, &Schema::new(fields), &mut texts).unwrap();
         compiled.evaluate(&batch).unwrap()
     }
@@ -549,12 +554,14 @@ mod expressions {
     fn positions_in_public_domains() {
         let find = |values: &[Value], expr: &Expr| {
             let mut texts = Texts::default();
-            (texts.code("a"), texts.code("b"));
-            let mut cells = vec![1, 1, 1, Domain::NONE];
+            for text in ["a", "b"] {
+                texts.code(text);
+            }
+            let mut cells = vec![1, 1, 1, NO_CELL];
             Domain::new(values, &mut texts).extend(&mut cells, 10, &value(expr));
             cells
         };
-        let none = Domain::NONE;
+        let none = NO_CELL;
         assert_eq!(find(&[Value::Int(-7), Value::Int(0)], &column("i")), [none, 10, none, none]);
         assert_eq!(
             find(&[Value::Int(i64::MAX), Value::Int(i64::MIN), Value::Int(-7)], &column("i")),

@@ -9,7 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use zeroize::ZeroizeOnDrop;
 
-use super::expr::Domain;
+use super::bounding::NO_CELL;
 use super::read::{canonical_int, ints, texts_of};
 
 /// A node's secret for telling customers apart: it hashes their names and decides which of a customer's groups are
@@ -47,7 +47,7 @@ pub(super) struct Names;
 impl Units<1> for Numbers {
     fn words(raw: &ArrayRef, _key: &UnitKey, cells: &mut [u32]) -> Vec<[i64; 1]> {
         if let Some(nulls) = raw.nulls() {
-            cells.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(cell, _)| *cell = Domain::NONE);
+            cells.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(cell, _)| *cell = NO_CELL);
         }
         match raw.data_type() {
             // Not clipped to i64, which would make one customer of many.
@@ -75,7 +75,7 @@ impl Units<2> for Names {
             rows.map(|(text, cell)| match text {
                 // An empty field is NULL.
                 None | Some("") => {
-                    *cell = Domain::NONE;
+                    *cell = NO_CELL;
                     [0, 0]
                 }
                 Some(text) => words(text),
@@ -99,11 +99,11 @@ mod tests {
         let mut cells = [0; 5];
         let text: ArrayRef = Arc::new(StringArray::from(vec![Some("7"), Some("-1"), None, Some(""), Some("007")]));
         let names = Names::words(&text, &key, &mut cells);
-        assert_eq!(cells, [0, 0, Domain::NONE, Domain::NONE, 0]);
+        assert_eq!(cells, [0, 0, NO_CELL, NO_CELL, 0]);
         let mut cells = [0; 3];
         let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(7), Some(-1), None]));
         let numbers = Numbers::words(&ints, &key, &mut cells);
-        assert_eq!(cells, [0, 0, Domain::NONE]);
+        assert_eq!(cells, [0, 0, NO_CELL]);
         assert_eq!((names[0], names[1]), ([numbers[0][0], 0], [numbers[1][0], 0]));
         assert!(names[4][1] < 0);
         assert_ne!(names[4], Names::words(&text, &UnitKey::new([8; 32]), &mut [0; 5])[4]);
