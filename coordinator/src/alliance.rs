@@ -183,7 +183,9 @@ fn resolve(address: &str, place: &str) -> Result<SocketAddr, Error> {
     let found = address.to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     let address_of = found.iter().find(|found| found.is_ipv4()).or(found.first());
     address_of.copied().ok_or_else(|| {
-        Error::refused(format!("{place}: `{address}` is no address to listen at; write IP:PORT, for example 0.0.0.0:4433"))
+        Error::refused(format!(
+            "{place}: `{address}` is no address to listen at; write IP:PORT, for example 0.0.0.0:4433"
+        ))
     })
 }
 

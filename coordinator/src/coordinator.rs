@@ -76,7 +76,7 @@ impl Coordinator {
         for (name, partner) in store.partners()? {
             access.allow(partner.member.tls, Role::Node(name));
         }
-        let endpoint = link::bind(&alliance, access.clone())?;
+        let endpoint = link::bind(&alliance, access.clone()).await?;
         let address = endpoint.local_addr().map_err(|error| Error::failed(error.to_string()))?;
         let shared = Arc::new(Shared {
             alliance,

@@ -57,7 +57,9 @@ impl World {
 
     async fn run(&self, study: Study) -> Result<Outcome, Error> {
         let mut updates = Vec::new();
-        let files = entente::run_study(&self.dir(), study, |update| updates.push(update)).await?;
+        let dir = self.dir();
+        let run = entente::run_study(&dir, study, |update| updates.push(update));
+        let files = tokio::time::timeout(Duration::from_secs(60), run).await.expect("it ends in time")?;
         let result = serde_json::from_slice(&files["result.json"]).unwrap();
         Ok(Outcome { result, updates })
     }
@@ -184,7 +186,8 @@ async fn a_study_of_three_gives_the_sum_and_the_same_answer_for_nothing() {
         node.sees("resend").await;
         spent.push(node.stop().await.0.spent());
     }
-    assert!(spent.iter().all(|spent| *spent == spent.min(&study("").privacy.rho).to_owned() && *spent > Rho::ZERO));
+    let charged = spent.iter().all(|spent| *spent > Rho::ZERO && *spent <= study("").privacy.rho);
+    assert!(charged, "each was charged once: {spent:?}");
 
     let studies = world.client().await.studies().await.unwrap();
     assert_eq!(studies.len(), 2);
@@ -195,10 +198,7 @@ async fn a_study_of_three_gives_the_sum_and_the_same_answer_for_nothing() {
 async fn a_node_that_reconnects_goes_on_where_it_was() {
     for stage in ["propose", "start", "go", "finished"] {
         let world = World::new().await;
-        let manners = |name: &str| Manners {
-            drops_once_at: (name == "bank").then_some(stage),
-            ..Manners::default()
-        };
+        let manners = |name: &str| Manners { drops_once_at: (name == "bank").then_some(stage), ..Manners::default() };
         let mut nodes = three(&world, manners).await;
         let outcome = world.run(study("")).await.unwrap();
         near(outcome.counts(), [1000.0, 600.0]);
@@ -214,8 +214,7 @@ async fn a_node_that_reconnects_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_partner_makes_a_second_attempt_without_it() {
     let world = World::new().await;
-    let manners =
-        |name: &str| Manners { goes_at: (name == "telecom").then_some("go"), ..Manners::default() };
+    let manners = |name: &str| Manners { goes_at: (name == "telecom").then_some("go"), ..Manners::default() };
     let mut nodes = three(&world, manners).await;
     let outcome = world.run(study("min_partners = 2\nwait_seconds = 2")).await.unwrap();
     near(outcome.counts(), [800.0, 300.0]);
@@ -232,8 +231,7 @@ async fn a_lost_partner_makes_a_second_attempt_without_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_partners_end_the_study() {
     let world = World::new().await;
-    let manners =
-        |name: &str| Manners { goes_at: (name == "telecom").then_some("start"), ..Manners::default() };
+    let manners = |name: &str| Manners { goes_at: (name == "telecom").then_some("start"), ..Manners::default() };
     let nodes = three(&world, manners).await;
     let error = world.run(study("wait_seconds = 1")).await.map(drop).unwrap_err();
     assert!(matches!(&error, Error::Failed(why) if why.contains("telecom") && why.contains("min_partners")), "{error}");
@@ -286,7 +284,7 @@ async fn revocation_closes_the_session_keeps_the_key_out_and_tells_the_study() {
     let mut bank = Identity::new(&world.dir(), "bank", world.running().address());
     bank.join(&world.invite("bank", 60)).await.unwrap();
     let others = [world.node("retailer", [1, 1], Manners::default()).await];
-    let connection = bank.hello(vec![schema()]).await.unwrap();
+    let (connection, _stream) = bank.hello(vec![schema()]).await.unwrap();
     wait_until(|| world.running().is_connected("bank")).await;
     let id = world.client().await.submit(study("")).await.unwrap();
     wait_for_stage(&world.dir(), &id, "joining").await;
@@ -309,8 +307,8 @@ async fn a_newer_connection_of_a_node_replaces_the_older() {
     let world = World::new().await;
     let mut bank = Identity::new(&world.dir(), "bank", world.running().address());
     bank.join(&world.invite("bank", 60)).await.unwrap();
-    let first = bank.hello(vec![schema()]).await.unwrap();
-    let second = bank.hello(vec![schema()]).await.unwrap();
+    let (first, _stream) = bank.hello(vec![schema()]).await.unwrap();
+    let (second, _second_stream) = bank.hello(vec![schema()]).await.unwrap();
     let closed = tokio::time::timeout(Duration::from_secs(5), first.closed()).await.unwrap();
     assert!(closed.to_string().contains("anew"), "{closed}");
     assert!(second.close_reason().is_none() && world.running().is_connected("bank"));
@@ -345,8 +343,7 @@ async fn a_restarted_coordinator_takes_the_study_up_in_the_same_attempt() {
 async fn a_study_can_be_cancelled_and_resumed() {
     let world = World::new().await;
     let bank = world.node("bank", [500, 100], Manners::default()).await;
-    let (retailer, watched) =
-        FakeNode::enrolled(&world.dir(), "retailer", world.running().address(), [300, 200]).await;
+    let (retailer, watched) = FakeNode::enrolled(&world.dir(), "retailer", world.running().address(), [300, 200]).await;
     let id = world.client().await.submit(study("")).await.unwrap();
     wait_for_stage(&world.dir(), &id, "waiting").await;
     assert!(world.client().await.resume(&id).await.unwrap_err().to_string().contains("runs"));

@@ -85,6 +85,14 @@ min_colluders = 1
 /// A node that runs in a task; stops when dropped.
 pub struct RunningNode(JoinHandle<()>);
 
+impl RunningNode {
+    /// Stops the node and waits until it has let go of its folder.
+    pub async fn stop(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for RunningNode {
     fn drop(&mut self) {
         self.0.abort();

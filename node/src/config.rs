@@ -109,9 +109,14 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let File { node, dataset, budget, policy } = config::parse(&file, text)?;
     check_name(&node.name).map_err(|error| fail(format!("`name` in [node]: {error}")))?;
     if !node.coordinator.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-        return Err(fail(format!("`coordinator` in [node] is `{}`; write host:port, as in the ticket", node.coordinator)));
+        return Err(fail(format!(
+            "`coordinator` in [node] is `{}`; write host:port, as in the ticket",
+            node.coordinator
+        )));
     }
-    if node.review != "off" && node.review.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback()) {
+    if node.review != "off"
+        && node.review.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())
+    {
         return Err(fail(format!("`review` in [node] is `{}`; the page is served on loopback only", node.review)));
     }
     let mut datasets = BTreeMap::new();
@@ -152,7 +157,10 @@ fn parse_budget(budget: &Budget) -> Result<Caps, String> {
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, String> {
     let Dataset { name, source, privacy_unit, consent, columns } = raw;
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.starts_with(|c: char| c.is_ascii_digit()) {
+    if name.is_empty()
+        || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        || name.starts_with(|c: char| c.is_ascii_digit())
+    {
         return Err("a data set's name is of letters, digits and `_`, so that SQL can say FROM it".into());
     }
     let mut typed = BTreeMap::new();
@@ -170,7 +178,8 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, String> {
         return Err(format!("has no `type`; one of {}", TYPES.join(", ")));
     };
     if !TYPES.contains(&type_name.as_str()) {
-        let near = config::nearest(&type_name, TYPES.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let near = config::nearest(&type_name, TYPES.into_iter())
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(format!("has type `{type_name}`, which is not one of {}{near}", TYPES.join(", ")));
     }
     let known: &[&str] = match type_name.as_str() {
@@ -179,7 +188,8 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, String> {
         _ => &["type", "min", "max"],
     };
     if let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) {
-        let near = config::nearest(unknown, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let near = config::nearest(unknown, known.iter().copied())
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(format!("has an unknown key `{unknown}` (type {type_name} has {}){near}", known.join(", ")));
     }
     table.try_into().map_err(|error: toml::de::Error| format!("as {type_name}: {}", error.message()))
@@ -274,10 +284,13 @@ min_colluders = 1
         let config = parse(Path::new("node.toml"), &template("bank", "127.0.0.1:4433")).unwrap();
         assert_eq!((config.name.as_str(), config.policy.approve), ("bank", ApprovalMode::Manual));
         // And so is its example, uncommented.
-        let uncommented: String = template("bank", "127.0.0.1:4433").lines().map(|line| {
-            let code = line.strip_prefix("# ").filter(|code| code.contains(" = ") || code.starts_with('['));
-            format!("{}\n", code.unwrap_or(line))
-        }).collect();
+        let uncommented: String = template("bank", "127.0.0.1:4433")
+            .lines()
+            .map(|line| {
+                let code = line.strip_prefix("# ").filter(|code| code.contains(" = ") || code.starts_with('['));
+                format!("{}\n", code.unwrap_or(line))
+            })
+            .collect();
         assert_eq!(parse(Path::new("node.toml"), &uncommented).unwrap().datasets["customers"].schema.columns.len(), 5);
     }
 

@@ -47,7 +47,9 @@ impl From<entente_protocols::ledger::LedgerError> for Error {
         use entente_protocols::ledger::LedgerError;
         match error {
             LedgerError::OverCap(_) | LedgerError::NoBudget(_) => Self::user(error.to_string()),
-            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::OutOfOrder(_) => Self::failure(error.to_string()),
+            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::OutOfOrder(_) => {
+                Self::failure(error.to_string())
+            }
         }
     }
 }

@@ -198,20 +198,23 @@ impl Participant {
         let _guard = lock(&one_at_a_time);
         let answer = match message {
             ToNode::Welcome { .. } | ToNode::Check { .. } => return Vec::new(),
-            ToNode::Propose(proposal) => self.propose(proposal).map(|join| Some(frame::encode(&FromNode::Joined(join)))),
-            ToNode::Start { joins, .. } => self.start(&study, attempt, joins).map(|signature| {
-                Some(frame::encode(&FromNode::Signed { study: study.clone(), attempt, signature }))
-            }),
+            ToNode::Propose(proposal) => {
+                self.propose(proposal).map(|join| Some(frame::encode(&FromNode::Joined(join))))
+            }
+            ToNode::Start { joins, .. } => self
+                .start(&study, attempt, joins)
+                .map(|signature| Some(frame::encode(&FromNode::Signed { study: study.clone(), attempt, signature }))),
             ToNode::Go { signatures, .. } => {
                 self.go(&study, attempt, &signatures).map(|out| Some(frame::encode_contribution(&study, attempt, &out)))
             }
-            ToNode::Resend { transcript, .. } => {
-                self.resend(&study, attempt, transcript).map(|out| Some(frame::encode_contribution(&study, attempt, &out)))
-            }
+            ToNode::Resend { transcript, .. } => self
+                .resend(&study, attempt, transcript)
+                .map(|out| Some(frame::encode_contribution(&study, attempt, &out))),
             ToNode::Finished { result, .. } => self.close(&study, attempt, Ok(result)),
             ToNode::Abandoned { reason, .. } => self.close(&study, attempt, Err(reason)),
         };
-        let answer = answer.unwrap_or_else(|problem| Some(frame::encode(&self.explain(&study, attempt, problem, proposal))));
+        let answer =
+            answer.unwrap_or_else(|problem| Some(frame::encode(&self.explain(&study, attempt, problem, proposal))));
         answer.into_iter().collect()
     }
 
@@ -250,7 +253,9 @@ impl Participant {
         };
         let (schema, question) = match self.question(&proposal) {
             Ok(found) => found,
-            Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) => return refused(reason),
+            Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) => {
+                return refused(reason);
+            }
         };
         let request = self.request(&proposal, schema, &question, Digest::ZERO);
         let ledger = lock(&self.ledger);
@@ -269,7 +274,9 @@ impl Participant {
         let known = lock(&self.studies).get(&key.0, key.1)?;
         if let Some(known) = &known {
             if known.proposal != proposal {
-                return Err(Problem::failed("the coordinator proposed something else under the same study and attempt"));
+                return Err(Problem::failed(
+                    "the coordinator proposed something else under the same study and attempt",
+                ));
             }
             match (&known.join, known.stage) {
                 // Said again, not recorded again.
@@ -293,7 +300,12 @@ impl Participant {
             Decision::AskSteward => {
                 lock(&self.studies).put(&attempt)?;
                 if lock(&self.waiting).insert(key) {
-                    info!(study = proposal.id, name = proposal.study.name, "waiting for the steward: `entente-node approve {}`", proposal.id);
+                    info!(
+                        study = proposal.id,
+                        name = proposal.study.name,
+                        "waiting for the steward: `entente-node approve {}`",
+                        proposal.id
+                    );
                 }
                 return Err(Problem::Waiting(format!("the steward of {}", self.name())));
             }
@@ -349,11 +361,14 @@ impl Participant {
         let (schema, question) = self.question(&attempt.proposal)?;
         let own = attempt.join.as_ref().map(|join| join.join.question);
         if own != Some(question.digest()) {
-            return Err(Problem::refused("the data set's schema has changed since this node joined; run the study again"));
+            return Err(Problem::refused(
+                "the data set's schema has changed since this node joined; run the study again",
+            ));
         }
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
-        let approved = self.approved(&attempt.proposal, self.request(&attempt.proposal, schema, &question, snapshot))?;
+        let approved =
+            self.approved(&attempt.proposal, self.request(&attempt.proposal, schema, &question, snapshot))?;
         let begun = lock(&self.ledger).reserve(approved, release, transcript.digest(), &now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
@@ -395,7 +410,8 @@ impl Participant {
         }
         let (schema, question) = self.question(&attempt.proposal)?;
         let snapshot = self.snapshot(&self.dataset(schema)?)?;
-        let approved = self.approved(&attempt.proposal, self.request(&attempt.proposal, schema, &question, snapshot))?;
+        let approved =
+            self.approved(&attempt.proposal, self.request(&attempt.proposal, schema, &question, snapshot))?;
         let outbound = lock(&self.ledger).repeated(approved, release, &now())?;
         attempt.stage = Stage::Repeated;
         attempt.ephemeral = None;
@@ -445,7 +461,8 @@ impl Participant {
             let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
             Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", ")))
         })?;
-        let question = Question::new(&proposal.study, &dataset.schema, &proposal.participants).map_err(Problem::refused)?;
+        let question =
+            Question::new(&proposal.study, &dataset.schema, &proposal.participants).map_err(Problem::refused)?;
         // The study states (ε, δ); ρ comes with it and must be what they allow.
         let terms = &proposal.study.privacy;
         if terms.rho.epsilon(terms.delta) > terms.epsilon * (1.0 + 1e-9) {
@@ -480,7 +497,9 @@ impl Participant {
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Approved(approved) => Ok(approved),
             Decision::Refused(reason) => Err(Problem::Refused { reason, request: Some(Box::new(request)) }),
-            Decision::AskSteward => Err(Problem::refused("the policy has changed since this node joined; run the study again")),
+            Decision::AskSteward => {
+                Err(Problem::refused("the policy has changed since this node joined; run the study again"))
+            }
         }
     }
 
@@ -492,12 +511,14 @@ impl Participant {
     fn pin(&self, participants: &[String]) -> Result<(), Problem> {
         let mut rosters = lock(&self.rosters);
         if rosters.pinned.is_none() {
-            let offered = rosters.offered.clone().ok_or_else(|| Problem::failed("the coordinator has offered no roster"))?;
+            let offered =
+                rosters.offered.clone().ok_or_else(|| Problem::failed("the coordinator has offered no roster"))?;
             self.folder.pin(&offered)?;
             warn!(fingerprint = %offered.fingerprint(), "the roster is pinned; compare its fingerprint with the other partners, out of band");
             rosters.pinned = Some(offered);
         }
-        let known = |roster: &Option<Roster>, name: &str| roster.as_ref().and_then(|roster| roster.members.get(name).cloned());
+        let known =
+            |roster: &Option<Roster>, name: &str| roster.as_ref().and_then(|roster| roster.members.get(name).cloned());
         for name in participants {
             let (pinned, offered) = (known(&rosters.pinned, name), known(&rosters.offered, name));
             if pinned.is_none() || pinned != offered {
@@ -514,10 +535,13 @@ impl Participant {
     fn joined(&self, study: &str, number: u32) -> Result<Attempt, Problem> {
         let known = lock(&self.studies).get(study, number)?;
         let attempt = known.filter(|attempt| attempt.join.is_some());
-        let attempt = attempt.ok_or_else(|| Problem::failed("the coordinator goes on with a study that this node has not joined"))?;
+        let attempt = attempt
+            .ok_or_else(|| Problem::failed("the coordinator goes on with a study that this node has not joined"))?;
         match attempt.stage {
             Stage::Joined | Stage::Computed | Stage::Repeated | Stage::Finished => Ok(attempt),
-            Stage::Waiting | Stage::Abandoned | Stage::Refused => Err(Problem::failed("the coordinator goes on with an attempt that has ended here")),
+            Stage::Waiting | Stage::Abandoned | Stage::Refused => {
+                Err(Problem::failed("the coordinator goes on with an attempt that has ended here"))
+            }
         }
     }
 

@@ -74,7 +74,10 @@ impl Folder {
         let bytes = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
         let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok()).map(Zeroizing::new);
         let secret = secret.ok_or_else(|| {
-            Error::user(format!("{} is not an identity key; restore it from a backup, or join again with a new ticket", path.display()))
+            Error::user(format!(
+                "{} is not an identity key; restore it from a backup, or join again with a new ticket",
+                path.display()
+            ))
         })?;
         Ok(IdentityKey::from_secret(&secret))
     }
@@ -134,7 +137,10 @@ impl Folder {
 fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Error::failure(format!("{} is damaged ({error}); compare fingerprints with the other partners, then delete it to pin again", path.display()))
+            Error::failure(format!(
+                "{} is damaged ({error}); compare fingerprints with the other partners, then delete it to pin again",
+                path.display()
+            ))
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file("read", path, &error)),

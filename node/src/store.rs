@@ -75,7 +75,11 @@ impl LedgerStore {
         connection.map(Self).map_err(|error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) })
     }
 
-    fn column<T>(&self, sql: &str, row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, StoreError> {
+    fn column<T>(
+        &self,
+        sql: &str,
+        row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let mut statement = self.0.prepare_cached(sql).map_err(read)?;
         let rows = statement.query_map([], row).map_err(read)?;
         rows.collect::<Result<_, _>>().map_err(read)
@@ -262,7 +266,8 @@ fn parse_attempt(raw: RawAttempt) -> Result<Attempt, StoreError> {
     let (received, stage, reason, proposal, join, joins, ephemeral) = raw;
     let stage = STAGES.iter().find(|(_, name)| *name == stage).map(|(stage, _)| *stage);
     let ephemeral = ephemeral.map(Zeroizing::new);
-    let ephemeral = ephemeral.map(|secret| <[u8; 32]>::try_from(&secret[..]).map(Zeroizing::new).map_err(read)).transpose()?;
+    let ephemeral =
+        ephemeral.map(|secret| <[u8; 32]>::try_from(&secret[..]).map(Zeroizing::new).map_err(read)).transpose()?;
     Ok(Attempt {
         proposal: from_canonical(&proposal, MAX_CANONICAL).map_err(read)?,
         stage: stage.ok_or_else(|| read("an unknown stage; a newer version wrote it"))?,
@@ -292,7 +297,12 @@ mod tests {
         let mut store = LedgerStore::open(&folder.path().join("ledger.sqlite")).unwrap();
         let line = Line { json: "{}".into(), hash: Line::hash("{}") };
         store.append(1, &line, Some((Digest::ZERO, b"x"))).unwrap();
-        for sql in ["DELETE FROM entries", "UPDATE entries SET entry = ''", "DELETE FROM outbox", "UPDATE outbox SET bytes = x''"] {
+        for sql in [
+            "DELETE FROM entries",
+            "UPDATE entries SET entry = ''",
+            "DELETE FROM outbox",
+            "UPDATE outbox SET bytes = x''",
+        ] {
             let error = store.0.execute(sql, []).unwrap_err().to_string();
             assert!(error.contains("append-only"), "{sql}: {error}");
         }

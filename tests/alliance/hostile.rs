@@ -28,8 +28,9 @@ struct Puppets {
 impl Puppets {
     async fn new() -> Result<Self, Error> {
         let mut world = World::new().await?;
-        world.nodes.clear();
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        for partner in PARTNERS {
+            world.stop(partner).await;
+        }
         let folder = Folder::new(world.folders().node(PARTNERS[2]));
         let roster = folder.offered_roster()?.ok_or("the last to join has seen all")?;
         let mut puppets = Self { world, roster, participants: BTreeMap::new() };

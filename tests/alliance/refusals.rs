@@ -54,7 +54,7 @@ async fn schemas_that_differ_are_named() -> Result<(), Error> {
     let path = world.folders().node("bank").join("node.toml");
     let text = std::fs::read_to_string(&path)?.replace("min = 18, max = 95", "min = 18, max = 90");
     std::fs::write(&path, text)?;
-    world.nodes.remove("bank");
+    world.stop("bank").await;
     world.start("bank").await?;
     let error = refusal(&world, study("differs", "SELECT AVG(age) AS age FROM clients")?).await?;
     assert!(error.contains("bank") && error.contains("age") && error.contains("90") && error.contains("95"), "{error}");

@@ -16,7 +16,7 @@ async fn nodes_that_restart_go_on() -> Result<(), Error> {
     let id = waiting(&world).await?;
     // Others have joined already, the bank waits: all three lose their processes.
     for partner in PARTNERS {
-        world.nodes.remove(partner);
+        world.stop(partner).await;
         world.start(partner).await?;
     }
     decide(&world, &id, &StewardDecision::Approve("ann".into()))?;

@@ -63,6 +63,13 @@ impl World {
         Ok(())
     }
 
+    /// Stops a partner's node.
+    pub async fn stop(&mut self, partner: &str) {
+        if let Some(node) = self.nodes.remove(partner) {
+            node.stop().await;
+        }
+    }
+
     /// Runs a study to its end: `result.json`, or the reason for which there is none.
     pub async fn run(&self, study: Study) -> Result<Value, Error> {
         let files = entente::run_study(&self.folders().coordinator(), study, |_| ()).await?;

@@ -23,14 +23,18 @@ use crate::error::Error;
 /// The operator of a data alliance makes the alliance (init), invites partners (invite), runs the coordinator (serve) and
 /// runs studies (study run).
 #[derive(Parser)]
-#[command(name = "entente", version, after_help = "\
+#[command(
+    name = "entente",
+    version,
+    after_help = "\
 Example: an alliance from nothing to its first study
   entente init --dir alliance --name spring --listen 0.0.0.0:4433
   entente invite bank --dir alliance --out bank.ticket
   entente serve --dir alliance
   entente study run study.toml --dir alliance --out results
 
-Exit codes: 0 done; 1 refused, or a mistake in what was given; 2 failure.")]
+Exit codes: 0 done; 1 refused, or a mistake in what was given; 2 failure."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -82,10 +86,13 @@ Example:
   entente partners --dir alliance --json")]
     Partners(alliance::Partners),
     /// Check, run and look after studies
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Example:
   entente study check spend.toml --dir alliance
-  entente study run spend.toml --dir alliance --out results")]
+  entente study run spend.toml --dir alliance --out results"
+    )]
     Study(study::Study),
     /// End a partner's certificate at once
     #[command(after_help = "\
@@ -117,11 +124,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let word = match error {
-                Error::Refused(_) => "refused",
-                Error::Failed(_) => "failed",
-            };
-            eprintln!("{word}: {error}");
+            eprintln!("error: {}", printable(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }
@@ -162,12 +165,17 @@ fn print_json<T: serde::Serialize>(view: &T) -> Result<(), Error> {
     print(&text)
 }
 
+/// Text without control characters but line ends and tabs: what nodes wrote must not steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
 /// Prints to stdout; a reader that has gone away is no failure.
 fn print(text: &str) -> Result<(), Error> {
     use std::io::Write;
 
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", printable(text)).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::failed(format!("could not write to stdout: {error}")))
         }

@@ -77,7 +77,8 @@ fn line(progress: &Progress) -> String {
         "complete" => "writing the result",
         stage => stage,
     };
-    let waiting: Vec<String> = progress.waiting.iter().map(|(partner, reason)| format!("{partner} ({reason})")).collect();
+    let waiting: Vec<String> =
+        progress.waiting.iter().map(|(partner, reason)| format!("{partner} ({reason})")).collect();
     if waiting.is_empty() {
         format!("{attempt}{stage}")
     } else {

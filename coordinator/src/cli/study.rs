@@ -144,7 +144,9 @@ impl Check {
         }
         let by = |approval: &str| -> Vec<String> {
             let answers = view.partners.iter().filter(|answer| answer.approval == approval);
-            answers.map(|answer| format!("`{}`: {}", answer.name, answer.reason.as_deref().unwrap_or("no reason"))).collect()
+            answers
+                .map(|answer| format!("`{}`: {}", answer.name, answer.reason.as_deref().unwrap_or("no reason")))
+                .collect()
         };
         let (refused, unknown) = (by("refused"), by("unknown"));
         if !refused.is_empty() {

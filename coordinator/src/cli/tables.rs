@@ -15,6 +15,9 @@ fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
 }
 
 pub(super) fn partners(view: &PartnersView) -> String {
+    if view.partners.is_empty() {
+        return format!("nobody is enrolled in alliance {} yet; entente invite PARTNER makes a ticket", view.alliance);
+    }
     let mut table = table(["partner", "connected", "since", "software", "data sets", "ledger"]);
     for partner in &view.partners {
         let datasets: Vec<&str> = partner.datasets.iter().map(|dataset| dataset.name.as_str()).collect();

@@ -32,11 +32,7 @@ impl Verify {
         } else {
             print(report.text().trim_end())?;
         }
-        if report.passed() {
-            Ok(())
-        } else {
-            Err(Error::refused(format!("{} does not verify", self.export.display())))
-        }
+        if report.passed() { Ok(()) } else { Err(Error::refused(format!("{} does not verify", self.export.display()))) }
     }
 }
 

@@ -36,10 +36,19 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the first message may take.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// Opens the port.
-pub(crate) fn bind(alliance: &Alliance, access: Access) -> Result<quinn::Endpoint, Error> {
+/// Opens the port. One that a coordinator has just left may take a moment to be free.
+pub(crate) async fn bind(alliance: &Alliance, access: Access) -> Result<quinn::Endpoint, Error> {
     let (config, address) = (tls::server(alliance, access)?, alliance.listen());
-    quinn::Endpoint::server(config, address).map_err(|error| match error.kind() {
+    let mut bound = quinn::Endpoint::server(config.clone(), address);
+    for _ in 0..20 {
+        match &bound {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            _ => break,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bound = quinn::Endpoint::server(config.clone(), address);
+    }
+    bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Error::refused(format!(
             "another program listens on UDP {address} already; stop it, or change `listen` in {}",
             alliance.dir().join("alliance.toml").display()

@@ -51,7 +51,7 @@ pub(super) async fn serve(shared: &Shared, name: &str, connection: &quinn::Conne
         ended = reading => ended,
         () = write(send, queue) => Ok(()),
     };
-    if shared.sessions.remove(name, number) {
+    if shared.sessions.remove(name, number) || !shared.sessions.is_connected(name) {
         tracing::info!(node = name, "disconnected");
         shared.desk.tell_all(name, || What::Disconnected).await;
     }

@@ -7,9 +7,9 @@ use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{FromOperator, ToOperator};
 use quinn::SendStream;
 
+use super::FIRST;
 use super::node::CLOCK_TOLERANCE;
 use super::stream::{Frames, LinkError};
-use super::FIRST;
 use crate::coordinator::Shared;
 use crate::error::Error;
 use crate::store::{StudyRecord, StudyState};
@@ -25,7 +25,8 @@ struct Gone;
 pub(super) async fn serve(shared: &Arc<Shared>, connection: &quinn::Connection) -> Result<(), LinkError> {
     let accepted = tokio::time::timeout(FIRST, connection.accept_bi()).await.map_err(|_| LinkError::Slow(FIRST))?;
     let (send, receive) = accepted.map_err(quinn::ReadError::ConnectionLost)?;
-    let request: FromOperator = Frames::new(receive, FrameReader::from_operators()).next_within(FIRST).await?.decode()?;
+    let request: FromOperator =
+        Frames::new(receive, FrameReader::from_operators()).next_within(FIRST).await?.decode()?;
     let mut answers = Answers { send };
     if answer(shared, request, &mut answers).await.is_ok() && answers.send.finish().is_ok() {
         // The command closes when it has read everything.
@@ -183,7 +184,10 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
             connected: live.is_some(),
             since,
             address: live.as_ref().map(|live| live.address.clone()),
-            software: live.as_ref().map(|live| live.software.clone()).or(last.as_ref().map(|last| last.software.clone())),
+            software: live
+                .as_ref()
+                .map(|live| live.software.clone())
+                .or(last.as_ref().map(|last| last.software.clone())),
             enrolled: time(partner.enrolled),
             identity: partner.member.identity,
             ledger: last.as_ref().map(|last: &crate::store::LastSeen| -> Head { last.ledger }),

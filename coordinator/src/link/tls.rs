@@ -16,9 +16,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 
 use crate::alliance::Alliance;
 use crate::certificates;
@@ -181,4 +179,16 @@ fn transport() -> Result<TransportConfig, Error> {
         .keep_alive_interval(Some(Duration::from_secs(5)))
         .max_idle_timeout(Some(IdleTimeout::try_from(Duration::from_secs(20)).map_err(unusable)?));
     Ok(transport)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::NamedGroup;
+
+    use super::*;
+
+    #[test]
+    fn the_hybrid_post_quantum_key_exchange_comes_first() {
+        assert_eq!(provider().kx_groups[0].name(), NamedGroup::X25519MLKEM768);
+    }
 }

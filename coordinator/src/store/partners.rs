@@ -51,7 +51,9 @@ impl Store {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let found: Option<(Vec<u8>, Vec<u8>)> = transaction
-            .query_row("SELECT identity, tls FROM partner WHERE name = ?1", [name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT identity, tls FROM partner WHERE name = ?1", [name], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()
             .map_err(failed)?;
         transaction
@@ -95,8 +97,9 @@ impl Store {
     /// What nodes last said, by name.
     pub fn last_seen(&self) -> Result<BTreeMap<String, LastSeen>, Error> {
         let connection = self.lock();
-        let mut query =
-            connection.prepare("SELECT name, time, software, datasets, entries, head FROM last_seen").map_err(failed)?;
+        let mut query = connection
+            .prepare("SELECT name, time, software, datasets, entries, head FROM last_seen")
+            .map_err(failed)?;
         let rows = query.query_map([], |row| {
             // Schemas that another version wrote are left out: they come again with the next hello.
             let datasets = serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default();

@@ -206,15 +206,20 @@ impl Store {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
-    /// Keeps that a node has to be told that an attempt was given up.
-    pub fn add_abandoned(&self, node: &str, study: &str, attempt: u32, reason: &str) -> Result<(), Error> {
-        self.lock()
-            .execute(
-                "INSERT OR REPLACE INTO notice (node, study, attempt, result, reason) VALUES (?1, ?2, ?3, NULL, ?4)",
-                params![node, study, attempt, reason],
-            )
-            .map(drop)
-            .map_err(failed)
+    /// Keeps where a study stands after an attempt was given up, and that these nodes have to be told why.
+    pub fn give_up(&self, record: &StudyRecord, nodes: &[String], attempt: u32, reason: &str) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(failed)?;
+        update(&transaction, record)?;
+        for node in nodes {
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO notice (node, study, attempt, result, reason) VALUES (?1, ?2, ?3, NULL, ?4)",
+                    params![node, record.id, attempt, reason],
+                )
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
     }
 
     /// What a node has still to be told.
@@ -233,7 +238,10 @@ impl Store {
     /// A node was told, or has answered.
     pub fn remove_notice(&self, node: &str, study: &str, attempt: u32) -> Result<(), Error> {
         self.lock()
-            .execute("DELETE FROM notice WHERE node = ?1 AND study = ?2 AND attempt = ?3", params![node, study, attempt])
+            .execute(
+                "DELETE FROM notice WHERE node = ?1 AND study = ?2 AND attempt = ?3",
+                params![node, study, attempt],
+            )
             .map(drop)
             .map_err(failed)
     }
@@ -272,8 +280,7 @@ sql = "SELECT COUNT(*) FROM d"
         };
         store.add_study(&record).unwrap();
         (record.attempt, record.participants) = (2, vec!["a".into()]);
-        store.update_study(&record).unwrap();
-        store.add_abandoned("b", "1", 1, "lost").unwrap();
+        store.give_up(&record, &["b".into()], 1, "lost").unwrap();
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.study("1").unwrap().as_ref(), Some(&record));
         assert_eq!(store.study("2").unwrap(), None);
@@ -283,7 +290,8 @@ sql = "SELECT COUNT(*) FROM d"
         store.complete_study(&record, &files, Digest([7; 32])).unwrap();
         assert_eq!(store.studies().unwrap(), [record]);
         assert_eq!(store.result("1").unwrap(), files);
-        let notice = |attempt, result, reason: &str| Notice { study: "1".into(), attempt, result, reason: reason.into() };
+        let notice =
+            |attempt, result, reason: &str| Notice { study: "1".into(), attempt, result, reason: reason.into() };
         assert_eq!(store.notices("a").unwrap(), [notice(2, Some(Digest([7; 32])), "")]);
         assert_eq!(store.notices("b").unwrap(), [notice(1, None, "lost")]);
         store.remove_notice("b", "1", 1).unwrap();

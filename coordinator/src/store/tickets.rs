@@ -12,19 +12,25 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketRefusal {
     /// Nobody was invited with this secret under this name.
-    #[error("there is no such invitation for `{0}` (a newer ticket may have replaced it); ask the operator for one: entente invite {0}")]
+    #[error(
+        "there is no such invitation for `{0}` (a newer ticket may have replaced it); ask the operator for one: entente invite {0}"
+    )]
     Unknown(String),
     /// Too late.
     #[error("the ticket of `{0}` has expired; ask the operator for another: entente invite {0}")]
     Expired(String),
     /// Somebody was there before.
-    #[error("the ticket of `{0}` was used already; if it was not you, tell the operator at once (entente revoke {0}); else ask for another: entente invite {0}")]
+    #[error(
+        "the ticket of `{0}` was used already; if it was not you, tell the operator at once (entente revoke {0}); else ask for another: entente invite {0}"
+    )]
     Used(String),
     /// The name belongs to a partner.
     #[error("`{0}` is enrolled already; the operator can end that with entente revoke {0} and invite again")]
     Enrolled(String),
     /// The key was revoked.
-    #[error("the key that was sent is revoked, or another partner's; join from an empty folder, so that new keys are made")]
+    #[error(
+        "the key that was sent is revoked, or another partner's; join from an empty folder, so that new keys are made"
+    )]
     Revoked,
     /// The database.
     #[error(transparent)]
@@ -116,7 +122,9 @@ impl Store {
         if revoked.is_some() || taken.is_some() {
             return Err(TicketRefusal::Revoked);
         }
-        transaction.execute("UPDATE ticket SET used = ?2 WHERE hash = ?1", params![wanted.0.as_slice(), now]).map_err(db)?;
+        transaction
+            .execute("UPDATE ticket SET used = ?2 WHERE hash = ?1", params![wanted.0.as_slice(), now])
+            .map_err(db)?;
         transaction
             .execute(
                 "INSERT INTO partner (name, identity, tls, certificate, enrolled) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -24,9 +24,8 @@ impl Shared {
         let participants = self.participants_of(&study)?;
         let seen = self.store.last_seen()?;
         // What a node said when it was last here will do: it is asked itself as well.
-        let known = |name: &String| {
-            self.sessions.schemas(name).or_else(|| seen.get(name).map(|seen| seen.datasets.clone()))
-        };
+        let known =
+            |name: &String| self.sessions.schemas(name).or_else(|| seen.get(name).map(|seen| seen.datasets.clone()));
         let schemas: BTreeMap<String, _> =
             participants.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
         let question = question(&study, &participants, &schemas);
@@ -69,7 +68,8 @@ impl Shared {
 }
 
 fn measures(question: &Question) -> Vec<MeasureView> {
-    let error = |error: study::MeasureError| MeasureView { name: error.name, error: error.half_width, note: error.note };
+    let error =
+        |error: study::MeasureError| MeasureView { name: error.name, error: error.half_width, note: error.note };
     study::expected_error(question).into_iter().map(error).collect()
 }
 

@@ -28,8 +28,8 @@ use run::Runner;
 
 /// Who asks, as ledgers record it.
 const REQUESTER: &str = "operator";
-/// How many messages of nodes may wait for one study.
-const QUEUE: usize = 256;
+/// How many messages of nodes may wait for one study; few, as they may be large. Nodes wait for their turn.
+const QUEUE: usize = 16;
 
 /// Something that a study's task has to know.
 pub(crate) struct Event {
@@ -231,10 +231,7 @@ impl Shared {
             // It belongs to a command that was stopped before its end.
             let reason = "cancelled by the operator";
             (record.state, record.reason) = (StudyState::Cancelled, Some(reason.into()));
-            self.store.update_study(&record)?;
-            for node in &record.participants {
-                self.abandon(node, id, record.attempt, reason)?;
-            }
+            self.give_up(&record, &record.participants, record.attempt, reason)?;
         }
         if record.state == StudyState::Cancelled {
             Ok(format!("study {id} is cancelled; what was charged stays charged"))
@@ -276,14 +273,16 @@ impl Shared {
         })
     }
 
-    /// Tells a node that an attempt is given up, now or when it comes back.
-    fn abandon(&self, node: &str, study: &str, attempt: u32, reason: &str) -> Result<(), Error> {
-        let message = ToNode::Abandoned { study: study.into(), attempt, reason: reason.into() };
-        if self.sessions.send(node, &message) {
-            Ok(())
-        } else {
-            self.store.add_abandoned(node, study, attempt, reason)
+    /// Keeps where a study stands after an attempt was given up, and tells these nodes: now, or when they come back.
+    fn give_up(&self, record: &StudyRecord, nodes: &[String], attempt: u32, reason: &str) -> Result<(), Error> {
+        self.store.give_up(record, nodes, attempt, reason)?;
+        for node in nodes {
+            let message = ToNode::Abandoned { study: record.id.clone(), attempt, reason: reason.into() };
+            if self.sessions.send(node, &message) {
+                self.store.remove_notice(node, &record.id, attempt)?;
+            }
         }
+        Ok(())
     }
 
     /// The participants of a study's first attempt: those named, or all.

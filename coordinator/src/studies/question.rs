@@ -117,7 +117,8 @@ sql = "SELECT region, AVG(age) AS age FROM customers GROUP BY region"
     fn a_difference_names_the_partner_the_column_and_both_declarations() {
         assert!(asked(|_| ()).is_ok());
         assert!(asked(|schema| drop(schema.columns.remove("other"))).is_ok(), "what the plan does not use may differ");
-        let cases: [(fn(&mut DatasetSchema), &[&str]); 4] = [
+        type Change = fn(&mut DatasetSchema);
+        let cases: [(Change, &[&str]); 4] = [
             (|s| s.name = "clients".into(), &["`telecom` has no data set `customers`", "it has `clients`"]),
             (|s| s.privacy_unit = "key".into(), &["privacy unit `id` at `bank`", "`key` at `telecom`"]),
             (|s| drop(s.columns.remove("age")), &["column `age`", "nothing at `telecom`"]),

@@ -92,13 +92,15 @@ impl<'a> Runner<'a> {
                 tracing::info!(study = self.record.id, attempt = self.record.attempt, "done");
                 return Ok(());
             }
-            Err(_) if self.record.state == StudyState::Cancelled => (StudyState::Cancelled, "cancelled by the operator"),
+            Err(_) if self.record.state == StudyState::Cancelled => {
+                (StudyState::Cancelled, "cancelled by the operator")
+            }
             Err(Error::Refused(reason)) => (StudyState::Refused, reason.as_str()),
             Err(Error::Failed(reason)) => (StudyState::Failed, reason.as_str()),
         };
         tracing::warn!(study = self.record.id, attempt = self.record.attempt, %state, reason, "ended");
         (self.record.state, self.record.reason) = (state, Some(reason.into()));
-        self.shared.store.update_study(&self.record)?;
+        self.shared.give_up(&self.record, &self.record.participants, self.record.attempt, reason)?;
         end
     }
 
@@ -111,17 +113,10 @@ impl<'a> Runner<'a> {
             match outcome {
                 Outcome::Complete(sum) => return self.finish(*sum).await,
                 Outcome::Lost(losses) => self.go_on_without(&losses)?,
-                Outcome::Refused(reason) => {
-                    self.abandon(&reason, &[])?;
-                    return Err(Error::Refused(reason));
-                }
-                Outcome::Failed(reason) => {
-                    self.abandon(&reason, &[])?;
-                    return Err(Error::Failed(reason));
-                }
+                Outcome::Refused(reason) => return Err(Error::Refused(reason)),
+                Outcome::Failed(reason) => return Err(Error::Failed(reason)),
                 Outcome::Cancelled => {
                     self.record.state = StudyState::Cancelled;
-                    self.abandon("cancelled by the operator", &[])?;
                     return Err(Error::refused("cancelled by the operator"));
                 }
             }
@@ -221,9 +216,7 @@ impl<'a> Runner<'a> {
         if !self.record.participants.contains(&from) {
             return Ok(());
         }
-        let lost = |reason: String, refused| {
-            Outcome::Lost(vec![Loss { partner: from.clone(), reason, refused }])
-        };
+        let lost = |reason: String, refused| Outcome::Lost(vec![Loss { partner: from.clone(), reason, refused }]);
         let unusable = |unusable: Unusable| lost(unusable.to_string(), false);
         // What belongs to another attempt came too late.
         let present = |other: u32| other == self.record.attempt;
@@ -305,11 +298,8 @@ impl<'a> Runner<'a> {
         let lost: BTreeSet<&str> = losses.iter().map(|loss| loss.partner.as_str()).collect();
         let texts: Vec<String> = losses.iter().map(Loss::text).collect();
         let reason = texts.join("; ");
-        let left: Vec<String> =
-            self.record.participants.iter().filter(|name| !lost.contains(name.as_str())).cloned().collect();
-        let refusers: Vec<&str> =
-            losses.iter().filter(|loss| loss.refused).map(|loss| loss.partner.as_str()).collect();
-        self.abandon(&reason, &refusers)?;
+        let is_left = |name: &&String| !lost.contains(name.as_str());
+        let left: Vec<String> = self.record.participants.iter().filter(is_left).cloned().collect();
         let least = self.record.study.min_partners.map_or(self.record.named.len(), |least| least as usize);
         if left.len() < least.max(1) {
             let shortage = if self.record.study.min_partners.is_none() {
@@ -322,29 +312,19 @@ impl<'a> Runner<'a> {
             return Err(if refused { Error::Refused(text) } else { Error::Failed(text) });
         }
         tracing::warn!(study = self.record.id, attempt = self.record.attempt, reason, "the attempt is given up");
-        let next = self.record.attempt.checked_add(1);
-        self.record.warnings.push(format!("Attempt {} was given up: {reason}. The study went on without.", self.record.attempt));
-        self.record.attempt = next.ok_or_else(|| Error::failed("too many attempts"))?;
-        self.record.participants = left;
-        // Durable before anybody is asked: after a restart, this attempt goes on, not the one that was given up.
-        self.shared.store.update_study(&self.record)
-    }
-
-    /// Tells the participants that the attempt is given up, except those who know.
-    fn abandon(&self, reason: &str, except: &[&str]) -> Result<(), Error> {
-        for participant in &self.record.participants {
-            if !except.contains(&participant.as_str()) {
-                self.shared.abandon(participant, &self.record.id, self.record.attempt, reason)?;
-            }
-        }
-        Ok(())
+        let before = self.record.attempt;
+        self.record.warnings.push(format!("Attempt {before} was given up: {reason}. The study went on without."));
+        self.record.attempt = before.checked_add(1).ok_or_else(|| Error::failed("too many attempts"))?;
+        let participants = std::mem::replace(&mut self.record.participants, left);
+        // Durable before anybody is told: after a restart, the new attempt goes on, not the one that was given up.
+        self.shared.give_up(&self.record, &participants, before, &reason)
     }
 
     /// Makes the result, keeps it, and tells the participants.
     async fn finish(&mut self, sum: Sum) -> Result<(), Error> {
         self.report("complete", Vec::new());
         let record = self.record.clone();
-        let made = tokio::task::spawn_blocking(move || {
+        let mut made = tokio::task::spawn_blocking(move || {
             study::finish(&study::Finished {
                 id: &record.id,
                 study: &record.study,
@@ -357,8 +337,14 @@ impl<'a> Runner<'a> {
                 warnings: &record.warnings,
             })
         });
+        // What still comes has come too late; nobody is kept waiting with it.
+        let made = loop {
+            tokio::select! {
+                made = &mut made => break made,
+                Some(_) = self.events.recv() => {}
+            }
+        };
         let files = made
-            .await
             .map_err(|_| Error::failed("the result could not be made: a fault in this program; please report it"))?
             .map_err(|problem| Error::failed(format!("the result could not be made: {problem}")))?;
         let result = files.get("result.json").map(|content| Digest::plain(content));

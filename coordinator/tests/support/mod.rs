@@ -119,8 +119,11 @@ impl Identity {
         connecting.await.map_err(|error| error.to_string())
     }
 
-    /// Opens a connection and says hello.
-    pub async fn hello(&self, datasets: Vec<DatasetSchema>) -> Result<quinn::Connection, String> {
+    /// Opens a connection and says hello. The streams have to be kept: their end is the session's.
+    pub async fn hello(
+        &self,
+        datasets: Vec<DatasetSchema>,
+    ) -> Result<(quinn::Connection, (quinn::SendStream, Frames)), String> {
         let connection = self.dial(ALPN, true).await?;
         let (mut send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let hello = FromNode::Hello {
@@ -131,8 +134,9 @@ impl Identity {
             clock: jiff::Timestamp::now().as_second(),
         };
         send.write_all(&frame::encode(&hello)).await.map_err(|error| error.to_string())?;
-        Frames::new(receive, FrameReader::to_nodes()).next().await?;
-        Ok(connection)
+        let mut frames = Frames::new(receive, FrameReader::to_nodes());
+        frames.next().await?;
+        Ok((connection, (send, frames)))
     }
 }
 
@@ -305,12 +309,11 @@ impl FakeNode {
                 vec![self.contribute(&study, attempt)]
             }
             ToNode::Resend { study, attempt, transcript } => {
-                let (proposal, ..) = &self.joined[&(study.clone(), attempt)];
+                let (proposal, own, _) = &self.joined[&(study.clone(), attempt)];
+                assert_eq!(own.join.stored, Some(transcript), "what was offered, and nothing else");
                 let question = Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap();
-                let release = self.ledger.stored_answer(question.digest(), self.snapshot()).unwrap();
                 let approved = self.approved(proposal, &question);
-                let outbound = self.ledger.repeated(approved, release, "now").unwrap();
-                assert_eq!(outbound.transcript(), transcript);
+                let outbound = self.ledger.repeated(approved, release_of(transcript), "now").unwrap();
                 vec![frame::encode_contribution(&study, attempt, &outbound)]
             }
             ToNode::Finished { study, attempt, result } => {
@@ -347,7 +350,7 @@ impl FakeNode {
                 question: question.digest(),
                 ephemeral: EphemeralKey::from_secret(secret).public(),
                 ledger: self.ledger.head(),
-                stored: stored.map(|release| self.ledger.stored(release).unwrap().transcript()),
+                stored,
             };
             let signed = SignedJoin::new(join, &self.identity.identity);
             self.joined.insert((study.clone(), attempt), (proposal, signed, secret));
@@ -359,13 +362,11 @@ impl FakeNode {
     fn contribute(&mut self, study: &str, attempt: u32) -> Vec<u8> {
         let key = (study.to_owned(), attempt);
         let (proposal, _, secret) = &self.joined[&key];
-        let (transcript, question) = (
-            &self.transcripts[&key],
-            Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap(),
-        );
+        let (transcript, question) =
+            (&self.transcripts[&key], Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap());
         let digest = transcript.digest();
         let approved = self.approved(proposal, &question);
-        let release = Digest::of("fake release", &[&digest.0]);
+        let release = release_of(digest);
         let ephemeral = EphemeralKey::from_secret(*secret);
         let keys = MaskKeys::derive(transcript, &self.identity.name, &ephemeral, 1, Digest::ZERO).unwrap();
         let outbound = match self.ledger.reserve(approved, release, digest, "now").unwrap() {
@@ -429,6 +430,11 @@ impl FakeNode {
     }
 }
 
+/// The name of the one release under a transcript.
+fn release_of(transcript: Digest) -> Digest {
+    Digest::of("fake release", &[&transcript.0])
+}
+
 /// The watching half of a node that does not run yet.
 pub struct Unstarted(mpsc::UnboundedReceiver<String>);
 
@@ -447,9 +453,11 @@ impl Handle {
     }
 
     /// Stops the node and gives it back.
-    pub async fn stop(self) -> (FakeNode, Unstarted) {
+    pub async fn stop(mut self) -> (FakeNode, Unstarted) {
         let _ = self.stop.send(true);
-        (self.task.await.unwrap(), Unstarted(self.seen))
+        let node = self.task.await.unwrap();
+        while self.seen.try_recv().is_ok() {}
+        (node, Unstarted(self.seen))
     }
 }
 

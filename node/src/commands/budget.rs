@@ -1,7 +1,7 @@
 //! `entente-node budget`.
 
-use entente_protocols::ledger::verify::Chain;
 use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::verify::Chain;
 use serde::Serialize;
 
 use super::{print_json, table};
@@ -43,17 +43,21 @@ pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
         rho_micro: rho.micro().to_string(),
         epsilon: rho.epsilon(delta),
     };
-    let budgets: Vec<Budget> = config.datasets.keys().map(|dataset| {
-        let spent = chain.spent(dataset);
-        Budget {
-            dataset: dataset.clone(),
-            delta,
-            cap: amount(config.caps.lifetime),
-            spent: amount(spent.rho),
-            left: amount(config.caps.lifetime.minus(spent.rho)),
-            spent_person: amount(spent.person),
-        }
-    }).collect();
+    let budgets: Vec<Budget> = config
+        .datasets
+        .keys()
+        .map(|dataset| {
+            let spent = chain.spent(dataset);
+            Budget {
+                dataset: dataset.clone(),
+                delta,
+                cap: amount(config.caps.lifetime),
+                spent: amount(spent.rho),
+                left: amount(config.caps.lifetime.minus(spent.rho)),
+                spent_person: amount(spent.person),
+            }
+        })
+        .collect();
     if json {
         return print_json(&budgets);
     }

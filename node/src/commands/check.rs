@@ -74,7 +74,11 @@ pub async fn run(folder: &Folder, json: bool) -> Result<ExitCode, Error> {
 
 fn configuration(config: &Config) -> Line {
     if config.datasets.is_empty() {
-        return Line::error("configuration", "no data set is described", "add a [[dataset]] to node.toml; `join` wrote an example");
+        return Line::error(
+            "configuration",
+            "no data set is described",
+            "add a [[dataset]] to node.toml; `join` wrote an example",
+        );
     }
     let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
     let budget = format!("ε = {} at δ = {:e} each", config.epsilon, config.caps.delta);
@@ -118,8 +122,12 @@ fn ledger(folder: &Folder, config: &Config) -> Line {
     };
     let failed = report.checks.iter().find(|check| !check.passed);
     match failed {
-        Some(check) => Line::error("ledger", format!("{}: {}", check.check, check.detail), "see `entente-node ledger verify`"),
-        None => Line::ok("ledger", report.checks.iter().map(|check| check.detail.as_str()).collect::<Vec<_>>().join("; ")),
+        Some(check) => {
+            Line::error("ledger", format!("{}: {}", check.check, check.detail), "see `entente-node ledger verify`")
+        }
+        None => {
+            Line::ok("ledger", report.checks.iter().map(|check| check.detail.as_str()).collect::<Vec<_>>().join("; "))
+        }
     }
 }
 

@@ -101,9 +101,13 @@ fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), E
     let store = open(folder)?;
     let attempts = store.all()?;
     let Some(attempt) = attempts.iter().find(|attempt| attempt.proposal.id == id) else {
-        let waiting: Vec<&str> =
-            attempts.iter().filter(|attempt| attempt.stage == Stage::Waiting).map(|attempt| attempt.proposal.id.as_str()).collect();
-        let waiting = if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
+        let waiting: Vec<&str> = attempts
+            .iter()
+            .filter(|attempt| attempt.stage == Stage::Waiting)
+            .map(|attempt| attempt.proposal.id.as_str())
+            .collect();
+        let waiting =
+            if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
         return Err(Error::user(format!("no study `{id}` was proposed to this node; {waiting}")));
     };
     match attempt.stage {

@@ -30,7 +30,8 @@ pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
         println!("the ledger has no entries yet");
         return Ok(());
     }
-    let mut table = table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
+    let mut table =
+        table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
     for line in lines {
         let entry: Entry = serde_json::from_str(&line.json)
             .map_err(|error| Error::failure(format!("an entry of the ledger cannot be read: {error}")))?;

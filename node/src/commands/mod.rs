@@ -54,7 +54,9 @@ impl Dir {
 #[derive(Subcommand)]
 enum Command {
     /// Join an alliance with a ticket: makes keys here, and writes a node.toml to edit
-    #[command(after_help = "Example:\n  entente-node join bank.ticket --dir bank\n  entente-node join entente-ticket-1.AAAA… --dir bank")]
+    #[command(
+        after_help = "Example:\n  entente-node join bank.ticket --dir bank\n  entente-node join entente-ticket-1.AAAA… --dir bank"
+    )]
     Join {
         /// The ticket, or a file that holds it.
         ticket: String,
@@ -123,7 +125,9 @@ enum Command {
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Show the pinned roster and its fingerprint
-    #[command(after_help = "Example:\n  entente-node roster --dir bank\n  entente-node roster --accept 1f3a… --dir bank")]
+    #[command(
+        after_help = "Example:\n  entente-node roster --dir bank\n  entente-node roster --accept 1f3a… --dir bank"
+    )]
     Roster {
         #[command(flatten)]
         dir: Dir,

@@ -19,7 +19,9 @@ pub fn run(folder: &Folder, accept: Option<&str>) -> Result<(), Error> {
         (Some(pinned), _) => print("pinned", pinned),
         (None, Some(offered)) => {
             print("offered, not pinned yet", offered);
-            println!("The first study pins the roster as it is then. Compare the fingerprint with the other partners, out of band.");
+            println!(
+                "The first study pins the roster as it is then. Compare the fingerprint with the other partners, out of band."
+            );
         }
         (None, None) => println!("the coordinator has not offered a roster yet"),
     }
@@ -47,7 +49,8 @@ fn print(state: &str, roster: &Roster) {
 
 fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
     let digits: String = fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
-    let offered = folder.offered_roster()?.ok_or_else(|| Error::user("the coordinator has not offered a roster yet"))?;
+    let offered =
+        folder.offered_roster()?.ok_or_else(|| Error::user("the coordinator has not offered a roster yet"))?;
     let known = offered.fingerprint().to_string();
     if digits.len() < FEWEST_DIGITS || !known.starts_with(&digits) {
         return Err(Error::user(format!(
@@ -56,7 +59,10 @@ fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
         )));
     }
     folder.pin(&offered)?;
-    println!("accepted; from now on studies with these partners are possible: {}", offered.members.keys().cloned().collect::<Vec<_>>().join(", "));
+    println!(
+        "accepted; from now on studies with these partners are possible: {}",
+        offered.members.keys().cloned().collect::<Vec<_>>().join(", ")
+    );
     println!("a running node uses it from its next connection on: restart it to use it at once");
     Ok(())
 }

@@ -16,16 +16,16 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::error::Result as FusionResult;
-use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{
+use datafusion_common::Result as FusionResult;
+use datafusion_common::{Column, DFSchema, ScalarValue};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::expr::Case;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{
     self as fusion, ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     binary_expr, lit,
 };
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use entente_protocols::study::query::plan::{Arithmetic, Comparison, DatePart, DateUnit, Expr, Value, ValueType};
 
 use super::bounding::NO_CELL;

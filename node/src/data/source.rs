@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use entente_protocols::digest::Digest;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use super::error::DataError;
 use super::{csv, ndjson};

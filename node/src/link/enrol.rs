@@ -44,7 +44,8 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     params.distinguished_name.push(DnType::CommonName, ticket.partner.clone());
     let request = params.serialize_request(&tls_key).map_err(crypto)?;
     let member = Member { identity: identity.public(), tls: Digest::plain(&tls_key.subject_public_key_info()) };
-    let enrol = Enrol { partner: ticket.partner.clone(), secret: ticket.secret, request: request.der().to_vec(), member };
+    let enrol =
+        Enrol { partner: ticket.partner.clone(), secret: ticket.secret, request: request.der().to_vec(), member };
     match tokio::time::timeout(TIMEOUT, exchange(ticket, &enrol)).await {
         Err(_) => Err(unreachable(ticket, "no answer")),
         Ok(Err(error)) => Err(unreachable(ticket, &error.to_string())),
@@ -99,7 +100,9 @@ fn accept(
 ) -> Result<(), Error> {
     let mine = roster.members.get(&ticket.partner) == Some(member);
     if Digest::plain(authority) != ticket.authority || roster.authority != ticket.authority || !mine {
-        return Err(Error::failure("the coordinator answered with another alliance's authority or another roster; do not use this node"));
+        return Err(Error::failure(
+            "the coordinator answered with another alliance's authority or another roster; do not use this node",
+        ));
     }
     write_private(&folder.key("authority.crt"), pem("CERTIFICATE", authority).as_bytes())?;
     folder.keep_offered(roster)?;

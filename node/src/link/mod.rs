@@ -33,7 +33,9 @@ pub enum LinkError {
 pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
     let found = tokio::net::lookup_host(address).await;
     let found: Vec<SocketAddr> = found
-        .map_err(|error| LinkError::Connection(format!("the coordinator's address `{address}` cannot be resolved: {error}")))?
+        .map_err(|error| {
+            LinkError::Connection(format!("the coordinator's address `{address}` cannot be resolved: {error}"))
+        })?
         .collect();
     if found.is_empty() {
         return Err(LinkError::Connection(format!("the coordinator's address `{address}` names no host")));

@@ -33,7 +33,8 @@ pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
         Error::user(format!("{} is damaged; restore it from a backup, or join again with a new ticket", path.display()))
     };
     let read = |name: &str| folder.read(&folder.key(name));
-    let authority = CertificateDer::from_pem_slice(read("authority.crt")?.as_bytes()).map_err(|_| damaged("authority.crt"))?;
+    let authority =
+        CertificateDer::from_pem_slice(read("authority.crt")?.as_bytes()).map_err(|_| damaged("authority.crt"))?;
     let certificate = CertificateDer::from_pem_slice(read("tls.crt")?.as_bytes()).map_err(|_| damaged("tls.crt"))?;
     let key = zeroize::Zeroizing::new(read("tls.key")?);
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| damaged("tls.key"))?;
@@ -55,10 +56,12 @@ pub fn enrolment(authority: Digest) -> Result<quinn::ClientConfig, Error> {
 
 fn quic(mut config: ClientConfig, alpn: &[u8]) -> Result<quinn::ClientConfig, Error> {
     config.alpn_protocols = vec![alpn.to_vec()];
-    let config = QuicClientConfig::try_from(config).map_err(|error| Error::failure(format!("QUIC over this TLS is not possible: {error}")))?;
+    let config = QuicClientConfig::try_from(config)
+        .map_err(|error| Error::failure(format!("QUIC over this TLS is not possible: {error}")))?;
     let mut config = quinn::ClientConfig::new(Arc::new(config));
     let mut transport = quinn::TransportConfig::default();
-    let idle = quinn::IdleTimeout::try_from(Duration::from_secs(20)).expect("20 s fit into QUIC's 62 bits of milliseconds");
+    let idle =
+        quinn::IdleTimeout::try_from(Duration::from_secs(20)).expect("20 s fit into QUIC's 62 bits of milliseconds");
     transport
         .keep_alive_interval(Some(Duration::from_secs(5)))
         .max_idle_timeout(Some(idle))
@@ -86,7 +89,8 @@ impl ServerCertVerifier for ByFingerprint {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let authority = intermediates.iter().find(|certificate| Digest::plain(certificate) == self.authority);
-        let authority = authority.ok_or(TlsError::General("the coordinator belongs to another alliance than the ticket".into()))?;
+        let authority =
+            authority.ok_or(TlsError::General("the coordinator belongs to another alliance than the ticket".into()))?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone()).build();
