@@ -456,19 +456,15 @@ impl Participant {
         if !proposal.participants.iter().any(|name| name == self.name()) {
             return Err(Problem::refused("this node is not among the participants"));
         }
+        proposal.study.validate().map_err(Problem::refused)?;
         let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
-        let dataset = self.config.datasets.get(&name).ok_or_else(|| {
+        let schemas = self.config.datasets.values().map(|dataset| &dataset.schema);
+        let schema = DatasetSchema::named(schemas, &name).ok_or_else(|| {
             let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
             Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", ")))
         })?;
-        let question =
-            Question::new(&proposal.study, &dataset.schema, &proposal.participants).map_err(Problem::refused)?;
-        // The study states (ε, δ); ρ comes with it and must be what they allow.
-        let terms = &proposal.study.privacy;
-        if terms.rho.epsilon(terms.delta) > terms.epsilon * (1.0 + 1e-9) {
-            return Err(Problem::refused("the study's ρ is more than its (ε, δ) allow"));
-        }
-        Ok((&dataset.schema, question))
+        let question = Question::new(&proposal.study, schema, &proposal.participants).map_err(Problem::refused)?;
+        Ok((schema, question))
     }
 
     fn request(&self, proposal: &Proposal, schema: &DatasetSchema, question: &Question, snapshot: Digest) -> Request {

@@ -14,7 +14,7 @@ pub(super) fn question(
     let dataset = study.spec.dataset().map_err(|refusal| refusal.to_string())?;
     let mut first: Option<(&str, &DatasetSchema, Question)> = None;
     for (partner, published) in schemas {
-        let schema = published.iter().find(|schema| schema.name == dataset);
+        let schema = DatasetSchema::named(published.iter(), &dataset);
         let schema = schema.ok_or_else(|| no_dataset(partner, &dataset, published))?;
         let Some((example, reference, known)) = &first else {
             let question = Question::new(study, schema, participants).map_err(|refusal| refusal.to_string())?;

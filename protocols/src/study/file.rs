@@ -5,7 +5,6 @@ use serde::Deserialize;
 use super::query::QuerySpec;
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
-use crate::identity::check_name;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;
 
@@ -66,35 +65,9 @@ pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
     }
     let parsed: File = config::parse(file, text)?;
     let File { name, purpose, kind, legal_basis, partners, min_partners, wait_seconds, privacy, query } = parsed;
-    if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
-        return fail("`name` must be one line of 1 to 200 bytes".into());
-    }
-    if purpose.trim().is_empty() || purpose.len() > 2000 {
-        return fail("`purpose` must say in 1 to 2000 bytes what the study is for; stewards decide by it".into());
-    }
-    for (i, partner) in partners.iter().enumerate() {
-        if let Err(error) = check_name(partner) {
-            return fail(format!("`partners`: {error}"));
-        }
-        if partners[..i].contains(partner) {
-            return fail(format!("`partners` names `{partner}` twice"));
-        }
-    }
-    let most = if partners.is_empty() { u32::MAX } else { partners.len() as u32 };
-    if let Some(min) = min_partners.filter(|min| *min == 0 || *min > most) {
-        return fail(format!("`min_partners` is {min}, but {} are named", partners.len()));
-    }
     let Privacy { epsilon, delta, scope, colluders } = privacy;
-    if !(delta > 0.0 && delta <= 0.01) {
-        return fail(format!(
-            "`delta` in [privacy] is {delta}; it must lie above 0 and at most 0.01, best below 1 / number of customers"
-        ));
-    }
-    let Some(rho) = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO && epsilon <= 100.0) else {
-        return fail(format!(
-            "`epsilon` in [privacy] is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
-        ));
-    };
+    // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
+    let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
     let spec = match (kind.as_str(), query) {
         ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer })) => {
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
@@ -102,7 +75,7 @@ pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
         ("query", None) => return fail("a study of kind query needs a table [query] with `sql`".into()),
         (other, _) => return fail(unavailable(other)),
     };
-    Ok(Study {
+    let study = Study {
         name,
         purpose,
         legal_basis,
@@ -111,7 +84,11 @@ pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
         wait: wait_seconds.unwrap_or(DEFAULT_WAIT_SECONDS),
         privacy: Terms { epsilon, delta, rho, scope, colluders },
         spec,
-    })
+    };
+    match study.validate() {
+        Ok(()) => Ok(study),
+        Err(problem) => fail(problem),
+    }
 }
 
 fn unavailable(kind: &str) -> String {

@@ -14,6 +14,7 @@ pub mod query;
 pub mod schema;
 
 use crate::digest::Digest;
+use crate::identity::check_name;
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::Rho;
@@ -40,6 +41,49 @@ pub struct Study {
     pub privacy: Terms,
     /// What is asked.
     pub spec: StudySpec,
+}
+
+impl Study {
+    /// Checks what the types alone cannot say; what is wrong otherwise, in words. A node checks it again, as a study
+    /// reaches it from a coordinator that it need not trust.
+    pub fn validate(&self) -> Result<(), String> {
+        let Self { name, purpose, legal_basis, partners, min_partners, privacy, .. } = self;
+        if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+            return Err("`name` must be one line of 1 to 200 bytes".into());
+        }
+        if purpose.trim().is_empty() || purpose.len() > 2000 {
+            return Err("`purpose` must say in 1 to 2000 bytes what the study is for; stewards decide by it".into());
+        }
+        if legal_basis.as_ref().is_some_and(|basis| basis.len() > 2000) {
+            return Err("`legal_basis` is longer than 2000 bytes".into());
+        }
+        for (i, partner) in partners.iter().enumerate() {
+            check_name(partner).map_err(|error| format!("`partners`: {error}"))?;
+            if partners[..i].contains(partner) {
+                return Err(format!("`partners` names `{partner}` twice"));
+            }
+        }
+        let most = if partners.is_empty() { usize::MAX } else { partners.len() };
+        if let Some(min) = min_partners.filter(|min| *min == 0 || *min as usize > most) {
+            return Err(format!("`min_partners` is {min}, but {} are named", partners.len()));
+        }
+        let Terms { epsilon, delta, rho, .. } = *privacy;
+        if !(delta > 0.0 && delta <= 0.01) {
+            return Err(format!(
+                "`delta` in [privacy] is {delta}; it must lie above 0 and at most 0.01, best below 1 / number of customers"
+            ));
+        }
+        if !(epsilon > 0.0 && epsilon <= 100.0) || rho == Rho::ZERO {
+            return Err(format!(
+                "`epsilon` in [privacy] is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
+            ));
+        }
+        // ρ is stated with (ε, δ), so that all use the same number; it must be what they allow.
+        if rho.epsilon(delta) > epsilon * (1.0 + 1e-9) {
+            return Err("the study's ρ is more than its (ε, δ) allow".into());
+        }
+        Ok(())
+    }
 }
 
 /// The privacy that a study states.
@@ -80,7 +124,7 @@ impl StudySpec {
         }
     }
 
-    /// The data set it is about.
+    /// The data set it is about, as the study writes it; SQL does not distinguish its case.
     pub fn dataset(&self) -> Result<String, Refusal> {
         match self {
             Self::Query(query) => Ok(query::sql::dataset_name(&query.sql)?),

@@ -145,6 +145,12 @@ pub struct DatasetSchema {
 }
 
 impl DatasetSchema {
+    /// The one of `schemas` that a study means by `name`: the exact one, else the one that differs in case alone.
+    pub fn named<'a>(schemas: impl Iterator<Item = &'a Self> + Clone, name: &str) -> Option<&'a Self> {
+        let exact = schemas.clone().find(|schema| schema.name == name);
+        exact.or_else(|| schemas.clone().find(|schema| schema.name.eq_ignore_ascii_case(name)))
+    }
+
     /// Hash of the whole schema: equal exactly where two partners declare the same.
     pub fn digest(&self) -> Digest {
         Digest::of("entente schema 1", &[&crate::wire::canonical_bytes(self)])

@@ -1,0 +1,70 @@
+//! The fixed cost of a study: from submission to result, a coordinator and three nodes on loopback, small tables.
+//!
+//! Shown beside its floor: each node makes durable, one after the other, that it has joined, what is charged, the bytes it
+//! sends, the result and a checkpoint, so that the time of a durable commit is measured in this run too.
+
+use std::time::Instant;
+
+use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
+
+const RUNS: usize = 31;
+
+fn main() -> Result<(), Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(bench())
+}
+
+async fn bench() -> Result<(), Error> {
+    let folder = tempfile::tempdir()?;
+    let folders = Folders::new(folder.path());
+    let coordinator = found(&folders).await?;
+    let mut nodes = Vec::new();
+    let settings = SETTINGS.replace("epsilon = 1.3", "epsilon = 30.0");
+    for (number, partner) in (0..).zip(PARTNERS) {
+        enrol(&folders, partner, number, &settings).await?;
+        let data = folders.node(partner).join("data/subscribers.csv");
+        let small: Vec<String> = std::fs::read_to_string(&data)?.lines().take(200).map(String::from).collect();
+        std::fs::write(data, small.join("\n") + "\n")?;
+        nodes.push(start(&folders, partner).await?);
+    }
+    let mut seconds = Vec::new();
+    for run in 0..RUNS {
+        // Every question is another, or it would be answered from the outbox.
+        let text = format!(
+            "name = \"s\"\npurpose = \"bench\"\nkind = \"query\"\n[privacy]\nepsilon = 1.0\ndelta = 1e-6\n[query]\n\
+             sql = \"SELECT Contract, COUNT(*) AS n, AVG(MonthlyCharges) AS charges FROM subscribers WHERE tenure > {run} GROUP BY Contract\"\n\
+             max_rows_per_customer = 1\nmax_groups_per_customer = 1\n"
+        );
+        let study = entente_protocols::study::file::parse("bench.toml", &text)?;
+        let started = Instant::now();
+        entente::run_study(&folders.coordinator(), study, |_| ()).await?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    let commit = durable_commit(folder.path())?;
+    seconds.sort_by(f64::total_cmp);
+    let at = |share: f64| seconds[(share * (RUNS - 1) as f64) as usize] * 1e3;
+    println!(
+        "a study over three nodes on loopback, {RUNS} runs: median {:.0} ms, 10 % {:.0} ms, 90 % {:.0} ms",
+        at(0.5),
+        at(0.1),
+        at(0.9)
+    );
+    println!("a durable write of 4 KiB beside it (median): {:.1} ms", commit * 1e3);
+    println!("ratio {:.1}; asked: below 150 ms", at(0.5) / (commit * 1e3));
+    drop(nodes);
+    coordinator.shutdown().await;
+    Ok(())
+}
+
+fn durable_commit(folder: &std::path::Path) -> Result<f64, Error> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(folder.join("probe"))?;
+    let mut seconds = Vec::new();
+    for _ in 0..50 {
+        let started = Instant::now();
+        file.write_all(&[1; 4096])?;
+        file.sync_data()?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[25])
+}
