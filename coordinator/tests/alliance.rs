@@ -9,7 +9,7 @@ use entente::{Client, Coordinator, Error, Running, Update};
 use entente_protocols::identity::Ticket;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::{Study, file};
-use entente_protocols::wire::message::ALPN;
+use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use support::{FakeNode, Handle, Identity, Manners, schema};
 
 /// An alliance with its coordinator.
@@ -387,6 +387,26 @@ async fn a_ledger_that_is_shorter_than_was_witnessed_takes_no_part() {
     assert!(notices.contains("witnessed") && notices.contains("ahead of"), "{notices}");
     let error = world.run(study("")).await.map(drop).unwrap_err();
     assert!(matches!(&error, Error::Refused(why) if why.contains("`bank`") && why.contains("backup")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_in_crowds_do_not_keep_partners_from_working() {
+    let world = World::new().await;
+    let mut nodes = three(&world, |_| Manners::default()).await;
+    for node in &mut nodes {
+        node.sees("welcome").await;
+    }
+    let stranger = Identity::new(&world.dir(), "bank", world.running().address());
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        // They shake hands, say nothing and stay.
+        if let Ok(connection) = stranger.dial(ALPN_ENROL, false).await {
+            crowd.push(connection);
+        }
+    }
+    let outcome = world.run(study("")).await.unwrap();
+    near(outcome.counts(), [1000.0, 600.0]);
+    wait_until(|| crowd.iter().filter(|connection| connection.close_reason().is_some()).count() >= 60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

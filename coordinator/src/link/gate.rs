@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 const RETRY_ABOVE: usize = 16;
 /// The most open handshakes.
 const MOST: usize = 512;
-/// The most open handshakes and unauthenticated connections of one address.
-const MOST_OF_ONE: usize = 64;
+/// The most open handshakes and unauthenticated connections of one address, but for this machine itself: the operator's
+/// commands come from there.
+const MOST_OF_ONE: usize = 32;
 /// The most unauthenticated connections.
-const MOST_UNAUTHENTICATED: usize = 64;
+const MOST_UNAUTHENTICATED: usize = 128;
 
 /// What to do with a connection that comes in.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Gate {
         let own = counts.by_address.get(&address).copied().unwrap_or(0);
         if !validated && counts.handshakes >= RETRY_ABOVE {
             Verdict::Retry
-        } else if counts.handshakes >= MOST || own >= MOST_OF_ONE {
+        } else if counts.handshakes >= MOST || (own >= MOST_OF_ONE && !address.is_loopback()) {
             Verdict::Refuse
         } else {
             Verdict::Admit
@@ -114,6 +115,7 @@ mod tests {
         }
         assert_eq!(gate.verdict(one, true), Verdict::Refuse);
         assert_eq!(gate.verdict(other, true), Verdict::Admit);
+        places.extend((places.len()..MOST_UNAUTHENTICATED).map(|_| gate.enter(other)));
         assert!(places.iter_mut().all(Place::stay_unauthenticated));
         assert!(!gate.enter(other).stay_unauthenticated());
         drop(places);

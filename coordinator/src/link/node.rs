@@ -34,7 +34,8 @@ pub(super) async fn serve(shared: &Shared, name: &str, connection: &quinn::Conne
             return Ok(());
         }
     };
-    if shared.access.role(&super::certificate(connection).unwrap_or_else(|| [].as_slice().into())).is_none() {
+    let certificate = super::certificate(connection);
+    if certificate.and_then(|certificate| shared.access.role(&certificate)).is_none() {
         // Revoked while it said hello.
         shared.sessions.expel(name, "this node's certificate is revoked");
         return Ok(());

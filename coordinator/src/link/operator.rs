@@ -151,7 +151,7 @@ fn view(shared: &Shared, record: StudyRecord) -> StudyView {
         name: record.study.name,
         kind: record.study.spec.kind().into(),
         purpose: record.study.purpose,
-        created: record.created.to_string(),
+        created: time(record.created.as_second()),
         state: record.state,
         attempt: record.attempt,
         participants: record.participants,
@@ -163,10 +163,14 @@ fn view(shared: &Shared, record: StudyRecord) -> StudyView {
     }
 }
 
+/// RFC 3339, to the second.
+fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+}
+
 fn partners(shared: &Shared) -> Result<PartnersView, Error> {
     let roster = shared.roster()?;
     let mut last_seen = shared.store.last_seen()?;
-    let time = |seconds: i64| jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default();
     let mut partners = Vec::new();
     for (name, partner) in shared.store.partners()? {
         let (live, last) = (shared.sessions.seen(&name), last_seen.remove(&name));
@@ -179,7 +183,8 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
         if last.is_none() {
             notices.push("enrolled, but never connected since; start its node: entente-node serve".into());
         }
-        let since = live.as_ref().map(|live| live.since.to_string()).or(last.as_ref().map(|last| time(last.time)));
+        let since =
+            live.as_ref().map(|live| time(live.since.as_second())).or(last.as_ref().map(|last| time(last.time)));
         partners.push(PartnerView {
             connected: live.is_some(),
             since,

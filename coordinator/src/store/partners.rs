@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Member, PublicIdentity};
 use entente_protocols::ledger::{Checkpoint, Head};
 use entente_protocols::study::schema::DatasetSchema;
@@ -135,19 +134,11 @@ impl Store {
         let damaged = |error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}"));
         json.map(|json| serde_json::from_str(&json).map_err(damaged)).transpose()
     }
-
-    /// The fingerprint of every revoked key.
-    pub fn is_revoked(&self, tls: Digest) -> Result<bool, Error> {
-        self.lock()
-            .query_row("SELECT 1 FROM revoked WHERE tls = ?1", [tls.0.as_slice()], |_| Ok(()))
-            .optional()
-            .map(|found| found.is_some())
-            .map_err(failed)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use entente_protocols::digest::Digest;
     use entente_protocols::identity::IdentityKey;
     use entente_protocols::ledger::entry::Statement;
 

@@ -307,7 +307,7 @@ impl<'a> Runner<'a> {
             } else {
                 format!("{} would be left, and `min_partners` is {least}", left.len())
             };
-            let text = format!("{reason}. {shortage}");
+            let text = format!("{reason}; {shortage}");
             let refused = losses.iter().any(|loss| loss.refused);
             return Err(if refused { Error::Refused(text) } else { Error::Failed(text) });
         }

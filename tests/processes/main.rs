@@ -1,0 +1,231 @@
+//! The commands as people type them: separate processes in separate folders, killed without warning.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use entente_examples::alliance::{DATASETS, Error, PARTNERS, free_port};
+use entente_examples::tables::{TABLES, part};
+use serde_json::Value;
+
+/// A binary of this workspace, built with the tests: it lies beside the folder of this test.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let path = profile.join(name);
+    if !path.exists() {
+        let built =
+            Command::new(env!("CARGO")).args(["build", "--bins", "-p", "entente", "-p", "entente-node"]).status();
+        assert!(built.is_ok_and(|status| status.success()) && path.exists(), "{} can be built", path.display());
+    }
+    path
+}
+
+/// A process that is killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a command that runs on, and waits for a line of its output that begins with `ready`.
+fn start(program: &str, dir: &Path, ready: &str) -> Result<Running, Error> {
+    let mut child = Command::new(binary(program))
+        .args(["serve", "--log-format", "json", "--dir"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let out = child.stdout.take().ok_or("stdout is a pipe")?;
+    let running = Running(child);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let line = receiver.recv_timeout(Duration::from_secs(20)).map_err(|_| format!("{program} prints nothing"))?;
+    assert!(line.starts_with(ready), "{line}");
+    Ok(running)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<Output, Error> {
+    Ok(Command::new(binary(program)).args(arguments).output()?)
+}
+
+/// Runs a command that must succeed; its output.
+fn good(program: &str, arguments: &[&str]) -> Result<String, Error> {
+    let output = run(program, arguments)?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {message}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Runs a command that must be refused, with exit code 1 and nothing on stdout; its message.
+fn refused(program: &str, arguments: &[&str], expected: &str) -> Result<(), Error> {
+    let output = run(program, arguments)?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{program} {arguments:?}: {message}");
+    assert!(message.contains(expected), "{program} {arguments:?}: `{expected}` is not in: {message}");
+    assert!(output.stdout.is_empty());
+    Ok(())
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn entente(&self, arguments: &[&str]) -> Result<String, Error> {
+        good("entente", &[arguments, &["--dir", &self.path("alliance")]].concat())
+    }
+
+    fn node(&self, partner: &str, arguments: &[&str]) -> Result<String, Error> {
+        good("entente-node", &[arguments, &["--dir", &self.path(partner)]].concat())
+    }
+
+    /// An alliance of three, as the README makes it, with the coordinator serving.
+    fn new() -> Result<(Self, Running, u16), Error> {
+        let place = Self { folder: tempfile::tempdir()? };
+        let port = free_port()?;
+        place.entente(&["init", "--name", "spring", "--listen", &format!("127.0.0.1:{port}")])?;
+        for partner in PARTNERS {
+            place.entente(&["invite", partner, "--out", &place.path(&format!("{partner}.ticket"))])?;
+        }
+        let coordinator =
+            start("entente", &place.folder.path().join("alliance"), &format!("listening on 127.0.0.1:{port}"))?;
+        for (number, partner) in (0..).zip(PARTNERS) {
+            place.node(partner, &["join", &place.path(&format!("{partner}.ticket"))])?;
+            let dir = place.folder.path().join(partner);
+            std::fs::create_dir_all(dir.join("data"))?;
+            for (dataset, unit, text) in TABLES {
+                std::fs::write(dir.join(format!("data/{dataset}.csv")), part(text, unit, number, 3))?;
+            }
+            let config = dir.join("node.toml");
+            std::fs::write(&config, std::fs::read_to_string(&config)? + DATASETS)?;
+            place.node(partner, &["check"])?;
+        }
+        Ok((place, coordinator, port))
+    }
+
+    fn serve(&self, partner: &str) -> Result<Running, Error> {
+        start("entente-node", &self.folder.path().join(partner), "connected to 127.0.0.1:")
+    }
+}
+
+const STUDY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/studies/campaign-by-job.toml");
+
+/// The whole way by hand, with every node killed while the study waits for the stewards.
+#[test]
+fn a_study_by_hand_survives_kills() -> Result<(), Error> {
+    let (place, coordinator, _) = Place::new()?;
+    let mut nodes: Vec<Running> = PARTNERS.iter().map(|partner| place.serve(partner)).collect::<Result<_, _>>()?;
+    let check: Value = serde_json::from_str(&place.entente(&["study", "check", STUDY, "--json"])?)?;
+    assert!(check.to_string().contains("steward"), "{check}");
+
+    let (alliance, results) = (place.path("alliance"), place.path("results"));
+    let arguments = ["study", "run", STUDY, "--dir", &alliance, "--out", &results, "--json"];
+    let study =
+        Command::new(binary("entente")).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let waiting = |partner: &str| -> Result<String, Error> {
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until {
+            let studies: Value = serde_json::from_str(&place.node(partner, &["studies", "--json"])?)?;
+            if let Some(id) = studies[0]["id"].as_str().filter(|_| studies[0]["stage"] == "waiting") {
+                return Ok(id.to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(format!("no study waits at {partner}").into())
+    };
+    let id = waiting("bank")?;
+    waiting("telecom")?;
+    waiting("retailer")?;
+    // `kill` is SIGKILL.
+    for (node, partner) in nodes.iter_mut().zip(PARTNERS) {
+        node.0.kill()?;
+        node.0.wait()?;
+        *node = place.serve(partner)?;
+    }
+    for partner in PARTNERS {
+        place.node(partner, &["approve", &id, "--steward", "ann"])?;
+    }
+    let output = study.wait_with_output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed: Value = serde_json::from_slice(&output.stdout)?;
+    let written: Value = serde_json::from_slice(&std::fs::read(Path::new(&results).join("result.json"))?)?;
+    assert_eq!(printed, written);
+    assert_eq!(written["rows"].as_array().map(Vec::len), Some(12));
+    assert!(Path::new(&results).join("report.html").exists());
+
+    for partner in PARTNERS {
+        let states: Vec<Value> = place
+            .node(partner, &["ledger", "show", "--json"])?
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).map(|entry| entry["state"].clone()))
+            .collect::<Result<_, _>>()?;
+        assert_eq!(states, ["RESERVED", "COMPUTED", "RELEASED"], "{partner}");
+        place.node(partner, &["ledger", "verify"])?;
+        let export = place.path(&format!("{partner}.jsonl"));
+        place.node(partner, &["ledger", "export", "--out", &export])?;
+        good("entente", &["verify", &export])?;
+        let budget: Value = serde_json::from_str(&place.node(partner, &["budget", "--json"])?)?;
+        assert_eq!(budget[0]["spent"]["rho_micro"], written["privacy"]["rho_micro"]);
+    }
+    // An export that was changed is found by anybody.
+    let changed = place.path("changed.jsonl");
+    std::fs::write(
+        &changed,
+        std::fs::read_to_string(place.path("bank.jsonl"))?.replacen("steward ann", "steward bob", 1),
+    )?;
+    assert_ne!(run("entente", &["verify", &changed])?.status.code(), Some(0));
+    drop(coordinator);
+    Ok(())
+}
+
+#[test]
+fn mistakes_end_with_code_1_and_what_to_do() -> Result<(), Error> {
+    let (place, coordinator, port) = Place::new()?;
+    let dir = place.path("alliance");
+    refused("entente", &["init", "--dir", &dir, "--name", "spring"], "already")?;
+    refused("entente", &["serve", "--dir", &dir], "runs already")?;
+    refused("entente-node", &["join", &place.path("bank.ticket"), "--dir", &place.path("bank")], "already")?;
+    refused("entente-node", &["join", &place.path("bank.ticket"), "--dir", &place.path("again")], "used")?;
+    refused("entente-node", &["join", "entente-ticket-1.nonsense", "--dir", &place.path("new")], "not a ticket")?;
+    refused("entente-node", &["serve", "--dir", &place.path("nobody")], "no node has joined")?;
+    refused("entente-node", &["approve", "nothing", "--dir", &place.path("bank")], "no study `nothing`")?;
+    refused("entente-node", &["budget", "--nonsense"], "--nonsense")?;
+    refused(
+        "entente",
+        &["study", "run", &place.path("missing.toml"), "--dir", &dir, "--out", &place.path("r")],
+        "missing.toml",
+    )?;
+    // A column that is not in the file, and NULLs in the privacy unit: the node's own check finds them.
+    let table = place.folder.path().join("bank/data/clients.csv");
+    let text = std::fs::read_to_string(&table)?;
+    std::fs::write(&table, text.replacen("balance", "balanse", 1))?;
+    let check = run("entente-node", &["check", "--dir", &place.path("bank")])?;
+    let found = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.code() == Some(1) && found.contains("balance"), "{found}");
+    std::fs::write(
+        &table,
+        text.clone() + ",40,services,single,primary,no,1,yes,no,unknown,5,may,1,1,-1,0,unknown,no\n",
+    )?;
+    let check = run("entente-node", &["check", "--dir", &place.path("bank")])?;
+    let found = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.code() == Some(1) && found.contains("ERROR"), "{found}");
+    // Another process has the port.
+    drop(coordinator);
+    refused("entente", &["partners", "--dir", &dir], "not running")?;
+    let _taken = std::net::UdpSocket::bind(("127.0.0.1", port))?;
+    refused("entente", &["serve", "--dir", &dir], &port.to_string())?;
+    Ok(())
+}
