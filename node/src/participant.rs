@@ -48,10 +48,13 @@ pub struct Participant {
     studies: Mutex<StudyStore>,
     rosters: Mutex<Rosters>,
     /// One lock an attempt: a message that comes again waits until the first is answered.
-    attempts: Mutex<HashMap<(String, u32), Arc<Mutex<()>>>>,
+    attempts: Mutex<HashMap<AttemptId, Arc<Mutex<()>>>>,
     /// Attempts that wait for a steward on the present connection.
-    waiting: Mutex<HashSet<(String, u32)>>,
+    waiting: Mutex<HashSet<AttemptId>>,
 }
+
+/// A study and the number of its attempt.
+type AttemptId = (String, u32);
 
 struct Rosters {
     pinned: Option<Roster>,
@@ -158,7 +161,7 @@ impl Participant {
         }
     }
 
-    /// Takes the roster that the coordinator offers. It is pinned by the first study; see [`Participant::pin`].
+    /// Takes the roster that the coordinator offers. It is pinned by the first study.
     pub fn welcome(&self, roster: Roster) -> Result<(), Error> {
         let mut rosters = lock(&self.rosters);
         // People may have accepted a new roster since.

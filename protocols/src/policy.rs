@@ -102,7 +102,7 @@ pub enum Decision {
 
 /// A request that policy has approved. Not `Clone`; used up by the reservation.
 pub struct Approved {
-    pub(crate) request: Request,
+    pub(crate) request: Box<Request>,
     pub(crate) by: String,
 }
 
@@ -128,10 +128,10 @@ impl Policy {
         match (self.approve, steward) {
             (_, Some(StewardDecision::Deny(by, reason))) => Decision::Refused(format!("denied by {by}: {reason}")),
             (_, Some(StewardDecision::Approve(by))) => {
-                Decision::Approved(Approved { request, by: format!("steward {by}") })
+                Decision::Approved(Approved { request: Box::new(request), by: format!("steward {by}") })
             }
             (ApprovalMode::Auto, None) => {
-                Decision::Approved(Approved { request, by: "rule: approve = \"auto\"".into() })
+                Decision::Approved(Approved { request: Box::new(request), by: "rule: approve = \"auto\"".into() })
             }
             (ApprovalMode::Manual, None) => Decision::AskSteward,
         }

@@ -81,6 +81,24 @@ async fn session(
     let connecting = endpoint.connect_with(config.clone(), address, COORDINATOR_NAME).map_err(|error| lost(&error))?;
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| lost(&"timed out"))?;
     let connection = connection.map_err(|error| lost(&error))?;
+    let ended = exchange(&connection, coordinator, participant, &mut welcomed).await;
+    // What the coordinator said when it closed the connection says more than the stream that broke by it.
+    let closed = tokio::time::timeout(Duration::from_secs(1), connection.closed()).await;
+    match (closed, ended) {
+        (Ok(reason), _) => Err(lost(&reason)),
+        (Err(_), Err(error)) => Err(error),
+        (Err(_), Ok(())) => Err(lost(&"the coordinator ended the stream")),
+    }
+}
+
+/// Says hello, and answers messages until the stream ends.
+async fn exchange(
+    connection: &quinn::Connection,
+    coordinator: &str,
+    participant: &Arc<Participant>,
+    welcomed: &mut impl FnMut(),
+) -> Result<(), LinkError> {
+    let lost = |error: &dyn std::fmt::Display| LinkError::Connection(error.to_string());
     let (mut out, into) = connection.open_bi().await.map_err(|error| lost(&error))?;
     send(&mut out, &frame::encode(&participant.hello())).await?;
     let mut frames = Frames::new(into, FrameReader::to_nodes());
@@ -123,9 +141,7 @@ async fn session(
             }
         }
     }
-    // The end of the stream is followed by the reason for which the connection was closed.
-    let reason = tokio::time::timeout(Duration::from_secs(1), connection.closed()).await;
-    Err(lost(&reason.map_or_else(|_| "the coordinator ended the stream".to_owned(), |reason| reason.to_string())))
+    Ok(())
 }
 
 /// Answers in a thread of its own, as the disk and computations block. If the connection is lost meanwhile, the answer is

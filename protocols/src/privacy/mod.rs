@@ -2,7 +2,7 @@
 //!
 //! - [`bounds`]: contribution bounding and clipping, which set the sensitivity;
 //! - [`mechanism`]: how much noise each node adds for a given loss, and what that costs;
-//! - [`gaussian`]: the draw itself, by opendp;
+//! - `gaussian`: the draw itself, by opendp, and where its randomness comes from;
 //! - [`rho`]: the unit of account, and its conversion to and from (ε, δ);
 //! - [`interval`]: what the noise means for a published number.
 

@@ -28,8 +28,8 @@ pub fn from_canonical<T: bincode::Decode<()>>(bytes: &[u8], limit: usize) -> Res
     // The limit of the decoder is a type; it bounds what is claimed, on top of the bound on what is there.
     let (value, read) = match limit {
         0..=0x1000 => bincode::decode_from_slice(bytes, limited::<0x1000>()),
-        0..=0x1_0000 => bincode::decode_from_slice(bytes, limited::<0x1_0000>()),
-        0..=0x40_0000 => bincode::decode_from_slice(bytes, limited::<0x40_0000>()),
+        0x1001..=0x1_0000 => bincode::decode_from_slice(bytes, limited::<0x1_0000>()),
+        0x1_0001..=0x40_0000 => bincode::decode_from_slice(bytes, limited::<0x40_0000>()),
         _ => bincode::decode_from_slice(bytes, limited::<MAX_CANONICAL>()),
     }
     .map_err(|_| Malformed)?;

@@ -1,7 +1,7 @@
 use entente_protocols::policy::{Approved, Request};
 
 fn approve_myself(request: Request) -> Approved {
-    Approved { request, by: "me".into() }
+    Approved { request: Box::new(request), by: "me".into() }
 }
 
 fn main() {}
