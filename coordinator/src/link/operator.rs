@@ -183,6 +183,8 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
         if last.is_none() {
             notices.push("enrolled, but never connected since; start its node: entente-node serve".into());
         }
+        let witnessed = shared.store.witnessed(&partner.member.identity)?.map(|checkpoint| checkpoint.statement.head);
+        let said = last.as_ref().map(|last: &crate::store::LastSeen| -> Head { last.ledger });
         let since =
             live.as_ref().map(|live| time(live.since.as_second())).or(last.as_ref().map(|last| time(last.time)));
         partners.push(PartnerView {
@@ -195,7 +197,7 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
                 .or(last.as_ref().map(|last| last.software.clone())),
             enrolled: time(partner.enrolled),
             identity: partner.member.identity,
-            ledger: last.as_ref().map(|last: &crate::store::LastSeen| -> Head { last.ledger }),
+            ledger: witnessed.into_iter().chain(said).max_by_key(|head| head.entries),
             datasets: last.map(|last| last.datasets).unwrap_or_default(),
             clock_ahead_seconds: live.as_ref().map(|live| live.clock_ahead),
             notices,

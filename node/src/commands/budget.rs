@@ -70,6 +70,6 @@ pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
             table.add_row([dataset, name.into(), format!("{:.6}", amount.rho), format!("{:.3}", amount.epsilon)]);
         }
     }
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }

@@ -67,7 +67,7 @@ pub async fn run(folder: &Folder, json: bool) -> Result<ExitCode, Error> {
             };
             table.add_row([part, verdict.into(), finding, fix]);
         }
-        println!("{table}");
+        say!("{table}");
     }
     Ok(ExitCode::from(u8::from(bad)))
 }

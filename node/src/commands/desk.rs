@@ -59,7 +59,7 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
         return print_json(&listed);
     }
     if listed.is_empty() {
-        println!("no study was proposed to this node yet");
+        say!("no study was proposed to this node yet");
         return Ok(());
     }
     let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
@@ -76,14 +76,14 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
             note,
         ]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }
 
 pub fn approve(folder: &Folder, id: &str, steward: Option<String>) -> Result<(), Error> {
     let decision = StewardDecision::Approve(steward.unwrap_or_else(account));
     decide(folder, id, &decision)?;
-    println!("approved {id}; a running node goes on with it at once");
+    say!("approved {id}; a running node goes on with it at once");
     Ok(())
 }
 
@@ -93,7 +93,7 @@ pub fn deny(folder: &Folder, id: &str, reason: String, steward: Option<String>) 
     }
     let decision = StewardDecision::Deny(steward.unwrap_or_else(account), reason);
     decide(folder, id, &decision)?;
-    println!("denied {id}");
+    say!("denied {id}");
     Ok(())
 }
 

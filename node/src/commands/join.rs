@@ -15,10 +15,10 @@ pub async fn run(ticket: &str, folder: &Folder) -> Result<(), Error> {
     let ticket: Ticket = text.parse().map_err(|error| Error::user(format!("{error}")))?;
     let roster = enrol::join(&ticket, folder).await?;
     let config = folder.config();
-    println!("joined the alliance `{}` as `{}`", ticket.alliance, ticket.partner);
-    println!("partners so far: {}", roster.members.keys().cloned().collect::<Vec<_>>().join(", "));
-    println!("next: describe your data in {}, then run", config.display());
-    println!("  entente-node check --dir {}", folder.path().display());
-    println!("  entente-node serve --dir {}", folder.path().display());
+    say!("joined the alliance `{}` as `{}`", ticket.alliance, ticket.partner);
+    say!("partners so far: {}", roster.members.keys().cloned().collect::<Vec<_>>().join(", "));
+    say!("next: describe your data in {}, then run", config.display());
+    say!("  entente-node check --dir {}", folder.path().display());
+    say!("  entente-node serve --dir {}", folder.path().display());
     Ok(())
 }

@@ -23,11 +23,11 @@ fn open(folder: &Folder) -> Result<LedgerStore, Error> {
 pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
     let lines = open(folder)?.entries()?;
     if json {
-        lines.iter().for_each(|line| println!("{}", line.json));
+        lines.iter().for_each(|line| say!("{}", line.json));
         return Ok(());
     }
     if lines.is_empty() {
-        println!("the ledger has no entries yet");
+        say!("the ledger has no entries yet");
         return Ok(());
     }
     let mut table =
@@ -49,7 +49,7 @@ pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
             note,
         ]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }
 
@@ -60,17 +60,17 @@ fn text(folder: &Folder) -> Result<String, Error> {
 
 pub fn verify(folder: &Folder) -> Result<ExitCode, Error> {
     let report = verify_export(&text(folder)?, folder.pinned_roster()?.as_ref());
-    print!("{}", report.text());
+    super::print(&report.text(), "");
     Ok(ExitCode::from(if report.passed() { 0 } else { 2 }))
 }
 
 pub fn export(folder: &Folder, out: Option<&Path>) -> Result<(), Error> {
     let text = text(folder)?;
     match out {
-        None => print!("{text}"),
+        None => super::print(&text, ""),
         Some(path) => {
             write_private(path, text.as_bytes())?;
-            println!("wrote {}; check it anywhere with `entente verify {0}`", path.display());
+            say!("wrote {}; check it anywhere with `entente verify {0}`", path.display());
         }
     }
     Ok(())

@@ -1,5 +1,12 @@
 //! The command line: one file a command, or a few that belong together.
 
+/// Prints a line of a result. Whoever reads it may stop reading: that is no failure.
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        $crate::commands::print(&format!($($arguments)*), "\n")
+    };
+}
+
 mod budget;
 mod check;
 mod desk;
@@ -7,6 +14,7 @@ mod join;
 mod ledger;
 mod roster;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -178,7 +186,7 @@ pub fn main() -> ExitCode {
         Ok(filter) => {
             let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
             match cli.log_format {
-                LogFormat::Text => log.with_target(false).init(),
+                LogFormat::Text => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
                 LogFormat::Json => log.json().init(),
             }
         }
@@ -233,11 +241,17 @@ async fn serve(folder: &Folder) -> Result<(), Error> {
         let _ = tokio::signal::ctrl_c().await;
         Ok(())
     };
-    let connected = |address: &str| println!("connected to {address}");
+    let connected = |address: &str| say!("connected to {address}");
     tokio::select! {
         ended = crate::serve(folder, connected) => ended.map(|never| match never {}),
         stopped = stop => stopped,
     }
+}
+
+fn print(text: &str, end: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
 }
 
 /// A table for a terminal.
@@ -250,6 +264,6 @@ fn table(header: &[&str]) -> comfy_table::Table {
 /// Prints JSON for machines.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(value).map_err(|error| Error::failure(error.to_string()))?;
-    println!("{json}");
+    say!("{json}");
     Ok(())
 }

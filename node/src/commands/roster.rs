@@ -19,32 +19,32 @@ pub fn run(folder: &Folder, accept: Option<&str>) -> Result<(), Error> {
         (Some(pinned), _) => print("pinned", pinned),
         (None, Some(offered)) => {
             print("offered, not pinned yet", offered);
-            println!(
+            say!(
                 "The first study pins the roster as it is then. Compare the fingerprint with the other partners, out of band."
             );
         }
-        (None, None) => println!("the coordinator has not offered a roster yet"),
+        (None, None) => say!("the coordinator has not offered a roster yet"),
     }
     if let (Some(pinned), Some(offered)) = (&pinned, &offered)
         && pinned != offered
     {
-        println!();
+        say!("");
         print("offered since, not accepted", offered);
-        println!("Compare its fingerprint with the other partners, out of band, then run");
-        println!("  entente-node roster --accept {} --dir {}", &offered.fingerprint().short(), folder.path().display());
+        say!("Compare its fingerprint with the other partners, out of band, then run");
+        say!("  entente-node roster --accept {} --dir {}", &offered.fingerprint().short(), folder.path().display());
     }
     Ok(())
 }
 
 fn print(state: &str, roster: &Roster) {
-    println!("roster of alliance `{}` ({state})", roster.alliance);
-    println!("fingerprint: {}", roster.fingerprint_words());
+    say!("roster of alliance `{}` ({state})", roster.alliance);
+    say!("fingerprint: {}", roster.fingerprint_words());
     let mut table = table(&["partner", "identity key"]);
     table.add_row(["(coordinator)".to_owned(), roster.coordinator.to_string()]);
     for (name, member) in &roster.members {
         table.add_row([name.clone(), member.identity.to_string()]);
     }
-    println!("{table}");
+    say!("{table}");
 }
 
 fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
@@ -59,10 +59,10 @@ fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
         )));
     }
     folder.pin(&offered)?;
-    println!(
+    say!(
         "accepted; from now on studies with these partners are possible: {}",
         offered.members.keys().cloned().collect::<Vec<_>>().join(", ")
     );
-    println!("a running node uses it from its next connection on: restart it to use it at once");
+    say!("a running node uses it from its next connection on: restart it to use it at once");
     Ok(())
 }
