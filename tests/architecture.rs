@@ -79,6 +79,14 @@ fn at_a_node_data_and_link_meet_only_where_a_study_is_executed() {
     nowhere("node/src/link", &["crate::data", "crate::study", "datafusion", "arrow"]);
 }
 
+/// The ledger's double for tests survives nothing: a permit from it would be a charge that is forgotten.
+#[test]
+fn no_product_keeps_its_ledger_in_memory() {
+    nowhere("node/src", &["store::Memory", "Memory::default"]);
+    nowhere("coordinator/src", &["store::Memory", "Memory::default"]);
+    nowhere("examples/src", &["store::Memory", "Memory::default"]);
+}
+
 #[test]
 fn bincode_is_named_by_the_wire_alone() {
     for (path, text) in sources("protocols/src") {

@@ -36,7 +36,13 @@ fn with_suggestion(message: &str) -> String {
 /// The one of `known` that `word` most probably was meant to be, if any is near.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let scored = known.map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_lowercase()), candidate));
+    let score = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        // Short words with two letters exchanged are unlike by the first measure.
+        let one_slip = if strsim::osa_distance(&word, &candidate) <= 1 { 0.9 } else { 0.0 };
+        strsim::jaro_winkler(&word, &candidate).max(one_slip)
+    };
+    let scored = known.map(|candidate| (score(candidate), candidate));
     let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
     best.filter(|(score, _)| *score > 0.75).map(|(_, candidate)| candidate)
 }
@@ -51,6 +57,12 @@ mod tests {
     struct Example {
         purpose: String,
         name: Option<String>,
+    }
+
+    #[test]
+    fn short_words_with_a_slip_are_recognised() {
+        assert_eq!(nearest("mni", ["type", "min", "max"].into_iter()), Some("min"));
+        assert_eq!(nearest("colour", ["type", "min", "max"].into_iter()), None);
     }
 
     #[test]
