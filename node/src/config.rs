@@ -308,7 +308,7 @@ min_colluders = 1
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
-            ("approve = \"auto\"", "approve = \"never\"", "expected `manual` or `auto`"),
+            ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),
         ];
         for (good, bad, expected) in cases {

@@ -24,10 +24,11 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigErr
 /// Adds the nearest known name to serde's "unknown field `x`, expected one of `a`, `b`".
 fn with_suggestion(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let what = if message.starts_with("unknown field") { "key" } else { "value" };
     match quoted.split_first() {
         Some((unknown, known)) if message.starts_with("unknown ") => match nearest(unknown, known.iter().copied()) {
-            Some(nearest) => format!("unknown key `{unknown}`; did you mean `{nearest}`?"),
-            None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+            Some(nearest) => format!("unknown {what} `{unknown}`; did you mean `{nearest}`?"),
+            None => format!("unknown {what} `{unknown}`; known here: {}", known.join(", ")),
         },
         _ => message.to_owned(),
     }
