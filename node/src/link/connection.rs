@@ -45,11 +45,11 @@ pub async fn keep(
             (pause, reported) = (FIRST_PAUSE, String::new());
         }
         // The same reason again and again is said once, at a level that people see.
-        if reason == reported {
+        if kind(&reason) == reported {
             tracing::debug!(coordinator, reason, "still not connected");
         } else {
             warn!(coordinator, reason, hint = hint(&reason), "not connected; trying again");
-            reported = reason;
+            reported = kind(&reason);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -58,15 +58,22 @@ pub async fn keep(
 
 /// What a person could do about a lost connection.
 fn hint(reason: &str) -> &'static str {
-    if reason.contains("timed out") || reason.contains("refused") {
+    let reason = reason.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if says(&["timed out", "refused"]) {
         "is `entente serve` running there, and is UDP to this port let through?"
-    } else if reason.contains("UnknownIssuer") || reason.contains("BadSignature") {
-        "this coordinator belongs to another alliance than the node; check `coordinator` in node.toml"
-    } else if reason.contains("Expired") || reason.contains("NotValidYet") {
+    } else if says(&["not valid yet", "notvalidyet", "expired"]) {
         "a certificate is not valid at this time; check this machine's clock"
+    } else if says(&["unknownissuer", "unknown issuer", "badsignature"]) {
+        "this coordinator belongs to another alliance than the node; check `coordinator` in node.toml"
     } else {
         ""
     }
+}
+
+/// A reason without its numbers (times, ports), by which it is told from another.
+fn kind(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 async fn session(
@@ -166,5 +173,23 @@ struct AbortOnDrop(tokio::task::JoinHandle<()>);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As rustls words it when the clock is ten years back.
+    #[test]
+    fn a_wrong_clock_is_recognised_and_said_once() {
+        let reason = |now: u64| {
+            format!(
+                "the cryptographic handshake failed: error 45: invalid peer certificate: certificate not valid yet: verification time {now} (UNIX)"
+            )
+        };
+        assert!(hint(&reason(1)).contains("clock"));
+        assert_eq!(kind(&reason(1_479_967_850)), kind(&reason(1_479_967_851)));
+        assert!(hint("invalid peer certificate: UnknownIssuer").contains("another alliance"));
     }
 }
