@@ -98,7 +98,7 @@ fn bincode_is_named_by_the_wire_alone() {
 
 #[test]
 fn no_floating_point_reaches_a_release() {
-    for file in ["release.rs", "secagg/mask.rs", "privacy/bounds.rs"] {
+    for file in ["release.rs", "secagg/mask.rs", "privacy/bounds.rs", "privacy/rows.rs", "privacy/sums.rs"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocols/src").join(file);
         let text = code(&fs::read_to_string(path).expect("the source is there"));
         assert!(!text.contains("f64") && !text.contains("f32"), "{file}");

@@ -79,9 +79,8 @@ fn noised<Kind>(permit: Permit, bounded: Bounded) -> Result<Noised<Kind>, Releas
         return Err(ReleaseError::Layout);
     }
     let mut values = Vec::with_capacity(bounded.values.len());
-    let components = bounded.values.chunks_exact(mechanism.layout().cells().max(1));
-    for (component, sigma) in components.zip(mechanism.sigmas()) {
-        let noised = gaussian::add_noise(component.to_vec(), *sigma);
+    for (component, sigma) in mechanism.layout().ranges().into_iter().zip(mechanism.sigmas()) {
+        let noised = gaussian::add_noise(bounded.values[component].to_vec(), *sigma);
         values.extend(noised.map_err(|error| ReleaseError::Randomness(error.to_string()))?);
     }
     Ok(Noised { release, transcript, mechanism, values, kind: PhantomData })

@@ -45,9 +45,26 @@ pub enum Component {
         /// Largest absolute value of one row, in grid units.
         per_row: u64,
     },
+    /// The sum of one value a customer, in each of a few different cells ([`super::sums`]).
+    Cells {
+        /// The number of cells.
+        cells: u64,
+        /// Largest number of cells that one customer touches.
+        touches: u32,
+        /// Largest absolute value of one customer, in grid units.
+        per_cell: u64,
+    },
+    /// The sum of one vector a customer ([`super::sums`]).
+    Vector {
+        /// Its length.
+        length: u64,
+        /// Largest L2 norm of one customer's vector, in grid units.
+        norm: u64,
+    },
 }
 
-/// The shape of a released vector and the bounds on one customer: components × cells, component after component.
+/// The shape of a released vector and the bounds on one customer, component after component. In a grouped layout, which
+/// [`Clipping`] fills, each component has one number a cell; in a layout of sums ([`super::sums`]) each has its own length.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Layout {
     cells: u64,
@@ -63,9 +80,35 @@ impl Layout {
         Self { cells: cells as u64, max_groups, max_rows: max_rows.max(1), components }
     }
 
-    /// The number of cells.
+    /// A vector of components that [`super::sums::Sums`] fills: each customer counts once in each.
+    pub fn sums(components: Vec<Component>) -> Self {
+        Self { cells: 0, max_groups: 1, max_rows: 1, components }
+    }
+
+    /// The number of cells of a grouped layout.
     pub fn cells(&self) -> usize {
         usize::try_from(self.cells).expect("made from a usize, or refused by the limits on a plan")
+    }
+
+    /// The length of component number `component`.
+    pub fn component_len(&self, component: usize) -> usize {
+        let length = match self.components[component] {
+            Component::Rows { .. } | Component::Customers { .. } | Component::Values { .. } => self.cells,
+            Component::Cells { cells, .. } => cells,
+            Component::Vector { length, .. } => length,
+        };
+        usize::try_from(length).unwrap_or(usize::MAX)
+    }
+
+    /// Where each component lies in the vector. Lengths that do not fit into memory count as empty.
+    pub fn ranges(&self) -> Vec<std::ops::Range<usize>> {
+        let mut end = 0usize;
+        let range = |component| {
+            let start = end;
+            end = start.checked_add(self.component_len(component)).unwrap_or(start);
+            start..end
+        };
+        (0..self.components.len()).map(range).collect()
     }
 
     /// Largest number of cells one customer may touch; at most the number of cells.
@@ -90,7 +133,8 @@ impl Layout {
 
     /// The length of the vector.
     pub fn len(&self) -> usize {
-        self.cells() * self.components.len()
+        let lengths = (0..self.components.len()).map(|component| self.component_len(component));
+        lengths.fold(0, usize::saturating_add)
     }
 
     /// Whether the vector is empty.
@@ -105,6 +149,10 @@ impl Layout {
             Component::Rows { unit } => (rows * u128::from(unit)).pow(2),
             Component::Customers { unit } => u128::from(self.max_groups) * u128::from(unit).pow(2),
             Component::Values { per_row } => (rows * u128::from(per_row)).pow(2),
+            Component::Cells { touches, per_cell, .. } => {
+                u128::from(touches).saturating_mul(u128::from(per_cell).pow(2))
+            }
+            Component::Vector { norm, .. } => u128::from(norm).pow(2),
         }
     }
 
@@ -159,8 +207,11 @@ impl Clipping {
             Some((most, rows)) => value * most / rows,
         };
         let mut column = 0;
-        for (component, totals) in layout.components.iter().zip(self.totals.chunks_exact_mut(count)) {
+        // `max(1)`: a layout without cells has no totals either.
+        for (component, totals) in layout.components.iter().zip(self.totals.chunks_exact_mut(count.max(1))) {
             match *component {
+                // Of a layout of sums, which is not filled here: nobody counts.
+                Component::Cells { .. } | Component::Vector { .. } => {}
                 Component::Rows { unit } => {
                     let mut left = i128::from(most) * i128::from(unit);
                     for cell in kept.clone() {
@@ -213,7 +264,7 @@ fn add(total: &mut i64, value: i128) {
 /// A vector of bounded sums whose sensitivity is known. It is exact, so it must not leave the node: it has no
 /// accessor, no `Debug` and no serialisation, and only a mechanism can use it up.
 pub struct Bounded {
-    layout: Arc<Layout>,
+    pub(super) layout: Arc<Layout>,
     pub(crate) values: Vec<i64>,
 }
 
@@ -230,6 +281,8 @@ impl fmt::Display for Component {
             Self::Rows { .. } => f.write_str("rows"),
             Self::Customers { .. } => f.write_str("customers"),
             Self::Values { .. } => f.write_str("values"),
+            Self::Cells { touches, .. } => write!(f, "a value in {touches} cells"),
+            Self::Vector { .. } => f.write_str("a vector"),
         }
     }
 }

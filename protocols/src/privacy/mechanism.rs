@@ -100,6 +100,19 @@ impl Mechanism {
         colluders: u32,
         budget: Rho,
     ) -> Result<Self, Infeasible> {
+        let components = layout.components().len();
+        let each = budget.micro().checked_div(components as u64).unwrap_or(0);
+        Self::with_budgets(layout, scope, participants, colluders, &vec![Rho::from_micro(each); components])
+    }
+
+    /// The noise with which releasing each component of `layout` costs at most its budget.
+    pub fn with_budgets(
+        layout: Layout,
+        scope: Scope,
+        participants: u32,
+        colluders: u32,
+        budgets: &[Rho],
+    ) -> Result<Self, Infeasible> {
         if participants == 0 || participants > MAX_PARTICIPANTS {
             return Err(Infeasible::Participants(participants));
         }
@@ -111,11 +124,13 @@ impl Mechanism {
         if layout.len() > MAX_LENGTH {
             return Err(Infeasible::Length(layout.len()));
         }
-        let infeasible = Infeasible::Budget { rho: budget, components };
-        let each = budget.micro().checked_div(components as u64).unwrap_or(0);
+        let infeasible = Infeasible::Budget { rho: budgets.iter().copied().sum(), components };
+        if budgets.len() != components {
+            return Err(infeasible);
+        }
         let mut mechanism = Self { layout, scope, participants, colluders, sigmas: Vec::new(), rho: Rho::ZERO };
-        for component in 0..components {
-            let sigma = mechanism.smallest_sigma(component, each).ok_or_else(|| infeasible.clone())?;
+        for (component, budget) in budgets.iter().enumerate() {
+            let sigma = mechanism.smallest_sigma(component, budget.micro()).ok_or_else(|| infeasible.clone())?;
             mechanism.rho = mechanism.rho.plus(mechanism.charge(component, sigma));
             mechanism.sigmas.push(sigma);
         }
