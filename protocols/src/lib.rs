@@ -2,6 +2,7 @@
 pub mod config;
 pub mod digest;
 pub mod identity;
+pub mod learn;
 pub mod ledger;
 pub mod policy;
 pub mod privacy;

@@ -12,6 +12,7 @@
 pub mod file;
 pub mod query;
 pub mod schema;
+pub mod train;
 
 use crate::digest::Digest;
 use crate::identity::check_name;
