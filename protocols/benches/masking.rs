@@ -34,7 +34,7 @@ fn main() {
             for party in 0..PARTIES {
                 let name = format!("p{party}");
                 summing.push(time(|| {
-                    collector.contribution(&name, transcript, &values).expect("a participant");
+                    collector.contribution(&name, transcript, 1, &values).expect("a participant");
                 }));
             }
         }
@@ -87,7 +87,7 @@ fn parties() -> (MaskKeys, Collector, Digest) {
     };
     let joins: Vec<SignedJoin> = (0..PARTIES).map(join).collect();
     let transcript = Transcript::of(&joins, &names, &roster).expect("all is signed");
-    let mut collector = Collector::new(names.clone(), roster, question, LENGTH);
+    let mut collector = Collector::new(names.clone(), roster, question, 1, Vec::new(), LENGTH);
     for (name, join) in names.iter().zip(joins) {
         collector.join(name, join).expect("a participant");
     }

@@ -50,8 +50,12 @@ pub struct Request {
     pub participants: Vec<String>,
     /// The column that is one customer.
     pub privacy_unit: String,
-    /// Noise and charge.
+    /// The round, counted from 1.
+    pub round: u32,
+    /// Its noise and charge.
     pub mechanism: Arc<Mechanism>,
+    /// What this attempt of the study costs in all, this round and all others.
+    pub rho: Rho,
     /// The δ the study states.
     pub delta: f64,
 }
@@ -155,7 +159,7 @@ impl Policy {
                 mechanism.colluders()
             ));
         }
-        let rho = mechanism.rho();
+        let rho = request.rho;
         if rho > self.per_study {
             let (asked, most) = (rho.epsilon(request.delta), self.per_study.epsilon(request.delta));
             return Some(format!(
@@ -196,6 +200,8 @@ pub(crate) mod tests {
             recipients: vec!["operator".into()],
             participants: vec!["a".into(), "b".into(), "c".into()],
             privacy_unit: "id".into(),
+            round: 1,
+            rho: mechanism.rho(),
             mechanism: Arc::new(mechanism),
             delta: 1e-6,
         }

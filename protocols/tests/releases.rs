@@ -69,7 +69,7 @@ fn sum(n: u8, t: u32, scope: Scope, micro: u64) -> (Vec<i64>, Mechanism) {
         let keys = MaskKeys::derive(&transcript, &names[usize::from(i)], &ephemeral(i), 1, Digest::ZERO).unwrap();
         let outbound = ledger.computed(noised.mask(&keys).unwrap(), "now").unwrap();
         let mut reader = FrameReader::from_nodes();
-        reader.feed(&encode_contribution("s", 1, &outbound));
+        reader.feed(&encode_contribution("s", 1, 1, &outbound));
         let received = reader.next_frame().unwrap().unwrap().decode_contribution().unwrap();
         for (total, value) in total.iter_mut().zip(received.values) {
             *total = total.wrapping_add(value);
@@ -99,7 +99,9 @@ fn request(mechanism: &Mechanism, names: &[String]) -> Request {
         recipients: vec![],
         participants: names.to_vec(),
         privacy_unit: "id".into(),
+        round: 1,
         mechanism: Arc::new(mechanism.clone()),
+        rho: mechanism.rho(),
         delta: 1e-6,
     }
 }

@@ -82,7 +82,14 @@ impl Puppets {
 
 fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {
     let participants = PARTNERS.map(String::from).into();
-    Ok(Proposal { id: id.into(), attempt: 1, study: study(id, sql)?, participants, requester: "operator".into() })
+    Ok(Proposal {
+        id: id.into(),
+        attempt: 1,
+        completed: 0,
+        study: study(id, sql)?,
+        participants,
+        requester: "operator".into(),
+    })
 }
 
 fn start(proposal: &Proposal, joins: &[SignedJoin]) -> ToNode {
@@ -158,13 +165,19 @@ async fn nothing_is_computed_until_all_have_signed_the_same() -> Result<(), Erro
             other => panic!("{other:?}"),
         })
         .collect();
-    let go = |signatures: Vec<_>| ToNode::Go { study: proposal.id.clone(), attempt: 1, signatures };
+    let go = |signatures: Vec<_>| ToNode::Go {
+        study: proposal.id.clone(),
+        attempt: 1,
+        round: 1,
+        input: Vec::new(),
+        signatures,
+    };
     refused(puppets.ask("bank", go(signatures[..2].to_vec())), "did not sign");
     let mut exchanged = signatures.clone();
     exchanged[0].1 = signatures[1].1;
     refused(puppets.ask("retailer", go(exchanged)), "did not sign");
     // A stored answer that nobody offered.
-    let resend = ToNode::Resend { study: proposal.id.clone(), attempt: 1, transcript: Digest::ZERO };
+    let resend = ToNode::Resend { study: proposal.id.clone(), attempt: 1, round: 1, transcript: Digest::ZERO };
     refused(puppets.ask("telecom", resend), "did not offer");
     assert_eq!(puppets.reserved()?, [0, 0, 0]);
     Ok(())
@@ -177,10 +190,16 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     let proposal = proposal("kills", SQL)?;
     let folder = Folder::new(puppets.world.folders().node("bank"));
     let schema = entente_node::load(&folder)?.datasets["clients"].schema.clone();
-    let question = Question::new(&proposal.study, &schema, &proposal.participants)?;
+    let question = Question::new(&proposal.study, &schema, &proposal.participants, 0)?;
     let length = question.mechanism().layout().len();
-    let mut collector =
-        Collector::new(question.participants().to_vec(), puppets.roster.clone(), question.digest(), length);
+    let mut collector = Collector::new(
+        question.participants().to_vec(),
+        puppets.roster.clone(),
+        question.digest(),
+        1,
+        Vec::new(),
+        length,
+    );
     let mut sent: BTreeMap<&str, Vec<Vec<i64>>> = BTreeMap::new();
     while collector.stage() != Stage::Complete {
         for partner in PARTNERS {
@@ -188,8 +207,8 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
             let message = match collector.next_for(partner) {
                 Step::Propose => ToNode::Propose(proposal.clone()),
                 Step::Start(joins) => ToNode::Start { study, attempt, joins },
-                Step::Go(signatures) => ToNode::Go { study, attempt, signatures },
-                Step::Resend(transcript) => ToNode::Resend { study, attempt, transcript },
+                Step::Go { round, input, signatures } => ToNode::Go { study, attempt, round, input, signatures },
+                Step::Resend { round, transcript } => ToNode::Resend { study, attempt, round, transcript },
                 Step::Wait => continue,
             };
             for _ in 0..2 {
@@ -197,7 +216,12 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
                 let frame = puppets.tell(partner, message.clone()).pop().ok_or("an answer")?;
                 if frame.is_contribution() {
                     let contribution = frame.decode_contribution()?;
-                    collector.contribution(partner, contribution.transcript, &contribution.values)?;
+                    collector.contribution(
+                        partner,
+                        contribution.transcript,
+                        contribution.round,
+                        &contribution.values,
+                    )?;
                     sent.entry(partner).or_default().push(contribution.values);
                     continue;
                 }
@@ -213,7 +237,7 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     assert_eq!(puppets.reserved()?, [1, 1, 1]);
     // The sum is the answer: counts of clients with and without a housing loan.
     let sum = collector.sum().ok_or("complete")?;
-    let entente_protocols::study::Plan::Query(plan) = question.plan();
+    let entente_protocols::study::Plan::Query(plan) = question.plan() else { panic!("a query was asked") };
     let rows =
         entente_protocols::study::query::outcome::rows(plan, question.mechanism(), sum).ok_or("as long as the plan")?;
     let total: f64 = rows.iter().map(|row| row.measures[0].value).sum();

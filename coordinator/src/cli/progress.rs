@@ -77,12 +77,25 @@ fn line(progress: &Progress) -> String {
         "complete" => "writing the result",
         stage => stage,
     };
+    let round = match progress.rounds {
+        (round, rounds) if rounds > 1 => format!(" round {round} of {rounds}"),
+        _ => String::new(),
+    };
+    let left = progress.seconds_left.map_or_else(String::new, |seconds| format!(", about {} left", duration(seconds)));
     let waiting: Vec<String> =
         progress.waiting.iter().map(|(partner, reason)| format!("{partner} ({reason})")).collect();
     if waiting.is_empty() {
-        format!("{attempt}{stage}")
+        format!("{attempt}{stage}{round}{left}")
     } else {
-        format!("{attempt}{stage}: waiting for {}", waiting.join(", "))
+        format!("{attempt}{stage}{round}{left}: waiting for {}", waiting.join(", "))
+    }
+}
+
+fn duration(seconds: u32) -> String {
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5400 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
     }
 }
 
@@ -93,7 +106,18 @@ mod tests {
     #[test]
     fn a_line_says_who_is_waited_for_and_why() {
         let waiting = vec![("bank".into(), "not connected".into()), ("telecom".into(), "computes".into())];
-        let progress = Progress { study: "s".into(), attempt: 2, stage: "summing".into(), waiting, notes: vec![] };
+        let mut progress = Progress {
+            study: "s".into(),
+            attempt: 2,
+            stage: "summing".into(),
+            rounds: (1, 1),
+            seconds_left: None,
+            waiting,
+            notes: vec![],
+        };
         assert_eq!(line(&progress), "attempt 2, summing: waiting for bank (not connected), telecom (computes)");
+        (progress.rounds, progress.seconds_left) = ((3, 20), Some(100));
+        progress.waiting.clear();
+        assert_eq!(line(&progress), "attempt 2, summing round 3 of 20, about 2 min left");
     }
 }

@@ -4,6 +4,7 @@
 //! Several processes can have it open: `entente invite` writes a ticket while the coordinator serves.
 
 mod partners;
+mod rounds;
 mod studies;
 mod tickets;
 
@@ -15,6 +16,7 @@ use entente_protocols::digest::Digest;
 use rusqlite::Connection;
 
 pub use partners::{LastSeen, PartnerRecord};
+pub use rounds::RoundRecord;
 pub use studies::{Notice, StudyRecord, StudyState};
 pub use tickets::TicketRefusal;
 
@@ -26,7 +28,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -91,6 +93,25 @@ CREATE TABLE notice (                -- what a node has still to be told: the re
 ) STRICT;
 ";
 
+/// What version 2 has more than version 1.
+const ROUNDS: &str = "
+CREATE TABLE round (                 -- sums of complete rounds, noise included
+    study TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    participants INTEGER NOT NULL,
+    plan BLOB NOT NULL,
+    transcript BLOB NOT NULL,
+    repeated INTEGER NOT NULL,
+    rho INTEGER NOT NULL,            -- micro-units
+    rho_person INTEGER NOT NULL,
+    sd BLOB NOT NULL,                -- little-endian numbers of 64 bits
+    sum BLOB NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (study, round)
+) STRICT;
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -110,8 +131,11 @@ impl Store {
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
         match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).map_err(failed)? {
-            0 => {
-                transaction.execute_batch(SCHEMA).map_err(failed)?;
+            before @ (0 | 1) => {
+                if before == 0 {
+                    transaction.execute_batch(SCHEMA).map_err(failed)?;
+                }
+                transaction.execute_batch(ROUNDS).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

@@ -28,7 +28,7 @@ impl Shared {
             |name: &String| self.sessions.schemas(name).or_else(|| seen.get(name).map(|seen| seen.datasets.clone()));
         let schemas: BTreeMap<String, _> =
             participants.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
-        let question = question(&study, &participants, &schemas);
+        let question = question(&study, &participants, &schemas, 0);
         let mut waiting = Vec::new();
         for name in &participants {
             let (number, answer) = self.desk.ask(name);
@@ -81,11 +81,11 @@ fn privacy(study: &Study, question: &Question) -> PrivacyView {
     };
     PrivacyView {
         scope: scope.into(),
-        rho: mechanism.rho().value(),
-        epsilon: mechanism.rho().epsilon(delta),
+        rho: question.rho_from(0).value(),
+        epsilon: question.rho_from(0).epsilon(delta),
         delta,
-        rho_person: mechanism.rho_person().value(),
-        epsilon_person: epsilon(mechanism.rho_person(), delta),
+        rho_person: question.rho_person().value(),
+        epsilon_person: epsilon(question.rho_person(), delta),
         colluders: mechanism.colluders(),
     }
 }

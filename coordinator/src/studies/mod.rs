@@ -198,6 +198,8 @@ impl Shared {
             study: record.id.clone(),
             attempt: record.attempt,
             stage: "waiting".into(),
+            rounds: (0, 0),
+            seconds_left: None,
             waiting: Vec::new(),
             notes: record.warnings.clone(),
         };

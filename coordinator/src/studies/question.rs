@@ -10,6 +10,7 @@ pub(super) fn question(
     study: &Study,
     participants: &[String],
     schemas: &BTreeMap<String, Vec<DatasetSchema>>,
+    completed: u32,
 ) -> Result<Question, String> {
     let dataset = study.spec.dataset().map_err(|refusal| refusal.to_string())?;
     let mut first: Option<(&str, &DatasetSchema, Question)> = None;
@@ -17,15 +18,16 @@ pub(super) fn question(
         let schema = DatasetSchema::named(published.iter(), &dataset);
         let schema = schema.ok_or_else(|| no_dataset(partner, &dataset, published))?;
         let Some((example, reference, known)) = &first else {
-            let question = Question::new(study, schema, participants).map_err(|refusal| refusal.to_string())?;
+            let question =
+                Question::new(study, schema, participants, completed).map_err(|refusal| refusal.to_string())?;
             first = Some((partner, schema, question));
             continue;
         };
         if let Some(difference) = difference(known.plan(), (example, reference), (partner, schema)) {
             return Err(difference);
         }
-        let question =
-            Question::new(study, schema, participants).map_err(|refusal| format!("at `{partner}`: {refusal}"))?;
+        let question = Question::new(study, schema, participants, completed)
+            .map_err(|refusal| format!("at `{partner}`: {refusal}"))?;
         if question.digest() != known.digest() {
             return Err(format!(
                 "the schema of data set `{dataset}` at `{partner}` gives another plan than at `{example}`; compare them: entente partners"
@@ -54,7 +56,7 @@ fn difference(
             reference.privacy_unit, schema.privacy_unit
         ));
     }
-    for column in columns(plan) {
+    for (column, _) in plan.columns() {
         let (at_example, at_partner) = (reference.columns.get(column), schema.columns.get(column));
         if at_example != at_partner {
             return Some(format!(
@@ -65,12 +67,6 @@ fn difference(
         }
     }
     None
-}
-
-fn columns(plan: &Plan) -> impl Iterator<Item = &str> {
-    match plan {
-        Plan::Query(plan) => plan.columns.iter().map(|(name, _)| name.as_str()),
-    }
 }
 
 /// A declaration as node.toml has it.
@@ -110,7 +106,7 @@ sql = "SELECT region, AVG(age) AS age FROM customers GROUP BY region"
     fn asked(change: impl Fn(&mut DatasetSchema)) -> Result<Question, String> {
         let study = entente_protocols::study::file::parse("s.toml", FILE).unwrap();
         let schemas = [("bank".to_owned(), schema(|_| ())), ("telecom".to_owned(), schema(change))];
-        question(&study, &["bank".into(), "telecom".into()], &schemas.into())
+        question(&study, &["bank".into(), "telecom".into()], &schemas.into(), 0)
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! One study, from its submission to its end.
 //!
 //! ```text
-//! attempt: gather ─▶ propose ─▶ join ─▶ sign ─▶ sum (or resend) ─▶ complete ─▶ result ─▶ Finished to all ─▶ done
-//!    ▲                 │ a partner refuses, fails, is revoked or does not answer
+//! attempt: gather ─▶ propose ─▶ join ─▶ sign ─▶ round: sum (or resend) ─▶ last ─▶ result ─▶ Finished to all ─▶ done
+//!    ▲                 │                          └──◀── the next one ◀──┘
+//!    │                 │ a partner refuses, fails, is revoked or does not answer
 //!    └── the others ◀──┴── too few are left ─▶ refused or failed
 //! ```
 //!
-//! An attempt has its number and its participants for good: nothing of one is used in another. Everything that must
-//! survive a restart is in the store before anybody is told; nodes answer repeated messages from their own state.
+//! An attempt has its number and its participants for good: no vector of one is used in another. Rounds that are complete
+//! stay so: the next attempt goes on behind them. Everything that must survive a restart is in the store before anybody is
+//! told, but for the sums of rounds: they are written beside the next round, and asked for again if the machine went
+//! down before. Nodes answer repeated messages from their own state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,8 +27,8 @@ use super::question::question;
 use super::{Event, Status, What};
 use crate::coordinator::Shared;
 use crate::error::Error;
-use crate::store::{StudyRecord, StudyState};
-use crate::study;
+use crate::store::{RoundRecord, StudyRecord, StudyState};
+use crate::study::{self, Course};
 
 /// How long a steward may take.
 const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -35,13 +38,17 @@ const CLOSING: Duration = Duration::from_secs(3);
 pub(super) struct Runner<'a> {
     shared: Arc<Shared>,
     record: StudyRecord,
+    /// The rounds that are complete.
+    rounds: Vec<RoundRecord>,
+    /// The last of them on its way into the store.
+    writing: Option<tokio::task::JoinHandle<Result<(), Error>>>,
     events: mpsc::Receiver<Event>,
     status: &'a watch::Sender<Status>,
 }
 
 /// How an attempt ends.
 enum Outcome {
-    Complete(Box<Sum>),
+    Complete(Box<Complete>),
     /// These partners are lost to the attempt.
     Lost(Vec<Loss>),
     Refused(String),
@@ -57,11 +64,9 @@ struct Loss {
 }
 
 /// What a complete attempt gives.
-struct Sum {
+struct Complete {
     question: Question,
-    values: Vec<i64>,
-    transcript: Digest,
-    repeated: bool,
+    course: Course,
 }
 
 /// An attempt that has been proposed.
@@ -70,8 +75,10 @@ struct Attempt {
     /// What partners say they wait for.
     waiting: BTreeMap<String, String>,
     proposed: Instant,
-    /// When the last one joined.
-    joined: Option<Instant>,
+    /// When the last one joined, then when the present round began.
+    since: Option<Instant>,
+    /// The numbers of this attempt's rounds.
+    rounds: std::ops::RangeInclusive<u32>,
 }
 
 impl<'a> Runner<'a> {
@@ -81,12 +88,13 @@ impl<'a> Runner<'a> {
         events: mpsc::Receiver<Event>,
         status: &'a watch::Sender<Status>,
     ) -> Self {
-        Self { shared, record, events, status }
+        Self { shared, record, rounds: Vec::new(), writing: None, events, status }
     }
 
     /// Runs the study to its end, which is in the store when this returns.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let end = self.attempts().await;
+        self.written().await?;
         let (state, reason) = match &end {
             Ok(()) => {
                 tracing::info!(study = self.record.id, attempt = self.record.attempt, "done");
@@ -105,14 +113,18 @@ impl<'a> Runner<'a> {
     }
 
     async fn attempts(&mut self) -> Result<(), Error> {
+        self.rounds = self.shared.store.rounds(&self.record.id)?;
         loop {
             let outcome = match self.gather().await {
                 Ok(question) => self.collect(question).await,
                 Err(outcome) => outcome,
             };
             match outcome {
-                Outcome::Complete(sum) => return self.finish(*sum).await,
-                Outcome::Lost(losses) => self.go_on_without(&losses)?,
+                Outcome::Complete(complete) => return self.finish(*complete).await,
+                Outcome::Lost(losses) => {
+                    self.written().await?;
+                    self.go_on_without(&losses)?;
+                }
                 Outcome::Refused(reason) => return Err(Error::Refused(reason)),
                 Outcome::Failed(reason) => return Err(Error::Failed(reason)),
                 Outcome::Cancelled => {
@@ -144,7 +156,7 @@ impl<'a> Runner<'a> {
                 break;
             }
             let waiting = missing.iter().map(|name| (name.clone(), "not connected".to_owned()));
-            self.report("waiting", waiting.collect());
+            self.report("waiting", waiting.collect(), (0, 0));
             match timeout_at(deadline, self.events.recv()).await {
                 Err(_) => {
                     let reason = format!("did not connect within {} s", self.wait().as_secs());
@@ -170,7 +182,33 @@ impl<'a> Runner<'a> {
         let participants = &self.record.participants;
         let schemas =
             participants.iter().filter_map(|name| Some((name.clone(), shared.sessions.schemas(name)?))).collect();
-        question(&self.record.study, participants, &schemas).map_err(Outcome::Refused)
+        let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
+        let completed = u32::try_from(completed).unwrap_or(u32::MAX);
+        let question = question(&self.record.study, participants, &schemas, completed).map_err(Outcome::Refused)?;
+        let plan = question.plan().digest();
+        if self.rounds.iter().any(|round| round.plan != plan) {
+            return Err(Outcome::Refused(
+                "the schemas of the data sets have changed since the study began, and with them its plan; submit it anew".into(),
+            ));
+        }
+        Ok(question)
+    }
+
+    /// Waits until the last complete round is in the store.
+    async fn written(&mut self) -> Result<(), Error> {
+        match self.writing.take() {
+            Some(writing) => writing.await.unwrap_or_else(|error| Err(Error::failed(error.to_string()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps a complete round, beside what comes next.
+    async fn keep(&mut self, round: RoundRecord) -> Result<(), Error> {
+        self.written().await?;
+        let (shared, study, record) = (self.shared.clone(), self.record.id.clone(), round.clone());
+        self.rounds.push(round);
+        self.writing = Some(tokio::task::spawn_blocking(move || shared.store.add_round(&study, &record)));
+        Ok(())
     }
 
     /// Proposes the attempt and takes it through its stages.
@@ -179,14 +217,55 @@ impl<'a> Runner<'a> {
             Ok(roster) => roster,
             Err(error) => return Outcome::Failed(error.to_string()),
         };
-        let length = question.mechanism().layout().len();
-        let collector = Collector::new(self.record.participants.clone(), roster, question.digest(), length);
-        let mut attempt = Attempt { collector, waiting: BTreeMap::new(), proposed: Instant::now(), joined: None };
+        let mut course = match Course::new(&question, &self.rounds) {
+            Ok(course) => course,
+            Err(problem) => return Outcome::Failed(problem),
+        };
+        let round = u32::try_from(self.rounds.len()).unwrap_or(u32::MAX - 1) + 1;
+        let Some(mechanism) = question.round(round) else {
+            // All rounds were complete when the coordinator stopped.
+            return Outcome::Complete(Box::new(Complete { question, course }));
+        };
+        let (names, length) = (self.record.participants.clone(), mechanism.layout().len());
+        let collector = Collector::new(names, roster, question.digest(), round, course.input(), length);
+        let rounds = question.rounds();
+        let mut attempt =
+            Attempt { collector, waiting: BTreeMap::new(), proposed: Instant::now(), since: None, rounds };
         self.send_all(&attempt);
         loop {
             if let (Some(values), Some(transcript)) = (attempt.collector.sum(), attempt.collector.transcript()) {
-                let repeated = attempt.collector.is_resend();
-                return Outcome::Complete(Box::new(Sum { question, values: values.to_vec(), transcript, repeated }));
+                let round = attempt.collector.round();
+                let Some(mechanism) = question.round(round) else {
+                    return Outcome::Failed("there is no such round: a fault in this program; please report it".into());
+                };
+                let since = attempt.since.unwrap_or(attempt.proposed);
+                let record = RoundRecord {
+                    round,
+                    attempt: self.record.attempt,
+                    participants: mechanism.participants(),
+                    plan: question.plan().digest(),
+                    transcript,
+                    repeated: attempt.collector.is_resend(),
+                    rho: mechanism.rho(),
+                    rho_person: mechanism.rho_person(),
+                    sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
+                    sum: values.to_vec(),
+                    seconds: since.elapsed().as_secs_f64(),
+                };
+                if let Err(problem) = course.absorb(&record) {
+                    return Outcome::Failed(format!(
+                        "round {round} went wrong: {problem}. Masks hide which of the participants it was"
+                    ));
+                }
+                if let Err(error) = self.keep(record).await {
+                    return Outcome::Failed(error.to_string());
+                }
+                let Some(next) = question.round(round + 1) else {
+                    return Outcome::Complete(Box::new(Complete { question, course }));
+                };
+                attempt.collector.next_round(course.input(), next.layout().len());
+                attempt.since = Some(Instant::now());
+                self.send_all(&attempt);
             }
             self.report_on(&attempt);
             let deadline = attempt.deadline(self.wait());
@@ -234,7 +313,7 @@ impl<'a> Runner<'a> {
                 changed = attempt.collector.join(&from, signed).map_err(unusable)?;
                 attempt.waiting.remove(&from);
                 if changed {
-                    attempt.joined = Some(Instant::now());
+                    attempt.since = Some(Instant::now());
                 }
             }
             What::Waiting { attempt: other, reason } if present(other) => {
@@ -248,8 +327,9 @@ impl<'a> Runner<'a> {
                 return Err(lost("failed; its own log says why".into(), false));
             }
             What::Contribution(contribution) if present(contribution.attempt) => {
-                let (transcript, values) = (contribution.transcript, contribution.values);
-                changed = attempt.collector.contribution(&from, transcript, &values).map_err(unusable)?;
+                let (transcript, round, values) = (contribution.transcript, contribution.round, contribution.values);
+                // What comes after the last one is seen to where the sum is taken.
+                attempt.collector.contribution(&from, transcript, round, &values).map_err(unusable)?;
             }
             What::Disconnected
             | What::Cancel
@@ -282,13 +362,14 @@ impl<'a> Runner<'a> {
             Step::Propose => ToNode::Propose(Proposal {
                 id: study,
                 attempt: number,
+                completed: attempt.rounds.start().saturating_sub(1),
                 study: self.record.study.clone(),
                 participants: self.record.participants.clone(),
                 requester: self.record.requester.clone(),
             }),
             Step::Start(joins) => ToNode::Start { study, attempt: number, joins },
-            Step::Go(signatures) => ToNode::Go { study, attempt: number, signatures },
-            Step::Resend(transcript) => ToNode::Resend { study, attempt: number, transcript },
+            Step::Go { round, input, signatures } => ToNode::Go { study, attempt: number, round, input, signatures },
+            Step::Resend { round, transcript } => ToNode::Resend { study, attempt: number, round, transcript },
         };
         self.shared.sessions.send(participant, &message);
     }
@@ -321,17 +402,17 @@ impl<'a> Runner<'a> {
     }
 
     /// Makes the result, keeps it, and tells the participants.
-    async fn finish(&mut self, sum: Sum) -> Result<(), Error> {
-        self.report("complete", Vec::new());
-        let record = self.record.clone();
+    async fn finish(&mut self, complete: Complete) -> Result<(), Error> {
+        self.written().await?;
+        self.report("complete", Vec::new(), (0, 0));
+        let (record, rounds) = (self.record.clone(), self.rounds.clone());
         let mut made = tokio::task::spawn_blocking(move || {
             study::finish(&study::Finished {
                 id: &record.id,
                 study: &record.study,
-                question: &sum.question,
-                sum: &sum.values,
-                repeated: sum.repeated,
-                transcript: sum.transcript,
+                question: &complete.question,
+                course: &complete.course,
+                rounds: &rounds,
                 started: record.created,
                 finished: jiff::Timestamp::now(),
                 warnings: &record.warnings,
@@ -392,14 +473,24 @@ impl<'a> Runner<'a> {
             }
         };
         let waiting = attempt.collector.waiting_for().into_iter().map(|name| (name.to_owned(), reason(name)));
-        self.report(word, waiting.collect());
+        self.report(word, waiting.collect(), (attempt.collector.round(), *attempt.rounds.end()));
     }
 
-    fn report(&self, stage: &str, waiting: Vec<(String, String)>) {
+    /// Seconds that the rounds from `round` to `last` will take, if they are like those before. The first is not like the
+    /// others: the data are read in it.
+    fn left(&self, (round, last): (u32, u32)) -> Option<u32> {
+        let before = self.rounds.get(1..).filter(|before| !before.is_empty())?;
+        let mean = before.iter().map(|round| round.seconds).sum::<f64>() / before.len() as f64;
+        Some((mean * f64::from((last + 1).saturating_sub(round))).ceil() as u32).filter(|_| last > 1)
+    }
+
+    fn report(&self, stage: &str, waiting: Vec<(String, String)>, rounds: (u32, u32)) {
         let progress = Progress {
             study: self.record.id.clone(),
             attempt: self.record.attempt,
             stage: stage.into(),
+            rounds,
+            seconds_left: self.left(rounds),
             waiting,
             notes: self.record.warnings.clone(),
         };
@@ -419,8 +510,8 @@ impl Attempt {
     }
 
     fn deadline_of(&self, name: &str, wait: Duration) -> Instant {
-        match self.joined {
-            Some(joined) => joined + wait,
+        match self.since {
+            Some(since) => since + wait,
             None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(wait),
             None => self.proposed + wait,
         }
@@ -432,7 +523,7 @@ impl Attempt {
         let late = self.collector.waiting_for().into_iter().filter(|name| self.deadline_of(name, wait) <= now);
         let loss = |name: &str| {
             let reason = match self.waiting.get(name) {
-                Some(reason) if self.joined.is_none() => {
+                Some(reason) if self.since.is_none() => {
                     format!("did not decide within {} days ({reason})", STEWARD.as_secs() / (24 * 3600))
                 }
                 _ => format!("did not answer within {} s", wait.as_secs()),

@@ -1,14 +1,17 @@
 //! What the coordinator does with each study kind: tell its error beforehand, and finish it.
 //!
 //! ```text
-//! Question ─▶ notes, expected_error          (study check: nothing has run)
-//! Question + the sum of all vectors ─▶ files (finish: the result folder)
+//! Question ─▶ notes, expected_error             (study check: nothing has run)
+//! Question, sums of earlier rounds ─▶ Course    (what the next round is told)
+//! Question, sums of all rounds ─▶ files         (finish: the result folder)
 //! ```
 //!
 //! [`StudySpec`] and [`Plan`] are matched here without wildcards: a new study kind does not compile until it is told
 //! what its result looks like.
 
+mod course;
 mod query;
+mod train;
 
 use std::collections::BTreeMap;
 
@@ -17,26 +20,28 @@ use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::query::QuerySpec;
 use entente_protocols::study::query::plan::QueryPlan;
+use entente_protocols::study::train::{TrainPlan, TrainSpec};
 use entente_protocols::study::{Plan, Question, Study, StudySpec};
 
 use crate::results::number::{self, Style};
 use crate::results::{Header, PrivacyPart, StudyPart, json};
+use crate::store::RoundRecord;
 
-/// A study whose release is there.
-#[derive(Clone, Copy, Debug)]
+pub use course::Course;
+
+/// A study whose rounds are all there.
+#[derive(Clone, Copy)]
 pub struct Finished<'a> {
     /// Its id.
     pub id: &'a str,
     /// The study.
     pub study: &'a Study,
-    /// What was asked, of whom.
+    /// What was asked, of whom in the last attempt.
     pub question: &'a Question,
-    /// The sum of all participants' vectors, in grid units.
-    pub sum: &'a [i64],
-    /// Whether it is an earlier release once more, at no charge.
-    pub repeated: bool,
-    /// Hash of the transcript.
-    pub transcript: Digest,
+    /// What was made of the rounds' sums.
+    pub course: &'a Course,
+    /// All rounds, the last one last.
+    pub rounds: &'a [RoundRecord],
     /// When it was submitted.
     pub started: jiff::Timestamp,
     /// When the sum was there.
@@ -53,8 +58,15 @@ pub struct Finished<'a> {
 pub fn finish(finished: &Finished<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
     match kind(finished.study, finished.question)? {
         Kind::Query(spec, plan) => query::finish(finished, spec, plan),
+        Kind::Train(spec, plan) => match finished.course {
+            Course::Train(trainer) => train::finish(finished, spec, plan, trainer),
+            Course::Query => Err(UNLIKE.into()),
+        },
     }
 }
+
+/// A fault in this program.
+const UNLIKE: &str = "study, plan and state are of different kinds; please report it";
 
 /// How far a number will be from the truth, told before anything is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +83,7 @@ pub struct MeasureError {
 pub fn expected_error(question: &Question) -> Vec<MeasureError> {
     match question.plan() {
         Plan::Query(plan) => query::expected_error(plan, question.mechanism()),
+        Plan::Train(plan) => train::expected_error(plan, question),
     }
 }
 
@@ -78,6 +91,7 @@ pub fn expected_error(question: &Question) -> Vec<MeasureError> {
 pub fn notes(study: &Study, question: &Question) -> Vec<String> {
     let mut notes = match kind(study, question) {
         Ok(Kind::Query(spec, plan)) => query::notes(spec, plan),
+        Ok(Kind::Train(spec, plan)) => train::notes(spec, plan),
         Err(_) => Vec::new(),
     };
     notes.extend(person_note(study, question));
@@ -102,18 +116,20 @@ pub fn table(result_json: &[u8]) -> Option<Table> {
 /// A study with its plan, by kind.
 enum Kind<'a> {
     Query(&'a QuerySpec, &'a QueryPlan),
+    Train(&'a TrainSpec, &'a TrainPlan),
 }
 
 fn kind<'a>(study: &'a Study, question: &'a Question) -> Result<Kind<'a>, String> {
-    // With a second kind, a pair of unlike kinds is the error that callers are ready for.
     match (&study.spec, question.plan()) {
         (StudySpec::Query(spec), Plan::Query(plan)) => Ok(Kind::Query(spec, plan)),
+        (StudySpec::Train(spec), Plan::Train(plan)) => Ok(Kind::Train(spec, plan)),
+        (StudySpec::Query(_), Plan::Train(_)) | (StudySpec::Train(_), Plan::Query(_)) => Err(UNLIKE.into()),
     }
 }
 
 /// What every kind of result says about its study.
 fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
-    let Finished { id, study, question, repeated, transcript, started, finished: end, .. } = *finished;
+    let Finished { id, study, question, rounds, started, finished: end, .. } = *finished;
     let mut warnings = notes(study, question);
     for warning in finished.warnings {
         if !warnings.contains(warning) {
@@ -131,20 +147,21 @@ fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
     Header {
         study: study_part,
         participants: question.participants(),
-        privacy: privacy(study, question),
+        privacy: privacy(study, question, rounds),
         started,
         finished: end,
         warnings,
-        transcript_sha256: transcript,
-        repeated,
+        transcript_sha256: rounds.last().map_or(Digest::ZERO, |round| round.transcript),
+        repeated: rounds.iter().all(|round| round.repeated),
     }
 }
 
-fn privacy(study: &Study, question: &Question) -> PrivacyPart {
+fn privacy(study: &Study, question: &Question, rounds: &[RoundRecord]) -> PrivacyPart {
     let (terms, mechanism) = (&study.privacy, question.mechanism());
     // A division rounds to the nearest number, which prints as the decimal that the micro-units are.
     let value = |rho: Rho| rho.micro() as f64 / 1e6;
-    let (rho, rho_person) = (mechanism.rho(), mechanism.rho_person());
+    let rho: Rho = rounds.iter().map(|round| round.rho).sum();
+    let rho_person: Rho = rounds.iter().map(|round| round.rho_person).sum();
     PrivacyPart {
         scope: mechanism.scope(),
         epsilon: terms.epsilon,
@@ -172,7 +189,7 @@ fn person_note(study: &Study, question: &Question) -> Option<String> {
         return None;
     }
     let delta = study.privacy.delta;
-    let readings = [mechanism.rho(), mechanism.rho_person()].map(|rho| (rho, finite(rho.epsilon(delta))));
+    let readings = [question.rho_from(0), question.rho_person()].map(|rho| (rho, finite(rho.epsilon(delta))));
     let [spent, person] = readings.map(|(rho, epsilon)| match epsilon {
         Some(epsilon) => format!(
             "ρ = {}, that is ε = {} at δ = {delta:e}",

@@ -20,12 +20,13 @@ pub(super) fn finish(
     spec: &QuerySpec,
     plan: &QueryPlan,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    let rows = outcome::rows(plan, finished.question.mechanism(), finished.sum).ok_or_else(|| {
+    let sum = finished.rounds.last().map(|round| round.sum.as_slice()).unwrap_or_default();
+    let rows = outcome::rows(plan, finished.question.mechanism(), sum).ok_or_else(|| {
         format!(
             "the sum of study {} has {} numbers, but its plan asks for {} × {}; nothing is written, run it again: the \
              partners send what they stored, at no charge",
             finished.id,
-            finished.sum.len(),
+            sum.len(),
             plan.sums.len(),
             plan.cells()
         )

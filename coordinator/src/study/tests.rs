@@ -38,18 +38,42 @@ fn by_region() -> (Study, Question) {
 
 fn asked(study: Study, regions: &[&str]) -> (Study, Question) {
     let partners = ["telecom", "retailer", "bank"].map(str::to_owned);
-    let question = Question::new(&study, &schema(regions), &partners).unwrap();
+    let question = Question::new(&study, &schema(regions), &partners, 0).unwrap();
     (study, question)
 }
 
-fn finished<'a>(study: &'a Study, question: &'a Question, sum: &'a [i64]) -> Finished<'a> {
+fn plan(question: &Question) -> &QueryPlan {
+    match question.plan() {
+        Plan::Query(plan) => plan,
+        Plan::Train(_) => panic!("a query was asked"),
+    }
+}
+
+/// The one round of a query.
+fn rounds(question: &Question, sum: &[i64], repeated: bool) -> Vec<RoundRecord> {
+    let mechanism = question.mechanism();
+    vec![RoundRecord {
+        round: 1,
+        attempt: 1,
+        participants: mechanism.participants(),
+        plan: question.plan().digest(),
+        transcript: Digest::plain(b"transcript"),
+        repeated,
+        rho: mechanism.rho(),
+        rho_person: mechanism.rho_person(),
+        sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
+        sum: sum.to_vec(),
+        seconds: 0.1,
+    }]
+}
+
+fn finished<'a>(study: &'a Study, question: &'a Question, rounds: &'a [RoundRecord]) -> Finished<'a> {
     Finished {
         id: "s-0001",
         study,
         question,
-        sum,
-        repeated: false,
-        transcript: Digest::plain(b"transcript"),
+        course: &Course::Query,
+        rounds,
         started: "2026-03-01T12:00:00Z".parse().unwrap(),
         finished: "2026-03-01T12:03:20.5Z".parse().unwrap(),
         warnings: &[],
@@ -58,7 +82,7 @@ fn finished<'a>(study: &'a Study, question: &'a Question, sum: &'a [i64]) -> Fin
 
 /// The sum whose table would show `truth(component, cell)`, plus noise as all shares make it.
 fn noisy_sum(question: &Question, seed: u64, truth: &dyn Fn(usize, usize) -> f64) -> Vec<i64> {
-    let Plan::Query(plan) = question.plan();
+    let plan = plan(&question);
     let mut normal = Normal(seed);
     let mut sum = Vec::new();
     for (component, base) in plan.sums.iter().enumerate() {
@@ -92,7 +116,7 @@ impl Normal {
 /// kind of sum, as their order is the planner's.
 fn region_truth(question: &Question) -> impl Fn(usize, usize) -> f64 + use<> {
     use entente_protocols::study::query::plan::BaseSum;
-    let Plan::Query(plan) = question.plan();
+    let plan = plan(&question);
     let sums = plan.sums.clone();
     move |component, cell| {
         let customers = [41_200.0, 18_900.0, 7_300.0, 2_450.0, 90.0][cell];
@@ -108,7 +132,7 @@ fn region_truth(question: &Question) -> impl Fn(usize, usize) -> f64 + use<> {
 fn files_by_region() -> (Study, Question, BTreeMap<String, Vec<u8>>) {
     let (study, question) = by_region();
     let sum = noisy_sum(&question, 7, &region_truth(&question));
-    let files = finish(&finished(&study, &question, &sum)).unwrap();
+    let files = finish(&finished(&study, &question, &rounds(&question, &sum, false))).unwrap();
     (study, question, files)
 }
 
@@ -168,7 +192,12 @@ fn result_json_is_as_agreed() {
     assert!(places.is_sorted(), "{places:?}");
     assert!(text.find("\"region\": \"north\"") < text.find("\"customers\": {"));
     assert_eq!(
-        finish(&finished(&study, &question, &noisy_sum(&question, 7, &region_truth(&question)))).unwrap(),
+        finish(&finished(
+            &study,
+            &question,
+            &rounds(&question, &noisy_sum(&question, 7, &region_truth(&question)), false)
+        ))
+        .unwrap(),
         files
     );
 }
@@ -195,7 +224,7 @@ fn terminals_get_rounded_intervals() {
 fn a_sum_of_another_question_is_an_error() {
     let (study, question) = by_region();
     for sum in [&[][..], &[1, 2, 3], &[0; 26]] {
-        let error = finish(&finished(&study, &question, sum)).unwrap_err();
+        let error = finish(&finished(&study, &question, &rounds(&question, sum, false))).unwrap_err();
         assert!(error.contains("s-0001"), "{error}");
     }
 }
@@ -206,7 +235,7 @@ fn keys_keep_their_types() {
                FROM customers GROUP BY 2, 3, 4\"\nmax_groups_per_customer = 5";
     let (study, question) = asked(study("keys", "", sql), &REGIONS);
     let sum = noisy_sum(&question, 1, &|_, _| 100.0);
-    let files = finish(&finished(&study, &question, &sum)).unwrap();
+    let files = finish(&finished(&study, &question, &rounds(&question, &sum, false))).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
     let row = &result["rows"][0];
     assert_eq!(result["columns"], serde_json::json!(["n", "churned", "month", "q"]));
@@ -221,9 +250,9 @@ fn keys_keep_their_types() {
 fn averages_of_nothing_are_the_whole_range() {
     let sql = "sql = \"SELECT region, AVG(age) AS age FROM customers GROUP BY region\"";
     let (study, question) = asked(study("nothing", "", sql), &REGIONS);
-    let Plan::Query(plan) = question.plan();
+    let plan = plan(&question);
     let sum = vec![0; plan.cells() * plan.sums.len()];
-    let files = finish(&finished(&study, &question, &sum)).unwrap();
+    let files = finish(&finished(&study, &question, &rounds(&question, &sum, false))).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
     assert_eq!(result["rows"][0]["age"], serde_json::json!({"value": 56.5, "low": 18, "high": 95}));
     assert!(String::from_utf8(files[REPORT].clone()).unwrap().contains('†'));
@@ -236,11 +265,11 @@ fn numbers_are_finite_whatever_the_sum() {
     let study = study("large", "", &format!("sql = \"{sql}\"\n{limits}"));
     let mut schema = schema(&REGIONS);
     schema.columns.insert("big".into(), ColumnType::Float { min: Some(-1e100), max: Some(1e100) });
-    let question = Question::new(&study, &schema, &["a".to_owned(), "b".to_owned()]).unwrap();
-    let Plan::Query(plan) = question.plan();
+    let question = Question::new(&study, &schema, &["a".to_owned(), "b".to_owned()], 0).unwrap();
+    let plan = plan(&question);
     for extreme in [i64::MIN, i64::MAX, 0, 1, -1] {
         let sum = vec![extreme; plan.cells() * plan.sums.len()];
-        let files = finish(&finished(&study, &question, &sum)).unwrap();
+        let files = finish(&finished(&study, &question, &rounds(&question, &sum, false))).unwrap();
         let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
         for row in result["rows"].as_array().unwrap() {
             for measure in ["big", "mean", "n"] {
@@ -260,7 +289,9 @@ fn the_report_escapes_what_partners_and_operators_wrote() {
     let (study, question) = asked(text, &[evil, "\"><svg onload=x>", "a&b", "x", "y"]);
     let sum = noisy_sum(&question, 3, &region_truth(&question));
     let warnings = [format!("{evil} was late")];
-    let files = finish(&Finished { warnings: &warnings, ..finished(&study, &question, &sum) }).unwrap();
+    let files =
+        finish(&Finished { warnings: &warnings, ..finished(&study, &question, &rounds(&question, &sum, false)) })
+            .unwrap();
     let report = String::from_utf8(files[REPORT].clone()).unwrap();
     assert!(!report.contains("<script") && !report.contains("<svg onload"));
     // Heading, title, warning, table, label and tooltip of each chart.
@@ -281,7 +312,8 @@ fn what_was_not_stated_is_told() {
     }
     // A warning that the caller has from here already is not told twice.
     let sum = noisy_sum(&question, 3, &region_truth(&question));
-    let files = finish(&Finished { warnings: &notes, ..finished(&study, &question, &sum) }).unwrap();
+    let files =
+        finish(&Finished { warnings: &notes, ..finished(&study, &question, &rounds(&question, &sum, false)) }).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
     assert_eq!(result["warnings"], serde_json::json!(notes));
 }
@@ -292,7 +324,7 @@ fn nothing_is_told_where_all_was_stated() {
     let (study, question) = asked(study("n", "scope = \"person\"", query), &REGIONS);
     assert_eq!(notes(&study, &question), Vec::<String>::new());
     // One row, and nothing to compare it with.
-    let files = finish(&finished(&study, &question, &[1 << 40])).unwrap();
+    let files = finish(&finished(&study, &question, &rounds(&question, &[1 << 40], false))).unwrap();
     assert!(!String::from_utf8(files[REPORT].clone()).unwrap().contains("<figure"));
     assert_eq!(table(&files[RESULT]).unwrap().rows.len(), 1);
 }
@@ -309,7 +341,7 @@ fn the_error_told_beforehand_is_that_of_results() {
     );
     assert_eq!(errors.iter().map(|error| error.note.is_some()).collect::<Vec<_>>(), [false, false, false, true]);
     // As the prediction says: groups of 1000 rows, the average in the middle. The sum is far from zero, counts too.
-    let Plan::Query(plan) = question.plan();
+    let plan = plan(&question);
     let truth = |component: usize, _: usize| {
         use entente_protocols::study::query::plan::BaseSum;
         match &plan.sums[component] {
@@ -346,7 +378,7 @@ fn reports_to_look_at() {
     let (study, question) = asked(study("joined-by-month", "scope = \"person\"\ncolluders = 2", months), &REGIONS);
     let truth = |component: usize, cell: usize| {
         use entente_protocols::study::query::plan::BaseSum;
-        let Plan::Query(plan) = question.plan();
+        let plan = plan(&question);
         let customers = 5200.0 + 130.0 * cell as f64 + 1500.0 * (cell as f64 / 12.0 * std::f64::consts::TAU).sin();
         match &plan.sums[component] {
             BaseSum::Customers => customers,
@@ -355,7 +387,7 @@ fn reports_to_look_at() {
         }
     };
     let sum = noisy_sum(&question, 11, &truth);
-    let by_month = finish(&Finished { repeated: true, ..finished(&study, &question, &sum) }).unwrap();
+    let by_month = finish(&finished(&study, &question, &rounds(&question, &sum, true))).unwrap();
     let report = String::from_utf8(by_month[REPORT].clone()).unwrap();
     assert!(report.contains("<polyline") && report.contains(">2023-01<"), "months make a line");
     if let Some(folder) = std::env::var_os("ENTENTE_REPORTS").map(std::path::PathBuf::from) {

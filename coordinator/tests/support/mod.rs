@@ -281,7 +281,7 @@ impl FakeNode {
                 vec![]
             }
             ToNode::Check { number, study, participants } => {
-                let question = Question::new(&study, &self.schema, &participants).unwrap();
+                let question = Question::new(&study, &self.schema, &participants, 0).unwrap();
                 let approval = match &self.manners.refuses {
                     Some(reason) => Approval::Refused(reason.clone()),
                     None => Approval::Rules,
@@ -303,19 +303,21 @@ impl FakeNode {
                 self.transcripts.insert((study.clone(), attempt), transcript);
                 vec![frame::encode(&FromNode::Signed { study, attempt, signature })]
             }
-            ToNode::Go { study, attempt, signatures } => {
+            ToNode::Go { study, attempt, round, input, signatures } => {
+                assert!(round == 1 && input.is_empty(), "a query has one round without an input");
                 let transcript = &self.transcripts[&(study.clone(), attempt)];
                 transcript.verify_signatures(&signatures).unwrap();
                 vec![self.contribute(&study, attempt)]
             }
-            ToNode::Resend { study, attempt, transcript } => {
+            ToNode::Resend { study, attempt, round: 1, transcript } => {
                 let (proposal, own, _) = &self.joined[&(study.clone(), attempt)];
                 assert_eq!(own.join.stored, Some(transcript), "what was offered, and nothing else");
-                let question = Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap();
+                let question = Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap();
                 let approved = self.approved(proposal, &question);
                 let outbound = self.ledger.repeated(approved, release_of(transcript), "now").unwrap();
-                vec![frame::encode_contribution(&study, attempt, &outbound)]
+                vec![frame::encode_contribution(&study, attempt, 1, &outbound)]
             }
+            ToNode::Resend { .. } => panic!("a query has one round"),
             ToNode::Finished { study, attempt, result } => {
                 if let Some(release) = self.released.get(&(study.clone(), attempt)) {
                     self.ledger.released(*release, result, "now").unwrap();
@@ -339,7 +341,7 @@ impl FakeNode {
             answers.push(frame::encode(&FromNode::Waiting { study: study.clone(), attempt, reason }));
         }
         if !self.joined.contains_key(&(study.clone(), attempt)) {
-            let question = Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap();
+            let question = Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap();
             let mut secret = [0; 32];
             getrandom::fill(&mut secret).unwrap();
             let stored = self.ledger.stored_answer(question.digest(), self.snapshot());
@@ -363,7 +365,7 @@ impl FakeNode {
         let key = (study.to_owned(), attempt);
         let (proposal, _, secret) = &self.joined[&key];
         let (transcript, question) =
-            (&self.transcripts[&key], Question::new(&proposal.study, &self.schema, &proposal.participants).unwrap());
+            (&self.transcripts[&key], Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap());
         let digest = transcript.digest();
         let approved = self.approved(proposal, &question);
         let release = release_of(digest);
@@ -385,7 +387,7 @@ impl FakeNode {
             }
         };
         self.released.insert(key, release);
-        frame::encode_contribution(study, attempt, &outbound)
+        frame::encode_contribution(study, attempt, 1, &outbound)
     }
 
     fn snapshot(&self) -> Digest {
@@ -419,6 +421,8 @@ impl FakeNode {
             recipients: vec![proposal.requester.clone()],
             participants: proposal.participants.clone(),
             privacy_unit: "id".into(),
+            round: 1,
+            rho: question.rho_from(0),
             mechanism: Arc::new(question.mechanism().clone()),
             delta: proposal.study.privacy.delta,
         };

@@ -8,16 +8,21 @@ use std::thread;
 use arrow::array::ArrayRef;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
 use entente_protocols::study::query::plan::QueryPlan;
+use entente_protocols::study::train::rows::RowsPlan;
 
 use super::bounding::{Bounding, Settings, Sink};
+use super::collect::{Collection, Collector};
+use super::customers::{Customers, Split};
 use super::dataset::Dataset;
 use super::error::DataError;
+use super::features::Features;
 use super::pipeline::{Pipeline, Rows};
 use super::scan::{Scan, ScanError};
 use super::source::is_text;
 use super::units::{Names, Numbers, UnitKey, Units};
 
-/// Executes plans. From any engine comes back only what has been bounded customer by customer.
+/// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer
+/// for training to bound.
 pub trait Engine: Send + Sync {
     /// The sums of a plan over a data set, each customer's part bounded as the plan's layout says.
     ///
@@ -27,6 +32,16 @@ pub trait Engine: Send + Sync {
         dataset: &Dataset,
         plan: &QueryPlan,
     ) -> impl Future<Output = Result<Bounded, DataError>> + Send;
+
+    /// The rows of a features query over a data set: of each customer who has exactly one, its codes.
+    ///
+    /// Dropping the future ends the work soon.
+    fn customers(
+        &self,
+        dataset: &Dataset,
+        plan: &RowsPlan,
+        split: Split,
+    ) -> impl Future<Output = Result<Customers, DataError>> + Send;
 }
 
 /// How the embedded engine works.
@@ -34,6 +49,8 @@ pub trait Engine: Send + Sync {
 pub struct Options {
     /// Bytes that contribution bounding may take before it writes to files.
     pub memory: usize,
+    /// Bytes that the customers of a features query may take, once bounded, before the rest goes to a file.
+    pub customers: usize,
     /// Threads; each takes its own part of the data.
     pub threads: usize,
     /// A folder for what does not fit into memory, of this node alone.
@@ -43,10 +60,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// 512 MiB and all cores.
+    /// 512 MiB for bounding, 2 GiB for customers (20 million with 50 features) and all cores.
     pub fn new(spill: PathBuf, key: UnitKey) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { memory: 512 << 20, threads, spill, key }
+        Self { memory: 512 << 20, customers: 2 << 30, threads, spill, key }
     }
 }
 
@@ -84,6 +101,27 @@ impl Engine for Embedded {
                 }
             }
             Ok(all.finish())
+        })
+        .await
+    }
+
+    async fn customers(&self, dataset: &Dataset, plan: &RowsPlan, split: Split) -> Result<Customers, DataError> {
+        let features = Features::new(dataset, plan, split.target)?;
+        let (dataset, options) = (dataset.clone(), self.options.clone());
+        background(move |stop| {
+            let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
+            let shape = Shape { values: features.values(), max_groups: 1 };
+            let collection = Collection::new(features.meanings(), split, &options);
+            let collector = || collection.collector();
+            let (collectors, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, collector)?;
+            let collected = collectors.into_iter().map(Collector::finish).collect::<Result<Vec<_>, _>>();
+            let (customers, several) = collection.finish(collected.map_err(DataError::opaque)?.into_iter());
+            if several > 0 {
+                let name = &dataset.schema().name;
+                tracing::warn!(target: "entente::data", dataset = name, customers = several,
+                    "customers with several rows are left out of training");
+            }
+            Ok(customers)
         })
         .await
     }

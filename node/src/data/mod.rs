@@ -4,6 +4,8 @@
 //! ```text
 //! Source ─▶ Scan ─▶ consent ─▶ read + clip ─▶ filter, keys, values ─▶ Bounding ─▶ Clipping ─▶ Bounded
 //! files     batches            [read]         [pipeline], [expr]      [bounding]  (protocols)
+//!           └────────── [input] ──────────┘  filter, codes ─▶ Bounding ─▶ Customers
+//!                                            [features]                   [collect], [customers]
 //! ```
 //!
 //! What it promises:
@@ -17,12 +19,16 @@
 
 mod bounding;
 mod calendar;
+mod collect;
 mod consent;
 mod csv;
+mod customers;
 mod dataset;
 mod engine;
 mod error;
 mod expr;
+mod features;
+mod input;
 mod ndjson;
 mod pipeline;
 mod preflight;
@@ -37,6 +43,7 @@ mod units;
 mod tests;
 
 pub use consent::Consent;
+pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;
 pub use engine::{Embedded, Engine, Options};
 pub use error::DataError;

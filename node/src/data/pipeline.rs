@@ -1,19 +1,16 @@
-//! A plan made ready for a data set: batches of stored columns ─▶ for each row that counts, its customer, its cell and
+//! A query's plan made ready for a data set: batches of stored columns ─▶ for each row that counts, its customer, its cell and
 //! its values on the grid.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{Field, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{Float64Type, Int64Type};
 use entente_protocols::study::query::plan::{BaseSum, QueryPlan};
 
 use super::bounding::NO_CELL;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::expr::{Compiled, Domain};
-use super::read::{ColumnReader, Texts};
-use super::scan::{ScanError, record_batch};
+use super::input::{Asked, Input};
+use super::scan::ScanError;
 
 /// Rows on their way to bounding.
 pub(super) struct Rows {
@@ -28,13 +25,7 @@ pub(super) struct Rows {
 /// A plan ready to run.
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    /// The stored columns it needs, the privacy unit first.
-    columns: Vec<String>,
-    consent: Option<super::consent::Consent>,
-    /// Which stored column each typed column is read from, and how.
-    readers: Vec<(usize, ColumnReader)>,
-    typed: SchemaRef,
-    filter: Option<Compiled>,
+    input: Input,
     keys: Vec<Key>,
     values: Vec<GridValue>,
 }
@@ -56,38 +47,19 @@ enum GridValue {
 impl Pipeline {
     /// Compiles a plan for a data set, which must be the one it was made for.
     pub(super) fn new(dataset: &Dataset, plan: &QueryPlan) -> Result<Self, DataError> {
-        let schema = dataset.schema();
-        let unfit = |problem: String| DataError::Plan { dataset: schema.name.clone(), problem };
-        if plan.dataset != schema.name || plan.privacy_unit != schema.privacy_unit {
-            return Err(unfit(format!("it is made for `{}` by `{}`", plan.dataset, plan.privacy_unit)));
-        }
+        let asked = Asked {
+            dataset: &plan.dataset,
+            privacy_unit: &plan.privacy_unit,
+            columns: &plan.columns,
+            filter: plan.filter.as_ref(),
+        };
+        let (input, mut texts) = Input::new(dataset, asked)?;
         let cells =
             plan.groups.iter().try_fold(1u32, |cells, key| cells.checked_mul(key.domain.len().try_into().ok()?));
         if cells.is_none_or(|cells| cells == NO_CELL) {
-            return Err(unfit("it has 2^32 groups or more".into()));
+            return Err(input.unfit("it has 2^32 groups or more"));
         }
-        let mut columns = vec![plan.privacy_unit.clone()];
-        let mut readers = Vec::new();
-        let mut fields = Vec::new();
-        let mut texts = Texts::default();
-        for (name, column_type) in &plan.columns {
-            if schema.columns.get(name) != Some(column_type) {
-                return Err(unfit(format!("column `{name}` is not declared as the plan says; plan the study again")));
-            }
-            let reader = ColumnReader::new(column_type, &mut texts);
-            fields.push(Field::new(name, reader.data_type(), true));
-            readers.push((columns.len(), reader));
-            columns.push(name.clone());
-        }
-        let consent = dataset.consent().cloned();
-        for name in consent.iter().flat_map(|consent| consent.columns()) {
-            if !columns.contains(name) {
-                columns.push(name.clone());
-            }
-        }
-        let typed = Arc::new(Schema::new(fields));
-        let mut compile = |expr| Compiled::new(expr, &typed, &mut texts).map_err(|error| unfit(error.to_string()));
-        let filter = plan.filter.as_ref().map(&mut compile).transpose()?;
+        let mut compile = |expr| input.compile(expr, &mut texts);
         let keys = plan.groups.iter().map(|key| compile(&key.expr)).collect::<Result<Vec<_>, _>>()?;
         let values = plan.sums.iter().filter_map(|sum| {
             let grid = plan.grid_unit(sum);
@@ -109,25 +81,17 @@ impl Pipeline {
             count: key.domain.len() as u32,
         });
         let keys = keys.collect();
-        Ok(Self { columns, consent, readers, typed, filter, keys, values })
+        Ok(Self { input, keys, values })
     }
 
     /// The stored columns that batches must have, the privacy unit first.
     pub(super) fn columns(&self) -> &[String] {
-        &self.columns
+        self.input.columns()
     }
 
     /// Takes a batch to its customers, cells and values.
     pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Result<Rows, ScanError> {
-        let typed = self.readers.iter().map(|(column, reader)| reader.read(&stored[*column])).collect();
-        let mut typed = record_batch(&self.typed, typed, rows)?;
-        let mut unit = stored[0].clone();
-        if let Some(kept) = self.kept(stored, rows, &typed)?
-            && kept.true_count() < rows
-        {
-            typed = filter_record_batch(&typed, &kept)?;
-            unit = filter(&unit, &kept)?;
-        }
+        let (unit, typed) = self.input.rows(stored, rows)?;
         let mut cells = vec![0; typed.num_rows()];
         for key in &self.keys {
             key.domain.extend(&mut cells, key.count, &key.expr.evaluate(&typed)?);
@@ -145,21 +109,6 @@ impl Pipeline {
         });
         let values = values.collect::<Result<_, ScanError>>()?;
         Ok(Rows { unit, cells, values })
-    }
-
-    fn kept(
-        &self,
-        stored: &[ArrayRef],
-        rows: usize,
-        typed: &arrow::array::RecordBatch,
-    ) -> Result<Option<BooleanArray>, ScanError> {
-        let column = |name: &str| stored.get(self.columns.iter().position(|column| column == name)?);
-        let consent = self.consent.as_ref().map(|consent| consent.allows(rows, &column));
-        let filter = self.filter.as_ref().map(|filter| filter.holds(typed)).transpose()?;
-        Ok(match (consent, filter) {
-            (Some(consent), Some(filter)) => Some(BooleanArray::new(consent.values() & filter.values(), None)),
-            (consent, filter) => consent.or(filter),
-        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files for what does not fit into memory: words in, words out, gone when dropped.
+//! Files for what does not fit into memory: words or bytes in, the same out, gone when dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,6 +14,9 @@ const CHUNK: usize = 8 << 10;
 pub(super) struct SpillFile {
     file: File,
     bytes: u64,
+    /// Whose turn it is to read at a place, where the system does not read at places.
+    #[cfg(not(unix))]
+    turn: std::sync::Mutex<()>,
     /// Still to be removed.
     path: Option<PathBuf>,
 }
@@ -36,7 +39,13 @@ impl SpillFile {
                 Err(error) => return Err(error),
                 Ok(file) => {
                     let removed = cfg!(unix) && fs::remove_file(&path).is_ok();
-                    return Ok(Self { file, bytes: 0, path: (!removed).then_some(path) });
+                    return Ok(Self {
+                        file,
+                        bytes: 0,
+                        #[cfg(not(unix))]
+                        turn: std::sync::Mutex::default(),
+                        path: (!removed).then_some(path),
+                    });
                 }
             }
         }
@@ -58,6 +67,27 @@ impl SpillFile {
             self.bytes += bytes.len() as u64;
         }
         Ok(())
+    }
+
+    /// Writes bytes behind those that are there, and says where they begin.
+    pub(super) fn append_bytes(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        let at = self.file.seek(SeekFrom::Start(self.bytes))?;
+        self.file.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        Ok(at)
+    }
+
+    /// Fills `bytes` with what begins at byte `at`. Several threads may do so at once.
+    pub(super) fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, at);
+        #[cfg(not(unix))]
+        {
+            let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut file = &self.file;
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(bytes)
+        }
     }
 
     /// Reads everything, `width` words at a time.
@@ -104,6 +134,13 @@ mod tests {
             file.read(3, |entry| read.extend_from_slice(entry)).unwrap();
             assert_eq!(read, words);
         }
+        drop(file);
+        let mut file = SpillFile::create(folder.path()).unwrap();
+        assert_eq!((file.append_bytes(b"one").unwrap(), file.append_bytes(b"three").unwrap()), (0, 3));
+        let mut read = [0; 5];
+        file.read_at(3, &mut read).unwrap();
+        assert_eq!(&read, b"three");
+        assert!(file.read_at(4, &mut read).is_err(), "past the end");
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

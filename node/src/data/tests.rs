@@ -43,7 +43,7 @@ fn merged(recorders: Vec<Recorder>) -> BTreeMap<u128, Cells> {
 }
 
 fn options(folder: &Path, memory: usize, threads: usize) -> Options {
-    Options { memory, threads, spill: folder.join("spill"), key: UnitKey::new([9; 32]) }
+    Options { memory, customers: 64 << 20, threads, spill: folder.join("spill"), key: UnitKey::new([9; 32]) }
 }
 
 fn customers(dataset: &Dataset, plan: &QueryPlan, options: &Options) -> BTreeMap<u128, Cells> {

@@ -5,6 +5,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, UInt64Type};
+use entente_protocols::digest::Digest;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use zeroize::ZeroizeOnDrop;
@@ -13,7 +14,7 @@ use super::bounding::NO_CELL;
 use super::read::{canonical_int, ints, texts_of};
 
 /// A node's secret for telling customers apart: it hashes their names and decides which of a customer's groups are
-/// kept. Who does not have it cannot choose names that collide or that are kept.
+/// kept and who is held out of training. Who does not have it cannot choose names that collide or that are kept.
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct UnitKey([u8; 32]);
 
@@ -29,6 +30,11 @@ impl UnitKey {
 
     pub(super) fn order(&self) -> [u8; 16] {
         *self.0.last_chunk().expect("16 of 32 bytes")
+    }
+
+    /// The key that decides which customers are held out of training.
+    pub(super) fn holdout(&self) -> [u8; 16] {
+        *Digest::of("entente held-out customers 1", &[&self.0]).0.first_chunk().expect("16 of 32 bytes")
     }
 }
 

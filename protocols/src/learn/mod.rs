@@ -1,3 +1,18 @@
 //! Models: what they are, how rounds of released sums train them, how well they do.
+//!
+//! - [`recipe`]: from values to codes;
+//! - [`training`]: the frame of all methods: releases, what nodes bring, what the coordinator makes of sums;
+//! - [`linear`], [`logistic`], [`additive`], [`kmeans`]: the methods;
+//! - [`evaluation`]: how well a model does on customers it has not seen;
+//! - [`model`]: what comes out, and how it scores.
 
+pub mod additive;
+pub mod choose;
+pub mod evaluation;
+pub mod kmeans;
+pub mod linear;
+pub mod logistic;
+mod matrix;
+pub mod model;
 pub mod recipe;
+pub mod training;

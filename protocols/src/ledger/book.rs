@@ -195,10 +195,9 @@ impl<S: Store> Ledger<S> {
         self.releases.get(release)?.entry.transcript
     }
 
-    /// Whether the caps would admit a request now: the same check as [`Ledger::reserve`] makes, without a charge.
-    pub fn admits(&self, request: &Request) -> Result<(), LedgerError> {
+    /// Whether the caps would admit a charge of `asked` for a request now; [`Ledger::reserve`] makes the same check.
+    pub fn admits(&self, request: &Request, asked: Rho) -> Result<(), LedgerError> {
         let caps = self.caps.get(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
-        let asked = request.mechanism.rho();
         let over = |what, spent: Rho, cap: Rho| OverCap {
             what,
             dataset: request.dataset.clone(),
@@ -236,7 +235,7 @@ impl<S: Store> Ledger<S> {
                 return self.stored(release).map(Begin::Send);
             }
         } else {
-            self.admits(&approved.request)?;
+            self.admits(&approved.request, mechanism.rho())?;
             let mut entry = self.entry(&approved.request, State::Reserved, now);
             entry.release = Some(release);
             entry.transcript = Some(transcript);
@@ -266,6 +265,11 @@ impl<S: Store> Ledger<S> {
             (Some(transcript), Some(bytes)) => Ok(Outbound { transcript, bytes }),
             _ => Err(LedgerError::OutOfOrder(release)),
         }
+    }
+
+    /// Whether the bytes of a release are stored.
+    pub fn is_stored(&self, release: Digest) -> bool {
+        self.releases.get(&release).is_some_and(|known| known.state != State::Reserved)
     }
 
     /// Records that a release's result is known, with its hash. Recording it again does nothing.
@@ -315,6 +319,7 @@ impl<S: Store> Ledger<S> {
             requester: refused.requester.clone(),
             recipients: vec![refused.requester],
             participants: refused.participants,
+            round: None,
             privacy: None,
             approved_by: None,
             transcript: None,
@@ -380,6 +385,7 @@ impl<S: Store> Ledger<S> {
             requester: request.requester.clone(),
             recipients: request.recipients.clone(),
             participants: request.participants.clone(),
+            round: Some(request.round),
             privacy: Some(Privacy::of(&request.mechanism, &request.privacy_unit, request.delta)),
             account: self.account(&request.dataset),
             approved_by: None,

@@ -52,6 +52,9 @@ pub struct Noise {
     pub sensitivity_squared: String,
     /// Standard deviation of each participant's noise, in grid units; decimal.
     pub sigma: String,
+    /// How many numbers it releases.
+    #[serde(default)]
+    pub numbers: u64,
 }
 
 /// The privacy of a release.
@@ -65,7 +68,7 @@ pub struct Privacy {
     pub max_groups: u32,
     /// Largest number of rows one customer may count with.
     pub max_rows: u32,
-    /// Numbers released for each component.
+    /// Numbers released for each component of a query; 0 where components differ, which then say theirs.
     pub cells: u64,
     /// The mechanism's name.
     pub mechanism: String,
@@ -97,6 +100,7 @@ impl Privacy {
                 component: component.to_string(),
                 sensitivity_squared: layout.sensitivity_squared(i).to_string(),
                 sigma: sigma.to_string(),
+                numbers: layout.component_len(i) as u64,
             });
         Self {
             privacy_unit: privacy_unit.into(),
@@ -164,6 +168,8 @@ pub struct Entry {
     pub recipients: Vec<String>,
     /// All participants.
     pub participants: Vec<String>,
+    /// The round of the study, counted from 1.
+    pub round: Option<u32>,
     /// The loss; null where a study was refused before it could be known.
     pub privacy: Option<Privacy>,
     /// The account.

@@ -2,7 +2,7 @@
 //!
 //! It takes what participants send, in any order and however often, and says what to send to whom
 //! ([`Collector::next_for`]), which is also what to send again when a participant reconnects. Stages follow one
-//! another when the last participant has answered: joining, signing, summing; or joining, resending where
+//! another when the last participant has answered: joining, signing, summing (round after round); or joining, resending where
 //! every participant holds a stored answer under one and the same old transcript.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,10 +33,22 @@ pub enum Step {
     Propose,
     /// Everybody's joins.
     Start(Vec<SignedJoin>),
-    /// Everybody's signatures over the transcript.
-    Go(Vec<(String, Signature)>),
-    /// The request for the vector stored under this transcript.
-    Resend(Digest),
+    /// The present round, its public input, and everybody's signatures over the transcript.
+    Go {
+        /// Counted from 1 over all attempts.
+        round: u32,
+        /// See [`Collector::new`].
+        input: Vec<u8>,
+        /// By name.
+        signatures: Vec<(String, Signature)>,
+    },
+    /// The request for the vector of a round stored under this transcript.
+    Resend {
+        /// Counted from 1 over all attempts.
+        round: u32,
+        /// The transcript.
+        transcript: Digest,
+    },
     /// Nothing: others are waited for.
     Wait,
 }
@@ -50,6 +62,8 @@ pub struct Collector {
     transcript: Option<Transcript>,
     stored: Option<Digest>,
     signatures: BTreeMap<String, Signature>,
+    round: u32,
+    input: Vec<u8>,
     received: BTreeSet<String>,
     sum: Vec<i64>,
 }
@@ -76,8 +90,16 @@ pub enum Unusable {
 }
 
 impl Collector {
-    /// An attempt to sum vectors of `length` from `participants`, all in `roster`, who answer `question`.
-    pub fn new(participants: Vec<String>, roster: Roster, question: Digest, length: usize) -> Self {
+    /// An attempt to sum vectors from `participants`, all in `roster`, who answer `question`: first those of `length` of
+    /// round number `round`, counted from 1, whose public input is `input`.
+    pub fn new(
+        participants: Vec<String>,
+        roster: Roster,
+        question: Digest,
+        round: u32,
+        input: Vec<u8>,
+        length: usize,
+    ) -> Self {
         Self {
             participants,
             roster,
@@ -86,9 +108,25 @@ impl Collector {
             transcript: None,
             stored: None,
             signatures: BTreeMap::new(),
+            round,
+            input,
             received: BTreeSet::new(),
             sum: vec![0; length],
         }
+    }
+
+    /// Goes on with the next round under the same transcript, when the present one is complete: vectors of `length` with
+    /// this public input.
+    pub fn next_round(&mut self, input: Vec<u8>, length: usize) {
+        self.round += 1;
+        self.input = input;
+        self.received.clear();
+        self.sum = vec![0; length];
+    }
+
+    /// The present round, counted from 1 over all attempts.
+    pub fn round(&self) -> u32 {
+        self.round
     }
 
     /// The participants.
@@ -125,8 +163,15 @@ impl Collector {
         match self.stage() {
             Stage::Joining => Step::Propose,
             Stage::Signing => Step::Start(self.joins.values().cloned().collect()),
-            Stage::Summing => Step::Go(self.signatures.clone().into_iter().collect()),
-            Stage::Resending => self.stored.map_or(Step::Wait, Step::Resend),
+            Stage::Summing => Step::Go {
+                round: self.round,
+                input: self.input.clone(),
+                signatures: self.signatures.clone().into_iter().collect(),
+            },
+            Stage::Resending => {
+                let round = self.round;
+                self.stored.map_or(Step::Wait, |transcript| Step::Resend { round, transcript })
+            }
             Stage::Complete => Step::Wait,
         }
     }
@@ -186,11 +231,23 @@ impl Collector {
         Ok(new && self.signatures.len() == self.participants.len())
     }
 
-    /// Takes a vector masked under `transcript`. True if it was the last one: [`Collector::sum`] is then the result.
-    pub fn contribution(&mut self, from: &str, transcript: Digest, vector: &[i64]) -> Result<bool, Unusable> {
+    /// Takes a round's vector masked under `transcript`. True if it was the last one: [`Collector::sum`] is then the sum
+    /// of the round.
+    pub fn contribution(
+        &mut self,
+        from: &str,
+        transcript: Digest,
+        round: u32,
+        vector: &[i64],
+    ) -> Result<bool, Unusable> {
         self.expect(from, from)?;
+        // Sent again after a reconnection, and the others have gone on since.
+        if round < self.round && self.transcript() == Some(transcript) {
+            return Ok(false);
+        }
         if !matches!(self.stage(), Stage::Summing | Stage::Resending | Stage::Complete)
             || self.transcript() != Some(transcript)
+            || round != self.round
         {
             return Err(Unusable::Stranger(from.into()));
         }
@@ -206,7 +263,7 @@ impl Collector {
         Ok(self.stage() == Stage::Complete)
     }
 
-    /// The sum of all vectors, in which masks have cancelled; `None` until all are in.
+    /// The sum of all vectors of the present round, in which masks have cancelled; `None` until all are in.
     pub fn sum(&self) -> Option<&[i64]> {
         (self.stage() == Stage::Complete).then_some(&self.sum)
     }
@@ -276,7 +333,7 @@ pub(super) mod tests {
 
     fn collector(parties: &[Party]) -> Collector {
         let (names, roster) = alliance(parties);
-        Collector::new(names, roster, QUESTION, 2)
+        Collector::new(names, roster, QUESTION, 1, b"input".to_vec(), 2)
     }
 
     #[test]
@@ -297,15 +354,28 @@ pub(super) mod tests {
         for (i, party) in parties.iter().enumerate() {
             assert_eq!(collector.signed(&party.name, transcript.sign(&party.identity)), Ok(i == 2));
         }
-        let Step::Go(signatures) = collector.next_for("p2") else { panic!("signatures come next") };
+        let Step::Go { round: 1, input, signatures } = collector.next_for("p2") else {
+            panic!("the first round is next")
+        };
+        assert_eq!(input, b"input");
         assert_eq!(transcript.verify_signatures(&signatures), Ok(()));
         let t = transcript.digest();
         for (i, party) in parties.iter().enumerate() {
             assert_eq!(collector.sum(), None);
-            assert_eq!(collector.contribution(&party.name, t, &[1, i64::MAX]), Ok(i == 2));
-            assert_eq!(collector.contribution(&party.name, t, &[1, i64::MAX]), Ok(false), "again");
+            assert_eq!(collector.contribution(&party.name, t, 1, &[1, i64::MAX]), Ok(i == 2));
+            assert_eq!(collector.contribution(&party.name, t, 1, &[1, i64::MAX]), Ok(false), "again");
         }
         assert_eq!(collector.sum(), Some(&[3, i64::MAX.wrapping_mul(3)][..]));
+
+        collector.next_round(b"next".to_vec(), 1);
+        let Step::Go { round: 2, input, .. } = collector.next_for("p0") else { panic!("the second round is next") };
+        assert_eq!(input, b"next");
+        assert_eq!(collector.contribution("p0", t, 1, &[1, i64::MAX]), Ok(false), "of the round before, sent again");
+        assert!(collector.contribution("p0", t, 3, &[1]).is_err(), "of a round that has not begun");
+        for (i, party) in parties.iter().enumerate() {
+            assert_eq!(collector.contribution(&party.name, t, 2, &[5]), Ok(i == 2));
+        }
+        assert_eq!(collector.sum(), Some(&[15][..]));
     }
 
     #[test]
@@ -322,10 +392,10 @@ pub(super) mod tests {
             assert_eq!(joined(first, second).stage(), Stage::Signing, "everybody draws fresh noise");
         }
         let mut collector = joined(Some(old), Some(old));
-        assert_eq!(collector.next_for("p0"), Step::Resend(old));
-        assert!(collector.contribution("p0", other, &[1, 1]).is_err(), "another transcript");
-        assert_eq!(collector.contribution("p0", old, &[1, 1]), Ok(false));
-        assert_eq!(collector.contribution("p1", old, &[1, 1]), Ok(true));
+        assert_eq!(collector.next_for("p0"), Step::Resend { round: 1, transcript: old });
+        assert!(collector.contribution("p0", other, 1, &[1, 1]).is_err(), "another transcript");
+        assert_eq!(collector.contribution("p0", old, 1, &[1, 1]), Ok(false));
+        assert_eq!(collector.contribution("p1", old, 1, &[1, 1]), Ok(true));
     }
 
     #[test]
@@ -339,7 +409,7 @@ pub(super) mod tests {
         let mut forged = parties[0].join(QUESTION);
         forged.join.ephemeral = [7; 32];
         assert_eq!(collector.join("p0", forged), Err(Abort::Signature("p0".into()).into()));
-        assert!(collector.contribution("p0", Digest::ZERO, &[0, 0]).is_err(), "too early");
+        assert!(collector.contribution("p0", Digest::ZERO, 1, &[0, 0]).is_err(), "too early");
         for party in &parties[..2] {
             collector.join(&party.name, party.join(QUESTION)).unwrap();
         }

@@ -1,15 +1,19 @@
 //! Study files: what an operator writes, parsed once into a [`Study`].
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::query::QuerySpec;
+use super::train::{self, TrainSpec};
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
+use crate::learn::training::Options;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;
 
 /// The study kinds of this version.
-pub const KINDS: [&str; 1] = ["query"];
+pub const KINDS: [&str; 2] = ["query", "train"];
 /// The longest file that is read.
 const MAX_LENGTH: usize = 256 * 1024;
 /// How long an attempt waits for a partner unless the study says otherwise.
@@ -28,6 +32,7 @@ struct File {
     wait_seconds: Option<u32>,
     privacy: Privacy,
     query: Option<Query>,
+    train: Option<Train>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +57,52 @@ struct Query {
     max_rows_per_customer: Option<u32>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Train {
+    model: String,
+    features: String,
+    target: Option<String>,
+    holdout: Option<f64>,
+    evaluation: Option<f64>,
+    #[serde(default)]
+    per_partner: bool,
+    rounds: Option<u32>,
+    clip: Option<f64>,
+    bins: Option<u32>,
+    clusters: Option<u32>,
+    regularisation: Option<f64>,
+    pairs: Option<u32>,
+    #[serde(default)]
+    monotone: BTreeMap<String, Direction>,
+    seed: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Direction {
+    Rising,
+    Falling,
+}
+
+impl Train {
+    fn spec(self) -> TrainSpec {
+        let Self { model, features, target, holdout, evaluation, per_partner, .. } = self;
+        let monotone = self.monotone.into_iter().map(|(name, way)| (name, matches!(way, Direction::Rising)));
+        let options = Options {
+            rounds: self.rounds,
+            clip: self.clip,
+            bins: self.bins,
+            clusters: self.clusters,
+            regularisation: self.regularisation,
+            pairs: self.pairs,
+            monotone: monotone.collect(),
+            seed: self.seed,
+        };
+        TrainSpec { model, features, target, holdout, evaluation, per_partner, options }
+    }
+}
+
 /// Parses the study file `file` with content `text`.
 pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
     let fail = |problem: String| Err(ConfigError { file: file.into(), problem });
@@ -64,16 +115,23 @@ pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
         return fail(unavailable(&kind));
     }
     let parsed: File = config::parse(file, text)?;
-    let File { name, purpose, kind, legal_basis, partners, min_partners, wait_seconds, privacy, query } = parsed;
+    let File { name, purpose, kind, legal_basis, partners, min_partners, wait_seconds, privacy, query, train } = parsed;
     let Privacy { epsilon, delta, scope, colluders } = privacy;
     // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
     let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
-    let spec = match (kind.as_str(), query) {
-        ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer })) => {
+    let spec = match (kind.as_str(), query, train) {
+        ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None) => {
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
         }
-        ("query", None) => return fail("a study of kind query needs a table [query] with `sql`".into()),
-        (other, _) => return fail(unavailable(other)),
+        ("train", None, Some(train)) if !train::MODELS.contains(&train.model.as_str()) => {
+            return fail(train::unknown_model(&train.model));
+        }
+        ("train", None, Some(train)) => StudySpec::Train(train.spec()),
+        ("query", ..) => return fail("a study of kind query has a table [query] with `sql`, and no other".into()),
+        ("train", ..) => {
+            return fail("a study of kind train has a table [train] with `model` and `features`, and no other".into());
+        }
+        (other, ..) => return fail(unavailable(other)),
     };
     let study = Study {
         name,
@@ -128,7 +186,8 @@ sql = "SELECT COUNT(*) FROM customers"
         let cases = [
             ("purpose = \"Quarterly benchmark of the alliance\"", "", "purpose"),
             ("kind = \"query\"", "kind = \"qery\"", "did you mean `query`"),
-            ("kind = \"query\"", "kind = \"train\"", "not available in this version"),
+            ("kind = \"query\"", "kind = \"match\"", "not available in this version"),
+            ("kind = \"query\"", "kind = \"train\"", "a table [train]"),
             ("epsilon = 1.0", "epsilon = 0", "`epsilon`"),
             ("epsilon = 1.0", "epsilon = 1.0\nepsilom = 2", "did you mean `epsilon`"),
             ("delta = 1e-6", "delta = 0.5", "`delta`"),

@@ -16,12 +16,14 @@ pub mod train;
 
 use crate::digest::Digest;
 use crate::identity::check_name;
+use crate::learn::training::{MILLION, Release};
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::Rho;
 use query::QuerySpec;
 use query::plan::QueryPlan;
-use schema::DatasetSchema;
+use schema::{ColumnType, DatasetSchema};
+use train::{TrainPlan, TrainSpec};
 
 /// A study as its file states it, checked.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
@@ -115,6 +117,8 @@ impl Terms {
 pub enum StudySpec {
     /// SQL over a data set.
     Query(QuerySpec),
+    /// A model.
+    Train(TrainSpec),
 }
 
 impl StudySpec {
@@ -122,6 +126,7 @@ impl StudySpec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Query(_) => "query",
+            Self::Train(_) => "train",
         }
     }
 
@@ -129,13 +134,15 @@ impl StudySpec {
     pub fn dataset(&self) -> Result<String, Refusal> {
         match self {
             Self::Query(query) => Ok(query::sql::dataset_name(&query.sql)?),
+            Self::Train(train) => Ok(query::sql::dataset_name(&train.features)?),
         }
     }
 
-    /// The typed plan over a data set of this schema.
-    pub fn plan(&self, schema: &DatasetSchema) -> Result<Plan, Refusal> {
+    /// The typed plan over a data set of this schema, for a study that may spend `rho`.
+    pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<Plan, Refusal> {
         match self {
             Self::Query(query) => Ok(Plan::Query(query.plan(schema)?)),
+            Self::Train(train) => Ok(Plan::Train(Box::new(train.plan(schema, rho)?))),
         }
     }
 }
@@ -145,6 +152,8 @@ impl StudySpec {
 pub enum Plan {
     /// Of a query.
     Query(QueryPlan),
+    /// Of a training.
+    Train(Box<TrainPlan>),
 }
 
 impl Plan {
@@ -153,10 +162,36 @@ impl Plan {
         Digest::of("entente plan 1", &[&crate::wire::canonical_bytes(self)])
     }
 
-    /// How the released vector is laid out and bounded.
-    pub fn layout(&self) -> Layout {
+    /// The rounds in order: how the vector that each releases is laid out and bounded, and what each of its components
+    /// may cost of `rho`.
+    fn rounds(&self, participants: usize, rho: Rho) -> Vec<(Layout, Vec<Rho>)> {
         match self {
-            Self::Query(plan) => plan.layout(),
+            Self::Query(plan) => {
+                let layout = plan.layout();
+                let components = layout.components().len();
+                let each = rho.micro().checked_div(components as u64).unwrap_or(0);
+                vec![(layout, vec![Rho::from_micro(each); components])]
+            }
+            Self::Train(plan) => {
+                let budget = |share: u32| {
+                    let part = u128::from(rho.micro()) * u128::from(share.min(MILLION)) / u128::from(MILLION);
+                    Rho::from_micro(u64::try_from(part).unwrap_or(u64::MAX))
+                };
+                let releases = plan.training.releases(participants).into_iter();
+                let round = |release: Release| {
+                    let budgets = release.components.iter().map(|(_, share)| budget(*share)).collect();
+                    (release.layout(), budgets)
+                };
+                releases.map(round).collect()
+            }
+        }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &str {
+        match self {
+            Self::Query(plan) => &plan.dataset,
+            Self::Train(plan) => &plan.rows.dataset,
         }
     }
 
@@ -164,6 +199,23 @@ impl Plan {
     pub fn privacy_unit(&self) -> &str {
         match self {
             Self::Query(plan) => &plan.privacy_unit,
+            Self::Train(plan) => &plan.rows.privacy_unit,
+        }
+    }
+
+    /// Whether participants are told what is released, round by round: a model is sent to those who train it.
+    pub fn tells_participants(&self) -> bool {
+        match self {
+            Self::Query(_) => false,
+            Self::Train(_) => true,
+        }
+    }
+
+    /// The columns that it reads, with the types and bounds that it relies on.
+    pub fn columns(&self) -> &[(String, ColumnType)] {
+        match self {
+            Self::Query(plan) => &plan.columns,
+            Self::Train(plan) => &plan.rows.columns,
         }
     }
 }
@@ -174,30 +226,48 @@ pub enum Refusal {
     /// The SQL.
     #[error(transparent)]
     Sql(#[from] query::sql::Refusal),
+    /// The training.
+    #[error(transparent)]
+    Train(#[from] train::Refusal),
     /// The budget or the participants.
     #[error(transparent)]
     Infeasible(#[from] Infeasible),
 }
 
-/// A plan with the participants and the noise that go with it: what is released, by whom and how well protected.
+/// A plan with the participants and the noise that go with it: what is released, round after round, by whom and how well
+/// protected.
 #[derive(Clone, Debug, PartialEq, bincode::Encode)]
 pub struct Question {
     plan: Plan,
-    mechanism: Mechanism,
+    completed: u32,
+    mechanisms: Vec<Mechanism>,
     participants: Vec<String>,
 }
 
 impl Question {
-    /// The question that `study` asks of `participants` whose data set has `schema`.
-    pub fn new(study: &Study, schema: &DatasetSchema, participants: &[String]) -> Result<Self, Refusal> {
-        let plan = study.spec.plan(schema)?;
+    /// The question that `study` asks of `participants` whose data set has `schema`, when `completed` of its rounds have
+    /// been released by earlier attempts.
+    pub fn new(
+        study: &Study,
+        schema: &DatasetSchema,
+        participants: &[String],
+        completed: u32,
+    ) -> Result<Self, Refusal> {
+        let plan = study.spec.plan(schema, study.privacy.rho)?;
         let mut participants = participants.to_vec();
         participants.sort();
         participants.dedup();
         let n = u32::try_from(participants.len()).unwrap_or(u32::MAX);
         let terms = &study.privacy;
-        let mechanism = Mechanism::new(plan.layout(), terms.scope, n, terms.colluders_of(n), terms.rho)?;
-        Ok(Self { plan, mechanism, participants })
+        let rounds = plan.rounds(participants.len(), terms.rho).into_iter().skip(completed as usize);
+        let mechanism = |(layout, budgets): (Layout, Vec<Rho>)| {
+            Mechanism::with_budgets(layout, terms.scope, n, terms.colluders_of(n), &budgets)
+        };
+        let mechanisms = rounds.map(mechanism).collect::<Result<Vec<_>, _>>()?;
+        if mechanisms.is_empty() {
+            return Err(Infeasible::Budget { rho: terms.rho, components: 0 }.into());
+        }
+        Ok(Self { plan, completed, mechanisms, participants })
     }
 
     /// The plan.
@@ -205,9 +275,31 @@ impl Question {
         &self.plan
     }
 
-    /// Noise and charge.
+    /// Noise and charge of the first of the rounds that are left, which for a query is its only one.
     pub fn mechanism(&self) -> &Mechanism {
-        &self.mechanism
+        // `new` makes no question without rounds.
+        &self.mechanisms[0]
+    }
+
+    /// Noise and charge of a round, counted from 1 over all attempts; `None` if it is not one of those that are left.
+    pub fn round(&self, round: u32) -> Option<&Mechanism> {
+        let index = round.checked_sub(self.completed)?.checked_sub(1)?;
+        self.mechanisms.get(index as usize)
+    }
+
+    /// The numbers of the rounds that are left, counted from 1 over all attempts.
+    pub fn rounds(&self) -> std::ops::RangeInclusive<u32> {
+        self.completed + 1..=self.completed + u32::try_from(self.mechanisms.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the rounds from number `round` on cost together, in the stated scope.
+    pub fn rho_from(&self, round: u32) -> Rho {
+        self.rounds().filter(|other| *other >= round).filter_map(|other| Some(self.round(other)?.rho())).sum()
+    }
+
+    /// What all rounds that are left cost a person who may be a customer of every participant.
+    pub fn rho_person(&self) -> Rho {
+        self.mechanisms.iter().map(Mechanism::rho_person).sum()
     }
 
     /// The participants, sorted.

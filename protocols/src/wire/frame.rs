@@ -61,8 +61,8 @@ pub fn encode<M: Message>(message: &M) -> Vec<u8> {
 }
 
 /// The frame that carries a contribution: there is no way to make one but from what the ledger's outbox holds.
-pub fn encode_contribution(study: &str, attempt: u32, outbound: &Outbound) -> Vec<u8> {
-    frame(CONTRIBUTION, &[&canonical_bytes(&(study.to_owned(), attempt)), outbound.bytes()])
+pub fn encode_contribution(study: &str, attempt: u32, round: u32, outbound: &Outbound) -> Vec<u8> {
+    frame(CONTRIBUTION, &[&canonical_bytes(&(study.to_owned(), attempt, round)), outbound.bytes()])
 }
 
 fn frame(kind: u8, parts: &[&[u8]]) -> Vec<u8> {

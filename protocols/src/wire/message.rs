@@ -47,12 +47,16 @@ pub enum ToNode {
         /// All joins.
         joins: Vec<SignedJoin>,
     },
-    /// Everybody has signed.
+    /// Everybody has signed, and all earlier rounds are summed: compute this one.
     Go {
         /// The study.
         study: String,
         /// The attempt.
         attempt: u32,
+        /// The round, counted from 1 over all attempts.
+        round: u32,
+        /// Its public input; empty where there is none.
+        input: Vec<u8>,
         /// All signatures over the transcript.
         signatures: Vec<(String, Signature)>,
     },
@@ -62,6 +66,8 @@ pub enum ToNode {
         study: String,
         /// The attempt.
         attempt: u32,
+        /// The round.
+        round: u32,
         /// The transcript it is stored under.
         transcript: Digest,
     },
@@ -92,6 +98,8 @@ pub struct Proposal {
     pub id: String,
     /// Counted from 1; a new attempt has other participants, or fresh keys and noise.
     pub attempt: u32,
+    /// How many rounds earlier attempts have completed; this one goes on behind them.
+    pub completed: u32,
     /// The study.
     pub study: Study,
     /// All participants.
@@ -202,6 +210,8 @@ pub struct Contribution {
     pub study: String,
     /// The attempt.
     pub attempt: u32,
+    /// The round.
+    pub round: u32,
     /// The transcript it is masked under.
     pub transcript: Digest,
     /// The masked vector, in grid units modulo 2^64.
@@ -307,6 +317,10 @@ pub struct Progress {
     pub attempt: u32,
     /// `waiting`, `joining`, `signing`, `summing`, `resending` or `complete`.
     pub stage: String,
+    /// The present round, counted from 1, and how many there are; 0 of 0 before that is known.
+    pub rounds: (u32, u32),
+    /// Seconds that the rounds to come will take if they go on like those before, once there are some.
+    pub seconds_left: Option<u32>,
     /// Partners waited for, with the reason of each.
     pub waiting: Vec<(String, String)>,
     /// What happened on the way: partners that are no longer part of it, and why.

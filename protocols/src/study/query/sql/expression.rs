@@ -167,7 +167,9 @@ impl<'a> Scope<'a> {
             | Ast::Substring { .. }
             | Ast::Trim { .. }
             | Ast::Overlay { .. }
-            | Ast::Convert { .. } => return self.refuse(expr, "there is no such function in queries", FUNCTIONS),
+            | Ast::Convert { .. } => {
+                return self.refuse(expr, "there is no such function in queries", self.source.form.functions());
+            }
             _ => ("this is not an expression of queries", EXPRESSIONS),
         };
         self.refuse(expr, why, instead)
@@ -191,7 +193,7 @@ impl<'a> Scope<'a> {
                 expr,
                 "it is the privacy unit, which is never part of an expression or condition: it would single out a \
                  customer",
-                format!("Write COUNT(DISTINCT {}) to count customers", self.schema.privacy_unit),
+                self.source.form.unit(&self.schema.privacy_unit),
             )),
             Name::Unknown => {
                 let columns = || self.schema.columns.keys().map(String::as_str);
@@ -373,8 +375,9 @@ impl<'a> Scope<'a> {
 pub(super) const EXPRESSIONS: &str = "Write it with + - * /, = <> < <= > >=, AND, OR, NOT, IN, BETWEEN, IS NULL, CASE, \
                                       CAST and the functions ABS, COALESCE, NULLIF, EXTRACT, DATE_PART, DATE_TRUNC";
 /// The functions there are, for messages.
-pub(super) const FUNCTIONS: &str = "Write it with ABS, COALESCE, NULLIF, CAST, EXTRACT, DATE_PART, DATE_TRUNC or CASE; \
-                                    the measures are COUNT(*), COUNT(DISTINCT unit), SUM and AVG";
+pub(super) const FUNCTIONS: &str = "Write it with ABS, COALESCE, NULLIF, CAST, EXTRACT, DATE_PART, DATE_TRUNC or CASE";
+/// The measures there are, for messages.
+pub(super) const MEASURE_NAMES: &str = "the measures are COUNT(*), COUNT(DISTINCT unit), SUM and AVG";
 
 /// Whether a name refers to what another names.
 pub(super) fn same_name(reference: &Ident, declared: &Ident) -> bool {

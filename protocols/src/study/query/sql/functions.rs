@@ -6,7 +6,8 @@ use crate::study::query::plan::{Comparison, DatePart, DateUnit, Expr, Value, Val
 use crate::study::schema::Day;
 
 use super::error::{Refusal, nearest};
-use super::expression::{FUNCTIONS, Outcome, Scope};
+use super::expression::{Outcome, Scope};
+use super::form::Form;
 use super::operators::{as_condition, is_null, not};
 use super::range::Range;
 use super::typed::{Kind, Typed};
@@ -29,8 +30,13 @@ impl<'a> Scope<'a> {
         let refuse = |why: &str, instead: &str| Err(self.refuse(expr, why, instead));
         let name = match name.0.as_slice() {
             [ast::ObjectNamePart::Identifier(name)] if name.quote_style.is_none() => name.value.to_uppercase(),
-            _ => return refuse("there is no such function in queries", FUNCTIONS),
+            _ => return refuse("there is no such function in queries", &self.source.form.functions()),
         };
+        if let Some((why, instead)) = self.source.form.no_aggregates()
+            && is_aggregate(&name)
+        {
+            return refuse(why, instead);
+        }
         if let Some(Unavailable { why, instead, .. }) = unavailable(&name) {
             return refuse(why, instead);
         }
@@ -41,7 +47,7 @@ impl<'a> Scope<'a> {
             );
         }
         if over.is_some() {
-            return refuse("window functions are not available in this version", "Write GROUP BY, without OVER");
+            return refuse("window functions are not available in this version", self.source.form.over());
         }
         if *uses_odbc_syntax || null_treatment.is_some() || !within_group.is_empty() {
             return refuse("this form of call is not available", "Write name(arguments) and nothing more");
@@ -103,10 +109,12 @@ impl<'a> Scope<'a> {
                 Err(self.refuse(expr, "the number of arguments is another", instead))
             }
             (name, _) => {
-                let near = nearest(name, FUNCTION_NAMES.into_iter().chain(MEASURES));
+                let form = self.source.form;
+                let measures = MEASURES.into_iter().filter(|_| form != Form::Features);
+                let near = nearest(name, FUNCTION_NAMES.into_iter().chain(measures));
                 let instead = match near.first() {
-                    Some(near) => format!("Write {near} if you mean that. {FUNCTIONS}"),
-                    None => FUNCTIONS.to_owned(),
+                    Some(near) => format!("Write {near} if you mean that. {}", form.functions()),
+                    None => form.functions(),
                 };
                 Err(self.refuse(expr, "there is no such function in queries", instead))
             }
@@ -283,8 +291,15 @@ pub(super) fn truncated(unit: DateUnit, day: Day) -> Day {
 
 struct Unavailable {
     names: &'static [&'static str],
+    /// Whether they take several rows to one value.
+    aggregate: bool,
     why: &'static str,
     instead: &'static str,
+}
+
+/// Whether a function takes several rows to one value, as far as people will try such functions.
+fn is_aggregate(name: &str) -> bool {
+    MEASURES.contains(&name) || unavailable(name).is_some_and(|entry| entry.aggregate)
 }
 
 /// Functions that people will try and that are not there for a reason.
@@ -293,27 +308,32 @@ fn unavailable(name: &str) -> Option<&'static Unavailable> {
     static ENTRIES: [Unavailable; 6] = [
         Unavailable {
             names: &["MEDIAN", "QUANTILE", "PERCENTILE_CONT", "PERCENTILE_DISC", "APPROX_PERCENTILE", "MODE"],
+            aggregate: true,
             why: LATER,
             instead: "Write COUNT(*) grouped by bins, CASE WHEN x < 10 THEN 'low' ELSE 'high' END, and read it off the \
                       counts",
         },
         Unavailable {
             names: &["VARIANCE", "VAR_POP", "VAR_SAMP", "STDDEV", "STDDEV_POP", "STDDEV_SAMP"],
+            aggregate: true,
             why: LATER,
             instead: "Write AVG(x) and AVG(x * x), whose difference AVG(x * x) - AVG(x)² is the variance",
         },
         Unavailable {
             names: &["CORR", "COVAR_POP", "COVAR_SAMP", "REGR_SLOPE"],
+            aggregate: true,
             why: LATER,
             instead: "Write AVG(x), AVG(y) and AVG(x * y) and compute with the results",
         },
         Unavailable {
             names: &["MIN", "MAX", "FIRST", "LAST", "ANY_VALUE", "ARRAY_AGG", "STRING_AGG", "LISTAGG", "JSON_AGG"],
+            aggregate: true,
             why: "its value is that of a single row, which would be betrayed",
             instead: "Write COUNT(*) grouped by bins, CASE WHEN x < 10 THEN 'low' ELSE 'high' END",
         },
         Unavailable {
             names: &["NOW", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "TODAY", "GETDATE"],
+            aggregate: false,
             why: "a query has the same result whenever it is run",
             instead: "Write the day itself, as DATE '2025-01-31'",
         },
@@ -328,6 +348,7 @@ fn unavailable(name: &str) -> Option<&'static Unavailable> {
                 "CURRENT_USER",
                 "PG_SLEEP",
             ],
+            aggregate: false,
             why: "a query reads declared columns and nothing else of a partner's system",
             instead: "Write it with declared columns and values",
         },

@@ -98,7 +98,8 @@ impl<'a> Scope<'a> {
         Err(self.refuse(expr, why, instead))
     }
 
-    fn is_unit(&self, expr: &ast::Expr) -> bool {
+    /// Whether an expression is the privacy unit and nothing more.
+    pub fn is_unit(&self, expr: &ast::Expr) -> bool {
         match expr {
             ast::Expr::Identifier(ident) => matches!(self.name(ident), Name::Unit),
             ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
@@ -142,29 +143,41 @@ impl<'a> Scope<'a> {
 
     /// The public range of what is summed, refused where there is none.
     fn value_bounds(&self, arg: &ast::Expr, value: &Typed<'a>) -> Result<(f64, f64), Refusal> {
-        let text = || self.source.text(self.source.extent(arg));
+        if let Some(bounds) = self.number_bounds(arg, value)? {
+            return Ok(bounds);
+        }
+        let text = self.source.text(self.source.extent(arg));
+        let (why, instead) = match &value.kind {
+            Kind::Bool => (
+                "it is a condition where a number is needed".to_owned(),
+                format!("Write SUM(CAST({text} AS BIGINT)), or AVG of it for a share"),
+            ),
+            Kind::Null => ("it is always NULL".to_owned(), "Write a number or a column".to_owned()),
+            _ => (
+                format!("it is {} where a number is needed", value.type_name()),
+                format!("Write COUNT(*) with GROUP BY {text}"),
+            ),
+        };
+        Err(self.refuse(arg, why, instead))
+    }
+
+    /// The public range of a number, refused where there is none or it is out of all proportion; `None` for what is not
+    /// a number.
+    pub fn number_bounds(&self, arg: &ast::Expr, value: &Typed<'a>) -> Result<Option<(f64, f64)>, Refusal> {
         let (low, high) = match &value.kind {
             Kind::Int(range) => {
                 let (low, high) = self.bounds(arg, range)?;
                 (low as f64, high as f64)
             }
             Kind::Float { range, .. } => self.bounds(arg, range)?,
-            Kind::Bool => {
-                let instead = format!("Write SUM(CAST({} AS BIGINT)), or AVG of it for a share", text());
-                return Err(self.refuse(arg, "it is a condition where a number is needed", instead));
-            }
-            Kind::Null => return Err(self.refuse(arg, "it is always NULL", "Write a number or a column")),
-            Kind::Text(_) | Kind::Date(_) => {
-                let why = format!("it is {} where a number is needed", value.type_name());
-                return Err(self.refuse(arg, why, format!("Write COUNT(*) with GROUP BY {}", text())));
-            }
+            Kind::Null | Kind::Bool | Kind::Text(_) | Kind::Date(_) => return Ok(None),
         };
         let magnitude = low.abs().max(high.abs());
         if magnitude != 0.0 && !MAGNITUDES.contains(&magnitude) {
             let why = format!("its largest magnitude {magnitude:e} is not between 1e-100 and 1e100");
             return Err(self.refuse(arg, why, "Write it in another unit, multiplied or divided by a constant"));
         }
-        Ok((low, high))
+        Ok(Some((low, high)))
     }
 
     /// `sum_spend` for a column, the text of the call otherwise.

@@ -1,7 +1,7 @@
-//! From SQL to a [`QueryPlan`]: the only maker of plans.
+//! From SQL to a [`QueryPlan`] or a [`RowsPlan`]: the only maker of plans.
 //!
 //! ```text
-//! SQL ─▶ tokens ─▶ SELECT, clause by clause ─▶ typed expressions with public ranges ─▶ QueryPlan
+//! SQL ─▶ tokens ─▶ SELECT, clause by clause ─▶ typed expressions with public ranges ─▶ QueryPlan or RowsPlan
 //! ```
 //!
 //! What is not listed here is refused, with its place, the reason and what to write instead ([`Refusal`]).
@@ -9,7 +9,11 @@
 //! **Query.** One `SELECT` over one data set, with `WHERE` and `GROUP BY`. Its items are group keys and measures, each
 //! with an optional name. Measures are `COUNT(*)`, `COUNT(DISTINCT unit)`, `SUM(x)` and `AVG(x)`, and stand alone.
 //!
-//! **Privacy unit.** It appears in `COUNT(DISTINCT unit)` and nowhere else, so no condition can single out a customer.
+//! **Features query.** One `SELECT` over one data set, with `WHERE`. Its items are the privacy unit, once, and row
+//! expressions with public values, each with a name of its own: numbers and dates within bounds, categories, conditions.
+//!
+//! **Privacy unit.** It appears in `COUNT(DISTINCT unit)`, or as an item of a features query, and nowhere else, so no
+//! condition can single out a customer.
 //!
 //! **Row expressions.** Columns, literals, `+ - * /`, comparisons, `AND OR NOT`, `IS [NOT] NULL`, `IN (…)`, `BETWEEN`,
 //! `CASE`, `CAST` and `::`, `ABS`, `COALESCE`, `NULLIF`, `EXTRACT`, `DATE_PART`, `DATE_TRUNC`. Types are strict; only a
@@ -23,27 +27,33 @@
 //! **Groups.** A key has public values: a category, a condition, whole numbers and dates within narrow bounds, and
 //! `CASE` over literals.
 
+mod columns;
 mod dialect;
 mod error;
 mod expression;
+mod form;
 mod functions;
 mod groups;
 mod measures;
 mod operators;
 mod range;
+mod rows;
 mod source;
 mod statement;
 mod typed;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 
 use crate::study::query::plan::{BaseSum, Expr, GroupKey, Measure, Output, QueryPlan};
 use crate::study::schema::DatasetSchema;
+use crate::study::train::rows::RowsPlan;
 
+use columns::columns;
 use expression::{Name, Scope};
+use form::Form;
 use measures::Sums;
 use source::Source;
 use statement::{Item, Statement};
@@ -68,25 +78,27 @@ pub struct Limits {
 pub fn plan(sql: &str, limits: Limits, schema: &DatasetSchema) -> Result<QueryPlan, Refusal> {
     with_room(|| {
         let max_rows = max_rows(limits)?;
-        schema.validate().map_err(|error| {
-            Refusal::outside(&schema.name, error.to_string(), "Correct the schema in node.toml at each partner")
-        })?;
-        let source = Source::read(sql)?;
-        let statement = statement::parse(&source)?;
-        let qualifier = statement.alias.as_ref().unwrap_or(&statement.table);
-        let scope = Scope { source: &source, schema, qualifier };
-        check_table(&scope, &statement)?;
-        Planner::new(&scope, &statement).finish(limits, max_rows)
+        parsed(sql, Form::Query, schema, |scope, statement| Planner::new(scope, statement).finish(limits, max_rows))
     })
 }
 
-/// The data set that a query is over, as written, so that the caller can find its schema.
+/// The plan of a features query over the data set with this schema: `SELECT unit, expression [AS name], … FROM data_set
+/// [WHERE condition]`, which yields one row a customer.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] where the text is not one SELECT over one data set; expressions are not looked at.
+/// A [`Refusal`], for anything outside the grammar, without public bounds or values, or too large.
+pub fn rows(sql: &str, schema: &DatasetSchema) -> Result<RowsPlan, Refusal> {
+    with_room(|| parsed(sql, Form::Features, schema, rows::plan))
+}
+
+/// The data set that a query, of either kind, is over, as written, so that the caller can find its schema.
+///
+/// # Errors
+///
+/// A [`Refusal`] where the text is not one SELECT over one data set; nothing else is looked at.
 pub fn dataset_name(sql: &str) -> Result<String, Refusal> {
-    with_room(|| Ok(statement::parse(&Source::read(sql)?)?.table.value))
+    with_room(|| Ok(statement::table_name(&Source::read(sql, Form::Either)?)?.value))
 }
 
 /// Most numbers in a release: cells × base sums.
@@ -110,6 +122,24 @@ fn with_room<T: Send>(work: impl FnOnce() -> Result<T, Refusal> + Send) -> Resul
             }
         }
     })
+}
+
+/// Takes a text apart and hands it to its planner.
+fn parsed<T>(
+    sql: &str,
+    form: Form,
+    schema: &DatasetSchema,
+    planner: impl FnOnce(&Scope<'_>, &Statement) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    schema.validate().map_err(|error| {
+        Refusal::outside(&schema.name, error.to_string(), "Correct the schema in node.toml at each partner")
+    })?;
+    let source = Source::read(sql, form)?;
+    let statement = statement::parse(&source)?;
+    let qualifier = statement.alias.as_ref().unwrap_or(&statement.table);
+    let scope = Scope { source: &source, schema, qualifier };
+    check_table(&scope, &statement)?;
+    planner(&scope, &statement)
 }
 
 fn max_rows(limits: Limits) -> Result<u32, Refusal> {
@@ -136,6 +166,21 @@ fn check_table(scope: &Scope<'_>, statement: &Statement) -> Result<(), Refusal> 
     Err(scope.source.refuse(table.span, "there is no such data set here", format!("Write FROM {name}")))
 }
 
+/// The nodes of a plan, counted as they come, so that a short text cannot fill the memory.
+#[derive(Default)]
+struct Size(usize);
+
+impl Size {
+    fn grow(&mut self, scope: &Scope<'_>, nodes: usize) -> Result<(), Refusal> {
+        self.0 += nodes;
+        if self.0 > MAX_NODES {
+            let why = format!("written out the query has over {MAX_NODES} parts");
+            return Err(scope.source.refuse(scope.source.whole(), why, "Write less, or several studies"));
+        }
+        Ok(())
+    }
+}
+
 /// A group key on its way into the plan.
 struct Key<'e, 'a> {
     ast: &'e ast::Expr,
@@ -154,12 +199,12 @@ struct Planner<'e, 'a> {
     scope: &'e Scope<'a>,
     statement: &'e Statement,
     sums: Sums,
-    size: usize,
+    size: Size,
 }
 
 impl<'e, 'a> Planner<'e, 'a> {
     fn new(scope: &'e Scope<'a>, statement: &'e Statement) -> Self {
-        Self { scope, statement, sums: Sums::default(), size: 0 }
+        Self { scope, statement, sums: Sums::default(), size: Size::default() }
     }
 
     fn finish(mut self, limits: Limits, max_rows: u32) -> Result<QueryPlan, Refusal> {
@@ -191,7 +236,7 @@ impl<'e, 'a> Planner<'e, 'a> {
             max_rows,
         };
         self.check_plan(&plan)?;
-        plan.columns = columns(&plan, self.scope.schema);
+        plan.columns = columns(exprs(&plan), self.scope.schema);
         let cells = u32::try_from(plan.cells()).unwrap_or(u32::MAX);
         plan.max_groups = limits.max_groups.unwrap_or(1).min(cells).max(1);
         Ok(plan)
@@ -227,14 +272,8 @@ impl<'e, 'a> Planner<'e, 'a> {
         Ok(taken)
     }
 
-    /// Counts the nodes of the plan as they come, so that a short text cannot fill the memory.
     fn grow(&mut self, nodes: usize) -> Result<(), Refusal> {
-        self.size += nodes;
-        if self.size > MAX_NODES {
-            let why = format!("written out the query has over {MAX_NODES} parts");
-            return Err(self.scope.source.refuse(self.scope.source.whole(), why, "Write several studies"));
-        }
-        Ok(())
+        self.size.grow(self.scope, nodes)
     }
 
     /// The keys of GROUP BY, equal ones once.
@@ -383,48 +422,13 @@ impl<'e, 'a> Planner<'e, 'a> {
     }
 }
 
-/// The columns that a plan reads, by name.
-fn columns(plan: &QueryPlan, schema: &DatasetSchema) -> Vec<(String, crate::study::schema::ColumnType)> {
-    let mut names = BTreeSet::new();
-    plan.filter.iter().chain(plan.groups.iter().map(|key| &key.expr)).for_each(|expr| read_by(expr, &mut names));
-    for sum in &plan.sums {
-        match sum {
-            BaseSum::Rows | BaseSum::Customers => {}
-            BaseSum::Present(expr) | BaseSum::Values { expr, .. } => read_by(expr, &mut names),
-        }
-    }
-    let declared = |name: &str| schema.columns.get(name).map(|column_type| (name.to_owned(), column_type.clone()));
-    names.into_iter().filter_map(declared).collect()
-}
-
-fn read_by<'p>(expr: &'p Expr, names: &mut BTreeSet<&'p str>) {
-    match expr {
-        Expr::Column(name) => {
-            names.insert(name);
-        }
-        Expr::Literal(_) | Expr::Null(_) => {}
-        Expr::Arithmetic(_, left, right)
-        | Expr::Compare(_, left, right)
-        | Expr::And(left, right)
-        | Expr::Or(left, right) => {
-            read_by(left, names);
-            read_by(right, names);
-        }
-        Expr::Not(inner)
-        | Expr::IsNull(inner)
-        | Expr::Cast(inner, _)
-        | Expr::DatePart(_, inner)
-        | Expr::DateTrunc(_, inner) => {
-            read_by(inner, names);
-        }
-        Expr::Case(branches, otherwise) => {
-            for (condition, result) in branches {
-                read_by(condition, names);
-                read_by(result, names);
-            }
-            read_by(otherwise, names);
-        }
-    }
+/// The expressions of a plan.
+fn exprs(plan: &QueryPlan) -> impl Iterator<Item = &Expr> {
+    let summed = plan.sums.iter().filter_map(|sum| match sum {
+        BaseSum::Rows | BaseSum::Customers => None,
+        BaseSum::Present(expr) | BaseSum::Values { expr, .. } => Some(expr),
+    });
+    plan.filter.iter().chain(plan.groups.iter().map(|key| &key.expr)).chain(summed)
 }
 
 #[cfg(test)]

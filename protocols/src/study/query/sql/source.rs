@@ -9,6 +9,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::StudyDialect;
 use super::error::Refusal;
+use super::form::Form;
 
 /// Longest SQL text, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
@@ -17,11 +18,10 @@ const MAX_NESTING: usize = 256;
 /// Longest part quoted in a message, in characters.
 const MAX_PART: usize = 80;
 
-/// What a query looks like, for messages.
-pub(super) const SHAPE: &str = "Write SELECT keys and measures FROM data_set [WHERE condition] [GROUP BY keys]";
-
 /// SQL text that was cut into allowed tokens.
 pub(super) struct Source<'a> {
+    /// What the text is read as.
+    pub form: Form,
     sql: &'a str,
     /// The byte each line starts at.
     lines: Vec<usize>,
@@ -31,9 +31,9 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// Cuts the text into tokens and refuses what no query consists of.
-    pub fn read(sql: &'a str) -> Result<Self, Refusal> {
+    pub fn read(sql: &'a str, form: Form) -> Result<Self, Refusal> {
         let lines = std::iter::once(0).chain(sql.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let mut source = Self { sql, lines, tokens: Vec::new() };
+        let mut source = Self { form, sql, lines, tokens: Vec::new() };
         if sql.len() > MAX_BYTES {
             let why = format!("the text has {} bytes and at most {MAX_BYTES} are read", sql.len());
             return Err(source.refuse(source.whole(), why, "Write a shorter query, or several studies"));
@@ -243,13 +243,17 @@ impl<'a> Source<'a> {
         let one = "a query is one SELECT over one data set; subqueries, WITH, UNION and the like are not available \
                    in this version";
         let Some((first, rest)) = self.tokens.split_first() else {
-            return Err(self.refuse(self.whole(), "there is no query in the text", SHAPE));
+            return Err(self.refuse(self.whole(), "there is no query in the text", self.form.shape()));
         };
         if is_word(first, "WITH") {
-            return Err(self.refuse(first.span, one, SHAPE));
+            return Err(self.refuse(first.span, one, self.form.shape()));
         }
         if !is_word(first, "SELECT") {
-            return Err(self.refuse(first.span, "a query begins with SELECT, and only queries are run", SHAPE));
+            return Err(self.refuse(
+                first.span,
+                "a query begins with SELECT, and only queries are run",
+                self.form.shape(),
+            ));
         }
         for token in rest {
             if ["SELECT", "UNION", "INTERSECT", "EXCEPT", "MINUS"].iter().any(|word| is_word(token, word)) {
@@ -337,9 +341,7 @@ fn check_token(token: &Token) -> Result<(), WhyInstead> {
         Token::SemiColon => Err(("a study asks one query", "Write one study for each query")),
         Token::Mod => Err(("the remainder is not available in this version", "Write bins with CASE WHEN")),
         Token::DoubleEq => Err(("it is not an operator of queries", "Write = for equality")),
-        Token::StringConcat => {
-            Err(("text is compared, never computed", "Write each category as a key of its own in GROUP BY"))
-        }
+        Token::StringConcat => Err(("text is compared, never computed", "Write each category as an item of its own")),
         Token::Placeholder(_) => Err(("queries have no parameters", "Write the value itself")),
         _ => Err((
             "this sign or form of literal is not part of queries",

@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Location, Span, Token};
 
 use super::dialect::StudyDialect;
 use super::error::Refusal;
-use super::source::{SHAPE, Source};
+use super::source::Source;
 
 /// The parts of a query.
 pub(super) struct Statement {
@@ -27,13 +27,22 @@ pub(super) struct Item {
 
 /// Parses the text and takes its clauses apart.
 pub(super) fn parse(source: &Source<'_>) -> Result<Statement, Refusal> {
+    select(source, parsed(source)?)
+}
+
+/// The name in FROM, whatever the other clauses say.
+pub(super) fn table_name(source: &Source<'_>) -> Result<Ident, Refusal> {
+    Ok(table(source, plain_select(source, *parsed(source)?.body)?.from)?.0)
+}
+
+fn parsed(source: &Source<'_>) -> Result<ast::Query, Refusal> {
     let mut parser = Parser::new(&StudyDialect).with_tokens_with_locations(source.tokens());
     let query = parser.parse_query().map_err(|error| unparsed(source, error))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
-        return Err(source.refuse(next.span, "the query should end here", SHAPE));
+        return Err(source.refuse(next.span, "the query should end here", source.form.shape()));
     }
-    select(source, *query)
+    Ok(*query)
 }
 
 fn unparsed(source: &Source<'_>, error: ParserError) -> Refusal {
@@ -50,7 +59,8 @@ fn unparsed(source: &Source<'_>, error: ParserError) -> Refusal {
         .split_once(", Column: ")
         .and_then(|(line, column)| Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?)));
     let place = place.unwrap_or(Location::new(u64::MAX, 1));
-    let mut refusal = source.refuse(Span::new(place, place), format!("it is not SQL as read here ({problem})"), SHAPE);
+    let mut refusal =
+        source.refuse(Span::new(place, place), format!("it is not SQL as read here ({problem})"), source.form.shape());
     if place.line == u64::MAX {
         let end = source.whole().end;
         (refusal.line, refusal.column) = (end.line, end.column);
@@ -68,8 +78,6 @@ fn refuse_any(source: &Source<'_>, clauses: &[Clause]) -> Result<(), Refusal> {
     }
 }
 
-const SORTED: &str = "Delete it; results are listed in the order of their groups, sort them afterwards";
-const ALL_GROUPS: &str = "Delete it; every public group is part of the result, pick from them afterwards";
 const DELETE: &str = "Delete it";
 const UNAVAILABLE: &str = "this clause is not available in this version";
 
@@ -86,22 +94,21 @@ fn select(source: &Source<'_>, query: ast::Query) -> Result<Statement, Refusal> 
         format_clause,
         pipe_operators,
     } = query;
+    let (unsorted, sort_instead) = source.form.sorted();
+    let (uncut, cut_instead) = source.form.cut();
     refuse_any(
         source,
         &[
-            (with.is_some(), "WITH", "common table expressions are not available in this version", SHAPE),
-            (order_by.is_some(), "ORDER", "results are not sorted by the query", SORTED),
-            (limit_clause.is_some(), limit_word(&limit_clause), "results are not cut by the query", ALL_GROUPS),
-            (fetch.is_some(), "FETCH", "results are not cut by the query", ALL_GROUPS),
+            (with.is_some(), "WITH", "common table expressions are not available in this version", source.form.shape()),
+            (order_by.is_some(), "ORDER", unsorted, sort_instead),
+            (limit_clause.is_some(), limit_word(&limit_clause), uncut, cut_instead),
+            (fetch.is_some(), "FETCH", uncut, cut_instead),
             (!locks.is_empty() || for_clause.is_some(), "FOR", UNAVAILABLE, DELETE),
             (settings.is_some(), "SETTINGS", UNAVAILABLE, DELETE),
             (format_clause.is_some(), "FORMAT", UNAVAILABLE, DELETE),
             (!pipe_operators.is_empty(), "|>", UNAVAILABLE, DELETE),
         ],
     )?;
-    let ast::SetExpr::Select(select) = *body else {
-        return Err(source.refuse(source.whole(), "a query is one SELECT over one data set", SHAPE));
-    };
     let ast::Select {
         select_token: _,
         optimizer_hints,
@@ -127,28 +134,28 @@ fn select(source: &Source<'_>, query: ast::Query) -> Result<Statement, Refusal> 
         window_before_qualify: _,
         value_table_mode,
         flavor,
-    } = *select;
-    let bins = "Write GROUP BY over the keys; each group is listed once";
-    let after = "Delete it and choose among the published groups afterwards, which costs nothing";
+    } = plain_select(source, *body)?;
+    let (all_rows, distinct_instead) = source.form.distinct();
+    let (no_choice, having_instead) = source.form.having();
     refuse_any(
         source,
         &[
             (!optimizer_hints.is_empty() || select_modifiers.is_some(), "SELECT", "hints are not available", DELETE),
-            (distinct.is_some(), "DISTINCT", "rows are not listed, only counted and summed", bins),
-            (top.is_some(), "TOP", "results are not cut by the query", ALL_GROUPS),
+            (distinct.is_some(), "DISTINCT", all_rows, distinct_instead),
+            (top.is_some(), "TOP", uncut, cut_instead),
             (exclude.is_some(), "EXCLUDE", UNAVAILABLE, DELETE),
             (into.is_some(), "INTO", "a query writes nothing", "Delete it; results are written by `study run --out`"),
             (!lateral_views.is_empty(), "LATERAL", UNAVAILABLE, DELETE),
             (prewhere.is_some(), "PREWHERE", UNAVAILABLE, "Write WHERE"),
             (!connect_by.is_empty(), "CONNECT", UNAVAILABLE, DELETE),
-            (!cluster_by.is_empty(), "CLUSTER", UNAVAILABLE, SORTED),
-            (!distribute_by.is_empty(), "DISTRIBUTE", UNAVAILABLE, SORTED),
-            (!sort_by.is_empty(), "SORT", UNAVAILABLE, SORTED),
-            (having.is_some(), "HAVING", "groups are not chosen by what they hold; that would betray it", after),
+            (!cluster_by.is_empty(), "CLUSTER", UNAVAILABLE, sort_instead),
+            (!distribute_by.is_empty(), "DISTRIBUTE", UNAVAILABLE, sort_instead),
+            (!sort_by.is_empty(), "SORT", UNAVAILABLE, sort_instead),
+            (having.is_some(), "HAVING", no_choice, having_instead),
             (!named_window.is_empty(), "WINDOW", "window functions are not available in this version", DELETE),
             (qualify.is_some(), "QUALIFY", "window functions are not available in this version", DELETE),
             (value_table_mode.is_some(), "AS", UNAVAILABLE, DELETE),
-            (!matches!(flavor, ast::SelectFlavor::Standard), "FROM", "a query begins with SELECT", SHAPE),
+            (!matches!(flavor, ast::SelectFlavor::Standard), "FROM", "a query begins with SELECT", source.form.shape()),
         ],
     )?;
     let (table, alias) = table(source, from)?;
@@ -159,6 +166,13 @@ fn select(source: &Source<'_>, query: ast::Query) -> Result<Statement, Refusal> 
         filter: selection,
         groups: groups(source, group_by)?,
     })
+}
+
+fn plain_select(source: &Source<'_>, body: ast::SetExpr) -> Result<ast::Select, Refusal> {
+    match body {
+        ast::SetExpr::Select(select) => Ok(*select),
+        _ => Err(source.refuse(source.whole(), "a query is one SELECT over one data set", source.form.shape())),
+    }
 }
 
 fn limit_word(clause: &Option<ast::LimitClause>) -> &'static str {
@@ -187,11 +201,10 @@ fn item_of(source: &Source<'_>, item: ast::SelectItem) -> Result<Item, Refusal> 
         ast::SelectItem::ExprWithAliases { expr, aliases: _ } => {
             Err(source.refuse(source.extent(&expr), "an item has one name", "Write AS name"))
         }
-        item @ (ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..)) => Err(source.refuse(
-            item.span(),
-            "rows are not listed, only counted and summed",
-            "Write COUNT(*), COUNT(DISTINCT unit), SUM(…) or AVG(…)",
-        )),
+        item @ (ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..)) => {
+            let (why, instead) = source.form.everything();
+            Err(source.refuse(item.span(), why, instead))
+        }
     }
 }
 
@@ -199,6 +212,10 @@ fn item_of(source: &Source<'_>, item: ast::SelectItem) -> Result<Item, Refusal> 
 const MAX_NAME: usize = 128;
 
 fn groups(source: &Source<'_>, group_by: ast::GroupByExpr) -> Result<Vec<Expr>, Refusal> {
+    let none = matches!(&group_by, ast::GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    if let (Some((why, instead)), false) = (source.form.no_aggregates(), none) {
+        return Err(source.refuse(source.clause("GROUP"), why, instead));
+    }
     match group_by {
         ast::GroupByExpr::Expressions(keys, modifiers) if modifiers.is_empty() => Ok(keys),
         ast::GroupByExpr::Expressions(..) | ast::GroupByExpr::All(_) => Err(source.refuse(
@@ -215,7 +232,7 @@ fn table(source: &Source<'_>, from: Vec<ast::TableWithJoins>) -> Result<(Ident, 
     let mut tables = from.into_iter();
     let (first, second) = (tables.next(), tables.next());
     let Some(first) = first else {
-        return Err(source.refuse(source.whole(), "it does not say which data set is asked", SHAPE));
+        return Err(source.refuse(source.whole(), "it does not say which data set is asked", source.form.shape()));
     };
     let ast::TableWithJoins { relation, joins } = first;
     if second.is_some() || !joins.is_empty() {

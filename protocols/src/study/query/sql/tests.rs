@@ -3,6 +3,7 @@
 mod accepted;
 mod random;
 mod refused;
+mod rows;
 
 use super::*;
 use crate::study::schema::{ColumnType, Day};

@@ -243,6 +243,8 @@ fn limits_are_taken_over() {
 #[test]
 fn the_data_set_is_found_before_there_is_a_schema() {
     assert_eq!(dataset_name("SELECT nonsense FROM Orders o"), Ok("Orders".into()));
+    assert_eq!(dataset_name("SELECT customer_id, age FROM people WHERE age > 3"), Ok("people".into()));
+    assert_eq!(dataset_name("SELECT * FROM people"), Ok("people".into()), "left to the planner");
     assert!(dataset_name("SELECT 1").is_err());
     assert!(dataset_name("SELECT 1 FROM a, b").is_err());
 }

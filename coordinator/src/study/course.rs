@@ -1,0 +1,59 @@
+//! A study between its rounds: what each round is told, and what is made of its sum.
+
+use entente_protocols::learn::training::Trainer;
+use entente_protocols::study::{Plan, Question};
+use entente_protocols::wire::canonical_bytes;
+
+use crate::store::RoundRecord;
+
+/// Where a study stands, by kind. Made anew from the sums of the rounds that are complete.
+pub enum Course {
+    /// A query has one round and nothing between.
+    Query,
+    /// The model in training.
+    Train(Box<Trainer>),
+}
+
+impl Course {
+    /// After these rounds.
+    ///
+    /// # Errors
+    ///
+    /// If their sums are not of this question, in words for the operator.
+    pub fn new(question: &Question, rounds: &[RoundRecord]) -> Result<Self, String> {
+        let mut course = match question.plan() {
+            Plan::Query(_) => Self::Query,
+            Plan::Train(plan) => Self::Train(Box::new(Trainer::new(&plan.training, question.participants().len()))),
+        };
+        for round in rounds {
+            course.absorb(round).map_err(|problem| format!("round {} cannot be used again: {problem}", round.round))?;
+        }
+        if let Self::Train(trainer) = &mut course {
+            trainer.set_participants(question.participants().len());
+        }
+        Ok(course)
+    }
+
+    /// The public input of the next round.
+    pub fn input(&self) -> Vec<u8> {
+        match self {
+            Self::Query => Vec::new(),
+            Self::Train(trainer) => canonical_bytes(&trainer.input()),
+        }
+    }
+
+    /// Takes the sum of the next round.
+    ///
+    /// # Errors
+    ///
+    /// If no customers could have brought it, in words for the operator.
+    pub fn absorb(&mut self, round: &RoundRecord) -> Result<(), String> {
+        match self {
+            Self::Query => Ok(()),
+            Self::Train(trainer) => {
+                trainer.set_participants(round.participants as usize);
+                trainer.absorb(&round.sum, &round.sd).map_err(|implausible| implausible.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The rows of a features query, one a customer, as compact columns that training goes over again and again.
+//!
+//! ```text
+//! Scan ─▶ [features] codes ─▶ Bounding ─▶ [collect] one row? role? ─▶ blocks in memory, then in a file ─▶ fold
+//! ```
+//!
+//! They are rows of real customers and stay inside the node: what leaves it are sums that
+//! [`Bounded`](entente_protocols::privacy::bounds::Bounded) stands for.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use entente_protocols::privacy::rows::{Block, Column};
+use rayon::prelude::*;
+
+use super::error::DataError;
+use super::spill::SpillFile;
+
+/// What becomes of the rows of a features query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Which output is the target. Rows whose code of it is 0 are left out, before a customer's rows are counted.
+    pub target: Option<usize>,
+    /// How many customers per million are held out.
+    pub holdout: u32,
+    /// Another seed gives another choice of held-out customers.
+    pub seed: u64,
+}
+
+/// What a customer is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To train on.
+    Training,
+    /// To evaluate on.
+    HeldOut,
+}
+
+/// Customers, one row each, in blocks without any order.
+pub struct Customers {
+    columns: Arc<[Column]>,
+    target: bool,
+    /// In the order of [`Role`].
+    parts: [Part; 2],
+    file: Option<SpillFile>,
+    folder: PathBuf,
+}
+
+impl Customers {
+    pub(super) fn new(
+        columns: Arc<[Column]>,
+        target: bool,
+        parts: [Part; 2],
+        file: Option<SpillFile>,
+        folder: PathBuf,
+    ) -> Self {
+        Self { columns, target, parts, file, folder }
+    }
+
+    /// The number of customers of a role.
+    pub fn len(&self, role: Role) -> u64 {
+        self.parts[role as usize].rows
+    }
+
+    /// Whether there is no customer of a role.
+    pub fn is_empty(&self, role: Role) -> bool {
+        self.len(role) == 0
+    }
+
+    /// What the columns of all blocks mean: the outputs of the plan but the target, in order.
+    pub fn columns(&self) -> &Arc<[Column]> {
+        &self.columns
+    }
+
+    /// Runs `each` over all blocks of a role, with the target's codes (none where there is no target), on rayon's
+    /// threads, with one accumulator a thread, and merges these.
+    ///
+    /// Which block meets which accumulator, and the order of both, differ from run to run.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Failed`] where blocks cannot be read back from their file.
+    pub fn fold<S: Send>(
+        &self,
+        role: Role,
+        new: impl Fn() -> S + Sync,
+        each: impl Fn(&mut S, &Block, &[u16]) + Sync,
+        merge: impl Fn(S, S) -> S + Sync + Send,
+    ) -> Result<S, DataError> {
+        let blocks = &self.parts[role as usize].blocks;
+        // Not rayon's own fold, which makes an accumulator for each piece it cuts: they can be large.
+        let next = AtomicUsize::new(0);
+        let work = |_| -> io::Result<S> {
+            let mut state = new();
+            while let Some(stored) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match stored {
+                    Stored::Memory { block, target } => each(&mut state, block, target),
+                    Stored::File { at, rows } => {
+                        let (codes, target) = self.read(*at, *rows)?;
+                        each(&mut state, &block(&self.columns, codes)?, &target);
+                    }
+                }
+            }
+            Ok(state)
+        };
+        let tasks = rayon::current_num_threads().min(blocks.len());
+        let folded = (0..tasks).into_par_iter().with_max_len(1).map(work).try_reduce_with(|a, b| Ok(merge(a, b)));
+        folded.unwrap_or_else(|| Ok(new())).map_err(DataError::opaque)
+    }
+
+    /// Replaces the codes of every column by table look-up: `tables[column]` has 65536 entries; `columns` says what the
+    /// new codes mean. The target's codes stay.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Failed`] where a table is missing or not of that size, or a file cannot be read or written; then
+    /// everything is as it was.
+    pub fn recode(&mut self, columns: Arc<[Column]>, tables: &[Vec<u16>]) -> Result<(), DataError> {
+        let counts = [columns.len(), tables.len()];
+        if counts != [self.columns.len(); 2] || tables.iter().any(|table| table.len() != 1 << 16) {
+            return Err(DataError::opaque("a recoding has not one table of 65536 codes for each column"));
+        }
+        self.file = self.recoded_file(tables).map_err(DataError::opaque)?;
+        let stored = self.parts.par_iter_mut().flat_map(|part| part.blocks.par_iter_mut());
+        let recoded = stored.try_for_each(|stored| {
+            if let Stored::Memory { block: old, .. } = stored {
+                let codes = tables.iter().enumerate().map(|(column, table)| looked_up(table, old.codes(column)));
+                *old = block(&columns, codes.collect())?;
+            }
+            Ok(())
+        });
+        // Cannot fail: blocks keep their shape, which was checked.
+        recoded.map_err(|error: io::Error| DataError::opaque(error))?;
+        self.columns = columns;
+        Ok(())
+    }
+
+    /// The file with all codes replaced. Blocks keep their places in it, since they keep their sizes.
+    fn recoded_file(&self, tables: &[Vec<u16>]) -> io::Result<Option<SpillFile>> {
+        if self.file.is_none() {
+            return Ok(None);
+        }
+        let in_file = self.parts.iter().flat_map(|part| &part.blocks).filter_map(|stored| match stored {
+            Stored::Memory { .. } => None,
+            Stored::File { at, rows } => Some((*at, *rows)),
+        });
+        let mut places: Vec<(u64, usize)> = in_file.collect();
+        places.sort_unstable();
+        let mut file = SpillFile::create(&self.folder)?;
+        for (at, rows) in places {
+            let (mut codes, target) = self.read(at, rows)?;
+            for (codes, table) in codes.iter_mut().zip(tables) {
+                *codes = looked_up(table, codes);
+            }
+            if file.append_bytes(&to_bytes(codes.iter().chain(self.target.then_some(&target))))? != at {
+                return Err(io::Error::other("a file of customers has gaps"));
+            }
+        }
+        Ok(Some(file))
+    }
+
+    /// The codes of a block in the file, column by column, and the target's.
+    fn read(&self, at: u64, rows: usize) -> io::Result<(Vec<Vec<u16>>, Vec<u16>)> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the file of customers is not there"))?;
+        let width = self.columns.len() + usize::from(self.target);
+        let mut bytes = vec![0; 2 * rows * width];
+        file.read_at(at, &mut bytes)?;
+        let column = |bytes: &[u8]| bytes.as_chunks::<2>().0.iter().map(|code| u16::from_le_bytes(*code)).collect();
+        let mut codes: Vec<Vec<u16>> = bytes.chunks_exact(2 * rows).map(column).collect();
+        let target = if self.target { codes.pop().unwrap_or_default() } else { Vec::new() };
+        Ok((codes, target))
+    }
+}
+
+/// The customers of one role.
+#[derive(Default)]
+pub(super) struct Part {
+    pub(super) blocks: Vec<Stored>,
+    pub(super) rows: u64,
+}
+
+impl Part {
+    pub(super) fn push(&mut self, stored: Stored) {
+        self.rows += match &stored {
+            Stored::Memory { block, .. } => block.rows(),
+            Stored::File { rows, .. } => *rows,
+        } as u64;
+        self.blocks.push(stored);
+    }
+}
+
+/// Where a block is.
+pub(super) enum Stored {
+    Memory {
+        block: Block,
+        target: Vec<u16>,
+    },
+    /// At this byte of the file: the columns' codes, then the target's.
+    File {
+        at: u64,
+        rows: usize,
+    },
+}
+
+/// How codes are written to files.
+pub(super) fn to_bytes<'c>(columns: impl Iterator<Item = &'c Vec<u16>>) -> Vec<u8> {
+    columns.flatten().flat_map(|code| code.to_le_bytes()).collect()
+}
+
+fn block(columns: &Arc<[Column]>, codes: Vec<Vec<u16>>) -> io::Result<Block> {
+    Block::new(columns.clone(), codes).ok_or_else(|| io::Error::other("a block has other columns than its customers"))
+}
+
+fn looked_up(table: &[u16], codes: &[u16]) -> Vec<u16> {
+    codes.iter().map(|&code| table[usize::from(code)]).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! The beginning of an attempt: may this node take part, does it, and with whom.
+
+use std::sync::Arc;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{Roster, Signature};
+use entente_protocols::ledger::LedgerError;
+use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin};
+use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::study::{Question, Study};
+use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
+use tracing::{info, warn};
+
+use super::{Participant, Problem, lock, now, release_id, study_ref};
+use crate::data::Dataset;
+use crate::state::random_secret;
+use crate::store::{Attempt, Stage};
+
+impl Participant {
+    /// What this node would answer, by public facts and policy alone.
+    pub(super) fn check(&self, study: &Study, participants: &[String]) -> CheckAnswer {
+        let refused = |reason: String| CheckAnswer {
+            approval: Approval::Refused(reason),
+            rho: Rho::ZERO,
+            spent: Rho::ZERO,
+            cap: Rho::ZERO,
+        };
+        let proposal = Proposal {
+            id: String::new(),
+            attempt: 1,
+            completed: 0,
+            study: study.clone(),
+            participants: participants.to_vec(),
+            requester: String::new(),
+        };
+        let (schema, question) = match self.question(&proposal) {
+            Ok(found) => found,
+            Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) => {
+                return refused(reason);
+            }
+        };
+        let rho = question.rho_from(0);
+        let first = *question.rounds().start();
+        let Ok(request) = self.request(&proposal, schema, &question, first, Digest::ZERO) else {
+            return refused("the study has no rounds".into());
+        };
+        let ledger = lock(&self.ledger);
+        let approval = match (self.config.policy.decide(request.clone(), None), ledger.admits(&request, rho)) {
+            (Decision::Refused(reason), _) => Approval::Refused(reason),
+            (_, Err(error)) => Approval::Refused(error.to_string()),
+            (Decision::AskSteward, Ok(())) => Approval::Steward,
+            (Decision::Approved(_), Ok(())) => Approval::Rules,
+        };
+        let spent = ledger.spent(&request.dataset).rho;
+        CheckAnswer { approval, rho, spent, cap: self.config.caps.lifetime }
+    }
+
+    pub(super) fn propose(&self, proposal: Proposal) -> Result<SignedJoin, Problem> {
+        let key = (proposal.id.clone(), proposal.attempt);
+        let known = lock(&self.studies).get(&key.0, key.1)?;
+        if let Some(known) = &known {
+            if known.proposal != proposal {
+                return Err(Problem::failed(
+                    "the coordinator proposed something else under the same study and attempt",
+                ));
+            }
+            match (&known.join, known.stage) {
+                // Said again, not recorded again.
+                (_, Stage::Refused) => return Err(Problem::refused(known.reason.as_deref().unwrap_or_default())),
+                (Some(join), _) => return Ok(join.clone()),
+                (None, _) => {}
+            }
+        }
+        let (schema, question) = self.question(&proposal)?;
+        self.pin(question.participants())?;
+        let dataset = self.dataset(schema)?;
+        let snapshot = self.snapshot(&dataset)?;
+        let stored = self.stored_answer(&question, snapshot);
+        let rho = question.rho_from(0);
+        let request = self.request(&proposal, schema, &question, *question.rounds().start(), snapshot)?;
+        let refused = |reason: String| Problem::Refused { reason, request: Some(Box::new(request.clone())) };
+        let mut attempt = known.unwrap_or_else(|| Attempt::proposed(proposal.clone(), now()));
+        let steward = lock(&self.studies).decision(&proposal.id)?;
+        match self.config.policy.decide(request.clone(), steward.as_ref()) {
+            Decision::Refused(reason) => return Err(refused(reason)),
+            Decision::Approved(_) => {}
+            Decision::AskSteward => {
+                lock(&self.studies).put(&attempt)?;
+                if lock(&self.waiting).insert(key) {
+                    info!(
+                        study = proposal.id,
+                        name = proposal.study.name,
+                        "waiting for the steward: `entente-node approve {}`",
+                        proposal.id
+                    );
+                }
+                return Err(Problem::Waiting(format!("the steward of {}", self.name())));
+            }
+        }
+        lock(&self.waiting).remove(&key);
+        if stored.is_none() {
+            lock(&self.ledger).admits(&request, rho).map_err(|error| match error {
+                LedgerError::OverCap(over) => refused(over.to_string()),
+                other => other.into(),
+            })?;
+        }
+        let secret = random_secret()?;
+        let join = Join {
+            study: proposal.id,
+            attempt: proposal.attempt,
+            participant: self.name().into(),
+            question: question.digest(),
+            ephemeral: EphemeralKey::from_secret(*secret).public(),
+            ledger: lock(&self.ledger).head(),
+            stored,
+        };
+        let join = SignedJoin::new(join, &self.key);
+        attempt.stage = Stage::Joined;
+        attempt.join = Some(join.clone());
+        attempt.ephemeral = Some(secret);
+        lock(&self.studies).put(&attempt)?;
+        info!(study = join.join.study, attempt = join.join.attempt, "joined");
+        self.prepare_accounts(&question, &request);
+        Ok(join)
+    }
+
+    /// The transcript under which an answer to this question over this snapshot is stored, all rounds of it.
+    fn stored_answer(&self, question: &Question, snapshot: Digest) -> Option<Digest> {
+        let ledger = lock(&self.ledger);
+        let transcript = ledger.stored_answer(question.digest(), snapshot)?;
+        question.rounds().all(|round| ledger.is_stored(release_id(transcript, round))).then_some(transcript)
+    }
+
+    /// Converts the sums of ρ that the rounds will come to into ε, beside everything else: each takes milliseconds, and
+    /// every round's entry states one.
+    fn prepare_accounts(&self, question: &Question, request: &Request) {
+        let (mut spent, delta) = (lock(&self.ledger).spent(&request.dataset).rho, self.config.caps.delta);
+        let charges: Vec<Rho> = question.rounds().filter_map(|round| Some(question.round(round)?.rho())).collect();
+        let study_delta = request.delta;
+        // Without this thread the conversions are made when they are needed.
+        let _ = std::thread::Builder::new().name("accounts".into()).spawn(move || {
+            for charge in charges {
+                spent = spent.plus(charge);
+                spent.epsilon(delta);
+                charge.epsilon(study_delta);
+            }
+        });
+    }
+
+    pub(super) fn start(&self, study: &str, number: u32, joins: Vec<SignedJoin>) -> Result<Signature, Problem> {
+        let mut attempt = self.joined(study, number)?;
+        let transcript = self.transcript(&attempt, &joins)?;
+        if attempt.joins.as_ref() != Some(&joins) {
+            if attempt.joins.is_some() {
+                return Err(Problem::refused("the coordinator presented other joins than before"));
+            }
+            attempt.joins = Some(joins);
+            lock(&self.studies).put(&attempt)?;
+        }
+        Ok(transcript.sign(&self.key))
+    }
+
+    /// The data set's schema and the question that a proposal asks of it.
+    pub(super) fn question(&self, proposal: &Proposal) -> Result<(&DatasetSchema, Question), Problem> {
+        if !proposal.participants.iter().any(|name| name == self.name()) {
+            return Err(Problem::refused("this node is not among the participants"));
+        }
+        proposal.study.validate().map_err(Problem::refused)?;
+        let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
+        let schemas = self.config.datasets.values().map(|dataset| &dataset.schema);
+        let schema = DatasetSchema::named(schemas, &name).ok_or_else(|| {
+            let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
+            Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", ")))
+        })?;
+        let question = Question::new(&proposal.study, schema, &proposal.participants, proposal.completed)
+            .map_err(Problem::refused)?;
+        Ok((schema, question))
+    }
+
+    /// What a round of a proposal asks, as policy and ledger see it.
+    pub(super) fn request(
+        &self,
+        proposal: &Proposal,
+        schema: &DatasetSchema,
+        question: &Question,
+        round: u32,
+        snapshot: Digest,
+    ) -> Result<Request, Problem> {
+        let mechanism = question.round(round).ok_or_else(|| Problem::refused("the study has no such round"))?;
+        let mut recipients = vec![proposal.requester.clone()];
+        recipients.retain(|name| !name.is_empty());
+        if question.plan().tells_participants() {
+            recipients.extend(question.participants().iter().cloned());
+        }
+        Ok(Request {
+            study: StudyRef {
+                plan_sha256: Some(question.plan().digest()),
+                question_sha256: Some(question.digest()),
+                ..study_ref(proposal)
+            },
+            dataset: schema.name.clone(),
+            snapshot,
+            consent: self.config.datasets.get(&schema.name).and_then(|dataset| dataset.consent.clone()),
+            requester: proposal.requester.clone(),
+            recipients,
+            participants: question.participants().to_vec(),
+            privacy_unit: question.plan().privacy_unit().into(),
+            round,
+            mechanism: Arc::new(mechanism.clone()),
+            rho: question.rho_from(0),
+            delta: proposal.study.privacy.delta,
+        })
+    }
+
+    pub(super) fn approved(&self, proposal: &Proposal, request: Request) -> Result<Approved, Problem> {
+        let steward: Option<StewardDecision> = lock(&self.studies).decision(&proposal.id)?;
+        match self.config.policy.decide(request.clone(), steward.as_ref()) {
+            Decision::Approved(approved) => Ok(approved),
+            Decision::Refused(reason) => Err(Problem::Refused { reason, request: Some(Box::new(request)) }),
+            Decision::AskSteward => {
+                Err(Problem::refused("the policy has changed since this node joined; run the study again"))
+            }
+        }
+    }
+
+    /// Pins the offered roster if none is pinned, and checks that all participants are in the pinned one with the keys
+    /// that are offered now.
+    ///
+    /// The first study pins: until then an alliance is being set up, and partners come one after another. From then on a
+    /// new or changed partner needs this node's consent.
+    fn pin(&self, participants: &[String]) -> Result<(), Problem> {
+        let mut rosters = lock(&self.rosters);
+        if rosters.pinned.is_none() {
+            let offered =
+                rosters.offered.clone().ok_or_else(|| Problem::failed("the coordinator has offered no roster"))?;
+            self.folder.pin(&offered)?;
+            warn!(fingerprint = %offered.fingerprint(), "the roster is pinned; compare its fingerprint with the other partners, out of band");
+            rosters.pinned = Some(offered);
+        }
+        let known =
+            |roster: &Option<Roster>, name: &str| roster.as_ref().and_then(|roster| roster.members.get(name).cloned());
+        for name in participants {
+            let (pinned, offered) = (known(&rosters.pinned, name), known(&rosters.offered, name));
+            if pinned.is_none() || pinned != offered {
+                return Err(Problem::refused(format!(
+                    "`{name}` is not in the roster that {} has pinned, or has other keys there; its staff must compare fingerprints \
+                     and accept the new roster with `entente-node roster --accept`",
+                    self.name()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn dataset(&self, schema: &DatasetSchema) -> Result<Dataset, Problem> {
+        let config = self.config.datasets.get(&schema.name).ok_or_else(|| Problem::failed("the data set is gone"))?;
+        let base = self.folder.path();
+        Dataset::open(config.schema.clone(), &config.source, base, config.consent.as_deref()).map_err(Problem::failed)
+    }
+
+    /// What identifies the data as they are now, and how they are read; keyed, so that nobody outside can compare it.
+    pub(super) fn snapshot(&self, dataset: &Dataset) -> Result<Digest, Problem> {
+        let files = dataset.snapshot().map_err(Problem::failed)?;
+        let consent = dataset.consent().map_or("", |consent| consent.text());
+        let parts = [&self.snapshot_secret.0[..], &files.0, consent.as_bytes(), &dataset.schema().digest().0];
+        Ok(Digest::of("entente snapshot 1", &parts))
+    }
+}

@@ -1,0 +1,526 @@
+//! Clusters: Lloyd's iterations on noisy sums (Su, Cao, Li, Bertino, Jin 2016, arXiv 1504.05998, and 2017, TOPS 20:4).
+//!
+//! **Distances** are those of design vectors ([`crate::privacy::rows`]) in units of one: a number counts with its place in
+//! its range from −1 to 1, and two different categories are √2 apart, as far as numbers are at 0.7 of the range.
+//!
+//! **First release: where customers are.** A coarse histogram of each feature ([`BINS`] bins of a number's range; the
+//! values of a category), a tenth of the budget. Seeds are chosen among points drawn from the product of these noisy
+//! histograms, with a generator that starts at the study's `seed`: the one nearest to the mean first, then again and
+//! again the one farthest from all chosen before, so that no two start in the same place. There are [`CANDIDATES`] times as
+//! many as clusters.
+//!
+//! **First round: a summary.** However many sums a round has, each customer is in one of them, so that many cost no more
+//! than few. The first round moves all candidates; the moved ones, weighed by their customers, stand for all customers
+//! (noisy ones are pulled towards where they were), and the coordinator finds clusters among them as often and as
+//! long as it wants (k-means++, Arthur & Vassilvitskii 2007, best of [`RESTARTS`]). Started from there, Lloyd's iterations seldom end
+//! with one centre for two clusters and two for another, which they never leave again.
+//!
+//! **All rounds**, with equal parts of the rest: each customer is added to the sum of the nearest centre's vectors. The sum's
+//! constant entry is the number of customers, in the very same weights as the rest, so that a count of its own, which would
+//! cost half of the round's budget, is not needed. Customers with a norm above a typical one's (1 for the constant and each
+//! category, ½ for each number) are weighed down. A new centre is the mean, put back into the box (numbers in −1 to
+//! 1, indicators in 0 to 1) and where the indicators of a category do not sum to 1, scaled so that they do. A cluster
+//! that cannot be told from an empty one (fewer customers than 4 standard deviations of the noise) keeps its centre in
+//! the last round; before it, it restarts beside the largest one, which it splits.
+
+mod search;
+
+use search::{RESTARTS, Random, distance, search};
+
+use super::model::Parameters;
+use super::recipe::Recipe;
+use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, Train, Training, Unfit};
+use crate::privacy::bounds::Component;
+use crate::privacy::rows::{self, Block, Column, UNIT};
+use crate::privacy::sums::{Codes, Part, Sums};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
+pub struct Settings {
+    /// How many clusters.
+    pub clusters: u32,
+    /// How many times centres are moved.
+    pub rounds: u32,
+    /// Where the choice of first centres begins.
+    pub seed: u64,
+}
+
+/// Bins of a number in the first release, besides the missing values.
+pub const BINS: usize = 8;
+/// The largest number of clusters.
+pub const MAX_CLUSTERS: u32 = 100;
+/// The largest number of rounds.
+pub const MAX_ROUNDS: u32 = 50;
+/// The first release's share, in millionths.
+const FIRST: u32 = MILLION / 10;
+/// The weight of a customer, so that others can have less; also its value in a cell.
+const WEIGHT: i32 = 1024;
+/// Points drawn for each seed that is chosen.
+const DRAWS: usize = 64;
+/// Candidates for each cluster.
+const CANDIDATES: usize = 4;
+/// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 entries, one release in 10^9.
+const SLACK: f64 = 8.0;
+/// Standard deviations that a cluster's size must be above zero.
+const PRESENT: f64 = 4.0;
+
+impl Settings {
+    /// Whether these can find clusters; if not, why.
+    pub fn check(&self) -> Result<(), String> {
+        if !(2..=MAX_CLUSTERS).contains(&self.clusters) {
+            return Err(format!("`clusters` is between 2 and {MAX_CLUSTERS}, not {}", self.clusters));
+        }
+        if !(1..=MAX_ROUNDS).contains(&self.rounds) {
+            return Err(format!("`rounds` is between 1 and {MAX_ROUNDS}, not {}", self.rounds));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn releases(settings: &Settings, recipe: &Recipe) -> Vec<Release> {
+    let columns = recipe.columns();
+    let cells = columns.iter().map(|column| cells(*column) as u64).sum();
+    // Columns are no more than a block can have, 2^20.
+    let histograms = Component::Cells { cells, touches: columns.len() as u32, per_cell: WEIGHT as u64 };
+    let numbers = columns.iter().filter(|column| **column == Column::Number).count() as f64;
+    let typical = (1.0 + columns.len() as f64 - numbers / 2.0).sqrt();
+    let norm = (f64::from(WEIGHT) * f64::from(UNIT) * typical).floor() as u64;
+    let sums = |round| Component::Vector { length: (centres(settings, round) * rows::dims(&columns)) as u64, norm };
+    let release =
+        |name: String, component, share| Release { name, role: Role::Training, components: vec![(component, share)] };
+    let each = (MILLION - FIRST) / settings.rounds.max(1);
+    let rounds = (1..=settings.rounds).map(|round| release(format!("clusters, round {round}"), sums(round), each));
+    std::iter::once(release("histograms".into(), histograms, FIRST)).chain(rounds).collect()
+}
+
+pub(super) fn contributor(
+    settings: &Settings,
+    training: &Training,
+    release: usize,
+    input: &Input,
+) -> Result<Box<dyn Contribute>, Unfit> {
+    if release == 0 {
+        return Ok(Box::new(Histograms { cells: training.recipe.columns().into_iter().map(cells).collect() }));
+    }
+    let count = centres(settings, u32::try_from(release).unwrap_or(u32::MAX));
+    match &input.parameters {
+        Parameters::Centres { centres } if centres.len() == count => {
+            Ok(Box::new(Nearest { centres: input.parameters.clone() }))
+        }
+        _ => Err(Unfit(format!("the round needs {count} centres"))),
+    }
+}
+
+pub(super) fn start(settings: &Settings, training: &Training) -> Box<dyn Train> {
+    let columns = training.recipe.columns();
+    Box::new(Lloyd {
+        settings: settings.clone(),
+        places: rows::places(&columns),
+        columns,
+        spread: Vec::new(),
+        centres: Vec::new(),
+        rounds: 0,
+    })
+}
+
+/// How many centres a round moves; rounds are counted from 1.
+fn centres(settings: &Settings, round: u32) -> usize {
+    settings.clusters as usize * if round <= 1 { CANDIDATES } else { 1 }
+}
+
+/// Cells of a column in the first release: its codes, those of numbers in bins; missing first.
+fn cells(column: Column) -> usize {
+    match column {
+        Column::Number => BINS + 1,
+        Column::Category { values } => usize::from(values) + 1,
+    }
+}
+
+/// The cell of a code.
+fn cell(column: Column, code: u16) -> u16 {
+    match (column, code) {
+        (Column::Category { .. }, code) => code,
+        (Column::Number, 0) => 0,
+        // Below BINS: the code less one is below 2^16.
+        (Column::Number, code) => 1 + (u32::from(code - 1) * BINS as u32 >> 16) as u16,
+    }
+}
+
+struct Histograms {
+    cells: Vec<usize>,
+}
+
+impl Contribute for Histograms {
+    fn add(&self, block: &Block, _: &[u16], sums: &mut Sums) {
+        let coarse = |(i, column): (usize, &Column)| -> Vec<u16> {
+            block.codes(i).iter().map(|code| cell(*column, *code)).collect()
+        };
+        let codes: Vec<Vec<u16>> = block.columns().iter().enumerate().map(coarse).collect();
+        let columns: Vec<Codes<'_>> =
+            codes.iter().zip(&self.cells).map(|(codes, &cells)| Codes { codes, cells }).collect();
+        sums.add(&[Part::Cells { columns: &columns, values: &vec![WEIGHT; block.rows()] }]);
+    }
+}
+
+struct Nearest {
+    centres: Parameters,
+}
+
+impl Contribute for Nearest {
+    fn add(&self, block: &Block, _: &[u16], sums: &mut Sums) {
+        let columns = block.columns();
+        let mut codes = vec![0; columns.len()];
+        // The very function that scores customers later, so that the two cannot disagree.
+        let slot = |row: usize| {
+            codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
+            self.centres.score(columns, &codes) as u16
+        };
+        let slots: Vec<u16> = (0..block.rows()).map(slot).collect();
+        sums.add(&[Part::Vectors { block, weights: &vec![WEIGHT; block.rows()], slots: Some(&slots) }]);
+    }
+}
+
+struct Lloyd {
+    settings: Settings,
+    columns: Vec<Column>,
+    places: Vec<std::ops::Range<usize>>,
+    /// Standard deviation of each entry of the design vector over all customers, about.
+    spread: Vec<f64>,
+    centres: Vec<Vec<f64>>,
+    /// Rounds absorbed.
+    rounds: u32,
+}
+
+impl Train for Lloyd {
+    fn input(&self) -> Input {
+        Input { recoding: None, parameters: self.finish() }
+    }
+
+    fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
+        let wrong = || Implausible("the sum of a round has another form than the release's".into());
+        let (&[sum], &[sd]) = (sum, sd) else { return Err(wrong()) };
+        let expected = if self.centres.is_empty() {
+            self.columns.iter().map(|column| cells(*column)).sum()
+        } else {
+            self.centres.len() * rows::dims(&self.columns)
+        };
+        if sum.len() != expected || !sd.is_finite() || sd < 0.0 {
+            return Err(wrong());
+        }
+        if self.centres.is_empty() { self.seed(sum, sd) } else { self.step(sum, sd) }
+    }
+
+    fn finish(&self) -> Parameters {
+        if self.centres.is_empty() {
+            return Parameters::None;
+        }
+        Parameters::Centres { centres: self.centres.clone() }
+    }
+}
+
+impl Lloyd {
+    /// First centres from the histograms.
+    fn seed(&mut self, sum: &[i64], sd: f64) -> Result<(), Implausible> {
+        let unit = f64::from(WEIGHT);
+        if let Some(cell) = sum.iter().map(|cell| *cell as f64).find(|cell| *cell < -SLACK * sd) {
+            return Err(Implausible(format!(
+                "a cell of a histogram counts {:.0} customers, less than noise explains: some participant sent \
+                 something else than its customers' counts; the masks hide which one",
+                cell / unit
+            )));
+        }
+        let mut rest = sum;
+        let histograms: Vec<Vec<f64>> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let (own, others) = rest.split_at(cells(*column).min(rest.len()));
+                rest = others;
+                shares(own, sd)
+            })
+            .collect();
+        let mut random = Random(self.settings.seed);
+        let count = centres(&self.settings, 1);
+        let points: Vec<Vec<f64>> = (0..count * DRAWS).map(|_| self.draw(&histograms, &mut random)).collect();
+        let entries = points.first().map_or(0, Vec::len);
+        let mean = |i: usize| points.iter().map(|point| point[i]).sum::<f64>() / points.len() as f64;
+        let mean: Vec<f64> = (0..entries).map(mean).collect();
+        let variance = |i: usize| points.iter().map(|p| (p[i] - mean[i]).powi(2)).sum::<f64>() / points.len() as f64;
+        self.spread = (0..entries).map(|i| variance(i).sqrt()).collect();
+        // The first is nearest to the mean: farthest by the negative distance.
+        let mut nearest: Vec<f64> = points.iter().map(|point| -distance(point, &mean)).collect();
+        for chosen in 0..count {
+            let next = nearest.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+            let Some(point) = next.and_then(|(next, _)| points.get(next)) else { break };
+            for (nearest, other) in nearest.iter_mut().zip(&points) {
+                let distance = distance(point, other);
+                *nearest = if chosen == 0 { distance } else { nearest.min(distance) };
+            }
+            self.centres.push(point.clone());
+        }
+        Ok(())
+    }
+
+    /// A customer out of the product of the histograms, as a design vector without its constant.
+    fn draw(&self, histograms: &[Vec<f64>], random: &mut Random) -> Vec<f64> {
+        let mut point = vec![0.0; self.places.last().map_or(0, |last| last.end)];
+        for ((column, place), histogram) in self.columns.iter().zip(&self.places).zip(histograms) {
+            let mut left = random.uniform();
+            let passed = |share: &&f64| {
+                left -= **share;
+                left >= 0.0
+            };
+            let cell = histogram.iter().take_while(passed).count().min(histogram.len() - 1);
+            match column {
+                Column::Category { .. } => point[place.start + cell] = 1.0,
+                Column::Number if cell == 0 => point[place.start + 1] = 1.0,
+                Column::Number => {
+                    point[place.start] = 2.0 * ((cell - 1) as f64 + random.uniform()) / BINS as f64 - 1.0;
+                }
+            }
+        }
+        point
+    }
+
+    /// Next centres from the sums over clusters.
+    fn step(&mut self, sum: &[i64], sd: f64) -> Result<(), Implausible> {
+        let dims = rows::dims(&self.columns);
+        let unit = f64::from(WEIGHT) * f64::from(UNIT);
+        let sd = sd / unit;
+        let clusters: Vec<Vec<f64>> =
+            sum.chunks_exact(dims).map(|sum| sum.iter().map(|entry| *entry as f64 / unit).collect()).collect();
+        // The difference of two entries has √2 of the noise of one.
+        let slack = SLACK * sd * std::f64::consts::SQRT_2;
+        for cluster in &clusters {
+            let size = cluster[dims - 1];
+            if size < -slack || cluster.iter().any(|entry| entry.abs() > size.max(0.0) + slack) {
+                return Err(Implausible(format!(
+                    "the sum over a cluster is beyond what its {size:.0} customers can bring: some participant sent \
+                     something else than its customers' vectors; the masks hide which one"
+                )));
+            }
+        }
+        self.rounds += 1;
+        if self.rounds == 1 {
+            self.summarise(&clusters, sd);
+            return Ok(());
+        }
+        let last = self.rounds >= self.settings.rounds;
+        let mut sizes: Vec<f64> = clusters.iter().map(|cluster| cluster[dims - 1]).collect();
+        for (centre, cluster) in self.centres.iter_mut().zip(&clusters) {
+            let size = cluster[dims - 1];
+            if size > PRESENT * sd {
+                *centre = cluster[..dims - 1].iter().map(|sum| sum / size).collect();
+                into_box(centre, &self.columns, &self.places);
+            }
+        }
+        if last {
+            return Ok(());
+        }
+        let mut random = Random(self.settings.seed ^ (u64::from(self.rounds) << 32));
+        for empty in 0..sizes.len() {
+            let largest = (0..sizes.len()).max_by(|a, b| sizes[*a].total_cmp(&sizes[*b]).then(b.cmp(a)));
+            let Some(largest) =
+                largest.filter(|largest| sizes[empty] <= PRESENT * sd && sizes[*largest] > PRESENT * sd)
+            else {
+                continue;
+            };
+            let middle = self.centres[largest].clone();
+            let step: Vec<f64> = self.spread.iter().map(|spread| 0.5 * random.sign() * spread).collect();
+            for (centre, direction) in [(largest, 1.0), (empty, -1.0)] {
+                let moved = middle.iter().zip(&step).map(|(middle, step)| middle + direction * step);
+                self.centres[centre] = moved.collect();
+                into_box(&mut self.centres[centre], &self.columns, &self.places);
+            }
+            sizes[largest] /= 2.0;
+            sizes[empty] = sizes[largest];
+        }
+        Ok(())
+    }
+}
+
+impl Lloyd {
+    /// Centres among candidates that were moved by the first round's sums.
+    fn summarise(&mut self, clusters: &[Vec<f64>], sd: f64) {
+        let (dims, count) = (rows::dims(&self.columns), self.settings.clusters as usize);
+        // As much noise as the mean of so many customers has in all entries together pulls a candidate halfway back.
+        let pull = sd * (dims as f64).sqrt();
+        let moved = |(centre, cluster): (&Vec<f64>, &Vec<f64>)| {
+            let size = cluster[dims - 1];
+            if size <= PRESENT * sd || size <= 0.0 {
+                return (size.max(0.0), centre.clone());
+            }
+            let mean = |(centre, sum): (&f64, &f64)| (sum + pull * centre) / (size + pull);
+            let mut centre: Vec<f64> = centre.iter().zip(cluster).map(mean).collect();
+            into_box(&mut centre, &self.columns, &self.places);
+            (size, centre)
+        };
+        let mut points: Vec<(f64, Vec<f64>)> = self.centres.iter().zip(clusters).map(moved).collect();
+        points.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let present = points.iter().take_while(|point| point.0 > PRESENT * sd && point.0 > 0.0).count();
+        points.truncate(present.max(count));
+        if present > count {
+            let mut random = Random(self.settings.seed ^ (1 << 32));
+            let searched = (0..RESTARTS).map(|_| search(&points, count, &mut random));
+            if let Some((_, centres)) = searched.min_by(|a, b| a.0.total_cmp(&b.0)) {
+                self.centres = centres;
+                return;
+            }
+        }
+        self.centres = points.into_iter().map(|(_, centre)| centre).take(count).collect();
+    }
+}
+
+/// Shares of the cells of one column: what is above the noise, or equal ones where nothing is.
+fn shares(cells: &[i64], sd: f64) -> Vec<f64> {
+    let kept: Vec<f64> =
+        cells.iter().map(|cell| Some(*cell as f64).filter(|cell| *cell > 2.0 * sd).unwrap_or(0.0)).collect();
+    let total: f64 = kept.iter().sum();
+    if total > 0.0 {
+        return kept.iter().map(|cell| cell / total).collect();
+    }
+    vec![1.0 / cells.len().max(1) as f64; cells.len()]
+}
+
+/// Puts a centre where means can be.
+fn into_box(centre: &mut [f64], columns: &[Column], places: &[std::ops::Range<usize>]) {
+    for (column, place) in columns.iter().zip(places) {
+        let Some(entries) = centre.get_mut(place.clone()) else { continue };
+        match column {
+            Column::Number => {
+                entries[0] = entries[0].clamp(-1.0, 1.0);
+                entries[1] = entries[1].clamp(0.0, 1.0);
+            }
+            Column::Category { .. } => {
+                entries.iter_mut().for_each(|entry| *entry = entry.clamp(0.0, 1.0));
+                let total: f64 = entries.iter().sum();
+                if total > 0.0 {
+                    entries.iter_mut().for_each(|entry| *entry /= total);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::recipe::{Feature, Values};
+    use super::super::training::{Method, Place, Trainer};
+    use super::*;
+    use crate::privacy::gaussian::add_noise;
+
+    const PLACE: Place = Place { position: 0, participants: 3 };
+
+    fn training(clusters: u32, rounds: u32, seed: u64) -> Training {
+        let number = Values::Number { low: 0.0, high: 10.0 };
+        let features = [("x", number.clone()), ("c", Values::Bool), ("y", number)];
+        Training {
+            recipe: Recipe { features: features.map(|(name, values)| Feature { name: name.into(), values }).to_vec() },
+            target: None,
+            method: Method::Kmeans(Settings { clusters, rounds, seed }),
+            evaluation: None,
+        }
+    }
+
+    /// Customers around three points: (−0.7, false, −0.6), (0, true, 0.7), (0.8, true, −0.5), each ±0.1.
+    fn block(rows: usize) -> Block {
+        let mut random = Random(5);
+        let mut codes = vec![Vec::new(); 3];
+        for row in 0..rows {
+            let (x, c, y) = [(-0.7, 1, -0.6), (0.0, 2, 0.7), (0.8, 2, -0.5)][row % 3];
+            let mut code = |x: f64| (32768.0 + 32767.0 * (x + 0.2 * (random.uniform() - 0.5))).round() as u16;
+            codes[0].push(code(x));
+            codes[1].push(c);
+            codes[2].push(code(y));
+        }
+        Block::new([Column::Number, Column::Category { values: 2 }, Column::Number].into(), codes).unwrap()
+    }
+
+    fn train(training: &Training, block: &Block, sigma: u64) -> Parameters {
+        let mut trainer = Trainer::new(training, 3);
+        for (number, release) in training.releases(3).iter().enumerate() {
+            let mut sums = Sums::new(Arc::new(release.layout()));
+            training.contributor(number, &trainer.input(), PLACE).unwrap().add(block, &[], &mut sums);
+            let sum = sums.finish().values;
+            let sum = if sigma > 0 { add_noise(sum, sigma).unwrap() } else { sum };
+            trainer.absorb(&sum, &[sigma as f64]).unwrap();
+        }
+        let model = trainer.model();
+        assert_eq!(model.check(), Ok(()));
+        model.parameters
+    }
+
+    /// How far the three centres are from the three points, in the numbers alone.
+    fn error(parameters: &Parameters) -> f64 {
+        let Parameters::Centres { centres } = parameters else { panic!("no centres") };
+        let farthest = [(-0.7, -0.6), (0.0, 0.7), (0.8, -0.5)].map(|(x, y): (f64, f64)| {
+            centres.iter().map(|c| (c[0] - x).abs().max((c[5] - y).abs())).fold(f64::MAX, f64::min)
+        });
+        farthest.into_iter().fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn separated_clusters_are_found() {
+        let block = block(3000);
+        for seed in 0..20 {
+            let parameters = train(&training(3, 6, seed), &block, 0);
+            assert!(error(&parameters) < 0.02, "seed {seed}: {parameters:?}");
+            assert_eq!(parameters, train(&training(3, 6, seed), &block, 0), "the same sums, the same model");
+        }
+        // Noise of about 6 customers in each entry of 1000: 0.006, and 15 of these are 0.1.
+        let noisy = train(&training(3, 6, 1), &block, 6 * 1024 * 32767);
+        assert!(error(&noisy) < 0.1, "{noisy:?}");
+    }
+
+    #[test]
+    fn noise_alone_still_makes_centres_in_the_box() {
+        let Parameters::Centres { centres } = train(&training(4, 3, 9), &block(30), 1 << 40) else {
+            panic!("no centres")
+        };
+        assert!(centres.iter().flatten().all(|entry| (-1.0..=1.0).contains(entry)));
+        assert_eq!(centres.len(), 4);
+    }
+
+    #[test]
+    fn cells_cover_all_codes() {
+        assert_eq!([0, 1, 8192, 8193, 65535].map(|code| cell(Column::Number, code)), [0, 1, 1, 2, 8]);
+        assert_eq!(cell(Column::Category { values: 3 }, 2), 2);
+    }
+
+    #[test]
+    fn shares_of_the_budget_and_settings() {
+        let releases = training(3, 4, 0).releases(3);
+        assert_eq!(releases.iter().map(|release| release.components[0].1).sum::<u32>(), MILLION);
+        let check = |clusters, rounds| Settings { clusters, rounds, seed: 0 }.check().is_ok();
+        assert!(check(2, 1) && !check(1, 1) && !check(101, 1) && !check(2, 0) && !check(2, 51));
+        // A round whose input is another number of centres.
+        let input = Input { recoding: None, parameters: Parameters::Centres { centres: vec![vec![0.0; 7]; 12] } };
+        assert!(training(3, 4, 0).contributor(1, &input, PLACE).is_ok(), "four candidates a cluster");
+        assert!(training(3, 4, 0).contributor(2, &input, PLACE).is_err());
+        assert!(training(12, 4, 0).contributor(2, &input, PLACE).is_ok());
+    }
+
+    proptest! {
+        /// Whatever the sums are, they are refused or make centres that score.
+        #[test]
+        fn no_sum_panics(
+            first in proptest::collection::vec(prop_oneof![any::<i64>(), -10_000i64..1_000_000], 21),
+            second in proptest::collection::vec(prop_oneof![any::<i64>(), -1_000_000_000i64..1_000_000_000_000], 96),
+            sd in prop_oneof![Just(4.0), 1e3..1e12, Just(1e18)],
+        ) {
+            let training = training(3, 2, 1);
+            let mut trainer = Trainer::new(&training, 3);
+            if trainer.absorb(&first, &[sd]).is_ok() {
+                let before = trainer.model();
+                if trainer.absorb(&second, &[sd]).is_err() {
+                    prop_assert_eq!(before, trainer.model(), "a refused sum changes nothing");
+                }
+            }
+            prop_assert_eq!(trainer.model().check(), Ok(()));
+        }
+    }
+}
