@@ -1,8 +1,8 @@
 //! Linear regression from one release of second moments.
 //!
-//! **Release.** Each customer brings the upper triangle of w·zzᵀ, z its design vector ([`crate::privacy::rows`]) with the
-//! target behind the constant, all in units of one; Wang 2018 (AdaSSP, arXiv 1803.02596) in a single component. With
-//! the public clip X², w is 1 where ‖z‖² ≤ X² and X²/‖z‖² beyond it: a least-squares fit in which a customer who
+//! **Release.** Each customer brings the upper triangle of w·zzᵀ, z its design vector ([`crate::privacy::rows`]) with
+//! the target behind the constant, all in units of one; Wang 2018 (AdaSSP, arXiv 1803.02596) in a single component.
+//! With the public clip X², w is 1 where ‖z‖² ≤ X² and X²/‖z‖² beyond it: a least-squares fit in which a customer who
 //! stands far out counts for less. That moves the fit only where the relation is not linear. By default X² is the
 //! squared norm of a typical customer: 1 for the constant and for each category, ½ for each number and for the target,
 //! whose squares are between 0 and 1. A smaller X² means less noise and more customers weighed down. A customer whose
@@ -15,14 +15,14 @@
 //! 2. The constant is not shrunk: moments are centred, C = Σ(x − x̄)(x − x̄)ᵀ, b = Σ(x − x̄)(y − ȳ).
 //! 3. The indicators of a category sum to the constant, so that C's rows over them sum to zero; the noise that says
 //!    otherwise is projected away.
-//! 4. With C's eigenvalues μ and eigenvectors v, the weights are Σ v·(v·b)·μ/(μ² + κ²), κ = s·(√d + 2), negative μ taken
-//!    for 0. AdaSSP has 1/(μ + λ) here, with λ = max(0, s·√(d·ln(2d²/0.05)) − μ_min): the smallest ridge that outweighs the
-//!    noise of C in every direction. With indicators in the model μ_min is about 0, so λ is paid in full in *all* directions. But
-//!    the noise of b (and of C·w) is as large along every v, so that the least expected error, with weights of about one
-//!    a priori, is that of a Wiener filter: a direction with μ ≫ κ is left alone. κ is half of the spectral norm of C's noise
-//!    (at most s·(2√d + 4) but for one in twenty: Davidson & Szarek 2001). Measured on simulated data of 58 entries, mean R²
-//!    out of at most 0.5, 3,000 to 100,000 customers and ρ 0.005 and 0.05: between 0.02 less (where both explain next to
-//!    nothing) and 0.05 more than AdaSSP's λ.
+//! 4. With C's eigenvalues μ and eigenvectors v, the weights are Σ v·(v·b)·μ/(μ² + κ²), κ = s·(√d + 2), negative μ
+//!    taken for 0. AdaSSP has 1/(μ + λ) here, with λ = max(0, s·√(d·ln(2d²/0.05)) − μ_min): the smallest ridge that
+//!    outweighs the noise of C in every direction. With indicators in the model μ_min is about 0, so λ is paid in full
+//!    in *all* directions. But the noise of b (and of C·w) is as large along every v, so that the least expected error,
+//!    with weights of about one a priori, is that of a Wiener filter: a direction with μ ≫ κ is left alone. κ is half
+//!    of the spectral norm of C's noise (at most s·(2√d + 4) but for one in twenty: Davidson & Szarek 2001). Measured
+//!    on simulated data of 58 entries, mean R² out of at most 0.5, 3,000 to 100,000 customers and ρ 0.005 and 0.05:
+//!    between 0.02 less (where both explain next to nothing) and 0.05 more than AdaSSP's λ.
 //!
 //! The result scores numbers in the target's range scaled to −1 to 1.
 
@@ -39,11 +39,11 @@ use crate::privacy::sums::{MOMENT_FACTORS, MOMENT_SCALE, Part, Sums, triangle};
 /// Settings.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
 pub struct Settings {
-    /// The largest squared norm X² of a customer with full weight: 1 for the constant and each category, at most 1 for each
-    /// number and for the target. `None`: that of a typical customer.
+    /// The largest squared norm X² of a customer with full weight: 1 for the constant and each category, at most 1 for
+    /// each number and for the target. `None`: that of a typical customer.
     pub clip: Option<f64>,
-    /// A fixed ridge λ, in customers: each weight is shrunk as by so many customers of whom it explains nothing. `None`:
-    /// as the noise asks for.
+    /// A fixed ridge λ, in customers: each weight is shrunk as by so many customers of whom it explains nothing.
+    /// `None`: as the noise asks for.
     pub regularisation: Option<f64>,
 }
 
@@ -55,6 +55,9 @@ const WEIGHT: i32 = 1024;
 const ONE: i64 = (UNIT / MOMENT_SCALE) as i64;
 /// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 entries, one release in 10^9.
 const SLACK: f64 = 8.0;
+
+/// Far more than floating point rounds off.
+const ROUNDING: f64 = 1e-9;
 
 impl Settings {
     /// Whether these can train a model on this recipe; if not, why.
@@ -145,7 +148,7 @@ struct Regression {
 
 impl Train for Regression {
     fn input(&self) -> Input {
-        Input { recoding: None, parameters: self.parameters.clone() }
+        Input { recoding: None, parameters: self.parameters.clone(), unit: 1.0 }
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
@@ -180,7 +183,7 @@ impl Regression {
         let constant = moments.nrows() - 2;
         let customers = moments[(constant, constant)];
         // The difference of two entries has at most √2 of the noise of one.
-        let slack = SLACK * sd * std::f64::consts::SQRT_2;
+        let slack = SLACK * sd * std::f64::consts::SQRT_2 + ROUNDING * customers.abs();
         let whose = "some participant sent something else than its customers' moments; the masks hide which one";
         if customers < -slack {
             return Err(Implausible(format!(
@@ -198,7 +201,8 @@ impl Regression {
                 let product = moments[(i, j)];
                 if product.abs() > customers + slack {
                     return Err(Implausible(format!(
-                        "a sum of products is {product:.0}, where {customers:.0} customers can bring −1 to 1 each: {whose}"
+                        "a sum of products is {product:.0}, where {customers:.0} customers can bring −1 to 1 each: \
+                         {whose}"
                     )));
                 }
             }
@@ -206,8 +210,8 @@ impl Regression {
         Ok(())
     }
 
-    /// The weights, the constant's last, from the moments in customers; `sd` is the noise on the diagonal. `None` where too few
-    /// customers are in them to say anything.
+    /// The weights, the constant's last, from the moments in customers; `sd` is the noise on the diagonal. `None` where
+    /// too few customers are in them to say anything.
     fn weights(&self, mut moments: DMatrix<f64>, sd: f64) -> Option<Vec<f64>> {
         let (constant, target) = (moments.nrows() - 2, moments.nrows() - 1);
         let customers = moments[(constant, constant)];
@@ -364,8 +368,8 @@ mod tests {
         assert!(shrunk[0] > 0.02 && shrunk[0] < 0.25, "{shrunk:?}");
         let score =
             |codes: &[u16]| Parameters::Weights { weights: shrunk.clone() }.score(&training.recipe.columns(), codes);
-        let mean = |f: &dyn Fn(&([u16; 3], u16)) -> f64| rows.iter().map(f).sum::<f64>() / rows.len() as f64;
-        let bias = mean(&|row| score(&row.0)) - mean(&|row| f64::from(number(row.1)) / f64::from(UNIT));
+        let error = |row: &([u16; 3], u16)| score(&row.0) - f64::from(number(row.1)) / f64::from(UNIT);
+        let bias = rows.iter().map(error).sum::<f64>() / rows.len() as f64;
         assert!(bias.abs() < 0.01, "{bias}");
         // With noise far above the number of customers nothing is said.
         assert_eq!(weights(&training, &sum, 1e4 * scale), vec![0.0; 9]);

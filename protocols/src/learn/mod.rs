@@ -9,6 +9,7 @@
 pub mod additive;
 pub mod choose;
 pub mod evaluation;
+mod fine;
 pub mod kmeans;
 pub mod linear;
 pub mod logistic;

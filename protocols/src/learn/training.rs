@@ -136,6 +136,8 @@ pub struct Input {
     pub recoding: Option<Recoding>,
     /// The model as it stands.
     pub parameters: Parameters,
+    /// What residuals are measured in; 1 where the method does not say otherwise.
+    pub unit: f64,
 }
 
 /// An input that does not fit the plan; in words, for the node's log and the coordinator.
@@ -168,6 +170,11 @@ pub trait Train: Send {
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible>;
     /// The model, after all releases of its method.
     fn finish(&self) -> Parameters;
+    /// The standard deviation that the noise of all releases gives each value of an additive model's shapes, as far as the
+    /// method knows it; empty if it does not.
+    fn noise(&self) -> Vec<Vec<f64>> {
+        Vec::new()
+    }
 }
 
 impl Training {
@@ -198,6 +205,9 @@ impl Training {
             recoding.check(&self.recipe).map_err(Unfit)?;
         }
         input.parameters.check(&self.recipe, input.recoding.as_ref()).map_err(Unfit)?;
+        if !(input.unit.is_finite() && input.unit > 0.0) {
+            return Err(Unfit("residuals are measured in nothing".into()));
+        }
         let releases = self.releases(place.participants);
         if release >= releases.len() {
             return Err(Unfit(format!("there is no release {release}")));
@@ -288,6 +298,11 @@ impl Trainer {
             recoding: self.state.input().recoding,
             parameters: self.state.finish(),
         }
+    }
+
+    /// See [`Train::noise`].
+    pub fn noise(&self) -> Vec<Vec<f64>> {
+        self.state.noise()
     }
 
     /// The evaluation, once its release is absorbed.

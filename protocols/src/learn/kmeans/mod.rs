@@ -1,27 +1,27 @@
 //! Clusters: Lloyd's iterations on noisy sums (Su, Cao, Li, Bertino, Jin 2016, arXiv 1504.05998, and 2017, TOPS 20:4).
 //!
-//! **Distances** are those of design vectors ([`crate::privacy::rows`]) in units of one: a number counts with its place in
-//! its range from −1 to 1, and two different categories are √2 apart, as far as numbers are at 0.7 of the range.
+//! **Distances** are those of design vectors ([`crate::privacy::rows`]) in units of one: a number counts with its place
+//! in its range from −1 to 1, and two different categories are √2 apart, as far as numbers are at 0.7 of the range.
 //!
 //! **First release: where customers are.** A coarse histogram of each feature ([`BINS`] bins of a number's range; the
 //! values of a category), a tenth of the budget. Seeds are chosen among points drawn from the product of these noisy
 //! histograms, with a generator that starts at the study's `seed`: the one nearest to the mean first, then again and
-//! again the one farthest from all chosen before, so that no two start in the same place. There are [`CANDIDATES`] times as
-//! many as clusters.
+//! again the one farthest from all chosen before, so that no two start in the same place. There are four candidates for
+//! each cluster.
 //!
-//! **First round: a summary.** However many sums a round has, each customer is in one of them, so that many cost no more
-//! than few. The first round moves all candidates; the moved ones, weighed by their customers, stand for all customers
-//! (noisy ones are pulled towards where they were), and the coordinator finds clusters among them as often and as
-//! long as it wants (k-means++, Arthur & Vassilvitskii 2007, best of [`RESTARTS`]). Started from there, Lloyd's iterations seldom end
-//! with one centre for two clusters and two for another, which they never leave again.
+//! **First round: a summary.** However many sums a round has, each customer is in one of them, so that many cost no
+//! more than few. The first round moves all candidates; the moved ones, weighed by their customers, stand for all
+//! customers (noisy ones are pulled towards where they were), and the coordinator finds clusters among them as often
+//! and as long as it wants (k-means++, Arthur & Vassilvitskii 2007, the best of eight). Started from there, Lloyd's
+//! iterations seldom end with one centre for two clusters and two for another, which they never leave again.
 //!
-//! **All rounds**, with equal parts of the rest: each customer is added to the sum of the nearest centre's vectors. The sum's
-//! constant entry is the number of customers, in the very same weights as the rest, so that a count of its own, which would
-//! cost half of the round's budget, is not needed. Customers with a norm above a typical one's (1 for the constant and each
-//! category, ½ for each number) are weighed down. A new centre is the mean, put back into the box (numbers in −1 to
-//! 1, indicators in 0 to 1) and where the indicators of a category do not sum to 1, scaled so that they do. A cluster
-//! that cannot be told from an empty one (fewer customers than 4 standard deviations of the noise) keeps its centre in
-//! the last round; before it, it restarts beside the largest one, which it splits.
+//! **All rounds**, with equal parts of the rest: each customer is added to the sum of the nearest centre's vectors. The
+//! sum's constant entry is the number of customers, in the very same weights as the rest, so that a count of its own,
+//! which would cost half of the round's budget, is not needed. Customers with a norm above a typical one's (1 for the
+//! constant and each category, ½ for each number) are weighed down. A new centre is the mean, put back into the box
+//! (numbers in −1 to 1, indicators in 0 to 1) and where the indicators of a category do not sum to 1, scaled so that
+//! they do. A cluster that cannot be told from an empty one (fewer customers than 4 standard deviations of the noise)
+//! keeps its centre in the last round; before it, it restarts beside the largest one, which it splits.
 
 mod search;
 
@@ -56,7 +56,7 @@ const FIRST: u32 = MILLION / 10;
 /// The weight of a customer, so that others can have less; also its value in a cell.
 const WEIGHT: i32 = 1024;
 /// Points drawn for each seed that is chosen.
-const DRAWS: usize = 64;
+const DRAWS: usize = 32;
 /// Candidates for each cluster.
 const CANDIDATES: usize = 4;
 /// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 entries, one release in 10^9.
@@ -142,7 +142,7 @@ fn cell(column: Column, code: u16) -> u16 {
         (Column::Category { .. }, code) => code,
         (Column::Number, 0) => 0,
         // Below BINS: the code less one is below 2^16.
-        (Column::Number, code) => 1 + (u32::from(code - 1) * BINS as u32 >> 16) as u16,
+        (Column::Number, code) => 1 + ((u32::from(code - 1) * BINS as u32) >> 16) as u16,
     }
 }
 
@@ -193,7 +193,7 @@ struct Lloyd {
 
 impl Train for Lloyd {
     fn input(&self) -> Input {
-        Input { recoding: None, parameters: self.finish() }
+        Input { recoding: None, parameters: self.finish(), unit: 1.0 }
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
@@ -498,7 +498,8 @@ mod tests {
         let check = |clusters, rounds| Settings { clusters, rounds, seed: 0 }.check().is_ok();
         assert!(check(2, 1) && !check(1, 1) && !check(101, 1) && !check(2, 0) && !check(2, 51));
         // A round whose input is another number of centres.
-        let input = Input { recoding: None, parameters: Parameters::Centres { centres: vec![vec![0.0; 7]; 12] } };
+        let parameters = Parameters::Centres { centres: vec![vec![0.0; 7]; 12] };
+        let input = Input { recoding: None, parameters, unit: 1.0 };
         assert!(training(3, 4, 0).contributor(1, &input, PLACE).is_ok(), "four candidates a cluster");
         assert!(training(3, 4, 0).contributor(2, &input, PLACE).is_err());
         assert!(training(12, 4, 0).contributor(2, &input, PLACE).is_ok());

@@ -76,4 +76,3 @@ impl Random {
         if self.next() >> 63 == 0 { 1.0 } else { -1.0 }
     }
 }
-

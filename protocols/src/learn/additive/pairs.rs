@@ -1,0 +1,153 @@
+//! Terms of two features, fitted to what the shapes leave over.
+//!
+//! Candidates are all pairs of the [`MOST`] features whose shapes matter most. Each feature's codes are merged into
+//! [`GROUPS`] groups of about equal weight, so that a pair has 16 cells. One release gives each cell's customers and the
+//! sum of their residuals (one cell a candidate: norm √c for c candidates), half of its budget each. The pairs that
+//! explain most beyond what noise alone would are kept.
+
+use super::residuals::Scorer;
+use super::{ONE, Settings};
+use crate::learn::model::{Pair, Parameters};
+use crate::learn::training::{Contribute, Input, Training, Unfit};
+use crate::privacy::bounds::Component;
+use crate::privacy::rows::{Block, UNIT};
+use crate::privacy::sums::{Codes, Part, Sums};
+
+/// How many features are tried with one another.
+const MOST: usize = 6;
+/// Groups of a feature.
+const GROUPS: usize = 4;
+/// Cells of a pair.
+const CELLS: usize = GROUPS * GROUPS;
+/// The a-priori standard deviation of a cell's value.
+const SPREAD: f64 = 0.5;
+
+fn candidates(features: usize) -> usize {
+    let tried = features.min(MOST);
+    tried * tried.saturating_sub(1) / 2
+}
+
+/// The components of the release, which takes `share` of the method's budget.
+pub(super) fn components(features: usize, clip: u64, share: u32) -> Vec<(Component, u32)> {
+    let count = candidates(features);
+    let component = |per_cell| Component::Cells { cells: (count * CELLS) as u64, touches: count as u32, per_cell };
+    vec![(component(ONE as u64), share / 2), (component(clip), share / 2)]
+}
+
+/// The candidates as terms without values: of each feature its importance, its codes' weights and whether codes are
+/// ordered (the first, which is missing values, never is).
+pub(super) fn proposed(importance: &[f64], weights: &[Vec<f64>], ordered: &[bool]) -> Vec<Pair> {
+    let mut ranked: Vec<usize> = (0..importance.len()).collect();
+    ranked.sort_by(|a, b| importance[*b].total_cmp(&importance[*a]).then(a.cmp(b)));
+    ranked.truncate(MOST);
+    ranked.sort_unstable();
+    let groups: Vec<Vec<u16>> = ranked.iter().map(|&feature| groups(&weights[feature], ordered[feature])).collect();
+    let mut pairs = Vec::new();
+    for second in 1..ranked.len() {
+        for first in 0..second {
+            pairs.push(Pair {
+                features: (ranked[first] as u32, ranked[second] as u32),
+                groups: (groups[first].clone(), groups[second].clone()),
+                values: vec![0.0; count(&groups[first]) * count(&groups[second])],
+            });
+        }
+    }
+    pairs
+}
+
+/// Merges codes into at most [`GROUPS`] groups: of neighbours where they are ordered, else the heaviest values alone and
+/// the others together.
+fn groups(weights: &[f64], ordered: bool) -> Vec<u16> {
+    let total: f64 = weights.iter().sum();
+    let most = GROUPS as u16 - 1;
+    if ordered {
+        let mut before = 0.0;
+        let group = |weight: &f64| {
+            let middle = before + weight / 2.0;
+            before += weight;
+            ((middle / total.max(1.0) * GROUPS as f64) as u16).min(most)
+        };
+        return weights.iter().map(group).collect();
+    }
+    let mut heaviest: Vec<usize> = (0..weights.len()).collect();
+    heaviest.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b)));
+    let mut groups = vec![most; weights.len()];
+    for (group, code) in heaviest.into_iter().take(usize::from(most)).enumerate() {
+        groups[code] = group as u16;
+    }
+    groups
+}
+
+fn count(groups: &[u16]) -> usize {
+    groups.iter().max().map_or(0, |most| usize::from(*most) + 1)
+}
+
+pub(super) fn contributor(
+    settings: &Settings,
+    training: &Training,
+    input: &Input,
+) -> Result<Box<dyn Contribute>, Unfit> {
+    let scorer = Scorer::new(settings, training, input)?;
+    let Parameters::Additive { pairs, .. } = &input.parameters else {
+        return Err(Unfit("the model is not an additive one".into()));
+    };
+    let fits = |pair: &Pair| count(&pair.groups.0) <= GROUPS && count(&pair.groups.1) <= GROUPS;
+    if pairs.len() > candidates(training.recipe.features.len()) || !pairs.iter().all(fits) {
+        return Err(Unfit("there are more pairs, or more groups, than the plan has room for".into()));
+    }
+    Ok(Box::new(Pairs { scorer, pairs: pairs.clone() }))
+}
+
+struct Pairs {
+    scorer: Scorer,
+    pairs: Vec<Pair>,
+}
+
+impl Contribute for Pairs {
+    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+        let cells = |pair: &Pair| -> Vec<u16> {
+            let width = count(&pair.groups.1) as u16;
+            let (first, second) = (block.codes(pair.features.0 as usize), block.codes(pair.features.1 as usize));
+            let group = |groups: &[u16], code: u16| groups.get(usize::from(code)).copied().unwrap_or(0);
+            let cell = |(a, b): (&u16, &u16)| group(&pair.groups.0, *a) * width + group(&pair.groups.1, *b);
+            first.iter().zip(second).map(cell).collect()
+        };
+        let codes: Vec<Vec<u16>> = self.pairs.iter().map(cells).collect();
+        let columns: Vec<Codes<'_>> = codes.iter().map(|codes| Codes { codes, cells: CELLS }).collect();
+        let residuals = self.scorer.residuals(block, target);
+        sums.add(&[
+            Part::Cells { columns: &columns, values: &vec![ONE; block.rows()] },
+            Part::Cells { columns: &columns, values: &residuals },
+        ]);
+    }
+}
+
+/// Fits the candidates to the released sums and keeps the best `most`. `curvature` is that of the loss for one customer;
+/// values are in the unit of residuals.
+pub(super) fn fitted(
+    proposed: &[Pair],
+    parts: &[&[i64]],
+    sd: &[f64],
+    curvature: f64,
+    most: usize,
+) -> Vec<Pair> {
+    let [counts, residuals] = parts else { return Vec::new() };
+    let noise = sd[1] / f64::from(UNIT);
+    let fit = |(candidate, pair): (usize, &Pair)| {
+        let start = candidate * CELLS;
+        let mut gain = 0.0;
+        let mut pair = pair.clone();
+        for (cell, value) in pair.values.iter_mut().enumerate() {
+            let customers = (counts[start + cell] as f64 / f64::from(ONE)).max(1.0);
+            let residual = residuals[start + cell] as f64 / f64::from(UNIT);
+            let weight = curvature * customers;
+            // The mean of the value given the noisy sum, if it is normal a priori.
+            *value = residual * weight / (weight * weight + weight / SPREAD.powi(2) + noise * noise / SPREAD.powi(2));
+            gain += residual * residual / weight - noise * noise / weight;
+        }
+        (gain, candidate, pair)
+    };
+    let mut fitted: Vec<_> = proposed.iter().enumerate().map(fit).filter(|(gain, ..)| *gain > 0.0).collect();
+    fitted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    fitted.into_iter().take(most).map(|(_, _, pair)| pair).collect()
+}

@@ -1,0 +1,143 @@
+//! Clusters: every held-out customer counts once in its cluster, and brings its squared distance from the centre.
+//!
+//! Distances are those of the model ([`super::super::kmeans`]). A squared distance counts as at most 2 a feature, which
+//! for categories is the largest that there is.
+//!
+//! **Metric**: `distance`, the mean squared distance. Its variance between customers is bounded as in
+//! [`super::regression`].
+
+use serde::Serialize;
+
+use super::super::model::Parameters;
+use super::super::training::{Contribute, Implausible, Unfit};
+use super::{Detail, Evaluation, Metric, Noisy, Performance, clamp, delta, repair, spread};
+use crate::privacy::interval::Estimate;
+use crate::privacy::rows::{Block, Column, UNIT, places};
+use crate::privacy::sums::{Codes, Part, Sums};
+
+/// One cluster.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cluster {
+    /// How many held-out customers are in it; the interval covers noise alone.
+    pub customers: Estimate,
+    /// Their share of all.
+    pub share: Estimate,
+    /// Their mean squared distance from its centre.
+    pub distance: Estimate,
+}
+
+/// One customer in a count, in grid units.
+const COUNT: i32 = 1 << 10;
+
+pub(super) fn components(clusters: usize) -> Vec<(u64, u64, u64)> {
+    vec![(clusters as u64, 1, COUNT as u64), (clusters as u64, 1, UNIT as u64)]
+}
+
+/// The largest squared distance that is told from larger ones.
+fn most(columns: &[Column]) -> f64 {
+    2.0 * columns.len().max(1) as f64
+}
+
+/// What a node sums.
+pub(super) struct Distances {
+    model: Parameters,
+    centres: Vec<Vec<f64>>,
+    position: Option<usize>,
+}
+
+impl Distances {
+    pub(super) fn new(model: Parameters, position: Option<usize>) -> Result<Self, Unfit> {
+        match &model {
+            Parameters::Centres { centres } => Ok(Self { centres: centres.clone(), model, position }),
+            _ => Err(Unfit("clusters are evaluated by their centres".into())),
+        }
+    }
+}
+
+impl Contribute for Distances {
+    fn add(&self, block: &Block, _: &[u16], sums: &mut Sums) {
+        let (columns, rows) = (block.columns(), block.rows());
+        let (places, most) = (places(columns), most(columns));
+        let mut codes = vec![0; columns.len()];
+        let (mut slots, mut squares) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        for row in 0..rows {
+            codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
+            let slot = self.model.score(columns, &codes) as u16;
+            let centre = self.centres.get(usize::from(slot)).map_or(&[][..], Vec::as_slice);
+            // ‖c‖² + Σ over entries that are not zero of (x − c)² − c².
+            let mut square: f64 = centre.iter().map(|entry| entry * entry).sum();
+            block.entries(row, &places, |place, value| {
+                if let Some(entry) = centre.get(place) {
+                    let x = f64::from(value) / f64::from(UNIT);
+                    square += (x - entry).powi(2) - entry * entry;
+                }
+            });
+            slots.push(slot);
+            squares.push(((square / most).clamp(0.0, 1.0) * f64::from(UNIT)) as i32);
+        }
+        let first = self.position.map_or(0, |position| u16::try_from(position).unwrap_or(u16::MAX));
+        let (ones, own) = (vec![COUNT; rows], vec![first; rows]);
+        let all = [Codes { codes: &slots, cells: self.centres.len() }];
+        let own = [Codes { codes: &own, cells: usize::from(first) + 1 }];
+        let parts =
+            |columns| [Part::Cells { columns, values: &ones }, Part::Cells { columns, values: &squares }].into_iter();
+        let all = parts(&all[..]);
+        let parts: Vec<Part<'_>> =
+            if self.position.is_some() { all.chain(parts(&own[..])).collect() } else { all.collect() };
+        sums.add(&parts);
+    }
+}
+
+pub(super) fn of(columns: &[Column], all: &[Noisy], each: &[Noisy], blocks: usize) -> Result<Evaluation, Implausible> {
+    let most = most(columns);
+    let [sizes, squares] = all else { return Err(super::implausible("an evaluation of clusters has two sums")) };
+    sizes.counts()?;
+    squares.within(sizes, 0.0)?;
+    let count = |noisy: &Noisy| Noisy { cells: vec![noisy.total()], sd: noisy.total_sd() };
+    let (mut customers, mut distances) = (count(sizes), count(squares));
+    let mut partners = Vec::new();
+    if let [counts, squares] = each {
+        counts.counts()?;
+        squares.within(counts, 0.0)?;
+        customers = customers.with(&counts.sum(blocks, 1))?;
+        distances = distances.with(&squares.sum(blocks, 1))?;
+        let partner = |position: usize| performance(&counts.block(position, 1), &squares.block(position, 1), most);
+        partners = (0..blocks).map(partner).collect();
+    }
+    let repaired = repair(&sizes.cells);
+    let variances: Vec<f64> = repaired.iter().map(|size| size + sizes.sd.powi(2)).collect();
+    let said = sizes.total() > (super::SAID * sizes.total_sd()).max(0.5);
+    let cluster = |position: usize| {
+        let (size, square) = (sizes.block(position, 1), squares.block(position, 1));
+        Cluster {
+            customers: size.count(),
+            share: delta(&repaired, &variances, (0.0, 1.0), said, |sizes| sizes[position] / sizes.iter().sum::<f64>()),
+            distance: distance(&size, &square, most),
+        }
+    };
+    let clusters = (0..sizes.cells.len()).map(cluster).collect();
+    let all = performance(&customers, &distances, most);
+    Ok(Evaluation { all, partners, detail: Detail::Clusters { clusters } })
+}
+
+/// The components in customers for [`super::expected`].
+pub(super) fn typical(clusters: usize) -> Vec<Vec<f64>> {
+    let share = 1.0 / clusters.max(1) as f64;
+    vec![vec![share; clusters], vec![share / 10.0; clusters]]
+}
+
+fn performance(customers: &Noisy, squares: &Noisy, most: f64) -> Performance {
+    let metrics = vec![Metric { name: "distance", estimate: distance(customers, squares, most) }];
+    Performance { customers: customers.count(), metrics }
+}
+
+/// The mean squared distance in one cell.
+fn distance(customers: &Noisy, squares: &Noisy, most: f64) -> Estimate {
+    let (count, sum) = (customers.total(), squares.total());
+    if count <= 0.0 {
+        return Estimate { value: most / 2.0, low: 0.0, high: most };
+    }
+    let sd = squares.sd.hypot((count * spread(sum / count)).sqrt());
+    let mean = clamp(Estimate::of_average(sum, sd, count, customers.sd, 0.0, 0.0, 1.0), (0.0, 1.0));
+    Estimate { value: mean.value * most, low: mean.low * most, high: mean.high * most }
+}
