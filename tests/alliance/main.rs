@@ -5,3 +5,4 @@ mod hostile;
 mod refusals;
 mod restarts;
 mod steward;
+mod training;

@@ -85,14 +85,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Splits the table over the partners, trains a model and says how well it does.
-async fn auc(
-    table: &Table,
-    target: &str,
-    model: &str,
-    epsilon: f64,
-    delta: f64,
-    seed: u64,
-) -> Result<f64, Failure> {
+async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64, seed: u64) -> Result<f64, Failure> {
     let folder = tempfile::tempdir()?;
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data").join(&table.source);
     let text = std::fs::read_to_string(data)?;
@@ -215,9 +208,8 @@ impl Alliance {
         let identity = |i: usize| IdentityKey::from_secret(&[i as u8 + 1; 32]);
         let ephemeral: Vec<EphemeralKey> = (0..3).map(|i| EphemeralKey::from_secret([i + 101; 32])).collect();
         let names = PARTNERS.map(str::to_owned);
-        let member = |(i, name): (usize, &String)| {
-            (name.clone(), Member { identity: identity(i).public(), tls: Digest::ZERO })
-        };
+        let member =
+            |(i, name): (usize, &String)| (name.clone(), Member { identity: identity(i).public(), tls: Digest::ZERO });
         let members = names.iter().enumerate().map(member).collect();
         let roster =
             Roster { alliance: "a".into(), authority: Digest::ZERO, coordinator: identity(90).public(), members };
@@ -282,8 +274,8 @@ impl Alliance {
         let Begin::Compute(mut reservation) = begun else { panic!("nothing is computed yet") };
         let permit = reservation.draw().expect("the first permit");
         let noised = release::add_noise(permit, sums.finish()).expect("the layout that was charged for");
-        let keys =
-            MaskKeys::derive(&self.transcript, PARTNERS[party], &self.ephemeral[party], round, Digest::ZERO).expect("keys");
+        let keys = MaskKeys::derive(&self.transcript, PARTNERS[party], &self.ephemeral[party], round, Digest::ZERO)
+            .expect("keys");
         let outbound = ledger.computed(noised.mask(&keys).expect("of three"), "now").expect("reserved before");
         let mut reader = FrameReader::from_nodes();
         reader.feed(&encode_contribution("s", 1, round, &outbound));

@@ -143,10 +143,12 @@ impl Descent {
         let numbers = histograms.features.iter().filter(|cells| !cells.is_empty()).count();
         let cells = (numbers + 1 + usize::from(histograms.target.is_some())) as f64;
         let rest = 1.0 - f64::from(super::FINE) / 1e6;
-        let all = sd / f64::from(ONE) * self.settings.clip * (features as f64 / cells).sqrt()
+        let all = sd / f64::from(ONE)
+            * self.settings.clip
+            * (features as f64 / cells).sqrt()
             * (f64::from(super::FINE) / 1e6 / rest).sqrt();
-        self.recoding = (numbers > 0)
-            .then(|| bins::recoding(&self.fine, &histograms, self.settings.bins as usize, LIGHTEST * all));
+        self.recoding =
+            (numbers > 0).then(|| bins::recoding(&self.fine, &histograms, self.settings.bins as usize, LIGHTEST * all));
         if let Some(cells) = &histograms.target {
             let total: f64 = cells.iter().sum::<f64>().max(1.0);
             // The middle of an even cell, in −1 to 1.
@@ -180,12 +182,12 @@ impl Descent {
             });
         }
         let sum = |values: &[f64]| values.iter().sum::<f64>();
-        let means = [0, 1].map(|i| {
-            read.iter().map(|both| sum(if i == 0 { &both.0 } else { &both.1 })).sum::<f64>() / features
-        });
+        let means =
+            [0, 1].map(|i| read.iter().map(|both| sum(if i == 0 { &both.0 } else { &both.1 })).sum::<f64>() / features);
         let slack = |cells: usize| SLACK * noise * (2.0 * cells as f64 + 2.0).sqrt();
         for (shape, (first, second)) in self.shapes.iter().zip(&read) {
-            let negative = first.iter().chain(second.iter().filter(|_| self.settings.event)).any(|n| *n < -SLACK * noise);
+            let negative =
+                first.iter().chain(second.iter().filter(|_| self.settings.event)).any(|n| *n < -SLACK * noise);
             if negative || (sum(first) - means[0]).abs() > slack(shape.codes) {
                 return Err(Implausible(format!(
                     "the bins of a feature hold {:.0} customers where others hold {:.0}, or fewer than none (the noise of a \

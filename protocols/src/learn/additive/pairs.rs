@@ -124,13 +124,7 @@ impl Contribute for Pairs {
 
 /// Fits the candidates to the released sums and keeps the best `most`. `curvature` is that of the loss for one customer;
 /// values are in the unit of residuals.
-pub(super) fn fitted(
-    proposed: &[Pair],
-    parts: &[&[i64]],
-    sd: &[f64],
-    curvature: f64,
-    most: usize,
-) -> Vec<Pair> {
+pub(super) fn fitted(proposed: &[Pair], parts: &[&[i64]], sd: &[f64], curvature: f64, most: usize) -> Vec<Pair> {
     let [counts, residuals] = parts else { return Vec::new() };
     let noise = sd[1] / f64::from(UNIT);
     let fit = |(candidate, pair): (usize, &Pair)| {

@@ -137,7 +137,9 @@ impl TrainSpec {
         let method = match (self.model.as_str(), event) {
             ("linear", Some(false)) => linear::Settings::choose(options, &recipe, rho).map(Method::Linear),
             ("logistic", Some(true)) => logistic::Settings::choose(options, &recipe, rho).map(Method::Logistic),
-            ("additive", Some(_)) => additive::Settings::choose(options, &recipe, event == Some(true), rho).map(Method::Additive),
+            ("additive", Some(_)) => {
+                additive::Settings::choose(options, &recipe, event == Some(true), rho).map(Method::Additive)
+            }
             ("kmeans", None) => kmeans::Settings::choose(options, &recipe, rho).map(Method::Kmeans),
             ("linear", Some(true)) => {
                 return needs("predicts a number", "name a numeric `target`, or use logistic or additive");

@@ -1,0 +1,189 @@
+//! Training by a whole alliance: models that learn, rounds that survive whatever happens between them, and a coordinator
+//! that tells nodes different things.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use entente_examples::alliance::{Error, PARTNERS};
+use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::study::{Study, file};
+use entente_tests::World;
+use serde_json::Value;
+
+const CLIENTS: &str = "SELECT client_id, age, job, education, balance, housing, loan, y FROM clients";
+const SUBSCRIBERS: &str = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"SeniorCitizen\", \
+                           \"MonthlyCharges\", \"TotalCharges\", \"Churn\" FROM subscribers";
+
+/// A training; `keys` go to the top of the study file, `train` into its table.
+pub fn training(name: &str, features: &str, epsilon: f64, keys: &str, train: &str) -> Result<Study, Error> {
+    let text = format!(
+        "name = \"{name}\"\npurpose = \"test\"\nkind = \"train\"\n{keys}\n[privacy]\nepsilon = {epsilon}\ndelta = 1e-6\n\
+         [train]\nfeatures = '''{features}'''\n{train}\n"
+    );
+    Ok(file::parse("test.toml", &text)?)
+}
+
+async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
+}
+
+fn json(files: &BTreeMap<String, Vec<u8>>) -> Result<Value, Error> {
+    Ok(serde_json::from_slice(&files["result.json"])?)
+}
+
+fn metric(result: &Value, name: &str) -> f64 {
+    result["metrics"][name]["value"].as_f64().unwrap_or_else(|| panic!("{} has no {name}", result["metrics"]))
+}
+
+/// What every training leaves: a charge, a computation and a release for each round at each node, within the budget that was
+/// stated, in ledgers that verify.
+fn check_ledgers(world: &World, rounds: usize, epsilon: f64) -> Result<(), Error> {
+    for partner in PARTNERS {
+        for state in [State::Reserved, State::Computed, State::Released] {
+            assert_eq!(world.count(partner, state)?, rounds, "{partner}: {state:?}");
+        }
+        let entries = world.ledger(partner)?;
+        let spent = entries.last().ok_or("entries")?.account.spent_after;
+        assert!(spent.epsilon(1e-6) <= epsilon * (1.0 + 1e-9), "{partner} spent {spent}");
+        let numbers: Vec<Option<u32>> =
+            entries.iter().filter(|entry| entry.state == State::Reserved).map(|entry| entry.round).collect();
+        assert_eq!(numbers, (1..=rounds as u32).map(Some).collect::<Vec<_>>(), "{partner}");
+        let path = entente_node::state::Folder::new(world.folders().node(partner)).state("ledger.sqlite");
+        let store = entente_node::store::LedgerStore::open_read_only(&path)?;
+        assert!(!store.entries()?.is_empty());
+        let key = entente_node::state::Folder::new(world.folders().node(partner)).identity()?.public();
+        assert!(verify_export(&export(partner, key, &store)?, None).passed(), "{partner}");
+    }
+    Ok(())
+}
+
+/// The AUC bounds are far below what the models reach (.70 to .75 without `duration`, .84): they fail by noise with a
+/// probability below 1e-9, and a model that has learnt nothing has .5.
+#[tokio::test(flavor = "multi_thread")]
+async fn partners_train_a_model_of_each_kind() -> Result<(), Error> {
+    for (model, features, target, least) in
+        [("additive", SUBSCRIBERS, "Churn", 0.75), ("logistic", SUBSCRIBERS, "Churn", 0.75)]
+    {
+        let world = World::new().await?;
+        let study = training(model, features, 4.0, "", &format!("model = \"{model}\"\ntarget = \"{target}\""))?;
+        let files = files(&world, study.clone()).await?;
+        let result = json(&files)?;
+        assert!(metric(&result, "auc") > least, "{}", result["metrics"]);
+        //PARSE
+        let rounds = result["rounds"].as_array().ok_or("rounds")?.len();
+        check_ledgers(&world, rounds, 4.0)?;
+        // The same question under another name: the same bytes, no charge.
+        let again = training("again", features, 4.0, "", &format!("model = \"{model}\"\ntarget = \"{target}\""))?;
+        let again = json(&self::files(&world, again).await?)?;
+        assert_eq!((&again["repeated"], &again["metrics"]), (&Value::Bool(true), &result["metrics"]));
+        for partner in PARTNERS {
+            assert_eq!((world.count(partner, State::Reserved)?, world.count(partner, State::Repeated)?), (rounds, 1));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_predicted_and_clusters_found() -> Result<(), Error> {
+    let world = World::new().await?;
+    let numbers = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"MonthlyCharges\" FROM subscribers";
+    for model in ["linear", "additive"] {
+        let train = format!("model = \"{model}\"\ntarget = \"MonthlyCharges\"");
+        let result = json(&files(&world, training(model, numbers, 1.5, "", &train)?).await?)?;
+        assert!(metric(&result, "r2") > 0.5, "{model}: {}", result["metrics"]);
+    }
+    let clusters = training("clusters", numbers, 1.5, "", "model = \"kmeans\"\nclusters = 3")?;
+    let result = json(&files(&world, clusters).await?)?;
+    assert!(result["metrics"]["distance"]["value"].as_f64().is_some(), "{}", result["metrics"]);
+    Ok(())
+}
+
+/// Waits until a partner's ledger has so many computed rounds.
+async fn computed(world: &World, partner: &str, rounds: usize) -> Result<(), Error> {
+    for _ in 0..1200 {
+        if world.count(partner, State::Computed)? >= rounds {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Err("the training does not get on".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_and_coordinator_restart_in_mid_training() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
+    let study = training("long", CLIENTS, 4.0, "", train)?;
+    let dir = world.folders().coordinator();
+    let client = dir.clone();
+    let run = tokio::spawn(async move { entente::run_study(&client, study, |_| ()).await });
+    computed(&world, "bank", 5).await?;
+    world.stop("bank").await;
+    world.start("bank").await?;
+    computed(&world, "bank", 15).await?;
+    let coordinator = world.coordinator.take().ok_or("it runs")?;
+    coordinator.shutdown().await;
+    assert!(run.await?.is_err(), "who follows is told that the coordinator has gone");
+    assert!(world.count("bank", State::Computed)? < 60, "stopped in mid-training");
+    world.coordinator = Some(entente::Coordinator::start(&dir).await?);
+    for partner in PARTNERS {
+        for _ in 0..1200 {
+            if world.count(partner, State::Released)? > 60 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // 2 releases before the rounds, 1 behind them.
+    check_ledgers(&world, 63, 4.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
+    let study = training("lost", CLIENTS, 2.0, "min_partners = 2\nwait_seconds = 3", train)?;
+    let dir = world.folders().coordinator();
+    let run = tokio::spawn(async move { entente::run_study(&dir, study, |_| ()).await });
+    computed(&world, "bank", 8).await?;
+    world.stop("bank").await;
+    let done = world.count("bank", State::Computed)?;
+    let files = run.await??;
+    let result = json(&files)?;
+    assert_eq!(result["participants"], serde_json::json!(["retailer", "telecom"]));
+    let attempts: Vec<u64> =
+        result["rounds"].as_array().ok_or("rounds")?.iter().filter_map(|round| round["attempt"].as_u64()).collect();
+    assert_eq!(attempts.len(), 63);
+    let first = attempts.iter().filter(|attempt| **attempt == 1).count();
+    assert!(first + 1 >= done && first > 0, "what was complete stays so: {first} of {done}");
+    assert!(attempts.is_sorted() && attempts[62] == 2);
+    // The round in which the bank was lost is charged twice to the others, all else once.
+    assert!((63..=64).contains(&world.count("telecom", State::Reserved)?));
+    assert!(result["warnings"].to_string().contains("bank"));
+    Ok(())
+}
+
+/// What can be told from schemas and budget is refused before anything is charged, with what to write instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_trained_is_refused_before_any_charge() -> Result<(), Error> {
+    let world = World::new().await?;
+    let cases = [
+        (CLIENTS, "model = \"additive\"\ntarget = \"yy\"", "did you mean `y`"),
+        (CLIENTS, "model = \"linear\"\ntarget = \"y\"", "predicts a number"),
+        (CLIENTS, "model = \"logistic\"\ntarget = \"job\"", "12 categories"),
+        (CLIENTS, "model = \"kmeans\"\ntarget = \"y\"\nclusters = 3", "leave `target` out"),
+        (CLIENTS, "model = \"additive\"\ntarget = \"y\"\nclusters = 3", "has no option `clusters`"),
+        ("SELECT age, y FROM clients", "model = \"additive\"\ntarget = \"y\"", "client_id"),
+        ("SELECT client_id, MAX(age) AS a, y FROM clients", "model = \"additive\"\ntarget = \"y\"", "one row"),
+    ];
+    for (features, train, expected) in cases {
+        let error = world.run(training("bad", features, 1.0, "", train)?).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{train}: {error}");
+    }
+    for partner in PARTNERS {
+        assert_eq!(world.count(partner, State::Reserved)?, 0);
+    }
+    Ok(())
+}
