@@ -100,6 +100,25 @@ async fn preflight_counts_what_is_wrong() {
     assert!(report.findings.iter().all(|finding| !finding.fix.is_empty()));
 }
 
+/// What makes a training learn nothing is told to the node's own staff, as studies never say it.
+#[tokio::test]
+async fn preflight_finds_what_a_training_learns_nothing_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "customer_id,region,spend,left\n1,north,1.5,no\n2,north,NaN,no\n3,north,2.5,no\n3,north,3.5,no\n";
+    fs::write(folder.path().join("flat.csv"), text).unwrap();
+    let mut schema = schema();
+    schema.columns.insert("left".into(), ColumnType::Bool);
+    let report = check(&schema, "flat.csv", folder.path(), None, &engine(folder.path())).await;
+    assert_eq!(report.several_rows, 1);
+    let same = |column: &str| {
+        report.findings.iter().any(|found| found.column.as_deref() == Some(column) && found.problem.contains("same value"))
+    };
+    assert!(same("region") && same("left") && !same("spend"), "{:?}", report.findings);
+    assert!(report.findings.iter().any(|found| found.problem.contains("1 of 3 customers have several rows")));
+    let spend = report.columns.iter().find(|column| column.name == "spend").unwrap();
+    assert_eq!((spend.unparsable, spend.extent), (1, Some((1.5, 3.5))), "NaN counts as NULL");
+}
+
 #[tokio::test]
 async fn preflight_lists_all_that_is_missing() {
     let folder = table();

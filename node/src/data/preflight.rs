@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{Date32Type, Float64Type, Int64Type};
+use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type};
 use entente_protocols::privacy::bounds::CustomerCell;
 use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 
@@ -55,6 +55,8 @@ pub struct ColumnReport {
     pub outside: u64,
     /// Not of the declared type at all; they count as NULL.
     pub unparsable: u64,
+    /// Smallest and largest value as studies see them: clipped, days as numbers, categories as positions in their list.
+    pub extent: Option<(f64, f64)>,
 }
 
 /// What a look at all rows found.
@@ -72,6 +74,8 @@ pub struct Report {
     pub customers: u64,
     /// The most rows that one customer has.
     pub most_rows: u64,
+    /// Customers with more than one row.
+    pub several_rows: u64,
     /// Rows without a customer: they are left out of every study.
     pub without_unit: u64,
     /// Records of CSV or NDJSON that were not well formed.
@@ -160,12 +164,13 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
                 null: 0,
                 outside: 0,
                 unparsable: 0,
+                extent: None,
             })
             .collect(),
         ..Report::default()
     });
     let rows = |stored: &[ArrayRef], rows: usize| {
-        let counts: Vec<[u64; 3]> = checks.iter().map(|check| check.count(stored)).collect();
+        let counts: Vec<([u64; 3], _)> = checks.iter().map(|check| check.count(stored)).collect();
         let column = |name: &str| stored.get(columns.iter().position(|column| column == name)?);
         let consenting = consent.as_ref().map_or(rows, |consent| consent.allows(rows, &column).true_count());
         let without_unit = absent(&stored[0]);
@@ -173,10 +178,14 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
         report.rows += rows as u64;
         report.consenting += consenting as u64;
         report.without_unit += without_unit as u64;
-        for (column, [null, outside, unparsable]) in report.columns.iter_mut().zip(counts) {
+        for (column, ([null, outside, unparsable], extent)) in report.columns.iter_mut().zip(counts) {
             column.null += null;
             column.outside += outside;
             column.unparsable += unparsable;
+            column.extent = match (column.extent, extent) {
+                (Some((a, b)), Some((c, d))) => Some((f64::min(a, c), f64::max(b, d))),
+                (known, other) => known.or(other),
+            };
         }
         Ok(Rows { unit: stored[0].clone(), cells: vec![0; rows], values: Vec::new() })
     };
@@ -185,6 +194,7 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.malformed = malformed;
     report.customers = heads.iter().map(|heads| heads.customers).sum();
+    report.several_rows = heads.iter().map(|heads| heads.several_rows).sum();
     report.most_rows = heads.iter().map(|heads| heads.most_rows).max().unwrap_or(0);
     Ok(report)
 }
@@ -194,12 +204,15 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
 struct Heads {
     customers: u64,
     most_rows: u64,
+    several_rows: u64,
 }
 
 impl Sink for Heads {
     fn customer<'a>(&mut self, _unit: u128, cells: impl Iterator<Item = CustomerCell<'a>> + Clone) {
         self.customers += 1;
-        self.most_rows = self.most_rows.max(cells.map(|cell| cell.rows).sum());
+        let rows = cells.map(|cell| cell.rows).sum();
+        self.most_rows = self.most_rows.max(rows);
+        self.several_rows += u64::from(rows > 1);
     }
 }
 
@@ -225,16 +238,37 @@ impl ColumnCheck {
         Self { column, category, clipped: reader(declared), free: reader(&free) }
     }
 
-    /// Rows that are NULL, outside, unparsable.
-    fn count(&self, stored: &[ArrayRef]) -> [u64; 3] {
+    /// Rows that are NULL, outside, unparsable; and the extent of the values.
+    fn count(&self, stored: &[ArrayRef]) -> ([u64; 3], Option<(f64, f64)>) {
         let raw = &stored[self.column];
         let null = absent(raw);
         let free = self.free.read(raw);
         let lost = (free.null_count().saturating_sub(null)) as u64;
         if self.category {
-            return [null as u64, lost, 0];
+            return ([null as u64, lost, 0], extent(&free));
         }
-        [null as u64, differing(&self.clipped.read(raw), &free), lost]
+        let clipped = self.clipped.read(raw);
+        ([null as u64, differing(&clipped, &free), lost], extent(&clipped))
+    }
+}
+
+/// The smallest and the largest value, as numbers.
+fn extent(values: &ArrayRef) -> Option<(f64, f64)> {
+    fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+        values.fold(None, |ends: Option<(f64, f64)>, value| {
+            Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+        })
+    }
+    if let Some(values) = values.as_primitive_opt::<Float64Type>() {
+        ends(values.iter().flatten())
+    } else if let Some(values) = values.as_primitive_opt::<Int64Type>() {
+        ends(values.iter().flatten().map(|value| value as f64))
+    } else if let Some(values) = values.as_primitive_opt::<Date32Type>() {
+        ends(values.iter().flatten().map(f64::from))
+    } else if let Some(values) = values.as_primitive_opt::<Int32Type>() {
+        ends(values.iter().flatten().map(f64::from))
+    } else {
+        ends(values.as_boolean_opt()?.iter().flatten().map(|value| f64::from(u8::from(value))))
     }
 }
 
@@ -290,7 +324,16 @@ impl Report {
                 "missing fields count as NULL; write the files again with a proper writer",
             );
         }
-        for ColumnReport { name, declared, null, outside, unparsable } in &self.columns {
+        if self.several_rows > 0 {
+            let problem = format!("{} of {} customers have several rows", self.several_rows, self.customers);
+            find(
+                Severity::Warning,
+                None,
+                problem,
+                "queries state how many count (`max_rows_per_customer`); trainings leave such customers out",
+            );
+        }
+        for ColumnReport { name, declared, null, outside, unparsable, extent } in &self.columns {
             let all = |rows: &u64| *rows == self.rows - null && *rows > 0;
             let severity = |rows: &u64| if all(rows) { Severity::Error } else { Severity::Warning };
             if *null == self.rows {
@@ -299,6 +342,16 @@ impl Report {
                     Some(name),
                     "is NULL in every row".into(),
                     "remove the column from the schema, or fill it",
+                );
+            }
+            if let Some((low, high)) = extent
+                && low == high
+            {
+                find(
+                    Severity::Warning,
+                    Some(name),
+                    "has the same value wherever it has one".into(),
+                    "a model learns nothing from it, and nothing at all if it is the target; check the data, or leave it out",
                 );
             }
             if *unparsable > 0 {
