@@ -83,19 +83,26 @@ min_colluders = 1
 ";
 
 /// A node that runs in a task; stops when dropped.
-pub struct RunningNode(JoinHandle<()>);
+pub struct RunningNode {
+    task: JoinHandle<()>,
+    folder: Folder,
+}
 
 impl RunningNode {
     /// Stops the node and waits until it has let go of its folder.
     pub async fn stop(mut self) {
-        self.0.abort();
-        let _ = (&mut self.0).await;
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        // What it was computing goes on to its end, and holds the folder until then.
+        while self.folder.lock().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
 impl Drop for RunningNode {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -103,16 +110,17 @@ impl Drop for RunningNode {
 pub async fn start(folders: &Folders, partner: &str) -> Result<RunningNode, Error> {
     let folder = Folder::new(folders.node(partner));
     let (connected, mut is_connected) = tokio::sync::mpsc::unbounded_channel();
-    let node = tokio::spawn(async move {
+    let served = folder.clone();
+    let task = tokio::spawn(async move {
         let failed = connected.clone();
-        let ended = entente_node::serve(&folder, |_| drop(connected.send(None))).await;
+        let ended = entente_node::serve(&served, |_| drop(connected.send(None))).await;
         let error = match ended {
             Ok(never) => match never {},
             Err(error) => error,
         };
         let _ = failed.send(Some(error));
     });
-    let node = RunningNode(node);
+    let node = RunningNode { task, folder };
     match tokio::time::timeout(Duration::from_secs(20), is_connected.recv()).await {
         Ok(Some(None)) => Ok(node),
         Ok(Some(Some(error))) => Err(error.into()),

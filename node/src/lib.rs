@@ -31,11 +31,11 @@ pub const SOFTWARE: &str = concat!("entente-node ", env!("CARGO_PKG_VERSION"));
 /// connection stands.
 pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::convert::Infallible, Error> {
     let config = load(folder)?;
-    let _lock = folder.lock()?;
+    let lock = folder.lock()?;
     // A crash may have left pieces of data behind.
     let _ = std::fs::remove_dir_all(participant::spill_folder(folder));
     let coordinator = config.coordinator.clone();
-    let participant = Arc::new(Participant::open(folder, config)?);
+    let participant = Arc::new(Participant::open(folder, config)?.holding(lock));
     link::connection::keep(folder, &coordinator, participant, connected).await
 }
 

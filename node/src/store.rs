@@ -5,6 +5,8 @@
 //! included, which are deleted once the study's vector is stored; both are in WAL mode with synchronous=FULL, so that
 //! what was written is on the disk when a call returns.
 
+mod models;
+
 use std::path::Path;
 
 use entente_protocols::digest::Digest;
@@ -16,6 +18,8 @@ use entente_protocols::wire::message::Proposal;
 use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
+
+pub use models::StoredModel;
 
 /// The ledger's entries, stored vectors and checkpoints, in SQLite.
 pub struct LedgerStore(Connection);
@@ -196,6 +200,8 @@ pub struct StudyStore(Connection);
 const STUDY_SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS attempts (study TEXT, attempt INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
     proposal BLOB NOT NULL, own_join BLOB, joins BLOB, ephemeral BLOB, PRIMARY KEY (study, attempt)) STRICT;
+CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
+    sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
 CREATE TABLE IF NOT EXISTS decisions (study TEXT PRIMARY KEY, decision TEXT NOT NULL, time TEXT NOT NULL) STRICT;
 ";
 

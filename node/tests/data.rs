@@ -111,7 +111,10 @@ async fn preflight_finds_what_a_training_learns_nothing_from() {
     let report = check(&schema, "flat.csv", folder.path(), None, &engine(folder.path())).await;
     assert_eq!(report.several_rows, 1);
     let same = |column: &str| {
-        report.findings.iter().any(|found| found.column.as_deref() == Some(column) && found.problem.contains("same value"))
+        report
+            .findings
+            .iter()
+            .any(|found| found.column.as_deref() == Some(column) && found.problem.contains("same value"))
     };
     assert!(same("region") && same("left") && !same("spend"), "{:?}", report.findings);
     assert!(report.findings.iter().any(|found| found.problem.contains("1 of 3 customers have several rows")));

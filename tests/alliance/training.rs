@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use entente_examples::alliance::{Error, PARTNERS};
+use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
@@ -71,7 +72,15 @@ async fn partners_train_a_model_of_each_kind() -> Result<(), Error> {
         let files = files(&world, study.clone()).await?;
         let result = json(&files)?;
         assert!(metric(&result, "auc") > least, "{}", result["metrics"]);
-        //PARSE
+        let parsed = ModelFile::parse(&files["model.json"])?;
+        assert_eq!(parsed.model.target.map(|target| target.name).as_deref(), Some(target));
+        // Every node that took part keeps it, with where it came from.
+        for partner in PARTNERS {
+            let folder = entente_node::state::Folder::new(world.folders().node(partner));
+            let kept = entente_node::store::StudyStore::open(&folder.state("studies.sqlite"))?.models()?;
+            assert_eq!((kept.len(), &kept[0].bytes), (1, &files["model.json"]), "{partner}");
+            assert!(kept[0].source.contains(result["study"]["id"].as_str().ok_or("id")?));
+        }
         let rounds = result["rounds"].as_array().ok_or("rounds")?.len();
         check_ledgers(&world, rounds, 4.0)?;
         // The same question under another name: the same bytes, no charge.

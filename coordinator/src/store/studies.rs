@@ -206,6 +206,12 @@ impl Store {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
+    /// One file of a study's result.
+    pub fn result_file(&self, id: &str, file: &str) -> Result<Option<Vec<u8>>, Error> {
+        let sql = "SELECT content FROM result WHERE study = ?1 AND file = ?2";
+        self.lock().query_row(sql, [id, file], |row| row.get(0)).optional().map_err(failed)
+    }
+
     /// Keeps where a study stands after an attempt was given up, and that these nodes have to be told why.
     pub fn give_up(&self, record: &StudyRecord, nodes: &[String], attempt: u32, reason: &str) -> Result<(), Error> {
         let mut connection = self.lock();

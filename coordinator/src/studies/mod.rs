@@ -26,6 +26,9 @@ use crate::error::Error;
 use crate::store::{StudyRecord, StudyState};
 use run::Runner;
 
+/// The file of a result that its participants are given, and how long it may be for that.
+const MODEL: &str = "model.json";
+const MAX_MODEL: usize = 15 << 20;
 /// Who asks, as ledgers record it.
 const REQUESTER: &str = "operator";
 /// How many messages of nodes may wait for one study; few, as they may be large. Nodes wait for their turn.
@@ -106,7 +109,9 @@ impl Desk {
                     let (study, attempt) = (notice.study, notice.attempt);
                     if let Some(result) = notice.result {
                         // Stays until the node answers that it has recorded the end.
-                        shared.sessions.send(node, &ToNode::Finished { study, attempt, result });
+                        let model = shared.store.result_file(&study, MODEL).unwrap_or_default();
+                        let model = model.filter(|model| model.len() <= MAX_MODEL);
+                        shared.sessions.send(node, &ToNode::Finished { study, attempt, result, model });
                     } else {
                         let message = ToNode::Abandoned { study: study.clone(), attempt, reason: notice.reason };
                         if shared.sessions.send(node, &message)

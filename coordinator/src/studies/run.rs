@@ -432,10 +432,12 @@ impl<'a> Runner<'a> {
         let result = result.ok_or_else(|| Error::failed("the result could not be made: it has no result.json"))?;
         self.record.state = StudyState::Done;
         self.shared.store.complete_study(&self.record, &files, result)?;
+        let model = files.get(super::MODEL).filter(|model| model.len() <= super::MAX_MODEL);
         let mut open: BTreeSet<String> = self.record.participants.iter().cloned().collect();
         for participant in &self.record.participants {
             let (study, attempt) = (self.record.id.clone(), self.record.attempt);
-            if !self.shared.sessions.send(participant, &ToNode::Finished { study, attempt, result }) {
+            let told = ToNode::Finished { study, attempt, result, model: model.cloned() };
+            if !self.shared.sessions.send(participant, &told) {
                 open.remove(participant);
             }
         }

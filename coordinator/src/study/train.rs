@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use entente_protocols::learn::file::{self, Budget, ModelFile, Provenance};
 use entente_protocols::learn::training::Trainer;
 use entente_protocols::study::train::{TrainPlan, TrainSpec};
 
@@ -29,8 +30,33 @@ pub(super) fn finish(
         )
         .collect::<Vec<_>>()
         .into();
-    let model = serde_json::to_vec(&trainer.model()).map_err(|e| e.to_string())?;
-    Ok([("result.json".to_owned(), value.to_string().into_bytes()), ("model.json".into(), model)].into())
+    let header = header(finished);
+    let file = ModelFile {
+        format: file::FORMAT.into(),
+        version: file::VERSION,
+        study: Provenance {
+            id: finished.id.into(),
+            name: finished.study.name.clone(),
+            purpose: finished.study.purpose.clone(),
+            plan_sha256: finished.question.plan().digest(),
+        },
+        participants: finished.question.participants().to_vec(),
+        privacy: Budget {
+            scope: header.privacy.scope,
+            epsilon: header.privacy.epsilon,
+            delta: header.privacy.delta,
+            rho: header.privacy.rho_micro,
+            rho_person: header.privacy.rho_person_micro,
+            colluders: header.privacy.colluders,
+        },
+        metrics: trainer
+            .evaluation()
+            .map(|evaluation| evaluation.all.metrics.iter().map(|m| (m.name.to_owned(), m.estimate)).collect())
+            .unwrap_or_default(),
+        transcript_sha256: header.transcript_sha256,
+        model: trainer.model(),
+    };
+    Ok([("result.json".to_owned(), value.to_string().into_bytes()), ("model.json".into(), file.to_bytes())].into())
 }
 
 pub(super) fn notes(_spec: &TrainSpec, _plan: &TrainPlan) -> Vec<String> {

@@ -318,7 +318,7 @@ impl FakeNode {
                 vec![frame::encode_contribution(&study, attempt, 1, &outbound)]
             }
             ToNode::Resend { .. } => panic!("a query has one round"),
-            ToNode::Finished { study, attempt, result } => {
+            ToNode::Finished { study, attempt, result, .. } => {
                 if let Some(release) = self.released.get(&(study.clone(), attempt)) {
                     self.ledger.released(*release, result, "now").unwrap();
                 }

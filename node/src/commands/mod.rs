@@ -12,6 +12,7 @@ mod check;
 mod desk;
 mod join;
 mod ledger;
+mod models;
 mod roster;
 
 use std::io::IsTerminal;
@@ -132,6 +133,9 @@ enum Command {
     /// Show, verify or export the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// List, export or import the models that this node keeps
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Show the pinned roster and its fingerprint
     #[command(
         after_help = "Example:\n  entente-node roster --dir bank\n  entente-node roster --accept 1f3a… --dir bank"
@@ -142,6 +146,38 @@ enum Command {
         /// Accept the roster that the coordinator offers, if it has this fingerprint (its first 16 digits or more).
         #[arg(long, value_name = "FINGERPRINT")]
         accept: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// List the models: those of studies that this node took part in, and those that were imported
+    #[command(after_help = "Example:\n  entente-node models list --dir bank")]
+    List {
+        #[command(flatten)]
+        dir: Dir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a model's file
+    #[command(after_help = "Example:\n  entente-node models export 20261122-101500-ab12 --out model.json --dir bank")]
+    Export {
+        /// The study that trained it.
+        study: String,
+        /// Where to write it; to the terminal without it.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Keep a model that was given as a file
+    #[command(after_help = "Example:\n  entente-node models import results/churn/model.json --dir bank")]
+    Import {
+        /// The model file.
+        file: PathBuf,
+        #[command(flatten)]
+        dir: Dir,
     },
 }
 
@@ -217,6 +253,11 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ledger(LedgerCommand::Show { dir, json }) => ledger::show(&dir.folder(), json).map(done),
         Command::Ledger(LedgerCommand::Verify { dir }) => ledger::verify(&dir.folder()),
         Command::Ledger(LedgerCommand::Export { dir, out }) => ledger::export(&dir.folder(), out.as_deref()).map(done),
+        Command::Models(ModelsCommand::List { dir, json }) => models::list(&dir.folder(), json).map(done),
+        Command::Models(ModelsCommand::Export { study, out, dir }) => {
+            models::export(&dir.folder(), &study, out.as_deref()).map(done)
+        }
+        Command::Models(ModelsCommand::Import { file, dir }) => models::import(&dir.folder(), &file).map(done),
         Command::Roster { dir, accept } => roster::run(&dir.folder(), accept.as_deref()).map(done),
     }
 }

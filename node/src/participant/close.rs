@@ -1,6 +1,7 @@
 //! The end of an attempt: its result, its abandonment, its refusal; and what is said of a problem.
 
 use entente_protocols::digest::Digest;
+use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
 use entente_protocols::policy::Request;
 use entente_protocols::wire::frame;
@@ -9,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{Participant, Problem, lock, now, release_id, study_ref};
 use crate::error::Error;
-use crate::store::{Attempt, Stage};
+use crate::store::{Attempt, Stage, StoredModel};
 
 impl Participant {
     pub(super) fn close(
@@ -48,6 +49,23 @@ impl Participant {
         let checkpoint = lock(&self.ledger).checkpoint(self.name(), &self.key, &now())?;
         let checkpoint = serde_json::to_string(&checkpoint).map_err(Problem::failed)?;
         Ok(Some(frame::encode(&FromNode::Closed { study: study.into(), attempt: number, checkpoint })))
+    }
+
+    /// Keeps the model that a study trained with this node's part. That it cannot be kept does not keep the study from
+    /// being closed: the operator has it as well.
+    pub(super) fn keep_model(&self, study: &str, number: u32, model: Option<&[u8]>, result: Digest) {
+        let keep = || -> Result<(), Error> {
+            let studies = lock(&self.studies);
+            let trained = studies.get(study, number)?.filter(|attempt| attempt.join.is_some());
+            let (Some(bytes), Some(attempt)) = (model, trained) else { return Ok(()) };
+            let file = ModelFile::parse(bytes).map_err(Error::failure)?;
+            let source = format!("study {study}, with result {result}");
+            studies.put_model(&StoredModel::new(study, &attempt.proposal.study.name, &source, &file, bytes, now()))?;
+            Ok(())
+        };
+        if let Err(error) = keep() {
+            warn!(study, %error, "the study's model could not be kept; import it with `entente-node models import`");
+        }
     }
 
     /// Records a problem and says of it what may be said.

@@ -17,6 +17,7 @@ mod join;
 mod rounds;
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +51,9 @@ pub struct Participant {
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
+    /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
+    /// once would fork.
+    _lock: Option<File>,
 }
 
 /// A study and the number of its attempt.
@@ -137,7 +141,14 @@ impl Participant {
             rosters: Mutex::new(rosters),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
+            _lock: None,
         })
+    }
+
+    /// The same, holding the folder's lock for as long as it lives.
+    #[must_use]
+    pub fn holding(self, lock: File) -> Self {
+        Self { _lock: Some(lock), ..self }
     }
 
     /// The node's name.
@@ -211,7 +222,10 @@ impl Participant {
             ToNode::Resend { round, transcript, .. } => self
                 .resend(&study, attempt, round, transcript)
                 .map(|out| Some(frame::encode_contribution(&study, attempt, round, &out))),
-            ToNode::Finished { result, .. } => self.close(&study, attempt, Ok(result)),
+            ToNode::Finished { result, model, .. } => {
+                self.keep_model(&study, attempt, model.as_deref(), result);
+                self.close(&study, attempt, Ok(result))
+            }
             ToNode::Abandoned { reason, .. } => self.close(&study, attempt, Err(reason)),
         };
         let answer =

@@ -4,11 +4,12 @@
 //! - [`training`]: the frame of all methods: releases, what nodes bring, what the coordinator makes of sums;
 //! - [`linear`], [`logistic`], [`additive`], [`kmeans`]: the methods;
 //! - [`evaluation`]: how well a model does on customers it has not seen;
-//! - [`model`]: what comes out, and how it scores.
+//! - [`model`] and [`file`]: what comes out, how it scores, and how it is kept.
 
 pub mod additive;
 pub mod choose;
 pub mod evaluation;
+pub mod file;
 mod fine;
 pub mod kmeans;
 pub mod linear;

@@ -32,7 +32,8 @@ macro_rules! message {
     };
 }
 
-message!(ToNode, 1, 0x40_0000);
+// With a whole model file.
+message!(ToNode, 1, 0x100_0000);
 message!(FromNode, 2, 0x40_0000);
 message!(FromOperator, 4, 0x40_0000);
 message!(ToOperator, 5, super::MAX_CANONICAL);

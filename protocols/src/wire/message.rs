@@ -79,6 +79,8 @@ pub enum ToNode {
         attempt: u32,
         /// SHA-256 of the result.
         result: Digest,
+        /// The model file, where the study trained one.
+        model: Option<Vec<u8>>,
     },
     /// The attempt is given up. What was charged stays charged.
     Abandoned {

@@ -14,6 +14,8 @@
 //! Juditsky 1992), which averages their noise. After each step a shape that is to rise or fall is made to (pool adjacent
 //! violators, weighted by customers), and all shapes are centred.
 
+use std::sync::Arc;
+
 use super::{ONE, SLACK, START, Settings, Step, bins, pairs, releases, steps};
 use crate::learn::fine::{CELLS, Fine, simplex};
 use crate::learn::model::{Pair, Parameters, Recoding};
@@ -34,7 +36,13 @@ const DISAGREEMENT: f64 = 3.0;
 /// The lightest bin, in standard deviations of a round's noise.
 const LIGHTEST: f64 = 10.0;
 
+/// More customers than any alliance has: all people alive, several times.
+const MOST_CUSTOMERS: f64 = 1e11;
+/// What rounding may do to a sum, in customers.
+const ROUNDING: f64 = 0.5;
+
 /// One feature's bins.
+#[derive(Clone)]
 struct Shape {
     /// Where its cells lie in a release, and how many it has there.
     start: usize,
@@ -53,9 +61,10 @@ struct Shape {
     before: Vec<f64>,
 }
 
+#[derive(Clone)]
 pub(super) struct Descent {
     settings: Settings,
-    training: Training,
+    training: Arc<Training>,
     fine: Fine,
     steps: Vec<Step>,
     absorbed: usize,
@@ -82,7 +91,7 @@ impl Descent {
             fine: settings.fine(&training.recipe),
             steps: steps(settings, &training.recipe),
             settings: settings.clone(),
-            training: training.clone(),
+            training: Arc::new(training.clone()),
             absorbed: 0,
             recoding: None,
             scale: (0.0, 1.0),
@@ -184,16 +193,31 @@ impl Descent {
         let sum = |values: &[f64]| values.iter().sum::<f64>();
         let means =
             [0, 1].map(|i| read.iter().map(|both| sum(if i == 0 { &both.0 } else { &both.1 })).sum::<f64>() / features);
-        let slack = |cells: usize| SLACK * noise * (2.0 * cells as f64 + 2.0).sqrt();
+        let sds = if self.settings.event { [noise; 2] } else { [noise, sd[1] / unit] };
+        if means[0] + if self.settings.event { means[1] } else { 0.0 } > MOST_CUSTOMERS {
+            return Err(Implausible(format!(
+                "the bins hold {:.0} customers, which are more than there are people: a participant sent something else",
+                means[0]
+            )));
+        }
         for (shape, (first, second)) in self.shapes.iter().zip(&read) {
-            let negative =
-                first.iter().chain(second.iter().filter(|_| self.settings.event)).any(|n| *n < -SLACK * noise);
-            if negative || (sum(first) - means[0]).abs() > slack(shape.codes) {
+            let few = |cells: &[f64]| cells.iter().any(|n| *n < -SLACK * noise - ROUNDING);
+            let more = |(count, residual): (&f64, &f64)| {
+                residual.abs() > self.settings.clip * (count.max(0.0) + SLACK * noise) + SLACK * sds[1] + ROUNDING
+            };
+            let wrong = if self.settings.event { few(second) } else { first.iter().zip(second).any(more) };
+            let apart = |(cells, (mean, sd)): (&[f64], (f64, f64))| {
+                (sum(cells) - mean).abs() > SLACK * sd * (2.0 * shape.codes as f64 + 2.0).sqrt() + ROUNDING
+            };
+            let sums = [(first.as_slice(), (means[0], sds[0])), (second.as_slice(), (means[1], sds[1]))];
+            if few(first) || wrong || sums.into_iter().any(apart) {
                 return Err(Implausible(format!(
-                    "the bins of a feature hold {:.0} customers where others hold {:.0}, or fewer than none (the noise of a \
-                     bin is {noise:.1}): a participant sent something else",
+                    "the bins of a feature hold {:.0} and {:.0} where those of all do {:.0} and {:.0} each, or a bin what no \
+                     customers can bring (the noise of a bin is {noise:.1}): a participant sent something else",
                     sum(first),
-                    means[0]
+                    sum(second),
+                    means[0],
+                    means[1]
                 )));
             }
         }
@@ -243,7 +267,7 @@ impl Descent {
         let most = self.settings.clip * (self.customers + 10.0 * SLACK * self.noise.0) + SLACK * noise;
         for (shape, gradient) in self.shapes.iter().zip(&gradients) {
             let own: f64 = gradient.iter().sum();
-            if (own - total).abs() > SLACK * noise * (shape.codes as f64 + 1.0).sqrt()
+            if (own - total).abs() > SLACK * noise * (shape.codes as f64 + 1.0).sqrt() + ROUNDING
                 || gradient.iter().any(|value| value.abs() > most)
             {
                 return Err(Implausible(format!(
@@ -274,7 +298,7 @@ impl Descent {
             let u: Vec<f64> = shape.gradient.iter().zip(&pull).map(|(g, q)| g - q).collect();
             let step = system.solve(&u);
             agreement += step.iter().zip(&shape.before).map(|(a, b)| a * b).sum::<f64>();
-            size += system.squares();
+            size += system.squares().iter().sum::<f64>();
             steps.push((u, step));
         }
         let one_before = if self.iterations == 1 { first } else { round };
@@ -353,19 +377,32 @@ impl Train for Descent {
         let Some(step) = self.steps.get(self.absorbed).filter(|_| fits) else {
             return Err(Implausible("the sum is not one of this release".into()));
         };
+        if !sd.iter().all(|sd| sd.is_finite() && *sd >= 0.0) {
+            return Err(Implausible("the noise of the sum is no number".into()));
+        }
+        let mut next = self.clone();
         match step {
-            Step::Fine => self.fine(sum[0], sd[0])?,
-            Step::Start => self.start(sum, sd)?,
-            Step::Round => self.round(sum[0], sd[0])?,
+            Step::Fine => next.fine(sum[0], sd[0])?,
+            Step::Start => next.start(sum, sd)?,
+            Step::Round => next.round(sum[0], sd[0])?,
             Step::Pairs => {
-                let most = self.settings.pairs as usize;
-                self.pairs = pairs::fitted(&self.proposed, sum, sd, self.curvature, most);
+                let fitting = pairs::Fitting {
+                    clip: self.settings.clip,
+                    curvature: self.curvature,
+                    most: self.settings.pairs as usize,
+                };
+                next.pairs = pairs::fitted(&self.proposed, sum, sd, &fitting)?;
             }
         }
-        self.absorbed += 1;
-        if self.steps.get(self.absorbed) == Some(&Step::Pairs) {
-            self.proposed = self.proposed();
+        next.absorbed += 1;
+        if next.steps.get(next.absorbed) == Some(&Step::Pairs) {
+            next.proposed = next.proposed();
         }
+        let finite = |averaged| next.values(averaged).check(&next.training.recipe, next.recoding.as_ref()).is_ok();
+        if !(next.scale.1.is_finite() && finite(false) && finite(true)) {
+            return Err(Implausible("the noise is larger than numbers can say".into()));
+        }
+        *self = next;
         Ok(())
     }
 
@@ -376,8 +413,7 @@ impl Train for Descent {
     fn noise(&self) -> Vec<Vec<f64>> {
         let sd = |shape: &Shape| {
             let system = shape.system(self.curvature, self.noise.2, self.settings.regularisation);
-            let rows = system.rows().into_iter();
-            rows.map(|row| self.scale.1 * (self.noise.2 * row.iter().map(|p| p * p).sum::<f64>()).sqrt()).collect()
+            system.squares().into_iter().map(|square| self.scale.1 * (self.noise.2 * square).sqrt()).collect()
         };
         self.shapes.iter().map(sd).collect()
     }
@@ -467,15 +503,14 @@ impl System {
         x
     }
 
-    /// (D + Q)⁻¹.
-    fn rows(&self) -> Vec<Vec<f64>> {
+    /// Of each row of (D + Q)⁻¹ the sum of its entries' squares.
+    fn squares(&self) -> Vec<f64> {
         let length = self.whole.len();
+        // A category's values, which may be tens of thousands, have no neighbours: the inverse is a diagonal.
+        if self.beside.iter().all(|q| *q == 0.0) {
+            return self.whole.iter().map(|whole| whole.powi(-2)).collect();
+        }
         let row = |i: usize| self.solve(&(0..length).map(|j| f64::from(u8::from(i == j))).collect::<Vec<_>>());
-        (0..length).map(row).collect()
-    }
-
-    /// The sum of the squares of the inverse's entries.
-    fn squares(&self) -> f64 {
-        self.rows().iter().flatten().map(|entry| entry * entry).sum()
+        (0..length).map(|i| row(i).iter().map(|entry| entry * entry).sum()).collect()
     }
 }

@@ -62,6 +62,8 @@ const ONE: i32 = 1024;
 const SLACK: f64 = 8.0;
 /// Most cells of all features; beyond it the input of a round would be too long a message.
 const MAX_CELLS: usize = 200_000;
+/// Most cells of one feature: codes have 16 bits, and the start has two cells for each.
+const MAX_WIDTH: usize = 32_767;
 
 impl Settings {
     /// What is chosen for a recipe and a budget (ρ of the method's releases), within what the study says.
@@ -95,7 +97,11 @@ impl Settings {
             monotone.push((position as u32, *rising));
         }
         let settings = Self { event, rounds, clip, bins, regularisation, pairs, monotone };
-        let cells: usize = recipe.columns().into_iter().map(|column| settings.width(column)).sum();
+        let cells: usize = settings.widths(recipe).iter().sum();
+        let wide = recipe.features.iter().find(|feature| settings.width(feature.values.column()) > MAX_WIDTH);
+        if let Some(feature) = wide {
+            return Err(format!("`{}` has more than {} categories; merge some with CASE", feature.name, MAX_WIDTH - 1));
+        }
         if cells > MAX_CELLS {
             return Err(format!(
                 "the features have {cells} bins and values in all; a model has at most {MAX_CELLS}: merge categories with CASE"
@@ -181,6 +187,12 @@ pub(super) fn contributor(
     let recipe = &training.recipe;
     let unfit = |problem: &str| Err(Unfit(problem.into()));
     let numbers = recipe.columns().contains(&Column::Number);
+    let fits = |(column, width): (Column, usize)| column == Column::Number || column.dims() <= width;
+    if let Some(recoding) = &input.recoding
+        && !recoding.columns(recipe).into_iter().zip(settings.widths(recipe)).all(fits)
+    {
+        return unfit("a number has more bins than the plan has room for");
+    }
     match steps(settings, recipe).get(release) {
         Some(Step::Fine) if input.recoding.is_none() => Ok(settings.fine(recipe).contributor()),
         Some(Step::Fine) => unfit("bins come before the histograms they are made from"),

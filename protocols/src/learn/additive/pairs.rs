@@ -6,9 +6,9 @@
 //! explain most beyond what noise alone would are kept.
 
 use super::residuals::Scorer;
-use super::{ONE, Settings};
+use super::{ONE, SLACK, Settings};
 use crate::learn::model::{Pair, Parameters};
-use crate::learn::training::{Contribute, Input, Training, Unfit};
+use crate::learn::training::{Contribute, Implausible, Input, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -21,6 +21,8 @@ const GROUPS: usize = 4;
 const CELLS: usize = GROUPS * GROUPS;
 /// The a-priori standard deviation of a cell's value.
 const SPREAD: f64 = 0.5;
+/// What rounding may do to a sum, in customers.
+const ROUNDING: f64 = 0.5;
 
 fn candidates(features: usize) -> usize {
     let tried = features.min(MOST);
@@ -122,19 +124,38 @@ impl Contribute for Pairs {
     }
 }
 
-/// Fits the candidates to the released sums and keeps the best `most`. `curvature` is that of the loss for one customer;
-/// values are in the unit of residuals.
-pub(super) fn fitted(proposed: &[Pair], parts: &[&[i64]], sd: &[f64], curvature: f64, most: usize) -> Vec<Pair> {
-    let [counts, residuals] = parts else { return Vec::new() };
-    let noise = sd[1] / f64::from(UNIT);
+/// What fitting goes by besides the sums.
+pub(super) struct Fitting {
+    /// A.
+    pub(super) clip: f64,
+    /// Of the loss, for one customer.
+    pub(super) curvature: f64,
+    /// How many pairs are kept.
+    pub(super) most: usize,
+}
+
+/// Fits the candidates to the released sums and keeps the best; values are in the unit of residuals.
+pub(super) fn fitted(
+    proposed: &[Pair],
+    parts: &[&[i64]],
+    sd: &[f64],
+    fitting: &Fitting,
+) -> Result<Vec<Pair>, Implausible> {
+    let ([counts, residuals], [counted, noise]) = (parts, sd) else {
+        return Err(Implausible("the sum of pairs has another form than the release's".into()));
+    };
+    let scaled = |sums: &[i64], one: i32| sums.iter().map(|sum| *sum as f64 / f64::from(one)).collect::<Vec<f64>>();
+    let (counts, residuals) = (scaled(counts, ONE), scaled(residuals, UNIT));
+    let (counted, noise) = (counted / f64::from(ONE), noise / f64::from(UNIT));
+    plausible(proposed, (&counts, counted), (&residuals, noise), fitting.clip)?;
     let fit = |(candidate, pair): (usize, &Pair)| {
         let start = candidate * CELLS;
         let mut gain = 0.0;
         let mut pair = pair.clone();
         for (cell, value) in pair.values.iter_mut().enumerate() {
-            let customers = (counts[start + cell] as f64 / f64::from(ONE)).max(1.0);
-            let residual = residuals[start + cell] as f64 / f64::from(UNIT);
-            let weight = curvature * customers;
+            let customers = counts[start + cell].max(1.0);
+            let residual = residuals[start + cell];
+            let weight = fitting.curvature * customers;
             // The mean of the value given the noisy sum, if it is normal a priori.
             *value = residual * weight / (weight * weight + weight / SPREAD.powi(2) + noise * noise / SPREAD.powi(2));
             gain += residual * residual / weight - noise * noise / weight;
@@ -143,5 +164,37 @@ pub(super) fn fitted(proposed: &[Pair], parts: &[&[i64]], sd: &[f64], curvature:
     };
     let mut fitted: Vec<_> = proposed.iter().enumerate().map(fit).filter(|(gain, ..)| *gain > 0.0).collect();
     fitted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    fitted.into_iter().take(most).map(|(_, _, pair)| pair).collect()
+    Ok(fitted.into_iter().take(fitting.most).map(|(_, _, pair)| pair).collect())
+}
+
+/// Whether customers can have brought these sums, given with their noise: in all candidates the same ones, each with a
+/// residual of at most `clip`.
+fn plausible(
+    proposed: &[Pair],
+    (counts, counted): (&[f64], f64),
+    (residuals, noise): (&[f64], f64),
+    clip: f64,
+) -> Result<(), Implausible> {
+    let of = |sums: &[f64]| -> Vec<f64> {
+        let pairs = proposed.iter().zip(sums.chunks(CELLS));
+        pairs.map(|(pair, cells)| cells.iter().take(pair.values.len()).sum()).collect()
+    };
+    // Totals of the sums of all candidates, each beside their mean.
+    let apart = |totals: &[f64], noise: f64| {
+        let mean = totals.iter().sum::<f64>() / totals.len().max(1) as f64;
+        totals.iter().any(|total| (total - mean).abs() > SLACK * noise * (CELLS as f64 + 1.0).sqrt() + ROUNDING)
+    };
+    let wild = |(count, residual): (&f64, &f64)| {
+        *count < -SLACK * counted - ROUNDING
+            || residual.abs() > clip * (count.max(0.0) + SLACK * counted) + SLACK * noise + ROUNDING
+    };
+    let cells = proposed.iter().zip(counts.chunks(CELLS).zip(residuals.chunks(CELLS)));
+    let cells = cells.flat_map(|(pair, (counts, residuals))| counts.iter().zip(residuals).take(pair.values.len()));
+    if apart(&of(counts), counted) || apart(&of(residuals), noise) || cells.into_iter().any(wild) {
+        return Err(Implausible(format!(
+            "the sums of pairs differ from pair to pair, or are larger than their customers can bring (the noise of a cell \
+             is {counted:.1} customers): a participant sent something else"
+        )));
+    }
+    Ok(())
 }

@@ -84,7 +84,9 @@ struct Split {
 impl Contribute for Split {
     fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
         let split = |(feature, width): (usize, &usize)| -> Vec<u16> {
-            let own = |(code, target): (&u16, &u16)| code + if *target == 2 { *width as u16 } else { 0 };
+            // Of a plan that was not chosen but made up, a code may be too large; it is in no cell then, or in a wrong one.
+            let event = u16::try_from(*width).unwrap_or(u16::MAX);
+            let own = |(code, target): (&u16, &u16)| code.saturating_add(if *target == 2 { event } else { 0 });
             block.codes(feature).iter().zip(target).map(own).collect()
         };
         let codes: Vec<Vec<u16>> = self.widths.iter().enumerate().take(block.columns().len()).map(split).collect();

@@ -1,0 +1,59 @@
+//! `models`: list, export and import the models that this node keeps.
+
+use std::path::Path;
+
+use entente_protocols::learn::file::ModelFile;
+
+use super::{print_json, table};
+use crate::error::Error;
+use crate::state::Folder;
+use crate::store::{StoredModel, StudyStore};
+
+fn open(folder: &Folder) -> Result<StudyStore, Error> {
+    // Says so where no node has joined.
+    folder.read(&folder.config())?;
+    Ok(StudyStore::open(&folder.state("studies.sqlite"))?)
+}
+
+pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
+    let models = open(folder)?.models()?;
+    if json {
+        return print_json(&models);
+    }
+    if models.is_empty() {
+        eprintln!(
+            "there are no models; a study of kind train leaves one, and `entente-node models import FILE` adds one"
+        );
+        return Ok(());
+    }
+    let mut table = table(&["study", "name", "predicts", "received", "from"]);
+    for StoredModel { study, name, predicts, received, source, .. } in models {
+        table.add_row([study, name, predicts, received, source]);
+    }
+    say!("{table}");
+    Ok(())
+}
+
+pub fn export(folder: &Folder, study: &str, out: Option<&Path>) -> Result<(), Error> {
+    let model = open(folder)?.model(study)?;
+    let model = model.ok_or_else(|| {
+        Error::user(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
+    })?;
+    match out {
+        Some(path) => std::fs::write(path, &model.bytes).map_err(|error| Error::file("write", path, &error)),
+        None => {
+            super::print(&String::from_utf8_lossy(&model.bytes), "");
+            Ok(())
+        }
+    }
+}
+
+pub fn import(folder: &Folder, path: &Path) -> Result<(), Error> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+    let file = ModelFile::parse(&bytes).map_err(|problem| Error::user(format!("{}: {problem}", path.display())))?;
+    let (source, now) = (format!("file {}", path.display()), jiff::Timestamp::now().to_string());
+    let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
+    open(folder)?.put_model(&model)?;
+    say!("model of study {} ({}) is kept", model.study, model.name);
+    Ok(())
+}
