@@ -5,6 +5,7 @@
 //! link                       QUIC: enrolment, nodes, operators
 //! sessions, studies          who is connected; studies from submission to result
 //! study, results             what a study kind's result is, and its files
+//! scoring                    a local table's rows, scored by a model file
 //! client, cli                the operator's side
 //! ```
 //!
@@ -33,6 +34,7 @@ mod files;
 mod invite;
 mod link;
 pub mod results;
+pub mod scoring;
 mod serving;
 mod sessions;
 pub mod store;

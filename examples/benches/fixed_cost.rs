@@ -18,7 +18,7 @@ async fn bench() -> Result<(), Error> {
     let folders = Folders::new(folder.path());
     let coordinator = found(&folders).await?;
     let mut nodes = Vec::new();
-    let settings = SETTINGS.replace("epsilon = 1.3", "epsilon = 30.0");
+    let settings = SETTINGS.replace("epsilon = 1.6", "epsilon = 30.0");
     for (number, partner) in (0..).zip(PARTNERS) {
         enrol(&folders, partner, number, &settings).await?;
         let data = folders.node(partner).join("data/subscribers.csv");

@@ -71,13 +71,13 @@ pub async fn enrol(folders: &Folders, partner: &str, number: u64, settings: &str
 /// Budget and policy of the example's nodes: rules approve what they admit.
 pub const SETTINGS: &str = "\
 [budget]
-epsilon = 1.3
+epsilon = 1.6
 delta = 1e-6
 per_study_epsilon = 1.0
 
 [policy]
 approve = \"auto\"
-kinds = [\"query\"]
+kinds = [\"query\", \"train\"]
 min_partners = 2
 min_colluders = 1
 ";

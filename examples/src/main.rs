@@ -21,6 +21,9 @@ const STUDIES: [(&str, &str); 3] = [
     ("spend-by-quarter.toml", include_str!("../studies/spend-by-quarter.toml")),
 ];
 
+/// The training, run after them.
+const MODEL: (&str, &str) = ("churn-model.toml", include_str!("../studies/churn-model.toml"));
+
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
@@ -66,6 +69,11 @@ async fn quickstart() -> Result<(), Error> {
         print::beside_the_truth(&result, &truth::of(&study.name).ok_or("no truth for this study")?)?;
     }
 
+    let (file, text) = MODEL;
+    let study = entente_protocols::study::file::parse(file, text)?;
+    println!("\n{}\n{} (ε = {}, {})", print::rule(file), study.purpose, study.privacy.epsilon, print::scope(&study));
+    print::model(&run(&folders, study).await?)?;
+
     println!("\n{}", print::rule("the same question under another name"));
     let (file, text) = STUDIES[0];
     let mut again = entente_protocols::study::file::parse(file, text)?;
@@ -74,8 +82,9 @@ async fn quickstart() -> Result<(), Error> {
     print::repeated(&result)?;
 
     println!("\n{}", print::rule("one study too many"));
-    let mut more = entente_protocols::study::file::parse(file, &text.replace("age >= 25", "age >= 30"))?;
-    more.name = "campaign-over-30".into();
+    let (file, text) = STUDIES[1];
+    let mut more = entente_protocols::study::file::parse(file, &text.replace("tenure < 12", "tenure < 6"))?;
+    more.name = "churn-in-half-a-year".into();
     match run(&folders, more).await {
         Ok(_) => return Err("the budget per data set admits no third study of this size".into()),
         Err(error) => println!("refused, as the budget is spent:\n  {error}"),
@@ -97,12 +106,22 @@ async fn quickstart() -> Result<(), Error> {
 async fn run(folders: &Folders, study: Study) -> Result<serde_json::Value, Error> {
     let started = Instant::now();
     let dir = folders.coordinator();
-    let files = entente::run_study(&dir, study, |update| {
+    let mut shown = 0;
+    let files = entente::run_study(&dir, study, move |update| {
         if let Update::Progress(progress) = update {
+            // Of a training, a line a round.
+            if progress.stage == "summing" && progress.rounds.1 > 1 && progress.rounds.0 == shown {
+                return;
+            }
+            shown = if progress.stage == "summing" { progress.rounds.0 } else { 0 };
             let waiting: Vec<&str> = progress.waiting.iter().map(|(partner, _)| partner.as_str()).collect();
             let waiting =
                 if waiting.is_empty() { String::new() } else { format!(", waiting for {}", waiting.join(", ")) };
-            println!("  {}{waiting}", progress.stage);
+            let round = match progress.rounds {
+                (round, rounds) if rounds > 1 => format!(" round {round} of {rounds}"),
+                _ => String::new(),
+            };
+            println!("  {}{round}{waiting}", progress.stage);
         }
     })
     .await?;

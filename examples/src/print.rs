@@ -7,9 +7,10 @@ use entente_examples::alliance::Error;
 use entente_examples::truth::Row;
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
-use entente_protocols::ledger::entry::Entry;
+use entente_protocols::ledger::entry::{Entry, State};
 use entente_protocols::ledger::store::Store;
 use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::Study;
 use serde_json::Value;
 
@@ -88,6 +89,24 @@ fn key(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// What a model does on customers it has not seen.
+pub fn model(result: &Value) -> Result<(), Error> {
+    let metrics = result["metrics"].as_object().ok_or("no metrics")?;
+    let mut table = table(["metric", "held-out", "95 %"].map(String::from).into());
+    for (name, estimate) in metrics {
+        let number = |part: &str| estimate[part].as_f64().unwrap_or(f64::NAN);
+        table.add_row([
+            name.clone(),
+            format!("{:.3}", number("value")),
+            format!("{:.3} … {:.3}", number("low"), number("high")),
+        ]);
+    }
+    println!("{table}");
+    let rounds = result["rounds"].as_array().ok_or("no rounds")?;
+    println!("{} releases; charged at each node: ρ = {}", rounds.len(), result["privacy"]["rho"]);
+    Ok(())
+}
+
 /// That a question asked again is answered again, not computed.
 pub fn repeated(result: &Value) -> Result<(), Error> {
     match result["repeated"].as_bool() {
@@ -97,24 +116,36 @@ pub fn repeated(result: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// A node's ledger.
+/// A node's ledger, study by study.
 pub fn ledger(dir: &Path) -> Result<(), Error> {
-    let header = ["#", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent"];
-    let mut table = table(header.map(String::from).into());
     let store = LedgerStore::open_read_only(&Folder::new(dir).state("ledger.sqlite"))?;
-    for line in store.entries()? {
+    let mut studies: Vec<(Entry, usize, Rho)> = Vec::new();
+    let entries = store.entries()?;
+    for line in &entries {
         let entry: Entry = serde_json::from_str(&line.json)?;
+        let charge = entry.account.charge;
+        let released = usize::from(entry.state == State::Reserved);
+        match studies.iter_mut().find(|(known, ..)| known.study.id == entry.study.id) {
+            Some((last, releases, charged)) => {
+                (*last, *releases, *charged) = (entry, *releases + released, charged.plus(charge));
+            }
+            None => studies.push((entry, released, charge)),
+        }
+    }
+    let header = ["study", "data set", "releases", "ended as", "charged ρ", "spent ρ", "of ρ", "ε spent"];
+    let mut table = table(header.map(String::from).into());
+    for (last, releases, charged) in studies {
         table.add_row([
-            entry.sequence.to_string(),
-            format!("{:?}", entry.state).to_uppercase(),
-            entry.dataset,
-            entry.study.name,
-            entry.account.charge.to_string(),
-            entry.account.spent_after.to_string(),
-            entry.account.cap.to_string(),
-            format!("{:.2}", entry.account.epsilon_after),
+            last.study.name,
+            last.dataset,
+            releases.to_string(),
+            format!("{:?}", last.state).to_uppercase(),
+            charged.to_string(),
+            last.account.spent_after.to_string(),
+            last.account.cap.to_string(),
+            format!("{:.2}", last.account.epsilon_after),
         ]);
     }
-    println!("{table}");
+    println!("{table}\n{} entries, each with the hash of the one before", entries.len());
     Ok(())
 }

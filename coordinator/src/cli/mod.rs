@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 refused, or the user's mistake; 2 failure.
 
 mod alliance;
+mod model;
 mod progress;
 mod study;
 mod tables;
@@ -94,6 +95,15 @@ Example:
   entente study run spend.toml --dir alliance --out results"
     )]
     Study(study::Study),
+    /// Use a trained model: score a local table, show what it is
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  entente model show results/model.json
+  entente model predict results/model.json customers.csv --out scores.csv"
+    )]
+    Model(model::Model),
     /// End a partner's certificate at once
     #[command(after_help = "\
 Example:
@@ -143,6 +153,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Serve(Dir { dir }) => runtime.block_on(alliance::serve(&dir)),
         Command::Partners(partners) => runtime.block_on(partners.run()),
         Command::Study(study) => runtime.block_on(study.run()),
+        Command::Model(model) => model.run(),
         Command::Revoke(revoke) => runtime.block_on(revoke.run()),
         Command::Verify(verify) => verify.run(),
     }

@@ -44,9 +44,14 @@ impl Reporter {
                     self.say(note);
                 }
                 let line = line(&progress);
+                // A log has a line a round; who of many partners is waited for in it changes too often.
+                let same_round = |last: &Progress| {
+                    progress.rounds.1 > 1 && (&last.stage, last.rounds) == (&progress.stage, progress.rounds)
+                };
                 if self.last.as_ref().is_none_or(|last| self::line(last) != line) {
                     match &self.bar {
                         Some(bar) => bar.set_message(line),
+                        None if self.last.as_ref().is_some_and(same_round) => {}
                         None => eprintln!("{line}"),
                     }
                 }

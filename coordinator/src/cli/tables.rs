@@ -2,6 +2,13 @@
 
 use comfy_table::{Table, presets};
 
+use entente_protocols::learn::file::ModelFile;
+use entente_protocols::learn::model::Parameters;
+use entente_protocols::learn::recipe::Values;
+use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::study::schema::Day;
+
+use crate::results::number::{self, Style};
 use crate::study;
 use crate::views::{AnswerView, CheckView, PartnersView, StudyView};
 
@@ -146,6 +153,61 @@ pub(super) fn result(json: &[u8]) -> String {
         text += &format!("\n… and {more} more rows in the files");
     }
     text
+}
+
+/// A model in short.
+pub(super) fn model(file: &ModelFile) -> String {
+    let model = &file.model;
+    let mut text = format!("{} model of study {} ({})", file.kind(), file.study.name, file.study.id);
+    text += &match &model.target {
+        Some(target) => format!("\npredicts {}: {}", target.name, values(&target.values)),
+        None => "\nassigns each customer to a cluster".to_owned(),
+    };
+    text += &format!("\npurpose: {}", file.study.purpose);
+    text += &format!("\ntrained by {}", file.participants.join(", "));
+    text += &format!(
+        "\nspent ρ = {}; promised ε = {} at δ = {:e} to {}",
+        number::trimmed(file.privacy.rho),
+        file.privacy.epsilon,
+        file.privacy.delta,
+        match file.privacy.scope {
+            Scope::Customer => "each customer of one partner",
+            Scope::Person => "each person",
+        }
+    );
+    text += &match &model.parameters {
+        Parameters::None => String::new(),
+        Parameters::Weights { weights } => format!("\n{} weights", weights.len()),
+        Parameters::Additive { shapes, pairs, .. } => {
+            let steps: usize = shapes.iter().map(Vec::len).sum();
+            format!("\n{} shapes with {steps} steps, {} pairs of features", shapes.len(), pairs.len())
+        }
+        Parameters::Centres { centres } => format!("\n{} clusters", centres.len()),
+    };
+    let mut features = table(["feature", "values"]);
+    for feature in &model.recipe.features {
+        features.add_row([&feature.name, &values(&feature.values)]);
+    }
+    text += &format!("\n{features}");
+    if file.metrics.is_empty() {
+        return text + "\nnot evaluated on held-out customers";
+    }
+    let mut metrics = table(["metric on held-out customers", "value and 95 % interval"]);
+    for (name, estimate) in &file.metrics {
+        let shown = number::shown(estimate, Style::Plain);
+        metrics.add_row([name, &format!("{} [{}, {}]", shown.value, shown.low, shown.high)]);
+    }
+    text + &format!("\n{metrics}")
+}
+
+fn values(values: &Values) -> String {
+    match values {
+        Values::Number { low, high } => format!("number, {low} to {high}"),
+        Values::Date { low, high } => format!("date, {} to {}", Day(*low), Day(*high)),
+        Values::Category { values } if values.len() <= 8 => format!("one of {}", values.join(", ")),
+        Values::Category { values } => format!("one of {} categories", values.len()),
+        Values::Bool => "true or false".to_owned(),
+    }
 }
 
 #[cfg(test)]

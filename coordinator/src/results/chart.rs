@@ -15,9 +15,9 @@ pub(super) const MOST_DOTS: usize = 60;
 /// The most rows that a line shows.
 pub(super) const MOST_POINTS: usize = 400;
 
-const WIDTH: f64 = 760.0;
+pub(super) const WIDTH: f64 = 760.0;
 /// Of one character at the size of labels; most are narrower.
-const CHARACTER: f64 = 7.0;
+pub(super) const CHARACTER: f64 = 7.0;
 
 /// A drawing for the report.
 pub(super) struct Chart {
@@ -40,14 +40,20 @@ pub(super) fn chart(table: &ResultTable, measure: usize) -> Option<Chart> {
         [key] if key.sequence && table.rows.len() > 2 => {
             let marks = marks(MOST_POINTS);
             let title = format!("{name} over {keys}");
-            let desc = format!("A line through {} points, inside the band of their 95 % intervals.", marks.len());
+            let desc = format!(
+                "A line through {} points, inside the band of their 95 % intervals. The table above has the numbers.",
+                marks.len()
+            );
             let caption = "The band is the 95 % interval of each point.";
             Some(Chart { svg: line(measure, &title, &desc, &marks), caption, shown: marks.len() })
         }
         _ => {
             let marks = marks(MOST_DOTS);
             let title = format!("{name} by {keys}");
-            let desc = format!("One dot, with the whiskers of its 95 % interval, for each of {} groups.", marks.len());
+            let desc = format!(
+                "One dot, with the whiskers of its 95 % interval, for each of {} groups. The table above has the numbers.",
+                marks.len()
+            );
             let caption = "Whiskers are 95 % intervals; where none show, the interval is narrower than the dot.";
             Some(Chart { svg: dots(measure, &title, &desc, &marks), caption, shown: marks.len() })
         }
@@ -80,11 +86,11 @@ fn mark(table: &ResultTable, row: &Row, measure: usize) -> Mark {
 }
 
 /// A linear map from values to the drawing.
-struct Scale {
-    low: f64,
-    high: f64,
-    from: f64,
-    to: f64,
+pub(super) struct Scale {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) from: f64,
+    pub(super) to: f64,
 }
 
 impl Scale {
@@ -106,13 +112,13 @@ impl Scale {
         if low < high { Self { low, high, from, to } } else { Self { low: 0.0, high: 1.0, from, to } }
     }
 
-    fn at(&self, value: f64) -> f64 {
+    pub(super) fn at(&self, value: f64) -> f64 {
         let share = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
         let at = self.from + share.clamp(0.0, 1.0) * (self.to - self.from);
         (at * 100.0).round() / 100.0
     }
 
-    fn spans_zero(&self) -> bool {
+    pub(super) fn spans_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
     }
 }
@@ -218,20 +224,21 @@ fn spaced<'m>(marks: &[&'m Mark], x: &dyn Fn(&Mark) -> f64) -> Vec<&'m Mark> {
     marks.iter().step_by(every).copied().collect()
 }
 
-fn svg(id: usize, title: &str, desc: &str, height: f64, body: &Markup) -> Markup {
+/// A drawing with a title and a description of its own.
+pub(super) fn svg(id: usize, title: &str, desc: &str, height: f64, body: &Markup) -> Markup {
     let (title_id, desc_id) = (format!("chart-{id}-title"), format!("chart-{id}-desc"));
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}")) role="img"
             aria-labelledby=(format!("{title_id} {desc_id}")) {
             title id=(title_id) { (title) }
-            desc id=(desc_id) { (desc) " The table above has the numbers." }
+            desc id=(desc_id) { (desc) }
             (body)
         }
     }
 }
 
 /// Labels end where they would take the chart's place; the tooltip and the table have them whole.
-fn shortened(label: &str) -> String {
+pub(super) fn shortened(label: &str) -> String {
     const MOST: usize = 34;
     if label.chars().count() <= MOST { label.to_owned() } else { label.chars().take(MOST - 1).chain(['…']).collect() }
 }

@@ -19,10 +19,14 @@ pub(super) fn write(table: &ResultTable) -> Result<Vec<u8>, String> {
 }
 
 fn encode(table: &ResultTable) -> Result<Vec<u8>, ParquetError> {
-    let batch = batch(table)?;
+    bytes(&batch(table)?)
+}
+
+/// The bytes of a Parquet file with one batch.
+pub(super) fn bytes(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
-    writer.write(&batch)?;
+    writer.write(batch)?;
     writer.close()?;
     Ok(bytes)
 }

@@ -25,7 +25,8 @@ pub(super) fn write(table: &ResultTable) -> String {
     text
 }
 
-fn line(text: &mut String, fields: impl Iterator<Item = String>) {
+/// Adds a line of fields that are quoted where they must be.
+pub(super) fn line(text: &mut String, fields: impl Iterator<Item = String>) {
     for (i, field) in fields.enumerate() {
         if i > 0 {
             text.push(',');
@@ -37,7 +38,7 @@ fn line(text: &mut String, fields: impl Iterator<Item = String>) {
 
 /// A field that holds a separator, a quote or a line break is quoted; so are outer blanks, which some readers strip,
 /// and nothing at all, which would look like NULL.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     let special = field.contains([',', '"', '\r', '\n']);
     if special || field.is_empty() || field.trim() != field {
         format!("\"{}\"", field.replace('"', "\"\""))

@@ -28,7 +28,8 @@ pub fn read(result: &[u8]) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     Some((columns.into_iter().map(printable).collect(), rows))
 }
 
-fn cell(cell: &serde_json::Value) -> Option<String> {
+/// A cell as text; a measure as `value [low, high]`.
+pub(super) fn cell(cell: &serde_json::Value) -> Option<String> {
     match cell {
         serde_json::Value::Object(_) => {
             let part = |name: &str| cell.get(name)?.as_f64();
@@ -43,7 +44,7 @@ fn cell(cell: &serde_json::Value) -> Option<String> {
 }
 
 /// Names and categories come from partners: none of them may steer a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
@@ -70,9 +71,10 @@ impl Serialize for RowView<'_> {
             match *output {
                 Output::Group(key) => map.serialize_entry(&table.keys[key].name, &KeyView(&row.keys[key]))?,
                 Output::Measure(measure) => {
-                    let Estimate { value, low, high } = row.cells[measure].estimate;
-                    let [value, low, high] = [value, low, high].map(Number);
-                    map.serialize_entry(&table.measures[measure].name, &EstimateView { value, low, high })?;
+                    map.serialize_entry(
+                        &table.measures[measure].name,
+                        &EstimateView::from(row.cells[measure].estimate),
+                    )?;
                 }
             }
         }
@@ -95,10 +97,17 @@ impl Serialize for KeyView<'_> {
 }
 
 #[derive(serde::Serialize)]
-struct EstimateView {
+pub(super) struct EstimateView {
     value: Number,
     low: Number,
     high: Number,
+}
+
+impl From<Estimate> for EstimateView {
+    fn from(Estimate { value, low, high }: Estimate) -> Self {
+        let [value, low, high] = [value, low, high].map(Number);
+        Self { value, low, high }
+    }
 }
 
 /// A number without `.0` at its end where it is whole, so that counts look like counts.

@@ -13,10 +13,13 @@
 
 pub mod json;
 pub mod number;
+pub mod onnx;
 
 mod chart;
 mod columnar;
 mod csv;
+pub mod model;
+mod page;
 mod report;
 
 use std::collections::BTreeMap;
@@ -251,5 +254,7 @@ pub fn files(header: &Header<'_>, asked: Asked<'_>, table: &ResultTable) -> Resu
     Ok(files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect())
 }
 
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

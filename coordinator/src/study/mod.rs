@@ -24,7 +24,7 @@ use entente_protocols::study::train::{TrainPlan, TrainSpec};
 use entente_protocols::study::{Plan, Question, Study, StudySpec};
 
 use crate::results::number::{self, Style};
-use crate::results::{Header, PrivacyPart, StudyPart, json};
+use crate::results::{Header, PrivacyPart, StudyPart, json, model};
 use crate::store::RoundRecord;
 
 pub use course::Course;
@@ -109,7 +109,7 @@ pub struct Table {
 
 /// The table of a `result.json`; `None` if it has none.
 pub fn table(result_json: &[u8]) -> Option<Table> {
-    let (columns, rows) = json::read(result_json)?;
+    let (columns, rows) = json::read(result_json).or_else(|| model::table(result_json))?;
     Some(Table { columns, rows })
 }
 

@@ -82,7 +82,7 @@ fn finished<'a>(study: &'a Study, question: &'a Question, rounds: &'a [RoundReco
 
 /// The sum whose table would show `truth(component, cell)`, plus noise as all shares make it.
 fn noisy_sum(question: &Question, seed: u64, truth: &dyn Fn(usize, usize) -> f64) -> Vec<i64> {
-    let plan = plan(&question);
+    let plan = plan(question);
     let mut normal = Normal(seed);
     let mut sum = Vec::new();
     for (component, base) in plan.sums.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Normal {
 /// kind of sum, as their order is the planner's.
 fn region_truth(question: &Question) -> impl Fn(usize, usize) -> f64 + use<> {
     use entente_protocols::study::query::plan::BaseSum;
-    let plan = plan(&question);
+    let plan = plan(question);
     let sums = plan.sums.clone();
     move |component, cell| {
         let customers = [41_200.0, 18_900.0, 7_300.0, 2_450.0, 90.0][cell];

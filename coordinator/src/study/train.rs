@@ -1,46 +1,96 @@
 //! The study kind `train`: from the trainer's state after its last round to a model and what is said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use entente_protocols::learn::file::{self, Budget, ModelFile, Provenance};
-use entente_protocols::learn::training::Trainer;
+use entente_protocols::learn::evaluation::{self, Detail, Evaluation};
+use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, VERSION};
+use entente_protocols::learn::training::{MILLION, Release, Role, Trainer};
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::Question;
 use entente_protocols::study::train::{TrainPlan, TrainSpec};
 
-use super::{Finished, header};
+use super::{Finished, MeasureError, header};
+use crate::results::Header;
+use crate::results::model::{self, Round, Trained};
 
+/// The number of held-out customers for which the error of a metric is told.
+const TYPICAL_CUSTOMERS: f64 = 10_000.0;
+
+/// The files of a training's result.
 pub(super) fn finish(
     finished: &Finished<'_>,
-    _spec: &TrainSpec,
-    _plan: &TrainPlan,
+    spec: &TrainSpec,
+    plan: &TrainPlan,
     trainer: &Trainer,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    let mut value = serde_json::to_value(header(finished)).map_err(|e| e.to_string())?;
-    let mut metrics = serde_json::Map::new();
-    if let Some(evaluation) = trainer.evaluation() {
-        for metric in &evaluation.all.metrics {
-            metrics.insert(metric.name.into(), serde_json::to_value(metric.estimate).map_err(|e| e.to_string())?);
-        }
+    let participants = finished.question.participants().len();
+    let releases = plan.training.releases(participants);
+    if trainer.next() != releases.len() || finished.rounds.len() != releases.len() {
+        return Err(format!(
+            "study {} has {} rounds, but its plan has {}; nothing is written, take it up again with entente study resume",
+            finished.id,
+            finished.rounds.len(),
+            releases.len()
+        ));
     }
-    value["metrics"] = metrics.into();
-    value["rounds"] = finished
-        .rounds
-        .iter()
-        .map(
-            |r| serde_json::json!({"round": r.round, "attempt": r.attempt, "rho": r.rho.value(), "seconds": r.seconds}),
-        )
-        .collect::<Vec<_>>()
-        .into();
-    let header = header(finished);
-    let file = ModelFile {
-        format: file::FORMAT.into(),
-        version: file::VERSION,
+    let mut header = header(finished);
+    let settings = serde_json::to_value(&plan.training.method)
+        .map_err(|error| format!("the method cannot be written ({error}); this is a bug, please report it"))?;
+    let rounds: Vec<Round> =
+        finished.rounds.iter().zip(&releases).map(|(record, release)| round(record, release)).collect();
+    let charged = |role: Role| -> Rho {
+        let rounds = finished.rounds.iter().zip(&releases);
+        rounds.filter(|(_, release)| release.role == role).map(|(record, _)| record.rho).sum()
+    };
+    let trained = Trained {
+        sql: &spec.features,
+        dataset: &plan.rows.dataset,
+        privacy_unit: &plan.rows.privacy_unit,
+        file: file(finished, &header, trainer),
+        settings,
+        evaluation: trainer.evaluation(),
+        noise: trainer.noise(),
+        charges: (charged(Role::Training), charged(Role::HeldOut)),
+        holdout: f64::from(plan.holdout) / f64::from(MILLION),
+        rounds,
+    };
+    header.warnings.extend(warnings(&trained));
+    model::files(&header, &trained)
+}
+
+fn round(record: &crate::store::RoundRecord, release: &Release) -> Round {
+    Round {
+        round: record.round,
+        name: release.name.clone(),
+        customers: match release.role {
+            Role::Training => "training",
+            Role::HeldOut => "held-out",
+        },
+        rho: value(record.rho),
+        seconds: record.seconds,
+        participants: record.participants,
+        attempt: record.attempt,
+        repeated: record.repeated,
+    }
+}
+
+/// As [`super::privacy`] has it.
+fn value(rho: Rho) -> f64 {
+    rho.micro() as f64 / 1e6
+}
+
+fn file(finished: &Finished<'_>, header: &Header<'_>, trainer: &Trainer) -> ModelFile {
+    let metrics = trainer.evaluation().map(|evaluation| evaluation.all.metrics.as_slice()).unwrap_or_default();
+    ModelFile {
+        format: FORMAT.into(),
+        version: VERSION,
         study: Provenance {
             id: finished.id.into(),
             name: finished.study.name.clone(),
             purpose: finished.study.purpose.clone(),
-            plan_sha256: finished.question.plan().digest(),
+            plan_sha256: header.study.plan_sha256,
         },
-        participants: finished.question.participants().to_vec(),
+        participants: header.participants.to_vec(),
         privacy: Budget {
             scope: header.privacy.scope,
             epsilon: header.privacy.epsilon,
@@ -49,23 +99,98 @@ pub(super) fn finish(
             rho_person: header.privacy.rho_person_micro,
             colluders: header.privacy.colluders,
         },
-        metrics: trainer
-            .evaluation()
-            .map(|evaluation| evaluation.all.metrics.iter().map(|m| (m.name.to_owned(), m.estimate)).collect())
-            .unwrap_or_default(),
+        metrics: metrics.iter().map(|metric| (metric.name.to_owned(), metric.estimate)).collect(),
         transcript_sha256: header.transcript_sha256,
         model: trainer.model(),
+    }
+}
+
+/// What released numbers say against the model.
+fn warnings(trained: &Trained<'_>) -> Vec<String> {
+    let mut warnings = trained.evaluation.map(poor).unwrap_or_default();
+    let idle: Vec<String> = model::idle_features(trained).iter().map(|name| format!("`{name}`")).collect();
+    if !idle.is_empty() {
+        warnings.push(format!("The model makes next to nothing of {}, or nothing beyond noise.", idle.join(", ")));
+    }
+    let participants: BTreeSet<u32> = trained.rounds.iter().map(|round| round.participants).collect();
+    if participants.len() > 1 {
+        let counts: Vec<String> = participants.iter().map(u32::to_string).collect();
+        warnings.push(format!(
+            "Not all rounds had the same participants (their number was {}): a partner was lost on the way, and its \
+             customers are in the earlier rounds only.",
+            counts.join(" and ")
+        ));
+    }
+    warnings
+}
+
+fn poor(evaluation: &Evaluation) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let all = &evaluation.all;
+    if all.metric("auc").is_some_and(|auc| auc.low <= 0.5) {
+        warnings.push(
+            "The model is no better than chance on held-out customers, as far as the noise lets one tell.".into(),
+        );
+    }
+    if all.metric("r2").is_some_and(|r2| r2.low <= 0.0) {
+        warnings.push(
+            "The model explains no more than the mean does on held-out customers, as far as the noise lets one tell."
+                .into(),
+        );
+    }
+    let customers = all.customers;
+    if customers.high - customers.low > customers.value / 5.0 {
+        warnings.push(format!(
+            "There are few held-out customers for the noise of the evaluation ({} to {}), so its intervals are wide; a larger \
+             share of the budget for the `evaluation`, or a larger `holdout`, would tell more.",
+            customers.low, customers.high
+        ));
+    }
+    if let Detail::Clusters { clusters } = &evaluation.detail {
+        let empty = clusters.iter().enumerate().filter(|(_, cluster)| cluster.customers.low <= 0.0);
+        let empty: Vec<String> = empty.map(|(i, _)| (i + 1).to_string()).collect();
+        if !empty.is_empty() {
+            warnings.push(format!("Clusters that cannot be told from empty ones: {}.", empty.join(", ")));
+        }
+    }
+    warnings
+}
+
+/// See [`super::notes`].
+pub(super) fn notes(_: &TrainSpec, plan: &TrainPlan) -> Vec<String> {
+    let mut notes = Vec::new();
+    match &plan.training.evaluation {
+        Some(evaluation) => notes.push(format!(
+            "{} % of customers are held out, and {} % of the budget goes into how well the model does on them.",
+            f64::from(plan.holdout) / 1e4,
+            f64::from(evaluation.share) / 1e4
+        )),
+        None => notes.push(
+            "No customers are held out: nothing will say how well the model does on customers it has not seen.".into(),
+        ),
+    }
+    notes.push("Every participant is sent the model, round after round.".into());
+    notes.push(
+        "A customer for whom `features` yields several rows is left out, and so is one whose target is missing.".into(),
+    );
+    notes
+}
+
+/// See [`super::expected_error`].
+pub(super) fn expected_error(plan: &TrainPlan, question: &Question) -> Vec<MeasureError> {
+    let expected = || {
+        plan.training.evaluation.as_ref()?;
+        let mechanism = question.round(*question.rounds().end())?;
+        let sd: Vec<f64> = (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect();
+        evaluation::expected(&plan.training, TYPICAL_CUSTOMERS, &sd)
     };
-    Ok([("result.json".to_owned(), value.to_string().into_bytes()), ("model.json".into(), file.to_bytes())].into())
+    let measure = |metric: evaluation::Metric| MeasureError {
+        name: metric.name.into(),
+        half_width: (metric.estimate.high - metric.estimate.low) / 2.0,
+        note: Some(format!("for a typical model and {TYPICAL_CUSTOMERS} held-out customers; with fewer it is wider")),
+    };
+    expected().map(measure).into_iter().collect()
 }
 
-pub(super) fn notes(_spec: &TrainSpec, _plan: &TrainPlan) -> Vec<String> {
-    Vec::new()
-}
-
-pub(super) fn expected_error(
-    _plan: &TrainPlan,
-    _question: &entente_protocols::study::Question,
-) -> Vec<super::MeasureError> {
-    Vec::new()
-}
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! `model.json`: a model with what must be known to use it, and where it comes from.
+//!
+//! A file may come from anybody, so [`ModelFile::parse`] refuses whatever cannot score every row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::model::Model;
+use super::model::{Model, Parameters};
+use super::recipe::Values;
 use crate::digest::Digest;
 use crate::privacy::interval::Estimate;
 use crate::privacy::mechanism::Scope;
@@ -97,8 +100,48 @@ impl ModelFile {
             ));
         }
         let file: Self = serde_json::from_slice(bytes).map_err(none)?;
-        file.model.check()?;
+        file.check()?;
         Ok(file)
+    }
+
+    /// Whether its model can score every row; if not, why.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let Model { recipe, target, parameters, .. } = &self.model;
+        let mut names = HashSet::new();
+        for feature in &recipe.features {
+            if feature.name.is_empty() || !names.insert(feature.name.as_str()) {
+                return Err(format!("has several features with the name `{}`, or one without a name", feature.name));
+            }
+            check_values(&feature.name, &feature.values)?;
+        }
+        if let Some(target) = target {
+            check_values(&target.name, &target.values)?;
+        }
+        self.model.check()?;
+        match (parameters, target) {
+            (Parameters::None, _) => Err("has no parameters: nothing has been learnt".into()),
+            (Parameters::Centres { centres }, None) if !centres.is_empty() => Ok(()),
+            (Parameters::Centres { .. }, _) => Err("has clusters, which need centres and have no `target`".into()),
+            (Parameters::Weights { .. } | Parameters::Additive { .. }, None) => {
+                Err("does not say what it predicts: `target` is missing".into())
+            }
+            (Parameters::Weights { .. } | Parameters::Additive { .. }, Some(_)) => Ok(()),
+        }
+    }
+
+    /// The kind of model, as study files name it.
+    pub fn kind(&self) -> &'static str {
+        match (&self.model.parameters, &self.model.target) {
+            (Parameters::Weights { .. }, Some(target)) if target.is_event() => "logistic",
+            (Parameters::Weights { .. }, _) => "linear",
+            (Parameters::Additive { .. }, _) => "additive",
+            (Parameters::Centres { .. }, _) => "kmeans",
+            (Parameters::None, _) => "none",
+        }
     }
 
     /// The file's bytes.
@@ -109,15 +152,37 @@ impl ModelFile {
     }
 }
 
+/// Without bounds in order there is nothing to clip to.
+fn check_values(name: &str, values: &Values) -> Result<(), String> {
+    let bounded = match values {
+        Values::Number { low, high } => low <= high && (high - low).is_finite(),
+        Values::Date { low, high } => low <= high,
+        Values::Category { values } => {
+            let all: HashSet<&str> = values.iter().map(String::as_str).collect();
+            if !(1..=65534).contains(&values.len()) || all.len() < values.len() {
+                return Err(format!("has no list of 1 to 65534 categories without repeats for `{name}`"));
+            }
+            true
+        }
+        Values::Bool => true,
+    };
+    if bounded { Ok(()) } else { Err(format!("has bounds for `{name}` that are none")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::model::Parameters;
-    use crate::learn::recipe::{Feature, Recipe, Values};
+    use crate::learn::model::{Pair, Recode, Recoding};
+    use crate::learn::recipe::{Feature, Recipe};
+    use crate::learn::training::Target;
 
     fn file() -> ModelFile {
         let digest = Digest([1; 32]);
-        let feature = Feature { name: "active".into(), values: Values::Bool };
+        let feature = |name: &str, values| Feature { name: name.into(), values };
+        let region = Values::Category { values: vec!["north".into(), "south".into()] };
+        let features = vec![feature("age", Values::Number { low: 18.0, high: 95.0 }), feature("region", region)];
+        let groups = (vec![0, 0, 1], vec![0, 1, 0]);
+        let pair = Pair { features: (0, 1), groups, values: vec![0.1, 1.0 / 3.0, 0.0, -1e-17] };
         ModelFile {
             format: FORMAT.into(),
             version: VERSION,
@@ -134,13 +199,13 @@ mod tests {
             metrics: [("auc".into(), Estimate { value: 0.8, low: 0.7, high: 0.9 })].into(),
             transcript_sha256: digest,
             model: Model {
-                recipe: Recipe { features: vec![feature] },
-                target: None,
-                recoding: None,
+                recipe: Recipe { features },
+                target: Some(Target { name: "churned".into(), values: Values::Bool }),
+                recoding: Some(Recoding { columns: vec![Recode::Bins(vec![30_000]), Recode::Keep] }),
                 parameters: Parameters::Additive {
                     intercept: 0.1,
-                    shapes: vec![vec![0.0, -1.0 / 3.0, 2.5]],
-                    pairs: vec![],
+                    shapes: vec![vec![0.0, -1.0 / 3.0, std::f64::consts::PI], vec![0.0, 0.1 + 0.2, 5e-324]],
+                    pairs: vec![pair],
                 },
             },
         }
@@ -160,8 +225,35 @@ mod tests {
         };
         assert!(parse(&|file| file.version = 9).contains("newer version"));
         assert!(parse(&|file| file.format = "other".into()).contains("not a model file"));
-        assert!(parse(&|file| file.model.recipe.features.clear()).contains("size"));
+        assert!(parse(&|file| file.model.target = None).contains("`target` is missing"));
+        assert!(parse(&|file| file.model.parameters = Parameters::None).contains("nothing has been learnt"));
+        assert!(parse(&|file| file.model.parameters = Parameters::Centres { centres: vec![] }).contains("centres"));
         assert!(ModelFile::parse(b"{}").unwrap_err().contains("not a model file"));
         assert!(ModelFile::parse(b"\xff").is_err());
+        assert!(ModelFile::parse(&vec![b' '; MAX_BYTES + 1]).unwrap_err().contains("longer"));
+        assert!(ModelFile::parse(&file().to_bytes()[..300]).is_err());
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_named() {
+        let cases = [
+            ("/model/parameters/shapes/0", serde_json::json!(vec![0.0; 60_000]), "size"),
+            ("/model/parameters/pairs/0/features/0", 9.into(), "size"),
+            ("/model/recoding/0/bins", serde_json::json!([5, 5]), "`age`"),
+            ("/model/recipe/0/values/low", 96.into(), "bounds for `age`"),
+            (
+                "/model/recipe/0/values",
+                serde_json::json!({"type": "number", "low": -1.7e308, "high": 1.7e308}),
+                "bounds",
+            ),
+            ("/model/recipe/1/name", "age".into(), "`age`"),
+            ("/model/recipe/1/values/values/0", "south".into(), "`region`"),
+        ];
+        for (path, value, expected) in cases {
+            let mut json = serde_json::to_value(file()).unwrap();
+            *json.pointer_mut(path).unwrap() = value;
+            let problem = ModelFile::parse(&serde_json::to_vec(&json).unwrap()).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 }

@@ -18,3 +18,6 @@ mod matrix;
 pub mod model;
 pub mod recipe;
 pub mod training;
+
+#[cfg(test)]
+mod tests;

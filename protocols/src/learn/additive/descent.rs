@@ -389,6 +389,8 @@ impl Train for Descent {
                 let fitting = pairs::Fitting {
                     clip: self.settings.clip,
                     curvature: self.curvature,
+                    // A partner may have more by a later attempt, but hardly twice as many.
+                    customers: 2.0 * (self.customers + 10.0 * SLACK * self.noise.0),
                     most: self.settings.pairs as usize,
                 };
                 next.pairs = pairs::fitted(&self.proposed, sum, sd, &fitting)?;

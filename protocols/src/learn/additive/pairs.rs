@@ -130,6 +130,8 @@ pub(super) struct Fitting {
     pub(super) clip: f64,
     /// Of the loss, for one customer.
     pub(super) curvature: f64,
+    /// The most customers that are taken to be there.
+    pub(super) customers: f64,
     /// How many pairs are kept.
     pub(super) most: usize,
 }
@@ -147,7 +149,7 @@ pub(super) fn fitted(
     let scaled = |sums: &[i64], one: i32| sums.iter().map(|sum| *sum as f64 / f64::from(one)).collect::<Vec<f64>>();
     let (counts, residuals) = (scaled(counts, ONE), scaled(residuals, UNIT));
     let (counted, noise) = (counted / f64::from(ONE), noise / f64::from(UNIT));
-    plausible(proposed, (&counts, counted), (&residuals, noise), fitting.clip)?;
+    plausible(proposed, (&counts, counted), (&residuals, noise), fitting)?;
     let fit = |(candidate, pair): (usize, &Pair)| {
         let start = candidate * CELLS;
         let mut gain = 0.0;
@@ -168,12 +170,12 @@ pub(super) fn fitted(
 }
 
 /// Whether customers can have brought these sums, given with their noise: in all candidates the same ones, each with a
-/// residual of at most `clip`.
+/// residual of at most A, and not more of them than there are.
 fn plausible(
     proposed: &[Pair],
     (counts, counted): (&[f64], f64),
     (residuals, noise): (&[f64], f64),
-    clip: f64,
+    fitting: &Fitting,
 ) -> Result<(), Implausible> {
     let of = |sums: &[f64]| -> Vec<f64> {
         let pairs = proposed.iter().zip(sums.chunks(CELLS));
@@ -186,11 +188,13 @@ fn plausible(
     };
     let wild = |(count, residual): (&f64, &f64)| {
         *count < -SLACK * counted - ROUNDING
-            || residual.abs() > clip * (count.max(0.0) + SLACK * counted) + SLACK * noise + ROUNDING
+            || residual.abs() > fitting.clip * (count.max(0.0) + SLACK * counted) + SLACK * noise + ROUNDING
     };
+    let slack = SLACK * counted * (CELLS as f64).sqrt() + ROUNDING;
+    let many = of(counts).into_iter().any(|total| total > fitting.customers + slack);
     let cells = proposed.iter().zip(counts.chunks(CELLS).zip(residuals.chunks(CELLS)));
     let cells = cells.flat_map(|(pair, (counts, residuals))| counts.iter().zip(residuals).take(pair.values.len()));
-    if apart(&of(counts), counted) || apart(&of(residuals), noise) || cells.into_iter().any(wild) {
+    if apart(&of(counts), counted) || apart(&of(residuals), noise) || many || cells.into_iter().any(wild) {
         return Err(Implausible(format!(
             "the sums of pairs differ from pair to pair, or are larger than their customers can bring (the noise of a cell \
              is {counted:.1} customers): a participant sent something else"
