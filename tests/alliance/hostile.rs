@@ -11,7 +11,7 @@ use entente_protocols::identity::{IdentityKey, Member, Roster};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::secagg::collect::{Collector, Stage, Step};
 use entente_protocols::secagg::join::SignedJoin;
-use entente_protocols::study::Question;
+use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
 use entente_tests::{World, ledger, study};
@@ -19,14 +19,14 @@ use entente_tests::{World, ledger, study};
 const SQL: &str = "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing";
 
 /// The participants of a world whose nodes do not run: driven by hand.
-struct Puppets {
-    world: World,
-    roster: Roster,
+pub struct Puppets {
+    pub world: World,
+    pub roster: Roster,
     participants: BTreeMap<&'static str, Participant>,
 }
 
 impl Puppets {
-    async fn new() -> Result<Self, Error> {
+    pub async fn new() -> Result<Self, Error> {
         let mut world = World::new().await?;
         for partner in PARTNERS {
             world.stop(partner).await;
@@ -41,7 +41,7 @@ impl Puppets {
     }
 
     /// Kills a participant and starts it again from its disk.
-    fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
+    pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
         self.participants.remove(partner);
         let folder = Folder::new(self.world.folders().node(partner));
         let participant = Participant::open(&folder, entente_node::load(&folder)?)?;
@@ -50,7 +50,7 @@ impl Puppets {
         Ok(())
     }
 
-    fn tell(&self, partner: &str, message: ToNode) -> Vec<Frame> {
+    pub fn tell(&self, partner: &str, message: ToNode) -> Vec<Frame> {
         let frames = tokio::task::block_in_place(|| self.participants[partner].handle(message));
         let mut reader = FrameReader::from_nodes();
         frames.iter().for_each(|frame| reader.feed(frame));
@@ -58,20 +58,20 @@ impl Puppets {
     }
 
     /// The one answer to a message, which is no contribution.
-    fn ask(&self, partner: &str, message: ToNode) -> FromNode {
+    pub fn ask(&self, partner: &str, message: ToNode) -> FromNode {
         let frames = self.tell(partner, message);
         assert_eq!(frames.len(), 1);
         frames[0].decode().expect("no contribution")
     }
 
-    fn join(&self, partner: &str, proposal: &Proposal) -> SignedJoin {
+    pub fn join(&self, partner: &str, proposal: &Proposal) -> SignedJoin {
         match self.ask(partner, ToNode::Propose(proposal.clone())) {
             FromNode::Joined(join) => join,
             other => panic!("{partner} must join: {other:?}"),
         }
     }
 
-    fn reserved(&self) -> Result<Vec<usize>, Error> {
+    pub fn reserved(&self) -> Result<Vec<usize>, Error> {
         let count = |partner: &&str| {
             let entries = ledger(&self.world.folders().node(partner))?;
             Ok(entries.iter().filter(|entry| entry.state == State::Reserved).count())
@@ -81,22 +81,20 @@ impl Puppets {
 }
 
 fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {
-    let participants = PARTNERS.map(String::from).into();
-    Ok(Proposal {
-        id: id.into(),
-        attempt: 1,
-        completed: 0,
-        study: study(id, sql)?,
-        participants,
-        requester: "operator".into(),
-    })
+    Ok(proposed(study(id, sql)?))
 }
 
-fn start(proposal: &Proposal, joins: &[SignedJoin]) -> ToNode {
+/// The first attempt of a study by all partners.
+pub fn proposed(study: Study) -> Proposal {
+    let participants = PARTNERS.map(String::from).into();
+    Proposal { id: study.name.clone(), attempt: 1, completed: 0, study, participants, requester: "operator".into() }
+}
+
+pub fn start(proposal: &Proposal, joins: &[SignedJoin]) -> ToNode {
     ToNode::Start { study: proposal.id.clone(), attempt: proposal.attempt, joins: joins.to_vec() }
 }
 
-fn refused(answer: FromNode, expected: &str) {
+pub fn refused(answer: FromNode, expected: &str) {
     match answer {
         FromNode::Refused { reason, .. } => assert!(reason.contains(expected), "{reason}"),
         other => panic!("must be refused for {expected}: {other:?}"),

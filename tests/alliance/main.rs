@@ -2,6 +2,7 @@
 
 mod answers;
 mod hostile;
+mod hostile_training;
 mod refusals;
 mod restarts;
 mod steward;

@@ -174,6 +174,32 @@ async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<
     Ok(())
 }
 
+/// A training that is given up and taken up again goes on behind the rounds that were complete, which are not charged again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_is_cancelled_and_resumed_goes_on_where_it_was() -> Result<(), Error> {
+    let world = World::new().await?;
+    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
+    let dir = world.folders().coordinator();
+    let client = || entente::Client::connect(&dir);
+    let id = client().await?.submit(training("given-up", CLIENTS, 2.0, "", train)?).await?;
+    computed(&world, "bank", 8).await?;
+    client().await?.cancel(&id).await?;
+    let before = world.count("bank", State::Computed)?;
+    assert!(before < 63, "cancelled in mid-training");
+    client().await?.resume(&id).await?;
+    let files = client().await?.follow(&id, |_| ()).await?;
+    let result = json(&files)?;
+    let attempts: Vec<u64> =
+        result["rounds"].as_array().ok_or("rounds")?.iter().filter_map(|round| round["attempt"].as_u64()).collect();
+    assert_eq!((attempts.len(), attempts[0], attempts[62]), (63, 1, 2));
+    // At most the round in which it was cancelled is charged twice.
+    for partner in PARTNERS {
+        assert!((63..=64).contains(&world.count(partner, State::Reserved)?), "{partner}");
+    }
+    assert_eq!(result["participants"], serde_json::json!(["bank", "retailer", "telecom"]));
+    Ok(())
+}
+
 /// What can be told from schemas and budget is refused before anything is charged, with what to write instead.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_trained_is_refused_before_any_charge() -> Result<(), Error> {
