@@ -9,6 +9,7 @@ use entente_node::state::Folder;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
 use entente_protocols::ledger::entry::State;
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Step};
 use entente_protocols::secagg::join::SignedJoin;
 use entente_protocols::study::{Question, Study};
@@ -87,7 +88,15 @@ fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {
 /// The first attempt of a study by all partners.
 pub fn proposed(study: Study) -> Proposal {
     let participants = PARTNERS.map(String::from).into();
-    Proposal { id: study.name.clone(), attempt: 1, completed: 0, study, participants, requester: "operator".into() }
+    Proposal {
+        id: study.name.clone(),
+        attempt: 1,
+        completed: 0,
+        spent: Rho::ZERO,
+        study,
+        participants,
+        requester: "operator".into(),
+    }
 }
 
 pub fn start(proposal: &Proposal, joins: &[SignedJoin]) -> ToNode {

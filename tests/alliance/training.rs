@@ -168,8 +168,12 @@ async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<
     let first = attempts.iter().filter(|attempt| **attempt == 1).count();
     assert!(first + 1 >= done && first > 0, "what was complete stays so: {first} of {done}");
     assert!(attempts.is_sorted() && attempts[62] == 2);
-    // The round in which the bank was lost is charged twice to the others, all else once.
+    // The round in which the bank was lost is charged twice to the others, all else once; and the rounds behind it share
+    // what is left, so that the study costs no more than it stated.
     assert!((63..=64).contains(&world.count("telecom", State::Reserved)?));
+    let spent = world.ledger("telecom")?.last().ok_or("entries")?.account.spent_after;
+    assert!(spent.epsilon(1e-6) <= 2.0 * (1.0 + 1e-9), "{spent}");
+    assert!(result["privacy"]["rho"].as_f64().ok_or("rho")? + 1e-9 >= spent.value(), "the result states all of it");
     assert!(result["warnings"].to_string().contains("bank"));
     Ok(())
 }

@@ -16,7 +16,7 @@ use entente_protocols::digest::Digest;
 use rusqlite::Connection;
 
 pub use partners::{LastSeen, PartnerRecord};
-pub use rounds::RoundRecord;
+pub use rounds::{LostRound, RoundRecord};
 pub use studies::{Notice, StudyRecord, StudyState};
 pub use tickets::TicketRefusal;
 
@@ -109,6 +109,13 @@ CREATE TABLE round (                 -- sums of complete rounds, noise included
     sum BLOB NOT NULL,
     seconds REAL NOT NULL,
     PRIMARY KEY (study, round)
+) STRICT;
+CREATE TABLE lost_round (            -- rounds that nodes may have been charged for, and that have no sum
+    study TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    rho INTEGER NOT NULL,
+    rho_person INTEGER NOT NULL,
+    PRIMARY KEY (study, attempt)
 ) STRICT;
 ";
 

@@ -38,6 +38,22 @@ fn words(bytes: &[u8]) -> Vec<i64> {
     bytes.as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word)).collect()
 }
 
+/// The round in which an attempt was given up: its charge, and the loss of a person who may be a customer of every
+/// participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostRound {
+    /// The attempt.
+    pub attempt: u32,
+    /// The charge, in the study's scope.
+    pub rho: Rho,
+    /// See [`RoundRecord::rho_person`].
+    pub rho_person: Rho,
+}
+
+fn micro(rho: Rho) -> i64 {
+    i64::try_from(rho.micro()).unwrap_or(i64::MAX)
+}
+
 fn unsigned(rho: i64) -> Rho {
     Rho::from_micro(rho.unsigned_abs())
 }
@@ -47,7 +63,6 @@ impl Store {
     pub fn add_round(&self, study: &str, record: &RoundRecord) -> Result<(), Error> {
         let sum: Vec<u8> = record.sum.iter().flat_map(|value| value.to_le_bytes()).collect();
         let sd: Vec<u8> = record.sd.iter().flat_map(|sd| sd.to_le_bytes()).collect();
-        let micro = |rho: Rho| i64::try_from(rho.micro()).unwrap_or(i64::MAX);
         let row = params![
             study,
             record.round,
@@ -65,6 +80,25 @@ impl Store {
         let sql = "INSERT OR REPLACE INTO round (study, round, attempt, participants, plan, transcript, repeated, rho,
             rho_person, sd, sum, seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         self.lock().execute(sql, row).map(drop).map_err(failed)
+    }
+
+    /// Keeps that an attempt was given up in a round that nodes may have been charged for.
+    pub fn add_lost_round(&self, study: &str, lost: LostRound) -> Result<(), Error> {
+        let row = params![study, lost.attempt, micro(lost.rho), micro(lost.rho_person)];
+        let sql = "INSERT OR REPLACE INTO lost_round (study, attempt, rho, rho_person) VALUES (?1, ?2, ?3, ?4)";
+        self.lock().execute(sql, row).map(drop).map_err(failed)
+    }
+
+    /// The rounds in which attempts of a study were given up.
+    pub fn lost_rounds(&self, study: &str) -> Result<Vec<LostRound>, Error> {
+        let connection = self.lock();
+        let sql = "SELECT attempt, rho, rho_person FROM lost_round WHERE study = ?1 ORDER BY attempt";
+        let mut query = connection.prepare(sql).map_err(failed)?;
+        let rows = query.query_map([study], |row| {
+            let (rho, rho_person) = (unsigned(row.get(1)?), unsigned(row.get(2)?));
+            Ok(LostRound { attempt: row.get(0)?, rho, rho_person })
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
     }
 
     /// The rounds of a study that are complete, from the first on without a gap.
@@ -122,5 +156,8 @@ mod tests {
         }
         assert_eq!(store.rounds("s").unwrap(), [record(1), record(2)]);
         assert_eq!(store.rounds("t").unwrap(), []);
+        let lost = LostRound { attempt: 1, rho: Rho::from_micro(3), rho_person: Rho::from_micro(27) };
+        store.add_lost_round("s", lost).unwrap();
+        assert_eq!((store.lost_rounds("s").unwrap(), store.lost_rounds("t").unwrap()), (vec![lost], vec![]));
     }
 }

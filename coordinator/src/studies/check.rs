@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::study::{Question, Study};
+use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 
 use super::question::question;
@@ -28,7 +28,7 @@ impl Shared {
             |name: &String| self.sessions.schemas(name).or_else(|| seen.get(name).map(|seen| seen.datasets.clone()));
         let schemas: BTreeMap<String, _> =
             participants.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
-        let question = question(&study, &participants, &schemas, 0);
+        let question = question(&study, &participants, &schemas, Earlier::default());
         let mut waiting = Vec::new();
         for name in &participants {
             let (number, answer) = self.desk.ask(name);

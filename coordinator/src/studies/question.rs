@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use entente_protocols::study::schema::{ColumnType, DatasetSchema};
-use entente_protocols::study::{Plan, Question, Study};
+use entente_protocols::study::{Earlier, Plan, Question, Study};
 
 /// Makes the question from what each participant has published, or says whose declaration differs, and how.
 pub(super) fn question(
     study: &Study,
     participants: &[String],
     schemas: &BTreeMap<String, Vec<DatasetSchema>>,
-    completed: u32,
+    earlier: Earlier,
 ) -> Result<Question, String> {
     let dataset = study.spec.dataset().map_err(|refusal| refusal.to_string())?;
     let mut first: Option<(&str, &DatasetSchema, Question)> = None;
@@ -19,14 +19,14 @@ pub(super) fn question(
         let schema = schema.ok_or_else(|| no_dataset(partner, &dataset, published))?;
         let Some((example, reference, known)) = &first else {
             let question =
-                Question::new(study, schema, participants, completed).map_err(|refusal| refusal.to_string())?;
+                Question::new(study, schema, participants, earlier).map_err(|refusal| refusal.to_string())?;
             first = Some((partner, schema, question));
             continue;
         };
         if let Some(difference) = difference(known.plan(), (example, reference), (partner, schema)) {
             return Err(difference);
         }
-        let question = Question::new(study, schema, participants, completed)
+        let question = Question::new(study, schema, participants, earlier)
             .map_err(|refusal| format!("at `{partner}`: {refusal}"))?;
         if question.digest() != known.digest() {
             return Err(format!(
@@ -106,7 +106,7 @@ sql = "SELECT region, AVG(age) AS age FROM customers GROUP BY region"
     fn asked(change: impl Fn(&mut DatasetSchema)) -> Result<Question, String> {
         let study = entente_protocols::study::file::parse("s.toml", FILE).unwrap();
         let schemas = [("bank".to_owned(), schema(|_| ())), ("telecom".to_owned(), schema(change))];
-        question(&study, &["bank".into(), "telecom".into()], &schemas.into(), 0)
+        question(&study, &["bank".into(), "telecom".into()], &schemas.into(), Earlier::default())
     }
 
     #[test]

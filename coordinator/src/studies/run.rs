@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Step, Unusable};
-use entente_protocols::study::Question;
+use entente_protocols::study::{Earlier, Question};
 use entente_protocols::wire::message::{Progress, Proposal, ToNode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -27,7 +28,7 @@ use super::question::question;
 use super::{Event, Status, What};
 use crate::coordinator::Shared;
 use crate::error::Error;
-use crate::store::{RoundRecord, StudyRecord, StudyState};
+use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 use crate::study::{self, Course};
 
 /// How long a steward may take.
@@ -40,6 +41,10 @@ pub(super) struct Runner<'a> {
     record: StudyRecord,
     /// The rounds that are complete.
     rounds: Vec<RoundRecord>,
+    /// Those in which attempts were given up.
+    lost: Vec<LostRound>,
+    /// The present one, from when nodes are told to compute it until it is complete.
+    computing: Option<LostRound>,
     /// The last of them on its way into the store.
     writing: Option<tokio::task::JoinHandle<Result<(), Error>>>,
     events: mpsc::Receiver<Event>,
@@ -88,7 +93,7 @@ impl<'a> Runner<'a> {
         events: mpsc::Receiver<Event>,
         status: &'a watch::Sender<Status>,
     ) -> Self {
-        Self { shared, record, rounds: Vec::new(), writing: None, events, status }
+        Self { shared, record, rounds: Vec::new(), lost: Vec::new(), computing: None, writing: None, events, status }
     }
 
     /// Runs the study to its end, which is in the store when this returns.
@@ -114,11 +119,16 @@ impl<'a> Runner<'a> {
 
     async fn attempts(&mut self) -> Result<(), Error> {
         self.rounds = self.shared.store.rounds(&self.record.id)?;
+        self.lost = self.shared.store.lost_rounds(&self.record.id)?;
         loop {
             let outcome = match self.gather().await {
                 Ok(question) => self.collect(question).await,
                 Err(outcome) => outcome,
             };
+            if let Some(lost) = self.computing.take() {
+                self.shared.store.add_lost_round(&self.record.id, lost)?;
+                self.lost.push(lost);
+            }
             match outcome {
                 Outcome::Complete(complete) => return self.finish(*complete).await,
                 Outcome::Lost(losses) => {
@@ -184,7 +194,8 @@ impl<'a> Runner<'a> {
             participants.iter().filter_map(|name| Some((name.clone(), shared.sessions.schemas(name)?))).collect();
         let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
         let completed = u32::try_from(completed).unwrap_or(u32::MAX);
-        let question = question(&self.record.study, participants, &schemas, completed).map_err(Outcome::Refused)?;
+        let earlier = Earlier { completed, spent: self.spent() };
+        let question = question(&self.record.study, participants, &schemas, earlier).map_err(Outcome::Refused)?;
         let plan = question.plan().digest();
         if self.rounds.iter().any(|round| round.plan != plan) {
             return Err(Outcome::Refused(
@@ -192,6 +203,13 @@ impl<'a> Runner<'a> {
             ));
         }
         Ok(question)
+    }
+
+    /// What earlier attempts have charged.
+    fn spent(&self) -> Rho {
+        let now = self.record.attempt;
+        let rounds = self.rounds.iter().filter(|round| round.attempt < now && !round.repeated).map(|round| round.rho);
+        rounds.chain(self.lost.iter().filter(|lost| lost.attempt < now).map(|lost| lost.rho)).sum()
     }
 
     /// Waits until the last complete round is in the store.
@@ -257,6 +275,7 @@ impl<'a> Runner<'a> {
                         "round {round} went wrong: {problem}. Masks hide which of the participants it was"
                     ));
                 }
+                self.computing = None;
                 if let Err(error) = self.keep(record).await {
                     return Outcome::Failed(error.to_string());
                 }
@@ -266,6 +285,12 @@ impl<'a> Runner<'a> {
                 attempt.collector.next_round(course.input(), next.layout().len());
                 attempt.since = Some(Instant::now());
                 self.send_all(&attempt);
+            }
+            if attempt.collector.stage() == Stage::Summing
+                && let Some(mechanism) = question.round(attempt.collector.round())
+            {
+                let (rho, rho_person) = (mechanism.rho(), mechanism.rho_person());
+                self.computing = Some(LostRound { attempt: self.record.attempt, rho, rho_person });
             }
             self.report_on(&attempt);
             let deadline = attempt.deadline(self.wait());
@@ -363,6 +388,7 @@ impl<'a> Runner<'a> {
                 id: study,
                 attempt: number,
                 completed: attempt.rounds.start().saturating_sub(1),
+                spent: self.spent(),
                 study: self.record.study.clone(),
                 participants: self.record.participants.clone(),
                 requester: self.record.requester.clone(),
@@ -405,7 +431,7 @@ impl<'a> Runner<'a> {
     async fn finish(&mut self, complete: Complete) -> Result<(), Error> {
         self.written().await?;
         self.report("complete", Vec::new(), (0, 0));
-        let (record, rounds) = (self.record.clone(), self.rounds.clone());
+        let (record, rounds, lost) = (self.record.clone(), self.rounds.clone(), self.lost.clone());
         let mut made = tokio::task::spawn_blocking(move || {
             study::finish(&study::Finished {
                 id: &record.id,
@@ -413,6 +439,7 @@ impl<'a> Runner<'a> {
                 question: &complete.question,
                 course: &complete.course,
                 rounds: &rounds,
+                lost: &lost,
                 started: record.created,
                 finished: jiff::Timestamp::now(),
                 warnings: &record.warnings,

@@ -25,7 +25,7 @@ use entente_protocols::study::{Plan, Question, Study, StudySpec};
 
 use crate::results::number::{self, Style};
 use crate::results::{Header, PrivacyPart, StudyPart, json, model};
-use crate::store::RoundRecord;
+use crate::store::{LostRound, RoundRecord};
 
 pub use course::Course;
 
@@ -42,6 +42,8 @@ pub struct Finished<'a> {
     pub course: &'a Course,
     /// All rounds, the last one last.
     pub rounds: &'a [RoundRecord],
+    /// Rounds in which attempts were given up, and which are charged as well.
+    pub lost: &'a [LostRound],
     /// When it was submitted.
     pub started: jiff::Timestamp,
     /// When the sum was there.
@@ -129,7 +131,7 @@ fn kind<'a>(study: &'a Study, question: &'a Question) -> Result<Kind<'a>, String
 
 /// What every kind of result says about its study.
 fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
-    let Finished { id, study, question, rounds, started, finished: end, .. } = *finished;
+    let Finished { id, study, question, rounds, lost, started, finished: end, .. } = *finished;
     let mut warnings = notes(study, question);
     for warning in finished.warnings {
         if !warnings.contains(warning) {
@@ -147,7 +149,7 @@ fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
     Header {
         study: study_part,
         participants: question.participants(),
-        privacy: privacy(study, question, rounds),
+        privacy: privacy(study, question, rounds, lost),
         started,
         finished: end,
         warnings,
@@ -156,12 +158,13 @@ fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
     }
 }
 
-fn privacy(study: &Study, question: &Question, rounds: &[RoundRecord]) -> PrivacyPart {
+fn privacy(study: &Study, question: &Question, rounds: &[RoundRecord], lost: &[LostRound]) -> PrivacyPart {
     let (terms, mechanism) = (&study.privacy, question.mechanism());
     // A division rounds to the nearest number, which prints as the decimal that the micro-units are.
     let value = |rho: Rho| rho.micro() as f64 / 1e6;
-    let rho: Rho = rounds.iter().map(|round| round.rho).sum();
-    let rho_person: Rho = rounds.iter().map(|round| round.rho_person).sum();
+    let rho: Rho = rounds.iter().map(|round| round.rho).chain(lost.iter().map(|lost| lost.rho)).sum();
+    let persons = rounds.iter().map(|round| round.rho_person).chain(lost.iter().map(|lost| lost.rho_person));
+    let rho_person: Rho = persons.sum();
     PrivacyPart {
         scope: mechanism.scope(),
         epsilon: terms.epsilon,

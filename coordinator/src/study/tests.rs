@@ -74,6 +74,7 @@ fn finished<'a>(study: &'a Study, question: &'a Question, rounds: &'a [RoundReco
         question,
         course: &Course::Query,
         rounds,
+        lost: &[],
         started: "2026-03-01T12:00:00Z".parse().unwrap(),
         finished: "2026-03-01T12:03:20.5Z".parse().unwrap(),
         warnings: &[],

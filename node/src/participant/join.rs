@@ -9,7 +9,7 @@ use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, St
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin};
 use entente_protocols::study::schema::DatasetSchema;
-use entente_protocols::study::{Question, Study};
+use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
 use tracing::{info, warn};
 
@@ -31,6 +31,7 @@ impl Participant {
             id: String::new(),
             attempt: 1,
             completed: 0,
+            spent: Rho::ZERO,
             study: study.clone(),
             participants: participants.to_vec(),
             requester: String::new(),
@@ -174,8 +175,9 @@ impl Participant {
             let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
             Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", ")))
         })?;
-        let question = Question::new(&proposal.study, schema, &proposal.participants, proposal.completed)
-            .map_err(Problem::refused)?;
+        let earlier = Earlier { completed: proposal.completed, spent: proposal.spent };
+        let question =
+            Question::new(&proposal.study, schema, &proposal.participants, earlier).map_err(Problem::refused)?;
         Ok((schema, question))
     }
 

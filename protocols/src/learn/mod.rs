@@ -17,6 +17,7 @@ pub mod logistic;
 mod matrix;
 pub mod model;
 pub mod recipe;
+mod sigmoid;
 pub mod training;
 
 #[cfg(test)]

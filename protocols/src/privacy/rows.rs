@@ -63,6 +63,8 @@ pub fn number(code: u16) -> i32 {
 pub struct Block {
     columns: Arc<[Column]>,
     codes: Vec<Vec<u16>>,
+    /// Of each column, whether a row lacks it.
+    gaps: Vec<bool>,
     /// ⌈‖x‖⌉ of each row's design vector.
     norms: Vec<u32>,
 }
@@ -99,7 +101,8 @@ impl Block {
             u32::try_from(root).unwrap_or(u32::MAX)
         });
         let norms = norms.collect();
-        Some(Self { columns, codes, norms })
+        let gaps = codes.iter().map(|codes| codes.contains(&0)).collect();
+        Some(Self { columns, codes, gaps, norms })
     }
 
     /// The number of customers.
@@ -115,6 +118,11 @@ impl Block {
     /// The codes of column number `column`.
     pub fn codes(&self, column: usize) -> &[u16] {
         &self.codes[column]
+    }
+
+    /// Whether a row lacks column number `column`: loops over the others need not look.
+    pub fn has_gaps(&self, column: usize) -> bool {
+        self.gaps[column]
     }
 
     /// An upper bound on the L2 norm of each row's design vector.
@@ -147,6 +155,7 @@ mod tests {
         let places = places(&columns);
         assert_eq!((places.clone(), dims(&columns)), (vec![0..2, 2..5, 5..7], 8));
         assert_eq!(block.codes(1), [0, 1, 2, 0, 1], "a code that does not exist is missing");
+        assert_eq!([0, 1, 2].map(|column| block.has_gaps(column)), [true; 3]);
         for row in 0..block.rows() {
             let (mut square, mut last) = (0i64, None);
             block.entries(row, &places, |place, value| {

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use super::bounds::{Bounded, Component, Layout};
-use super::rows::{Block, Column, UNIT, number, places};
+use super::rows::{Block, Column, UNIT, places};
 
 /// The largest weight of a row, in absolute value; others are clamped to it.
 pub const MAX_WEIGHT: i32 = 32767;
@@ -122,18 +122,81 @@ pub const fn triangle(dims: usize) -> usize {
     dims * (dims + 1) / 2
 }
 
+/// Most cells of a table of two columns: it stays in the fastest cache.
+const PAIRED: usize = 1 << 12;
+/// Customers that are added up in such a table before it is emptied.
+const PAIRED_ROWS: usize = 1 << 13;
+
 fn add_cells(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Codes<'_>], values: &[i32]) {
     let most = i32::try_from(per_cell).unwrap_or(i32::MAX);
     let clamped: Vec<i64> = values.iter().map(|&value| i64::from(value.clamp(-most, most))).collect();
+    let mut table = Vec::new();
+    let mut columns = columns.iter().take(touches as usize).peekable();
     let mut rest = totals;
-    for column in columns.iter().take(touches as usize) {
-        let Some((own, others)) = rest.split_at_mut_checked(column.cells) else { return };
-        for (&code, &value) in column.codes.iter().zip(&clamped) {
-            if let Some(total) = own.get_mut(usize::from(code)) {
-                *total = total.wrapping_add(value);
+    while let Some(first) = columns.next() {
+        let Some((own, others)) = rest.split_at_mut_checked(first.cells) else { return };
+        rest = others;
+        // Adding to cells is what takes time; two narrow columns share it.
+        match columns.next_if(|second| second.cells <= rest.len() && pair_cells(first, second) <= PAIRED) {
+            Some(second) => {
+                let (second_own, others) = rest.split_at_mut(second.cells);
+                rest = others;
+                add_pair(&mut table, [own, second_own], [first.codes, second.codes], &clamped);
+            }
+            None => add_column(own, first.codes, &clamped),
+        }
+    }
+}
+
+fn add_column(totals: &mut [i64], codes: &[u16], values: &[i64]) {
+    for (&code, &value) in codes.iter().zip(values) {
+        if let Some(total) = totals.get_mut(usize::from(code)) {
+            add(total, value);
+        }
+    }
+}
+
+/// Cells of two columns at once: one more each, for customers in no cell.
+fn pair_cells(first: &Codes<'_>, second: &Codes<'_>) -> usize {
+    first.cells.saturating_add(1).saturating_mul(second.cells.saturating_add(1))
+}
+
+/// What [`add_column`] adds for each of two columns, over a table of both whose rows and columns are summed in the end.
+fn add_pair(table: &mut Vec<i64>, totals: [&mut [i64]; 2], codes: [&[u16]; 2], values: &[i64]) {
+    let [first, second] = totals;
+    if codes[0].len() != codes[1].len() {
+        add_column(first, codes[0], values);
+        return add_column(second, codes[1], values);
+    }
+    let values = &values[..values.len().min(codes[0].len())];
+    // Both are below `PAIRED`.
+    let (none_first, none_second) = (first.len() as u16, second.len() as u16);
+    let width = none_second + 1;
+    let mut cells = [0u16; 512];
+    let rows = codes[0].chunks(PAIRED_ROWS).zip(codes[1].chunks(PAIRED_ROWS)).zip(values.chunks(PAIRED_ROWS));
+    for ((first_codes, second_codes), values) in rows {
+        table.clear();
+        table.resize(PAIRED, 0);
+        let table: &mut [i64; PAIRED] = (&mut table[..]).try_into().expect("it was made of this size");
+        let few = first_codes.chunks(cells.len()).zip(second_codes.chunks(cells.len())).zip(values.chunks(cells.len()));
+        for ((first_codes, second_codes), values) in few {
+            for ((cell, &a), &b) in cells.iter_mut().zip(first_codes).zip(second_codes) {
+                *cell = a.min(none_first) * width + b.min(none_second);
+            }
+            for (&cell, &value) in cells.iter().zip(values) {
+                // The remainder changes nothing, and says that the cell is in the table.
+                add(&mut table[usize::from(cell) % PAIRED], value);
             }
         }
-        rest = others;
+        let mut of_second = [0i64; PAIRED];
+        let of_second = &mut of_second[..usize::from(width)];
+        for (i, row) in table.chunks(usize::from(width)).take(first.len() + 1).enumerate() {
+            if let Some(total) = first.get_mut(i) {
+                *total = row.iter().fold(*total, |total, value| total.wrapping_add(*value));
+            }
+            of_second.iter_mut().zip(row).for_each(|(total, value)| add(total, *value));
+        }
+        second.iter_mut().zip(of_second).for_each(|(total, value)| add(total, *value));
     }
 }
 
@@ -148,9 +211,21 @@ fn clip(weight: i32, length: u64, norm: u64) -> i32 {
     if weight < 0 { -most } else { most }
 }
 
+/// The weights of a block's rows, each within `norm`.
+fn clipped(norm: u64, block: &Block, weights: &[i32]) -> Vec<i32> {
+    let weights = &weights[..weights.len().min(block.rows())];
+    let within = |weight: &i32| (*weight).clamp(-MAX_WEIGHT, MAX_WEIGHT);
+    let longest = block.norms().iter().copied().max().unwrap_or(0);
+    let heaviest = weights.iter().map(|weight| within(weight).abs()).max().unwrap_or(0);
+    // Where the longest row with the heaviest weight is within the norm, all are: `clip` would change nothing.
+    if u64::from(longest) * u64::from(heaviest.unsigned_abs()) <= norm {
+        return weights.iter().map(within).collect();
+    }
+    weights.iter().zip(block.norms()).map(|(&weight, &length)| clip(weight, u64::from(length), norm)).collect()
+}
+
 fn add_vectors(totals: &mut [i64], norm: u64, block: &Block, weights: &[i32], slots: Option<&[u16]>) {
-    let clipped: Vec<i32> =
-        weights.iter().zip(block.norms()).map(|(&weight, &length)| clip(weight, u64::from(length), norm)).collect();
+    let clipped = clipped(norm, block, weights);
     let places = places(block.columns());
     let dims = places.last().map_or(0, |last| last.end) + 1;
     let Some(slots) = slots else {
@@ -167,18 +242,19 @@ fn add_vectors(totals: &mut [i64], norm: u64, block: &Block, weights: &[i32], sl
     }
 }
 
-/// Σ w·x, column by column: what a round of gradients spends its time with.
+/// Σ w·x, column by column: what a round of gradients spends its time with. Weights are clipped before, and so within
+/// ±[`MAX_WEIGHT`].
 fn add_design(totals: &mut [i64], block: &Block, weights: &[i32]) {
     let unit = i64::from(UNIT);
-    let weights = &weights[..weights.len().min(block.rows())];
+    let halves = Halves::of(weights);
     let mut rest = &mut *totals;
     for (i, column) in block.columns().iter().enumerate() {
         let (own, others) = rest.split_at_mut(column.dims());
         let codes = &block.codes(i)[..weights.len()];
         match column {
             Column::Number => {
-                let (value, missing) = number_column(codes, weights);
-                add(&mut own[0], value);
+                let missing = if block.has_gaps(i) { halves.over_missing(codes) } else { 0 };
+                add(&mut own[0], halves.over(codes) + missing * i64::from(MISSING));
                 add(&mut own[1], missing * unit);
             }
             Column::Category { .. } => {
@@ -195,23 +271,68 @@ fn add_design(totals: &mut [i64], block: &Block, weights: &[i32]) {
     }
 }
 
-/// Σ w·x of a number, and Σ w over those who lack it.
-fn number_column(codes: &[u16], weights: &[i32]) -> (i64, i64) {
-    // |w·x| < 2^30: its halves of 16 bits add up in 32 bits over 2^15 rows, in which processors are fast.
-    const ROWS: usize = 1 << 15;
-    let (mut value, mut missing) = (0i64, 0i64);
-    for (codes, weights) in codes.chunks(ROWS).zip(weights.chunks(ROWS)) {
-        let (mut low, mut high, mut without) = (0u32, 0i32, 0i32);
-        for (&code, &weight) in codes.iter().zip(weights) {
-            let product = weight * number(code);
-            low += product as u32 & 0xffff;
-            high += product >> 16;
-            without += if code == 0 { weight } else { 0 };
+/// What [`Halves::over`] takes a missing number for, with the other sign.
+const MISSING: i32 = 32768;
+/// Rows whose products with half weights add up in 32 bits: 2^8·2^15·2^7 = 2^30.
+const HALVES_ROWS: usize = 1 << 8;
+
+/// Weights w = 256·high + low, with low and high within ±128. Products with numbers of 16 bits then add up in 32 bits over
+/// some rows, for which processors have an instruction.
+struct Halves {
+    weights: Vec<i16>,
+    low: Vec<i16>,
+    high: Vec<i16>,
+}
+
+impl Halves {
+    /// Of weights within ±[`MAX_WEIGHT`].
+    fn of(weights: &[i32]) -> Self {
+        let high = |weight: &i32| (weight + 128) >> 8;
+        Self {
+            weights: weights.iter().map(|weight| *weight as i16).collect(),
+            low: weights.iter().map(|weight| (weight - (high(weight) << 8)) as i16).collect(),
+            high: weights.iter().map(|weight| high(weight) as i16).collect(),
         }
-        value += i64::from(high) * 65536 + i64::from(low);
-        missing += i64::from(without);
     }
-    (value, missing)
+
+    /// Σ w·(code − 32768) of a number: of one that is missing, −w·[`MISSING`] instead of nothing.
+    fn over(&self, codes: &[u16]) -> i64 {
+        let halves = self.low.chunks(HALVES_ROWS).zip(self.high.chunks(HALVES_ROWS));
+        let some = |(codes, (low, high)): (&[u16], (&[i16], &[i16]))| {
+            // Constant lengths make the fastest loops.
+            match (codes.as_array(), low.as_array(), high.as_array()) {
+                (Some(codes), Some(low), Some(high)) => products::<HALVES_ROWS>(codes, low, high),
+                _ => codes
+                    .iter()
+                    .zip(low)
+                    .zip(high)
+                    .map(|((code, low), high)| products(&[*code], &[*low], &[*high]))
+                    .sum(),
+            }
+        };
+        codes.chunks(HALVES_ROWS).zip(halves).map(some).sum()
+    }
+
+    /// Σ w over those who lack a number.
+    fn over_missing(&self, codes: &[u16]) -> i64 {
+        // 2^15 weights add up in 32 bits.
+        let some = |(codes, weights): (&[u16], &[i16])| {
+            let own = |(code, weight): (&u16, &i16)| if *code == 0 { *weight } else { 0 };
+            i64::from(codes.iter().zip(weights).map(|row| i32::from(own(row))).sum::<i32>())
+        };
+        codes.chunks(1 << 15).zip(self.weights.chunks(1 << 15)).map(some).sum()
+    }
+}
+
+/// Σ w·(code − 32768) over at most [`HALVES_ROWS`] rows, from the halves of w.
+fn products<const ROWS: usize>(codes: &[u16; ROWS], low: &[i16; ROWS], high: &[i16; ROWS]) -> i64 {
+    let (mut by_low, mut by_high) = (0i32, 0i32);
+    for i in 0..ROWS {
+        let x = i32::from((codes[i] ^ 0x8000).cast_signed());
+        by_low += x * i32::from(low[i]);
+        by_high += x * i32::from(high[i]);
+    }
+    i64::from(by_high) * 256 + i64::from(by_low)
 }
 
 fn add_moments(totals: &mut [i64], norm: u64, block: &Block, extra: &[&[i16]], weights: &[i32]) {
@@ -340,13 +461,60 @@ mod tests {
         }
     }
 
-    /// The sum of halves is exact at the extremes of codes and weights.
+    /// Sums by halves of weights are exact, at the extremes as well.
     #[test]
-    fn long_columns_do_not_overflow() {
-        for (code, weight) in [(65535, 32767), (1, 32767), (65535, -32767), (1, -32767)] {
-            let rows = (1 << 15) + 5;
-            let expected = i64::from(number(code)) * i64::from(weight) * rows as i64;
-            assert_eq!(number_column(&vec![code; rows], &vec![weight; rows]), (expected, 0));
+    fn halves_do_not_overflow() {
+        let weights: Vec<i32> = (-MAX_WEIGHT..=MAX_WEIGHT).collect();
+        let halves = Halves::of(&weights);
+        for (i, weight) in weights.iter().enumerate() {
+            let (low, high) = (i32::from(halves.low[i]), i32::from(halves.high[i]));
+            assert!(high * 256 + low == *weight && low.abs() <= 128 && high.abs() <= 128, "{weight}");
+            assert_eq!(i32::from(halves.weights[i]), *weight);
         }
+        for code in [0u16, 1, 32767, 32768, 65535] {
+            for weight in [MAX_WEIGHT, -MAX_WEIGHT, 128, -128, 127, 0] {
+                let rows = (1 << 16) + 5;
+                let halves = Halves::of(&vec![weight; rows]);
+                let sum = |one: i32| i64::from(one) * i64::from(weight) * rows as i64;
+                assert_eq!(halves.over(&vec![code; rows]), sum(i32::from(code) - MISSING));
+                assert_eq!(halves.over_missing(&vec![code; rows]), sum(i32::from(code == 0)));
+            }
+        }
+    }
+
+    /// Two columns at once come to the same as each by itself, whatever their codes, over any number of rows.
+    #[test]
+    fn pairs_of_columns_are_added_like_single_ones() {
+        let rows = PAIRED_ROWS + 700;
+        let mut state = 5u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as u32
+        };
+        let widths = [0usize, 3, 17, 60, 70, 4000, 2, 5];
+        let code = |width: usize, random: u32| match random % 10 {
+            0 => u16::MAX,
+            _ => (random / 10 % (width as u32 + 2)) as u16,
+        };
+        let codes = widths.map(|width| (0..rows).map(|_| code(width, random())).collect::<Vec<u16>>());
+        let values: Vec<i32> = (0..rows).map(|_| random().cast_signed() - (1 << 23)).collect();
+        let columns: Vec<Codes<'_>> =
+            widths.iter().zip(&codes).map(|(cells, codes)| Codes { codes, cells: *cells }).collect();
+        let mut all = vec![7i64; widths.iter().sum()];
+        let mut single = all.clone();
+        add_cells(&mut all, 8, 1 << 22, &columns, &values);
+        for (i, column) in columns.iter().enumerate() {
+            let start: usize = widths[..i].iter().sum();
+            for (code, value) in column.codes.iter().zip(&values) {
+                if usize::from(*code) < column.cells {
+                    single[start + usize::from(*code)] += i64::from(*value).clamp(-1 << 22, 1 << 22);
+                }
+            }
+        }
+        assert_eq!(all, single);
+        let mut fewer = vec![7i64; widths.iter().sum()];
+        add_cells(&mut fewer, 3, 1 << 22, &columns, &values);
+        assert_eq!(fewer[..20], single[..20]);
+        assert!(fewer[20..].iter().all(|total| *total == 7), "no more columns than a customer may touch");
     }
 }

@@ -240,34 +240,63 @@ pub enum Refusal {
 pub struct Question {
     plan: Plan,
     completed: u32,
+    spent: Rho,
     mechanisms: Vec<Mechanism>,
     participants: Vec<String>,
 }
 
+/// What earlier attempts of a study have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// How many rounds they have completed.
+    pub completed: u32,
+    /// What they have charged, rounds that were lost included.
+    pub spent: Rho,
+}
+
+impl From<u32> for Earlier {
+    fn from(completed: u32) -> Self {
+        Self { completed, spent: Rho::ZERO }
+    }
+}
+
 impl Question {
-    /// The question that `study` asks of `participants` whose data set has `schema`, when `completed` of its rounds have
-    /// been released by earlier attempts.
+    /// The question that `study` asks of `participants` whose data set has `schema`, behind what earlier attempts have
+    /// done.
+    ///
+    /// Where they have completed rounds, the rounds that are left share what they have left over of the study's budget:
+    /// a round that was charged and lost makes the others noisier, not the study more expensive.
     pub fn new(
         study: &Study,
         schema: &DatasetSchema,
         participants: &[String],
-        completed: u32,
+        earlier: impl Into<Earlier>,
     ) -> Result<Self, Refusal> {
+        let Earlier { completed, spent } = earlier.into();
         let plan = study.spec.plan(schema, study.privacy.rho)?;
         let mut participants = participants.to_vec();
         participants.sort();
         participants.dedup();
         let n = u32::try_from(participants.len()).unwrap_or(u32::MAX);
         let terms = &study.privacy;
-        let rounds = plan.rounds(participants.len(), terms.rho).into_iter().skip(completed as usize);
+        let all = plan.rounds(participants.len(), terms.rho).into_iter();
+        let mut rounds: Vec<(Layout, Vec<Rho>)> = all.skip(completed as usize).collect();
+        let (left, wanted) = (terms.rho.minus(spent), rounds.iter().flat_map(|(_, budgets)| budgets).copied().sum());
+        if completed > 0 && left < wanted {
+            let part = |budget: Rho| u128::from(budget.micro()) * u128::from(left.micro()) / u128::from(wanted.micro());
+            for budget in rounds.iter_mut().flat_map(|(_, budgets)| budgets) {
+                // Less than the budget itself.
+                *budget = Rho::from_micro(part(*budget) as u64);
+            }
+        }
         let mechanism = |(layout, budgets): (Layout, Vec<Rho>)| {
             Mechanism::with_budgets(layout, terms.scope, n, terms.colluders_of(n), &budgets)
         };
-        let mechanisms = rounds.map(mechanism).collect::<Result<Vec<_>, _>>()?;
+        let mechanisms = rounds.into_iter().map(mechanism).collect::<Result<Vec<_>, _>>()?;
         if mechanisms.is_empty() {
             return Err(Infeasible::Budget { rho: terms.rho, components: 0 }.into());
         }
-        Ok(Self { plan, completed, mechanisms, participants })
+        Ok(Self { plan, completed, spent, mechanisms, participants })
     }
 
     /// The plan.

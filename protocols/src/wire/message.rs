@@ -102,6 +102,8 @@ pub struct Proposal {
     pub attempt: u32,
     /// How many rounds earlier attempts have completed; this one goes on behind them.
     pub completed: u32,
+    /// What earlier attempts have charged, rounds that were lost included.
+    pub spent: Rho,
     /// The study.
     pub study: Study,
     /// All participants.

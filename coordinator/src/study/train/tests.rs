@@ -186,6 +186,7 @@ fn train(study: &Study, count: usize, fewer: bool) -> Result<BTreeMap<String, Ve
         question: &question,
         course: &course,
         rounds: &rounds,
+        lost: &[],
         started: "2026-03-01T12:00:00Z".parse().unwrap(),
         finished: "2026-03-01T12:03:20.5Z".parse().unwrap(),
         warnings: &[],

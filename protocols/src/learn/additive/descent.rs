@@ -73,6 +73,8 @@ pub(super) struct Descent {
     scale: (f64, f64),
     shapes: Vec<Shape>,
     customers: f64,
+    /// The noise of that number.
+    counted: f64,
     curvature: f64,
     intercept: f64,
     /// Noise of the first gradient, of a round's, and of all together (squared).
@@ -97,6 +99,7 @@ impl Descent {
             scale: (0.0, 1.0),
             shapes: Vec::new(),
             customers: 0.0,
+            counted: 0.0,
             curvature: 1.0,
             intercept: 0.0,
             noise: (0.0, 0.0, 0.0),
@@ -176,7 +179,6 @@ impl Descent {
     fn start(&mut self, parts: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
         let (one, unit) = (f64::from(ONE), f64::from(UNIT));
         let noise = sd[0] / one;
-        let features = self.shapes.len().max(1) as f64;
         // Two numbers a code: customers without and with the event, or customers and sums of residuals.
         let mut read: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
         for shape in &self.shapes {
@@ -191,8 +193,8 @@ impl Descent {
             });
         }
         let sum = |values: &[f64]| values.iter().sum::<f64>();
-        let means =
-            [0, 1].map(|i| read.iter().map(|both| sum(if i == 0 { &both.0 } else { &both.1 })).sum::<f64>() / features);
+        let (firsts, seconds): (Vec<f64>, Vec<f64>) = read.iter().map(|both| (sum(&both.0), sum(&both.1))).unzip();
+        let means = [self.mean(&firsts), self.mean(&seconds)];
         let sds = if self.settings.event { [noise; 2] } else { [noise, sd[1] / unit] };
         if means[0] + if self.settings.event { means[1] } else { 0.0 } > MOST_CUSTOMERS {
             return Err(Implausible(format!(
@@ -207,7 +209,7 @@ impl Descent {
             };
             let wrong = if self.settings.event { few(second) } else { first.iter().zip(second).any(more) };
             let apart = |(cells, (mean, sd)): (&[f64], (f64, f64))| {
-                (sum(cells) - mean).abs() > SLACK * sd * (2.0 * shape.codes as f64 + 2.0).sqrt() + ROUNDING
+                (sum(cells) - mean).abs() > SLACK * sd * (shape.codes as f64).sqrt() + ROUNDING
             };
             let sums = [(first.as_slice(), (means[0], sds[0])), (second.as_slice(), (means[1], sds[1]))];
             if few(first) || wrong || sums.into_iter().any(apart) {
@@ -249,25 +251,38 @@ impl Descent {
             self.noise.1 = self.settings.clip * noise * (f64::from(START) / 2.0 / round).sqrt();
             sd[1] / unit
         };
+        self.counted = noise * (2.0 / self.precision().sum::<f64>()).sqrt();
         let together = 1.0 / (1.0 / first.powi(2).max(1e-12) + rounds / self.noise.1.powi(2).max(1e-12));
         (self.noise.0, self.noise.2) = (first, together);
         self.step();
         Ok(())
     }
 
+    /// How much a feature's sum says of that of all, which is the same for every feature but for noise: as many bins as it
+    /// has, so much noise. The mean's noise is that of a bin times the root of 1/Σ of these.
+    fn precision(&self) -> impl Iterator<Item = f64> {
+        self.shapes.iter().map(|shape| 1.0 / shape.codes.max(1) as f64)
+    }
+
+    /// The mean of the features' sums, weighed by precision. A feature's distance from it has less noise than its own sum.
+    fn mean(&self, sums: &[f64]) -> f64 {
+        let weighed: f64 = sums.iter().zip(self.precision()).map(|(sum, precision)| sum * precision).sum();
+        weighed / self.precision().sum::<f64>()
+    }
+
     fn round(&mut self, sum: &[i64], sd: f64) -> Result<(), Implausible> {
         let noise = sd / f64::from(UNIT);
-        let features = self.shapes.len().max(1) as f64;
         let mut gradients = Vec::with_capacity(self.shapes.len());
         for shape in &self.shapes {
             let cells = &sum[shape.start..shape.start + shape.codes];
             gradients.push(cells.iter().map(|value| *value as f64 / f64::from(UNIT)).collect::<Vec<f64>>());
         }
-        let total = gradients.iter().flatten().sum::<f64>() / features;
-        let most = self.settings.clip * (self.customers + 10.0 * SLACK * self.noise.0) + SLACK * noise;
+        let sums: Vec<f64> = gradients.iter().map(|gradient| gradient.iter().sum()).collect();
+        let total = self.mean(&sums);
+        let most = self.settings.clip * (self.customers + SLACK * self.counted) + SLACK * noise + ROUNDING;
         for (shape, gradient) in self.shapes.iter().zip(&gradients) {
             let own: f64 = gradient.iter().sum();
-            if (own - total).abs() > SLACK * noise * (shape.codes as f64 + 1.0).sqrt() + ROUNDING
+            if (own - total).abs() > SLACK * noise * (shape.codes as f64).sqrt() + ROUNDING
                 || gradient.iter().any(|value| value.abs() > most)
             {
                 return Err(Implausible(format!(
@@ -390,7 +405,7 @@ impl Train for Descent {
                     clip: self.settings.clip,
                     curvature: self.curvature,
                     // A partner may have more by a later attempt, but hardly twice as many.
-                    customers: 2.0 * (self.customers + 10.0 * SLACK * self.noise.0),
+                    customers: 2.0 * (self.customers + SLACK * self.counted),
                     most: self.settings.pairs as usize,
                 };
                 next.pairs = pairs::fitted(&self.proposed, sum, sd, &fitting)?;

@@ -447,6 +447,63 @@ fn long_lists_of_values_are_no_burden() {
     assert_eq!(trained.noise()[0].len(), 30_001);
 }
 
+/// A long list of values beside short ones, and more noise than customers: its many noisy bins are no reason to accuse
+/// anybody, nor to mistake how many customers there are. (400 releases, each of which is refused once in 10^9.)
+#[test]
+fn honest_sums_are_not_taken_for_hostile_ones() {
+    let customer = |random: &mut Random| {
+        let yes = random.uniform() < 0.9;
+        let value = if random.uniform() < 0.5 { 0.0 } else { 1500.0 * random.uniform() };
+        (vec![1 + value as u16, 1 + u16::from(yes), code(random.uniform())], if yes { 0.5 } else { -0.5 })
+    };
+    let features = || vec![letters(1500), Values::Bool, range()];
+    for event in [true, false] {
+        let customers = Customers::new(event, 1_000, 21, customer);
+        let training = training(Settings { rounds: 2, pairs: 1, ..settings(event) }, features());
+        for seed in 0..40 {
+            let rho = [10.0, 0.01, 0.000_1, 0.000_001][seed as usize % 4];
+            let mut random = Random(seed);
+            let mut trainer = Trainer::new(&training, 3);
+            for release in 0..training.releases(3).len() {
+                let (mut sum, layout) = customers.sum(&training, release, &trainer.input());
+                let sd = noise(&training, release, rho, &mut sum, &layout, &mut random);
+                assert_eq!(trainer.absorb(&sum, &sd), Ok(()), "release {release} at {rho}, seed {seed}");
+            }
+        }
+    }
+}
+
+/// Of few heavy values every one gets bins of its own, as many as the plan has room for, and nobody falls out of them.
+#[test]
+fn every_customer_is_in_one_bin_of_each_feature() {
+    for bins in [2, 3, 16, 120] {
+        let training = training(Settings { bins, rounds: 1, ..settings(true) }, vec![range(), letters(2), range()]);
+        let customer = |random: &mut Random| {
+            let one = (f64::from(bins) * random.uniform()).floor() / f64::from(bins);
+            let missing = random.uniform() < 0.2;
+            (vec![code(2.0 * one - 1.0), 1, if missing { 0 } else { code(random.uniform()) }], 0.0)
+        };
+        let customers = Customers::new(true, 3_000, 22, customer);
+        let mut trainer = Trainer::new(&training, 3);
+        let (sum, _) = customers.sum(&training, 0, &trainer.input());
+        assert_eq!(sum.iter().sum::<i64>(), 3 * 3_000 * 1024, "two numbers, and all");
+        trainer.absorb(&sum, &[4.0]).unwrap();
+        let (sum, _) = customers.sum(&training, 1, &trainer.input());
+        assert_eq!(sum.iter().sum::<i64>(), 3 * 3_000 * 1024);
+        trainer.absorb(&sum, &[4.0]).unwrap();
+        let (sum, _) = customers.sum(&training, 2, &trainer.input());
+        let Method::Additive(settings) = &training.method else { panic!("it is additive") };
+        let mut rest = sum.as_slice();
+        let mut totals = Vec::new();
+        for width in settings.widths(&training.recipe) {
+            let (own, others) = rest.split_at(width);
+            totals.push(own.iter().sum::<i64>());
+            rest = others;
+        }
+        assert!(totals.iter().all(|total| *total == totals[0]), "{totals:?}");
+    }
+}
+
 #[test]
 fn inputs_of_another_form_are_refused() {
     let training = training(Settings { bins: 2, pairs: 1, ..settings(true) }, vec![range(), letters(2)]);
@@ -535,6 +592,40 @@ fn sums_that_no_customers_can_bring_are_named() {
             trainer.absorb(&sum, &sd).unwrap();
         }
     }
+}
+
+/// What limits cannot find: a partner that turns its residuals round sends numbers that customers might have brought. The
+/// model is worse for it, and what shows that are the customers that were held out.
+#[test]
+fn a_flipped_sign_passes_and_the_evaluation_shows_it() {
+    let share = MILLION / 10;
+    let evaluation = Some(crate::learn::evaluation::Settings { share, per_partner: false });
+    let training = Training { evaluation, ..training(settings(true), mixed()) };
+    // Partners are of one size; one in three has a third of the customers, one in two half.
+    let auc = |flipped: usize| {
+        let (all, held_out) =
+            (Customers::new(true, 12_000, 18, mixed_customer), Customers::new(true, 6_000, 19, mixed_customer));
+        let hostile = all.first(flipped);
+        let mut random = Random(20);
+        let mut trainer = Trainer::new(&training, 3);
+        let releases = training.releases(3);
+        for (release, stated) in releases.iter().enumerate() {
+            let present = if release + 1 == releases.len() { &held_out } else { &all };
+            let (mut sum, layout) = present.sum(&training, release, &trainer.input());
+            if stated.name.starts_with("residuals") && flipped > 0 {
+                let (own, _) = hostile.sum(&training, release, &trainer.input());
+                sum.iter_mut().zip(own).for_each(|(sum, own)| *sum -= 2 * own);
+            }
+            let sd = noise(&training, release, 0.05, &mut sum, &layout, &mut random);
+            trainer.absorb(&sum, &sd).unwrap();
+        }
+        let estimate = trainer.evaluation().unwrap().all.metric("auc").unwrap();
+        (estimate.low, estimate.value, estimate.high)
+    };
+    let (honest, third, most) = (auc(0), auc(4_000), auc(8_000));
+    assert!(honest.1 > 0.7, "{honest:?}");
+    assert!(third.1 < honest.1, "{third:?} {honest:?}");
+    assert!(most.2 < honest.0, "beyond what noise explains: {most:?} {honest:?}");
 }
 
 #[test]
