@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use wide::{i16x8, i32x4};
+
 use super::bounds::{Bounded, Component, Layout};
 use super::rows::{Block, Column, UNIT, places};
 
@@ -253,8 +255,9 @@ fn add_design(totals: &mut [i64], block: &Block, weights: &[i32]) {
         let codes = &block.codes(i)[..weights.len()];
         match column {
             Column::Number => {
-                let missing = if block.has_gaps(i) { halves.over_missing(codes) } else { 0 };
-                add(&mut own[0], halves.over(codes) + missing * i64::from(MISSING));
+                let (value, missing) =
+                    if block.has_gaps(i) { halves.over::<true>(codes) } else { halves.over::<false>(codes) };
+                add(&mut own[0], value);
                 add(&mut own[1], missing * unit);
             }
             Column::Category { .. } => {
@@ -271,68 +274,69 @@ fn add_design(totals: &mut [i64], block: &Block, weights: &[i32]) {
     }
 }
 
-/// What [`Halves::over`] takes a missing number for, with the other sign.
-const MISSING: i32 = 32768;
-/// Rows whose products with half weights add up in 32 bits: 2^8·2^15·2^7 = 2^30.
-const HALVES_ROWS: usize = 1 << 8;
+/// Numbers that are multiplied at once.
+const LANES: usize = 8;
+/// Rows whose products with half weights add up in 32 bits: two a lane at once, 2·2^7·2^15·2^7 = 2^30.
+const HALVES_ROWS: usize = LANES << 7;
 
 /// Weights w = 256·high + low, with low and high within ±128. Products with numbers of 16 bits then add up in 32 bits over
-/// some rows, for which processors have an instruction.
+/// some rows, for which processors have an instruction. Rows beyond the last whole lane have weight 0.
 struct Halves {
-    weights: Vec<i16>,
-    low: Vec<i16>,
-    high: Vec<i16>,
+    weights: Vec<[i16; LANES]>,
+    low: Vec<[i16; LANES]>,
+    high: Vec<[i16; LANES]>,
 }
 
 impl Halves {
     /// Of weights within ±[`MAX_WEIGHT`].
     fn of(weights: &[i32]) -> Self {
-        let high = |weight: &i32| (weight + 128) >> 8;
+        let high = |weight: i32| (weight + 128) >> 8;
+        let lanes = |part: &dyn Fn(i32) -> i32| {
+            let some = |weights: &[i32]| lanes(weights, |weight| part(weight) as i16);
+            weights.chunks(LANES).map(some).collect()
+        };
         Self {
-            weights: weights.iter().map(|weight| *weight as i16).collect(),
-            low: weights.iter().map(|weight| (weight - (high(weight) << 8)) as i16).collect(),
-            high: weights.iter().map(|weight| high(weight) as i16).collect(),
+            weights: lanes(&|weight| weight),
+            low: lanes(&|weight| weight - (high(weight) << 8)),
+            high: lanes(&|weight| high(weight)),
         }
     }
 
-    /// Σ w·(code − 32768) of a number: of one that is missing, −w·[`MISSING`] instead of nothing.
-    fn over(&self, codes: &[u16]) -> i64 {
-        let halves = self.low.chunks(HALVES_ROWS).zip(self.high.chunks(HALVES_ROWS));
-        let some = |(codes, (low, high)): (&[u16], (&[i16], &[i16]))| {
-            // Constant lengths make the fastest loops.
-            match (codes.as_array(), low.as_array(), high.as_array()) {
-                (Some(codes), Some(low), Some(high)) => products::<HALVES_ROWS>(codes, low, high),
-                _ => codes
-                    .iter()
-                    .zip(low)
-                    .zip(high)
-                    .map(|((code, low), high)| products(&[*code], &[*low], &[*high]))
-                    .sum(),
+    /// Σ w·x of a number, and Σ w over those who lack it, if anybody may (`GAPS`).
+    fn over<const GAPS: bool>(&self, codes: &[u16]) -> (i64, i64) {
+        const EIGHTS: usize = HALVES_ROWS / LANES;
+        let (mut value, mut missing) = (0i64, 0i64);
+        let rows = codes.chunks(HALVES_ROWS).zip(self.weights.chunks(EIGHTS));
+        for ((codes, weights), (low, high)) in rows.zip(self.low.chunks(EIGHTS).zip(self.high.chunks(EIGHTS))) {
+            let (mut by_low, mut by_high, mut without) = (i32x4::ZERO, i32x4::ZERO, i32x4::ZERO);
+            let mut more = |codes: [u16; LANES], i: usize| {
+                let codes = i16x8::new(codes.map(u16::cast_signed));
+                // The code less 32768; of a missing value −32768, which is made good below.
+                let x = codes ^ i16x8::splat(i16::MIN);
+                by_low += x.dot(i16x8::new(low[i]));
+                by_high += x.dot(i16x8::new(high[i]));
+                if GAPS {
+                    // −1 where it is missing: at most 2^16 a lane at once, and 2^23 in all.
+                    without -= codes.simd_eq(i16x8::ZERO).dot(i16x8::new(weights[i]));
+                }
+            };
+            let (eights, rest) = codes.as_chunks::<LANES>();
+            eights.iter().enumerate().for_each(|(i, codes)| more(*codes, i));
+            if !rest.is_empty() {
+                more(lanes(rest, |code| code), eights.len());
             }
-        };
-        codes.chunks(HALVES_ROWS).zip(halves).map(some).sum()
-    }
-
-    /// Σ w over those who lack a number.
-    fn over_missing(&self, codes: &[u16]) -> i64 {
-        // 2^15 weights add up in 32 bits.
-        let some = |(codes, weights): (&[u16], &[i16])| {
-            let own = |(code, weight): (&u16, &i16)| if *code == 0 { *weight } else { 0 };
-            i64::from(codes.iter().zip(weights).map(|row| i32::from(own(row))).sum::<i32>())
-        };
-        codes.chunks(1 << 15).zip(self.weights.chunks(1 << 15)).map(some).sum()
+            value += i64::from(by_high.reduce_add()) * 256 + i64::from(by_low.reduce_add());
+            missing += i64::from(without.reduce_add());
+        }
+        (value + missing * 32768, missing)
     }
 }
 
-/// Σ w·(code − 32768) over at most [`HALVES_ROWS`] rows, from the halves of w.
-fn products<const ROWS: usize>(codes: &[u16; ROWS], low: &[i16; ROWS], high: &[i16; ROWS]) -> i64 {
-    let (mut by_low, mut by_high) = (0i32, 0i32);
-    for i in 0..ROWS {
-        let x = i32::from((codes[i] ^ 0x8000).cast_signed());
-        by_low += x * i32::from(low[i]);
-        by_high += x * i32::from(high[i]);
-    }
-    i64::from(by_high) * 256 + i64::from(by_low)
+/// At most as many values as there are lanes, with zeroes behind.
+fn lanes<T: Copy, L: Copy + Default>(values: &[T], lane: impl Fn(T) -> L) -> [L; LANES] {
+    let mut all = [L::default(); LANES];
+    all.iter_mut().zip(values).for_each(|(to, value)| *to = lane(*value));
+    all
 }
 
 fn add_moments(totals: &mut [i64], norm: u64, block: &Block, extra: &[&[i16]], weights: &[i32]) {
@@ -370,6 +374,7 @@ fn add(total: &mut i64, value: i64) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::rows::number;
     use super::*;
 
     const COLUMNS: [Column; 3] = [Column::Number, Column::Category { values: 3 }, Column::Number];
@@ -467,17 +472,22 @@ mod tests {
         let weights: Vec<i32> = (-MAX_WEIGHT..=MAX_WEIGHT).collect();
         let halves = Halves::of(&weights);
         for (i, weight) in weights.iter().enumerate() {
-            let (low, high) = (i32::from(halves.low[i]), i32::from(halves.high[i]));
+            let [whole, low, high] =
+                [&halves.weights, &halves.low, &halves.high].map(|part| i32::from(part[i / LANES][i % LANES]));
             assert!(high * 256 + low == *weight && low.abs() <= 128 && high.abs() <= 128, "{weight}");
-            assert_eq!(i32::from(halves.weights[i]), *weight);
+            assert_eq!(whole, *weight);
         }
         for code in [0u16, 1, 32767, 32768, 65535] {
             for weight in [MAX_WEIGHT, -MAX_WEIGHT, 128, -128, 127, 0] {
-                let rows = (1 << 16) + 5;
-                let halves = Halves::of(&vec![weight; rows]);
-                let sum = |one: i32| i64::from(one) * i64::from(weight) * rows as i64;
-                assert_eq!(halves.over(&vec![code; rows]), sum(i32::from(code) - MISSING));
-                assert_eq!(halves.over_missing(&vec![code; rows]), sum(i32::from(code == 0)));
+                for rows in [0, 1, 8, HALVES_ROWS - 1, HALVES_ROWS + 1, (1 << 16) + 5] {
+                    let halves = Halves::of(&vec![weight; rows]);
+                    let sum = |one: i32| i64::from(one) * i64::from(weight) * rows as i64;
+                    let expected = (sum(number(code)), sum(i32::from(code == 0)));
+                    assert_eq!(halves.over::<true>(&vec![code; rows]), expected);
+                    if code > 0 {
+                        assert_eq!(halves.over::<false>(&vec![code; rows]), expected);
+                    }
+                }
             }
         }
     }

@@ -273,6 +273,8 @@ impl Question {
         earlier: impl Into<Earlier>,
     ) -> Result<Self, Refusal> {
         let Earlier { completed, spent } = earlier.into();
+        // Without complete rounds to go on from, the question is the same as if it were asked for the first time.
+        let spent = if completed > 0 { spent } else { Rho::ZERO };
         let plan = study.spec.plan(schema, study.privacy.rho)?;
         let mut participants = participants.to_vec();
         participants.sort();
@@ -282,7 +284,7 @@ impl Question {
         let all = plan.rounds(participants.len(), terms.rho).into_iter();
         let mut rounds: Vec<(Layout, Vec<Rho>)> = all.skip(completed as usize).collect();
         let (left, wanted) = (terms.rho.minus(spent), rounds.iter().flat_map(|(_, budgets)| budgets).copied().sum());
-        if completed > 0 && left < wanted {
+        if left < wanted {
             let part = |budget: Rho| u128::from(budget.micro()) * u128::from(left.micro()) / u128::from(wanted.micro());
             for budget in rounds.iter_mut().flat_map(|(_, budgets)| budgets) {
                 // Less than the budget itself.

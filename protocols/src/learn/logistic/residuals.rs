@@ -7,8 +7,6 @@ use crate::privacy::sums::{Part, Sums};
 
 /// Rows that are scored together: their scores and a few columns stay in the fastest cache.
 const ROWS: usize = 1 << 10;
-/// Numbers that are added to a score at once, so that it is read and written less often.
-const TOGETHER: usize = 4;
 
 /// Clipped residuals times design vectors.
 pub(super) struct Gradient {
@@ -39,7 +37,7 @@ impl Gradient {
 /// The log-odds of each row: what a node spends its time with, besides the sums.
 fn scores(weights: &[f32], block: &Block) -> Vec<f32> {
     let mut start = weights.last().copied().unwrap_or(0.0);
-    let (mut numbers, mut others) = (Vec::new(), Vec::new());
+    let (mut numbers, mut gapped, mut categories) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = weights;
     for (i, column) in block.columns().iter().enumerate() {
         let Some((own, behind)) = rest.split_at_checked(column.dims()) else { break };
@@ -49,51 +47,48 @@ fn scores(weights: &[f32], block: &Block) -> Vec<f32> {
                 let slope = slope / UNIT as f32;
                 // A number is its code less 32768, here and below: of all rows at once, but those that lack it.
                 start -= slope * 32768.0;
-                numbers.push((i, slope));
-                if block.has_gaps(i) {
-                    others.push((i, Lookup::Missing(missing + slope * 32768.0)));
-                }
+                if block.has_gaps(i) { &mut gapped } else { &mut numbers }.push((i, slope, missing + slope * 32768.0));
             }
-            (_, own) => others.push((i, Lookup::Category(own))),
+            (_, own) => categories.push((i, own)),
         }
     }
     let mut scores = vec![start; block.rows()];
     for (number, scores) in scores.chunks_mut(ROWS).enumerate() {
         let rows = number * ROWS..number * ROWS + scores.len();
         let codes = |column: usize| &block.codes(column)[rows.clone()];
-        let (together, single) = numbers.as_chunks::<TOGETHER>();
-        for columns in together {
-            add_numbers(scores, columns.map(|(column, slope)| (codes(column), slope)));
-        }
-        for (column, slope) in single {
-            add_numbers(scores, [(codes(*column), *slope)]);
-        }
-        for (column, lookup) in &others {
-            let rows = scores.iter_mut().zip(codes(*column));
-            match lookup {
-                Lookup::Missing(value) => {
-                    rows.for_each(|(score, code)| *score += if *code == 0 { *value } else { 0.0 })
-                }
+        add_numbers::<false>(scores, &numbers, codes);
+        add_numbers::<true>(scores, &gapped, codes);
+        for (column, values) in &categories {
+            for (score, code) in scores.iter_mut().zip(codes(*column)) {
                 // A block has no code beyond its column's values.
-                Lookup::Category(values) => rows.for_each(|(score, code)| *score += values[usize::from(*code)]),
+                *score += values[usize::from(*code)];
             }
         }
     }
     scores
 }
 
-/// What scores get by comparing or looking up a code.
-enum Lookup<'a> {
-    /// Of a number, where it is missing.
-    Missing(f32),
-    /// Of a category, one a code.
-    Category(&'a [f32]),
-}
-
-/// Adds slope times code, for several columns.
-fn add_numbers<const COLUMNS: usize>(scores: &mut [f32], columns: [(&[u16], f32); COLUMNS]) {
-    let columns = columns.map(|(codes, slope)| (&codes[..scores.len()], slope));
-    for (i, score) in scores.iter_mut().enumerate() {
-        *score += columns.map(|(codes, slope)| slope * f32::from(codes[i])).into_iter().sum::<f32>();
+/// Adds slope times code for columns given with their slopes; for `GAPS`, and with what is added where a code is missing.
+fn add_numbers<'a, const GAPS: bool>(
+    scores: &mut [f32],
+    columns: &[(usize, f32, f32)],
+    codes: impl Fn(usize) -> &'a [u16],
+) {
+    let value = |(_, slope, missing): &(usize, f32, f32), code: u16| {
+        let code = f32::from(code);
+        slope * code + if GAPS && code == 0.0 { *missing } else { 0.0 }
+    };
+    let (fours, rest) = columns.as_chunks::<4>();
+    for four in fours {
+        let [a, b, c, d] = four;
+        let rows = codes(a.0).iter().zip(codes(b.0)).zip(codes(c.0).iter().zip(codes(d.0)));
+        for (score, ((&first, &second), (&third, &fourth))) in scores.iter_mut().zip(rows) {
+            *score += value(a, first) + value(b, second) + (value(c, third) + value(d, fourth));
+        }
+    }
+    for column in rest {
+        for (score, &code) in scores.iter_mut().zip(codes(column.0)) {
+            *score += value(column, code);
+        }
     }
 }
