@@ -178,8 +178,15 @@ fn inputs(facts: &Facts, release: usize, random: &mut Random) -> Vec<Input> {
 
 type Customer = (Vec<u16>, u16);
 
-/// The sum over some customers, in blocks of two.
-fn sum(facts: &Facts, release: usize, input: &Input, place: Place, customers: &[Customer]) -> Option<Vec<i64>> {
+/// The sum over some customers, in blocks of `rows`.
+fn sum(
+    facts: &Facts,
+    release: usize,
+    input: &Input,
+    place: Place,
+    customers: &[Customer],
+    rows: usize,
+) -> Option<Vec<i64>> {
     let training = &facts.training;
     let mut sums = Sums::new(Arc::new(training.releases(facts.participants)[release].layout()));
     let contribute = training.contributor(release, input, place).ok()?;
@@ -187,7 +194,7 @@ fn sum(facts: &Facts, release: usize, input: &Input, place: Place, customers: &[
         Some(recoding) => recoding.columns(&training.recipe).into(),
         None => training.recipe.columns().into(),
     };
-    for block in customers.chunks(2) {
+    for block in customers.chunks(rows) {
         let column = |i: usize| -> Vec<u16> {
             let apply = |code: u16| input.recoding.as_ref().map_or(code, |recoding| recoding.columns[i].apply(code));
             block.iter().map(|(codes, _)| apply(codes[i])).collect()
@@ -217,13 +224,13 @@ fn moved(facts: &Facts, release: usize, seed: u64) -> Result<usize, TestCaseErro
         };
         let others: Vec<Customer> = (0..3).map(|_| customer()).collect();
         let one = customer();
-        let Some(without) = sum(facts, release, &input, place, &others) else { continue };
+        let Some(without) = sum(facts, release, &input, place, &others, 2) else { continue };
         taken += 1;
         // Whoever comes may come first, so that blocks are cut elsewhere.
         for with in
             [[&others[..], std::slice::from_ref(&one)].concat(), [std::slice::from_ref(&one), &others[..]].concat()]
         {
-            let with = sum(facts, release, &input, place, &with).unwrap();
+            let with = sum(facts, release, &input, place, &with, 2).unwrap();
             for (component, range) in layout.ranges().into_iter().enumerate() {
                 let square: u128 =
                     range.map(|i| u128::from(with[i].wrapping_sub(without[i]).unsigned_abs()).pow(2)).sum();
@@ -303,4 +310,94 @@ fn every_kind_of_release_is_tried() {
     ] {
         assert!(names.contains(&expected), "{expected:?} is not in {names:?}");
     }
+}
+
+/// Sums are taken over many rows at once, in numbers of fewer bits where these suffice. Where they would not, one customer
+/// more would move a sum by far more than its sensitivity. So many customers who are alike bring exactly as many times what
+/// one of them does: with those who make sums largest, around the sizes at which such loops are cut.
+#[test]
+fn very_many_customers_who_are_alike_bring_as_many_times_what_one_does() {
+    let number = || Values::Number { low: -1.0, high: 1.0 };
+    let letters = Values::Category { values: vec!["a".into(), "b".into(), "c".into()] };
+    let values = [number(), letters, number(), Values::Bool, number()];
+    let features = values.into_iter().map(|values| Feature { name: String::new(), values }).collect();
+    let recipe = Recipe { features };
+    let additive = |event: bool| {
+        let clip = if event { 1.0 } else { 6.0 };
+        let monotone = Vec::new();
+        Method::Additive(additive::Settings {
+            event,
+            rounds: 1,
+            clip,
+            bins: 2,
+            regularisation: 1.0,
+            pairs: 1,
+            monotone,
+        })
+    };
+    let methods = [
+        (Method::Linear(linear::Settings { clip: Some(20.0), regularisation: None }), Some(number())),
+        (Method::Logistic(logistic::Settings { rounds: 1, clip: 1.0, regularisation: 1.0 }), Some(Values::Bool)),
+        (additive(true), Some(Values::Bool)),
+        (additive(false), Some(number())),
+        (Method::Kmeans(kmeans::Settings { clusters: 2, rounds: 2, seed: 0 }), None),
+    ];
+    for (method, target) in methods {
+        let training = Training {
+            recipe: recipe.clone(),
+            target: target.map(|values| Target { name: "y".into(), values }),
+            method,
+            evaluation: Some(evaluation::Settings { share: MILLION / 10, per_partner: true }),
+        };
+        let facts = Facts { training, participants: PARTICIPANTS };
+        for release in 0..facts.training.releases(PARTICIPANTS).len() {
+            let name = &facts.training.releases(PARTICIPANTS)[release].name;
+            // Models that say yes to everybody and to nobody, so that residuals are as large as the clip, and others.
+            let inputs = (0..4).flat_map(|seed| inputs(&facts, release, &mut Random(seed)));
+            for (i, input) in inputs.chain(extreme(&facts, release)).enumerate() {
+                // The least and the largest number, missing ones, and both ends of the target, in turn.
+                for (code, target) in [(1, 1), (65535, 2), (0, 1), (0, 2), (65535, 65535), (1, 65535), (1, 2)] {
+                    let customer: Customer = (vec![code, 1, code, 2, code], target);
+                    let place = Place { position: 1, participants: PARTICIPANTS };
+                    let one = std::slice::from_ref(&customer);
+                    let Some(one) = sum(&facts, release, &input, place, one, 1) else { continue };
+                    // The longest is enough once in a while.
+                    for count in [1023, 1024, 4097, (1 << 16) + 5].into_iter().take(if i % 24 == 1 { 4 } else { 2 }) {
+                        let all = sum(&facts, release, &input, place, &vec![customer.clone(); count], count).unwrap();
+                        let times: Vec<i64> = one.iter().map(|entry| entry.wrapping_mul(count as i64)).collect();
+                        assert!(all == times, "{name}: {count} customers of {customer:?} with {input:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Models whose scores are as low or as high as can be, for everybody.
+fn extreme(facts: &Facts, release: usize) -> Vec<Input> {
+    let training = &facts.training;
+    let mut random = Random(9);
+    let mut all = Vec::new();
+    for input in inputs(facts, release, &mut random) {
+        for score in [-100.0, 100.0] {
+            let mut input = input.clone();
+            input.unit = 1e-3;
+            match &mut input.parameters {
+                Parameters::Weights { weights } => {
+                    weights.fill(0.0);
+                    *weights.last_mut().unwrap() = score;
+                }
+                Parameters::Additive { intercept, shapes, .. } => {
+                    shapes.iter_mut().for_each(|shape| shape.fill(0.0));
+                    *intercept = score;
+                }
+                Parameters::None | Parameters::Centres { .. } => continue,
+            }
+            // Some of the inputs are ones that are refused.
+            if input.parameters.check(&training.recipe, input.recoding.as_ref()).is_ok() {
+                all.push(input);
+            }
+        }
+    }
+    all
 }

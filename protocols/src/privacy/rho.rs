@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::iter::Sum;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use opendp::combinators::ConcentratedMeasure;
 use opendp::measures::ZeroConcentratedDivergence;
@@ -89,7 +89,8 @@ impl Rho {
     /// The tight ε at this `delta` (Canonne, Kamath, Steinke 2020, Section 2.3, as opendp computes it), rounded up.
     /// Infinite if `delta` is not between 0 and 1.
     pub fn epsilon(self, delta: f64) -> f64 {
-        static KNOWN: Mutex<Option<HashMap<(u64, u64), f64>>> = Mutex::new(None);
+        type Known = HashMap<(u64, u64), Arc<OnceLock<f64>>>;
+        static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
         if self == Self::ZERO {
             return 0.0;
         }
@@ -97,19 +98,19 @@ impl Rho {
             return f64::INFINITY;
         }
         let key = (self.0, delta.to_bits());
-        let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = known.get_or_insert_default();
-        if let Some(epsilon) = known.get(&key) {
-            return *epsilon;
-        }
-        let epsilon = ZeroConcentratedDivergence::convert(self.value())
-            .and_then(|profile| profile.epsilon(delta))
-            .unwrap_or(f64::INFINITY);
-        if known.len() >= 4096 {
-            known.clear();
-        }
-        known.insert(key, epsilon);
-        epsilon
+        let known = {
+            let mut all = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let all = all.get_or_insert_default();
+            if all.len() >= 4096 && !all.contains_key(&key) {
+                all.clear();
+            }
+            all.entry(key).or_default().clone()
+        };
+        // A conversion takes milliseconds: whoever asks for the same waits for it, others do not.
+        *known.get_or_init(|| {
+            let profile = ZeroConcentratedDivergence::convert(self.value());
+            profile.and_then(|profile| profile.epsilon(delta)).unwrap_or(f64::INFINITY)
+        })
     }
 }
 

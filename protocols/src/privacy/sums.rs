@@ -290,16 +290,19 @@ struct Halves {
 impl Halves {
     /// Of weights within ±[`MAX_WEIGHT`].
     fn of(weights: &[i32]) -> Self {
-        let high = |weight: i32| (weight + 128) >> 8;
-        let lanes = |part: &dyn Fn(i32) -> i32| {
-            let some = |weights: &[i32]| lanes(weights, |weight| part(weight) as i16);
-            weights.chunks(LANES).map(some).collect()
+        let mut halves = Self { weights: Vec::new(), low: Vec::new(), high: Vec::new() };
+        let mut add = |weights: [i32; LANES]| {
+            let high = weights.map(|weight| (weight + 128) >> 8);
+            halves.high.push(high.map(|high| high as i16));
+            halves.low.push(std::array::from_fn(|i| (weights[i] - (high[i] << 8)) as i16));
+            halves.weights.push(weights.map(|weight| weight as i16));
         };
-        Self {
-            weights: lanes(&|weight| weight),
-            low: lanes(&|weight| weight - (high(weight) << 8)),
-            high: lanes(&|weight| high(weight)),
+        let (eights, rest) = weights.as_chunks::<LANES>();
+        eights.iter().for_each(|eight| add(*eight));
+        if !rest.is_empty() {
+            add(padded(rest));
         }
+        halves
     }
 
     /// Σ w·x of a number, and Σ w over those who lack it, if anybody may (`GAPS`).
@@ -309,33 +312,42 @@ impl Halves {
         let rows = codes.chunks(HALVES_ROWS).zip(self.weights.chunks(EIGHTS));
         for ((codes, weights), (low, high)) in rows.zip(self.low.chunks(EIGHTS).zip(self.high.chunks(EIGHTS))) {
             let (mut by_low, mut by_high, mut without) = (i32x4::ZERO, i32x4::ZERO, i32x4::ZERO);
-            let mut more = |codes: [u16; LANES], i: usize| {
-                let codes = i16x8::new(codes.map(u16::cast_signed));
-                // The code less 32768; of a missing value −32768, which is made good below.
-                let x = codes ^ i16x8::splat(i16::MIN);
-                by_low += x.dot(i16x8::new(low[i]));
-                by_high += x.dot(i16x8::new(high[i]));
-                if GAPS {
-                    // −1 where it is missing: at most 2^16 a lane at once, and 2^23 in all.
-                    without -= codes.simd_eq(i16x8::ZERO).dot(i16x8::new(weights[i]));
-                }
-            };
+            let mut more =
+                |codes: [u16; LANES], weights: &[i16; LANES], (low, high): (&[i16; LANES], &[i16; LANES])| {
+                    let codes = i16x8::new(codes.map(u16::cast_signed));
+                    // The code less 32768; of a missing value −32768, which is made good below.
+                    let x = codes ^ i16x8::splat(i16::MIN);
+                    by_low += x.dot(i16x8::new(*low));
+                    by_high += x.dot(i16x8::new(*high));
+                    if GAPS {
+                        // −1 where it is missing: at most 2^16 a lane at once, and 2^23 in all.
+                        without -= codes.simd_eq(i16x8::ZERO).dot(i16x8::new(*weights));
+                    }
+                };
             let (eights, rest) = codes.as_chunks::<LANES>();
-            eights.iter().enumerate().for_each(|(i, codes)| more(*codes, i));
-            if !rest.is_empty() {
-                more(lanes(rest, |code| code), eights.len());
+            let mut halves = weights.iter().zip(low.iter().zip(high));
+            for (codes, (weights, halves)) in eights.iter().zip(halves.clone()) {
+                more(*codes, weights, halves);
             }
-            value += i64::from(by_high.reduce_add()) * 256 + i64::from(by_low.reduce_add());
-            missing += i64::from(without.reduce_add());
+            if let Some((weights, halves)) = halves.nth(eights.len()) {
+                more(padded(rest), weights, halves);
+            }
+            value += sum(by_high) * 256 + sum(by_low);
+            missing += sum(without);
         }
         (value + missing * 32768, missing)
     }
 }
 
+/// The sum of all lanes, each of which may be as large as 2^30: four of them do not fit into 32 bits.
+fn sum(lanes: i32x4) -> i64 {
+    lanes.to_array().into_iter().map(i64::from).sum()
+}
+
 /// At most as many values as there are lanes, with zeroes behind.
-fn lanes<T: Copy, L: Copy + Default>(values: &[T], lane: impl Fn(T) -> L) -> [L; LANES] {
-    let mut all = [L::default(); LANES];
-    all.iter_mut().zip(values).for_each(|(to, value)| *to = lane(*value));
+fn padded<T: Copy + Default>(values: &[T]) -> [T; LANES] {
+    let mut all = [T::default(); LANES];
+    all.iter_mut().zip(values).for_each(|(to, value)| *to = *value);
     all
 }
 

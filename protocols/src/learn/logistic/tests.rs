@@ -247,7 +247,8 @@ fn residuals_are_clipped_and_customers_without_a_label_do_not_count() {
     let one = 1024 * i64::from(UNIT);
     assert_eq!(sum, [0, one, 0, one, 0, 0, one, one]);
     let (sum, _) = customers.sum(&training, 1, &input(Parameters::Weights { weights: vec![0.0, -1.0, 9.0, 1.0] }));
-    let (half, most) = (i64::from(UNIT / 2) * i64::from(UNIT), 26213 * i64::from(UNIT));
+    // A residual of ½ is rounded to the nearest step.
+    let (half, most) = (i64::from(UNIT / 2 + 1) * i64::from(UNIT), 26213 * i64::from(UNIT));
     assert_eq!(sum, [0, half, -most, half - most]);
     // Finite as 64 bits alone.
     let wild = Parameters::Weights { weights: vec![0.0, 1e300, -1e300, 1e300] };
