@@ -131,7 +131,7 @@ const PAIRED_ROWS: usize = 1 << 13;
 
 fn add_cells(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Codes<'_>], values: &[i32]) {
     let most = i32::try_from(per_cell).unwrap_or(i32::MAX);
-    let clamped: Vec<i64> = values.iter().map(|&value| i64::from(value.clamp(-most, most))).collect();
+    let clamped: Vec<i32> = values.iter().map(|value| (*value).clamp(-most, most)).collect();
     let mut table = Vec::new();
     let mut columns = columns.iter().take(touches as usize).peekable();
     let mut rest = totals;
@@ -150,10 +150,10 @@ fn add_cells(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Codes<'
     }
 }
 
-fn add_column(totals: &mut [i64], codes: &[u16], values: &[i64]) {
+fn add_column(totals: &mut [i64], codes: &[u16], values: &[i32]) {
     for (&code, &value) in codes.iter().zip(values) {
         if let Some(total) = totals.get_mut(usize::from(code)) {
-            add(total, value);
+            add(total, i64::from(value));
         }
     }
 }
@@ -164,7 +164,7 @@ fn pair_cells(first: &Codes<'_>, second: &Codes<'_>) -> usize {
 }
 
 /// What [`add_column`] adds for each of two columns, over a table of both whose rows and columns are summed in the end.
-fn add_pair(table: &mut Vec<i64>, totals: [&mut [i64]; 2], codes: [&[u16]; 2], values: &[i64]) {
+fn add_pair(table: &mut Vec<i64>, totals: [&mut [i64]; 2], codes: [&[u16]; 2], values: &[i32]) {
     let [first, second] = totals;
     if codes[0].len() != codes[1].len() {
         add_column(first, codes[0], values);
@@ -187,7 +187,7 @@ fn add_pair(table: &mut Vec<i64>, totals: [&mut [i64]; 2], codes: [&[u16]; 2], v
             }
             for (&cell, &value) in cells.iter().zip(values) {
                 // The remainder changes nothing, and says that the cell is in the table.
-                add(&mut table[usize::from(cell) % PAIRED], value);
+                add(&mut table[usize::from(cell) % PAIRED], i64::from(value));
             }
         }
         let mut of_second = [0i64; PAIRED];
@@ -290,7 +290,8 @@ struct Halves {
 impl Halves {
     /// Of weights within ±[`MAX_WEIGHT`].
     fn of(weights: &[i32]) -> Self {
-        let mut halves = Self { weights: Vec::new(), low: Vec::new(), high: Vec::new() };
+        let room = || Vec::with_capacity(weights.len().div_ceil(LANES));
+        let mut halves = Self { weights: room(), low: room(), high: room() };
         let mut add = |weights: [i32; LANES]| {
             let high = weights.map(|weight| (weight + 128) >> 8);
             halves.high.push(high.map(|high| high as i16));

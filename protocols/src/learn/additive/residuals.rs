@@ -81,13 +81,14 @@ impl Scorer {
     /// Each customer's clipped residual, in 1/[`UNIT`].
     pub(super) fn residuals(&self, block: &Block, target: &[u16]) -> Vec<i32> {
         let scores = self.scores(block);
-        let rows = scores.into_iter().zip(target);
+        // By reference: collected in place of the scores, it would not be vector code.
+        let rows = scores.iter().zip(target);
         // A NaN, which no finite model makes, becomes 0.
         if self.target.is_event() {
             let event = |code: u16| if code == 2 { 1.0 } else { 0.0 };
-            rows.map(|(score, code)| steps(event(*code) - sigmoid(score), self.most)).collect()
+            rows.map(|(score, code)| steps(event(*code) - sigmoid(*score), self.most)).collect()
         } else {
-            rows.map(|(score, code)| steps((self.target.value(*code) - score) / self.unit, self.most)).collect()
+            rows.map(|(score, code)| steps((self.target.value(*code) - *score) / self.unit, self.most)).collect()
         }
     }
 
