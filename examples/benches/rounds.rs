@@ -117,7 +117,7 @@ fn write(path: &Path, rows: usize, mut seed: u64) -> Result<(), Error> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     };
-    let mut columns = vec![Vec::with_capacity(rows); FEATURES];
+    let mut columns: Vec<Vec<f32>> = (0..FEATURES).map(|_| Vec::with_capacity(rows)).collect();
     let mut events = Vec::with_capacity(rows);
     for _ in 0..rows {
         let mut odds = -0.5;

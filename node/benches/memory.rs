@@ -155,7 +155,7 @@ fn generate(path: &Path, rows: usize) -> Result<(), Box<dyn Error>> {
             let number = |_| (random() >> 40) as f32 / (1 << 23) as f32 - 1.0;
             columns.push((name(feature), Arc::new(Float32Array::from_iter_values((0..count).map(number)))));
         }
-        let events: BooleanArray = (0..count).map(|_| Some(random() % 2 == 0)).collect();
+        let events: BooleanArray = (0..count).map(|_| Some(random().is_multiple_of(2))).collect();
         columns.push(("y".to_owned(), Arc::new(events)));
         let batch = RecordBatch::try_from_iter(columns)?;
         if writer.is_none() {

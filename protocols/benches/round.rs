@@ -36,7 +36,8 @@ fn main() {
     let mut random = splitmix(20_251_203);
     let number = |random: &mut dyn FnMut() -> u64| (random() >> 48).max(1) as u16;
     let bin = |random: &mut dyn FnMut() -> u64| 1 + (random() % u64::from(BINS)) as u16;
-    let gapped = move |random: &mut dyn FnMut() -> u64| if random() % MISSING == 0 { 0 } else { number(random) };
+    let gapped =
+        move |random: &mut dyn FnMut() -> u64| if random().is_multiple_of(MISSING) { 0 } else { number(random) };
     let (logistic, additive) = (logistic(), additive());
     let cases = [
         case("logistic, gradient", &logistic, BLOCK, &mut random, number),

@@ -3,8 +3,9 @@
 //! - [`recipe`]: from values to codes;
 //! - [`training`]: the frame of all methods: releases, what nodes bring, what the coordinator makes of sums;
 //! - [`linear`], [`logistic`], [`additive`], [`kmeans`]: the methods;
+//! - `sigmoid`: the logistic function, as a fast loop;
 //! - [`evaluation`]: how well a model does on customers it has not seen;
-//! - [`model`] and [`file`]: what comes out, how it scores, and how it is kept.
+//! - [`model`] and [`mod@file`]: what comes out, how it scores, and how it is kept.
 
 pub mod additive;
 pub mod choose;

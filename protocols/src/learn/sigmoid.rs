@@ -10,7 +10,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     let shifted = exponent + ROUND;
     let f = exponent - (shifted - ROUND);
     // The Taylor series of 2^f, whose rest is below 3e-6.
-    let series = (((1.333_355_8e-3 * f + 9.618_129e-3) * f + 5.550_411e-2) * f + 0.240_226_51) * f;
+    let series = (((1.333_355_8e-3 * f + 9.618_129e-3) * f + 5.550_411e-2) * f + 0.240_226_5) * f;
     let series = (series + std::f32::consts::LN_2) * f + 1.0;
     // n in the place of a number's exponent; what is above it in the bits of ROUND falls out.
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));

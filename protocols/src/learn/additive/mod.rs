@@ -7,14 +7,14 @@
 //!
 //! **Releases**, of a method's budget:
 //!
-//! 1. 5 %: fine histograms of all numbers ([`super::fine`]), from which bins are made ([`bins`]). Left out if there are none.
+//! 1. 5 %: fine histograms of all numbers (`fine`), from which bins are made (`bins`). Left out if there are none.
 //! 2. 15 %: for each bin the customers with and without the event; for a number the customers and the sum of the target.
 //!    One cell a feature: norm √d for d features. It gives the sizes of all bins and the gradient at the start.
 //! 3. 80 % in equal parts, round after round: the residual r = y − p of each customer, clipped to ±A, in its bin of each
 //!    feature: norm A·√d.
-//! 4. If pairs are asked for, a tenth of that: see [`pairs`].
+//! 4. If pairs are asked for, a tenth of that: see `pairs`.
 //!
-//! Between releases everything is post-processing ([`descent`]). Public choices: T = 12 rounds, A = 0.8 (1.5 spreads of the
+//! Between releases everything is post-processing (`descent`). Public choices: T = 12 rounds, A = 0.8 (1.5 spreads of the
 //! target for a number), at most 16 bins of equal weight and as many of single values; they are near the middle of a flat
 //! optimum, found on the three public data sets of the quality bench, and do not depend on the data at hand.
 //!
