@@ -229,7 +229,7 @@ per_study_epsilon = 2.0
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
-kinds = ["query"]
+kinds = ["query", "train"]
 min_partners = 2
 min_colluders = 1
 "#
