@@ -354,10 +354,6 @@ async fn sums_that_are_far_too_large_are_found_in_every_round() -> Result<(), Er
         let input = canonical_bytes(&trainer.input());
         let honest = attempt.sum(&puppets, round, &input)?;
         for huge in [-(1i64 << 50), 1 << 50, 1_000_000_000 * 1024 * 3000] {
-            // There is no largest number of held-out customers: the evaluation shows it instead (below).
-            if round == ROUNDS && huge > 0 {
-                continue;
-            }
             let mut bank = attempt.contribution(&puppets, "bank", round, &input)?;
             bank.iter_mut().for_each(|value| *value = value.wrapping_add(huge));
             let mut sum = bank;
@@ -369,12 +365,9 @@ async fn sums_that_are_far_too_large_are_found_in_every_round() -> Result<(), Er
             assert_eq!(trainer.next() as u32 + 1, round);
             assert_eq!(canonical_bytes(&trainer.input()), input);
         }
-        let much: Vec<i64> = honest.iter().map(|value| value.wrapping_add(1 << 50)).collect();
-        let sum = if round == ROUNDS { &much } else { &honest };
-        trainer.absorb(sum, &attempt.sd(round))?;
+        trainer.absorb(&honest, &attempt.sd(round))?;
     }
-    let customers = trainer.evaluation().ok_or("the last round is absorbed")?.all.customers.value;
-    assert!(customers > 1e12, "whoever reads it sees it: {customers}");
+    assert!(trainer.evaluation().is_some());
     Ok(())
 }
 

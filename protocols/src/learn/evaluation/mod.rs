@@ -172,6 +172,13 @@ pub(super) fn of(
             Noisy { cells: sum.iter().map(|cell| *cell as f64 / unit).collect(), sd: sd / unit }
         })
         .collect();
+    let absurd = |noisy: &Noisy| noisy.cells.iter().any(|cell| cell.abs() > MOST_CUSTOMERS + SLACK * noisy.sd);
+    if scaled.iter().any(absurd) {
+        return Err(Implausible(
+            "a cell of the evaluation has more customers than there are people: a participant sent something else"
+                .into(),
+        ));
+    }
     let (all, each) = scaled.split_at(forms.len());
     match kind {
         Kind::Event => classification::of(&training.recipe.columns(), model, all, each, blocks),
@@ -192,7 +199,7 @@ pub fn expected(training: &Training, customers: f64, sd: &[f64]) -> Option<Metri
         Kind::Number(_) => regression::typical(),
         Kind::Clusters(clusters) => clusters::typical(clusters),
     };
-    let customers = if customers.is_finite() { customers.clamp(0.0, 1e12) } else { 0.0 };
+    let customers = if customers.is_finite() { customers.clamp(0.0, MOST_CUSTOMERS) } else { 0.0 };
     let scale = |(shares, (_, _, per_cell)): (Vec<f64>, &(u64, u64, u64))| -> Vec<i64> {
         shares.into_iter().map(|share| (share * customers * *per_cell as f64) as i64).collect()
     };
@@ -210,6 +217,8 @@ struct Noisy {
     sd: f64,
 }
 
+/// More than there are people: no alliance has so many customers in a cell.
+const MOST_CUSTOMERS: f64 = 1e10;
 /// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 cells, one release in 10^9.
 const SLACK: f64 = 8.0;
 /// Standard deviations that a count must be above zero for something to be said with it as a denominator.
