@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use entente_protocols::learn::training::Role;
 use entente_protocols::privacy::rows::{Block, Column};
 use rayon::prelude::*;
 
@@ -27,15 +28,6 @@ pub struct Split {
     pub holdout: u32,
     /// Another seed gives another choice of held-out customers.
     pub seed: u64,
-}
-
-/// What a customer is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// To train on.
-    Training,
-    /// To evaluate on.
-    HeldOut,
 }
 
 /// Customers, one row each, in blocks without any order.

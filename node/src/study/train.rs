@@ -74,10 +74,6 @@ impl Execution {
             customers.recode(columns.into(), &tables)?;
             self.recoding = Some(recoding);
         }
-        let role = match role {
-            Role::Training => crate::data::Role::Training,
-            Role::HeldOut => crate::data::Role::HeldOut,
-        };
         let sums = customers.fold(
             role,
             || Sums::new(layout.clone()),
