@@ -3,10 +3,10 @@
 use entente_protocols::policy::StewardDecision;
 use serde::Serialize;
 
-use super::{print_json, table};
+use super::{print_json, studies, table};
 use crate::error::Error;
 use crate::state::Folder;
-use crate::store::{Attempt, Stage, StudyStore};
+use crate::store::{Attempt, Stage};
 
 #[derive(Serialize)]
 struct Listed {
@@ -25,14 +25,8 @@ struct Listed {
     received: String,
 }
 
-fn open(folder: &Folder) -> Result<StudyStore, Error> {
-    // Says so where no node has joined.
-    folder.read(&folder.config())?;
-    Ok(StudyStore::open(&folder.state("studies.sqlite"))?)
-}
-
 pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
-    let store = open(folder)?;
+    let store = studies(folder)?;
     let mut listed = Vec::new();
     for Attempt { proposal, stage, reason, received, .. } in store.all()? {
         let decision = store.decision(&proposal.id)?.map(|decision| match decision {
@@ -98,7 +92,7 @@ pub fn deny(folder: &Folder, id: &str, reason: String, steward: Option<String>) 
 }
 
 fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), Error> {
-    let store = open(folder)?;
+    let store = studies(folder)?;
     let attempts = store.all()?;
     let Some(attempt) = attempts.iter().find(|attempt| attempt.proposal.id == id) else {
         let waiting: Vec<&str> = attempts

@@ -24,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
 use crate::state::Folder;
+use crate::store::StudyStore;
 
 /// A partner's node of an Entente alliance: it takes part in joint studies without a record leaving it.
 #[derive(Parser)]
@@ -293,6 +294,13 @@ fn print(text: &str, end: &str) {
     use std::io::Write;
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
+}
+
+/// The studies and models of the node in a folder.
+fn studies(folder: &Folder) -> Result<StudyStore, Error> {
+    // Says so where no node has joined.
+    folder.read(&folder.config())?;
+    Ok(StudyStore::open(&folder.state("studies.sqlite"))?)
 }
 
 /// A table for a terminal.

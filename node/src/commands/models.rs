@@ -4,19 +4,13 @@ use std::path::Path;
 
 use entente_protocols::learn::file::ModelFile;
 
-use super::{print_json, table};
+use super::{print_json, studies, table};
 use crate::error::Error;
 use crate::state::Folder;
-use crate::store::{StoredModel, StudyStore};
-
-fn open(folder: &Folder) -> Result<StudyStore, Error> {
-    // Says so where no node has joined.
-    folder.read(&folder.config())?;
-    Ok(StudyStore::open(&folder.state("studies.sqlite"))?)
-}
+use crate::store::StoredModel;
 
 pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
-    let models = open(folder)?.models()?;
+    let models = studies(folder)?.models()?;
     if json {
         return print_json(&models);
     }
@@ -35,7 +29,7 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
 }
 
 pub fn export(folder: &Folder, study: &str, out: Option<&Path>) -> Result<(), Error> {
-    let model = open(folder)?.model(study)?;
+    let model = studies(folder)?.model(study)?;
     let model = model.ok_or_else(|| {
         Error::user(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
     })?;
@@ -53,7 +47,7 @@ pub fn import(folder: &Folder, path: &Path) -> Result<(), Error> {
     let file = ModelFile::parse(&bytes).map_err(|problem| Error::user(format!("{}: {problem}", path.display())))?;
     let (source, now) = (format!("file {}", path.display()), jiff::Timestamp::now().to_string());
     let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
-    open(folder)?.put_model(&model)?;
+    studies(folder)?.put_model(&model)?;
     say!("model of study {} ({}) is kept", model.study, model.name);
     Ok(())
 }
