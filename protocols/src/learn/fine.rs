@@ -13,7 +13,7 @@
 //! (the nearest such point; Held, Wolfe, Crowder 1974). That is post-processing.
 
 use super::recipe::{Recipe, STEPS, Values};
-use super::training::{Contribute, Implausible, MILLION, Release, Role};
+use super::training::{Contribute, Implausible, MILLION, Release, Role, SLACK};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, Column};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -22,8 +22,6 @@ use crate::privacy::sums::{Codes, Part, Sums};
 pub(super) const CELLS: usize = 256;
 /// The value of a customer in a cell.
 const ONE: i32 = 1024;
-/// Standard deviations beyond which a sum is not put down to noise: for any of a million sums, one release in 10^9.
-pub(super) const SLACK: f64 = 8.0;
 
 /// The fine histogram of a recipe's numbers.
 #[derive(Clone)]

@@ -31,7 +31,7 @@ use nalgebra::{DMatrix, DVector};
 use super::matrix;
 use super::model::Parameters;
 use super::recipe::Recipe;
-use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, Target, Train, Training, Unfit};
+use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, SLACK, Target, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{self, Block, Column, UNIT, number};
 use crate::privacy::sums::{MOMENT_FACTORS, MOMENT_SCALE, Part, Sums, triangle};
@@ -53,8 +53,6 @@ pub const MAX_DIMS: usize = 1000;
 const WEIGHT: i32 = 1024;
 /// One, in an entry of the design vector as second moments have it.
 const ONE: i64 = (UNIT / MOMENT_SCALE) as i64;
-/// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 entries, one release in 10^9.
-const SLACK: f64 = 8.0;
 
 /// Far more than floating point rounds off.
 const ROUNDING: f64 = 1e-9;

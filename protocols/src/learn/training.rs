@@ -152,6 +152,9 @@ pub trait Contribute: Send + Sync {
     fn add(&self, block: &Block, target: &[u16], sums: &mut Sums);
 }
 
+/// Standard deviations beyond which a sum is not put down to noise: for any of a million sums, one release in 10^9.
+pub(super) const SLACK: f64 = 8.0;
+
 /// Sums that honest customers cannot have brought: some participant sent something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

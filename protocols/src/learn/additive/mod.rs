@@ -58,8 +58,6 @@ const START: u32 = 150_000;
 const PAIRS: u32 = 100_000;
 /// The value of one customer in a cell of the start.
 const ONE: i32 = 1024;
-/// Standard deviations beyond which a sum is not put down to noise: for any of a million sums, one release in 10^9.
-const SLACK: f64 = 8.0;
 /// Most cells of all features; beyond it the input of a round would be too long a message.
 const MAX_CELLS: usize = 200_000;
 /// Most cells of one feature: codes have 16 bits, and the start has two cells for each.

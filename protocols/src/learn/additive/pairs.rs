@@ -6,9 +6,9 @@
 //! explain most beyond what noise alone would are kept.
 
 use super::residuals::Scorer;
-use super::{ONE, SLACK, Settings};
+use super::{ONE, Settings};
 use crate::learn::model::{Pair, Parameters};
-use crate::learn::training::{Contribute, Implausible, Input, Training, Unfit};
+use crate::learn::training::{Contribute, Implausible, Input, SLACK, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};

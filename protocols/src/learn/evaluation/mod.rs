@@ -22,7 +22,7 @@ pub mod regression;
 
 use super::kmeans;
 use super::model::Parameters;
-use super::training::{Contribute, Implausible, Input, Method, Place, Release, Role, Target, Training, Unfit};
+use super::training::{Contribute, Implausible, Input, Method, Place, Release, Role, SLACK, Target, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
 
@@ -219,8 +219,6 @@ struct Noisy {
 
 /// More than there are people: no alliance has so many customers in a cell.
 const MOST_CUSTOMERS: f64 = 1e10;
-/// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 cells, one release in 10^9.
-const SLACK: f64 = 8.0;
 /// Standard deviations that a count must be above zero for something to be said with it as a denominator.
 const SAID: f64 = 4.0;
 

@@ -29,7 +29,7 @@ use search::{RESTARTS, Random, distance, search};
 
 use super::model::Parameters;
 use super::recipe::Recipe;
-use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, Train, Training, Unfit};
+use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, SLACK, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{self, Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -59,8 +59,6 @@ const WEIGHT: i32 = 1024;
 const DRAWS: usize = 32;
 /// Candidates for each cluster.
 const CANDIDATES: usize = 4;
-/// Standard deviations beyond which a sum is not put down to noise: for any of 500,000 entries, one release in 10^9.
-const SLACK: f64 = 8.0;
 /// Standard deviations that a cluster's size must be above zero.
 const PRESENT: f64 = 4.0;
 
