@@ -3,6 +3,8 @@
 //! Shown beside its floor: each node makes durable, one after the other, that it has joined, what is charged, the bytes it
 //! sends, the result and a checkpoint, so that the time of a durable commit is measured in this run too.
 
+mod disk;
+
 use std::time::Instant;
 
 use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
@@ -39,7 +41,7 @@ async fn bench() -> Result<(), Error> {
         entente::run_study(&folders.coordinator(), study, |_| ()).await?;
         seconds.push(started.elapsed().as_secs_f64());
     }
-    let commit = durable_commit(folder.path())?;
+    let commit = disk::durable_write(folder.path())?;
     seconds.sort_by(f64::total_cmp);
     let at = |share: f64| seconds[(share * (RUNS - 1) as f64) as usize] * 1e3;
     println!(
@@ -53,18 +55,4 @@ async fn bench() -> Result<(), Error> {
     drop(nodes);
     coordinator.shutdown().await;
     Ok(())
-}
-
-fn durable_commit(folder: &std::path::Path) -> Result<f64, Error> {
-    use std::io::Write;
-    let mut file = std::fs::File::create(folder.join("probe"))?;
-    let mut seconds = Vec::new();
-    for _ in 0..50 {
-        let started = Instant::now();
-        file.write_all(&[1; 4096])?;
-        file.sync_data()?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[25])
 }

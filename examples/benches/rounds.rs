@@ -2,10 +2,13 @@
 //!
 //! - The **fixed cost of a round**: 60 rounds of logistic regression over 50 features of next to no customers, beside a
 //!   durable write on the same disk. Asked: below twice that and 5 ms.
-//! - A **whole job**: 20 rounds of gradients (and the releases before and behind them; another round in each run) over 3 × 100,000 customers × 50 features, from the submission to the result, reading
-//!   included. Asked: a hundredth of the 135 s that Flower 1.41 takes for such a job, without masks or noise.
+//! - A **whole job**: 20 rounds of gradients (and the releases before and behind them; another round in each run) over
+//!   3 × 100,000 customers × 50 features, from the submission to the result, reading included. Asked: a hundredth of the
+//!   135 s that Flower 1.41 takes for such a job, without masks or noise.
 //!
 //! `cargo bench -p entente-examples --bench rounds`
+
+mod disk;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -56,7 +59,7 @@ async fn bench() -> Result<(), Error> {
     let mut rounds: Vec<f64> = seconds(&result)?.split_off(10);
     rounds.pop();
     rounds.sort_by(f64::total_cmp);
-    let commit = durable_write(folder.path())?;
+    let commit = disk::durable_write(folder.path())?;
     let median = rounds[rounds.len() / 2] * 1e3;
     println!(
         "a round over three nodes, d = {FEATURES}, {} rounds: median {median:.1} ms, 90 % {:.1} ms",
@@ -139,19 +142,4 @@ fn write(path: &Path, rows: usize, mut seed: u64) -> Result<(), Error> {
     writer.write(&batch)?;
     writer.close()?;
     Ok(())
-}
-
-/// The median time of a durable write of 4 KiB.
-fn durable_write(folder: &Path) -> Result<f64, Error> {
-    use std::io::Write;
-    let mut file = File::create(folder.join("probe"))?;
-    let mut seconds = Vec::new();
-    for _ in 0..50 {
-        let started = Instant::now();
-        file.write_all(&[1; 4096])?;
-        file.sync_data()?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[25])
 }
