@@ -4,6 +4,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
 use entente_protocols::policy::Request;
+use entente_protocols::study::StudySpec;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromNode, Proposal};
 use tracing::{error, info, warn};
@@ -56,9 +57,13 @@ impl Participant {
     pub(super) fn keep_model(&self, study: &str, number: u32, model: Option<&[u8]>, result: Digest) {
         let keep = || -> Result<(), Error> {
             let studies = lock(&self.studies);
-            let trained = studies.get(study, number)?.filter(|attempt| attempt.join.is_some());
+            let joined = studies.get(study, number)?.filter(|attempt| attempt.join.is_some());
+            let trained = joined.filter(|attempt| matches!(attempt.proposal.study.spec, StudySpec::Train(_)));
             let (Some(bytes), Some(attempt)) = (model, trained) else { return Ok(()) };
             let file = ModelFile::parse(bytes).map_err(Error::failure)?;
+            if file.study.id != study {
+                return Err(Error::failure(format!("it says that study `{}` trained it", file.study.id)));
+            }
             let source = format!("study {study}, with result {result}");
             studies.put_model(&StoredModel::new(study, &attempt.proposal.study.name, &source, &file, bytes, now()))?;
             Ok(())
