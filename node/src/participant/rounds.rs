@@ -87,8 +87,7 @@ impl Participant {
         }
         // Whatever can be wrong with an input is found before anything is charged for it.
         let ready = execution.ready(question.plan(), number, input).map_err(Problem::refused)?;
-        let schema = dataset.schema().clone();
-        let request = self.request(&attempt.proposal, &schema, question, number, *snapshot)?;
+        let request = self.request(&attempt.proposal, dataset.schema(), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
         let approved = self.approved(&attempt.proposal, request)?;
         let secret = attempt.ephemeral.as_ref().ok_or_else(|| Problem::failed("the ephemeral key is gone"))?;

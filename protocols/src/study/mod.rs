@@ -187,14 +187,6 @@ impl Plan {
         }
     }
 
-    /// The data set.
-    pub fn dataset(&self) -> &str {
-        match self {
-            Self::Query(plan) => &plan.dataset,
-            Self::Train(plan) => &plan.rows.dataset,
-        }
-    }
-
     /// The privacy-unit column.
     pub fn privacy_unit(&self) -> &str {
         match self {
