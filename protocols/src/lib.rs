@@ -1,4 +1,5 @@
 //! What the parties of an alliance say to one another, and the maths that protects it.
+mod columns;
 pub mod config;
 pub mod digest;
 pub mod identity;

@@ -17,7 +17,7 @@ use super::features::unpacked;
 use super::spill::SpillFile;
 
 /// Rows of a block, of a plan that is not wide.
-const BLOCK_ROWS: usize = 8 << 10;
+const BLOCK_ROWS: usize = 4 << 10;
 /// Most codes of a block, however wide the plan.
 const BLOCK_CODES: usize = 1 << 20;
 

@@ -4,6 +4,7 @@
 use crate::privacy::rows::UNIT;
 
 /// 1/(1 + e^−x) to within 1e-6; not a number where x is none.
+#[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
     // e^−x = 2^n·2^f with a whole number n and f within ±½; beyond 2^±126 it is 0 or 1 in any case.
     let exponent = (x * -std::f32::consts::LOG2_E).clamp(-126.0, 126.0);
@@ -21,6 +22,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 const ROUND: f32 = 12_582_912.0;
 
 /// A residual in steps of 1/[`UNIT`], to the nearest, clipped to ±`most` of them; 0 if it is not a number.
+#[inline(always)]
 pub(super) fn steps(residual: f32, most: i32) -> i32 {
     // At most 2^15, so that it is exact as a float and far from the end of what ROUND can round.
     let limit = most.clamp(0, UNIT + 1) as f32;

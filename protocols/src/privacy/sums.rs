@@ -15,10 +15,9 @@
 
 use std::sync::Arc;
 
-use wide::{i16x8, i32x4};
-
 use super::bounds::{Bounded, Component, Layout};
 use super::rows::{Block, Column, UNIT, places};
+use crate::columns::Halves;
 
 /// The largest weight of a row, in absolute value; others are clamped to it.
 pub const MAX_WEIGHT: i32 = 32767;
@@ -255,8 +254,7 @@ fn add_design(totals: &mut [i64], block: &Block, weights: &[i32]) {
         let codes = &block.codes(i)[..weights.len()];
         match column {
             Column::Number => {
-                let (value, missing) =
-                    if block.has_gaps(i) { halves.over::<true>(codes) } else { halves.over::<false>(codes) };
+                let (value, missing) = halves.over(codes, block.has_gaps(i));
                 add(&mut own[0], value);
                 add(&mut own[1], missing * unit);
             }
@@ -272,84 +270,6 @@ fn add_design(totals: &mut [i64], block: &Block, weights: &[i32]) {
     if let Some(constant) = rest.first_mut() {
         add(constant, weights.iter().map(|&weight| i64::from(weight)).sum::<i64>() * unit);
     }
-}
-
-/// Numbers that are multiplied at once.
-const LANES: usize = 8;
-/// Rows whose products with half weights add up in 32 bits: two a lane at once, 2·2^7·2^15·2^7 = 2^30.
-const HALVES_ROWS: usize = LANES << 7;
-
-/// Weights w = 256·high + low, with low and high within ±128. Products with numbers of 16 bits then add up in 32 bits over
-/// some rows, for which processors have an instruction. Rows beyond the last whole lane have weight 0.
-struct Halves {
-    weights: Vec<[i16; LANES]>,
-    low: Vec<[i16; LANES]>,
-    high: Vec<[i16; LANES]>,
-}
-
-impl Halves {
-    /// Of weights within ±[`MAX_WEIGHT`].
-    fn of(weights: &[i32]) -> Self {
-        let room = || Vec::with_capacity(weights.len().div_ceil(LANES));
-        let mut halves = Self { weights: room(), low: room(), high: room() };
-        let mut add = |weights: [i32; LANES]| {
-            let high = weights.map(|weight| (weight + 128) >> 8);
-            halves.high.push(high.map(|high| high as i16));
-            halves.low.push(std::array::from_fn(|i| (weights[i] - (high[i] << 8)) as i16));
-            halves.weights.push(weights.map(|weight| weight as i16));
-        };
-        let (eights, rest) = weights.as_chunks::<LANES>();
-        eights.iter().for_each(|eight| add(*eight));
-        if !rest.is_empty() {
-            add(padded(rest));
-        }
-        halves
-    }
-
-    /// Σ w·x of a number, and Σ w over those who lack it, if anybody may (`GAPS`).
-    fn over<const GAPS: bool>(&self, codes: &[u16]) -> (i64, i64) {
-        const EIGHTS: usize = HALVES_ROWS / LANES;
-        let (mut value, mut missing) = (0i64, 0i64);
-        let rows = codes.chunks(HALVES_ROWS).zip(self.weights.chunks(EIGHTS));
-        for ((codes, weights), (low, high)) in rows.zip(self.low.chunks(EIGHTS).zip(self.high.chunks(EIGHTS))) {
-            let (mut by_low, mut by_high, mut without) = (i32x4::ZERO, i32x4::ZERO, i32x4::ZERO);
-            let mut more =
-                |codes: [u16; LANES], weights: &[i16; LANES], (low, high): (&[i16; LANES], &[i16; LANES])| {
-                    let codes = i16x8::new(codes.map(u16::cast_signed));
-                    // The code less 32768; of a missing value −32768, which is made good below.
-                    let x = codes ^ i16x8::splat(i16::MIN);
-                    by_low += x.dot(i16x8::new(*low));
-                    by_high += x.dot(i16x8::new(*high));
-                    if GAPS {
-                        // −1 where it is missing: at most 2^16 a lane at once, and 2^23 in all.
-                        without -= codes.simd_eq(i16x8::ZERO).dot(i16x8::new(*weights));
-                    }
-                };
-            let (eights, rest) = codes.as_chunks::<LANES>();
-            let mut halves = weights.iter().zip(low.iter().zip(high));
-            for (codes, (weights, halves)) in eights.iter().zip(halves.clone()) {
-                more(*codes, weights, halves);
-            }
-            if let Some((weights, halves)) = halves.nth(eights.len()) {
-                more(padded(rest), weights, halves);
-            }
-            value += sum(by_high) * 256 + sum(by_low);
-            missing += sum(without);
-        }
-        (value + missing * 32768, missing)
-    }
-}
-
-/// The sum of all lanes, each of which may be as large as 2^30: four of them do not fit into 32 bits.
-fn sum(lanes: i32x4) -> i64 {
-    lanes.to_array().into_iter().map(i64::from).sum()
-}
-
-/// At most as many values as there are lanes, with zeroes behind.
-fn padded<T: Copy + Default>(values: &[T]) -> [T; LANES] {
-    let mut all = [T::default(); LANES];
-    all.iter_mut().zip(values).for_each(|(to, value)| *to = *value);
-    all
 }
 
 fn add_moments(totals: &mut [i64], norm: u64, block: &Block, extra: &[&[i16]], weights: &[i32]) {
@@ -387,7 +307,6 @@ fn add(total: &mut i64, value: i64) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rows::number;
     use super::*;
 
     const COLUMNS: [Column; 3] = [Column::Number, Column::Category { values: 3 }, Column::Number];
@@ -476,32 +395,6 @@ mod tests {
             let layout = layout(1_000_000, 2);
             let reversed: Vec<_> = customers.iter().rev().copied().collect();
             prop_assert_eq!(release(&layout, &customers), release(&layout, &reversed));
-        }
-    }
-
-    /// Sums by halves of weights are exact, at the extremes as well.
-    #[test]
-    fn halves_do_not_overflow() {
-        let weights: Vec<i32> = (-MAX_WEIGHT..=MAX_WEIGHT).collect();
-        let halves = Halves::of(&weights);
-        for (i, weight) in weights.iter().enumerate() {
-            let [whole, low, high] =
-                [&halves.weights, &halves.low, &halves.high].map(|part| i32::from(part[i / LANES][i % LANES]));
-            assert!(high * 256 + low == *weight && low.abs() <= 128 && high.abs() <= 128, "{weight}");
-            assert_eq!(whole, *weight);
-        }
-        for code in [0u16, 1, 32767, 32768, 65535] {
-            for weight in [MAX_WEIGHT, -MAX_WEIGHT, 128, -128, 127, 0] {
-                for rows in [0, 1, 8, HALVES_ROWS - 1, HALVES_ROWS + 1, (1 << 16) + 5] {
-                    let halves = Halves::of(&vec![weight; rows]);
-                    let sum = |one: i32| i64::from(one) * i64::from(weight) * rows as i64;
-                    let expected = (sum(number(code)), sum(i32::from(code == 0)));
-                    assert_eq!(halves.over::<true>(&vec![code; rows]), expected);
-                    if code > 0 {
-                        assert_eq!(halves.over::<false>(&vec![code; rows]), expected);
-                    }
-                }
-            }
         }
     }
 
