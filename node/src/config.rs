@@ -9,6 +9,7 @@ use entente_protocols::ledger::Caps;
 use entente_protocols::policy::{ApprovalMode, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::file::KINDS;
+use entente_protocols::study::lookalike::CANDIDATES;
 use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use serde::Deserialize;
 
@@ -27,6 +28,17 @@ pub struct Config {
     pub epsilon: f64,
     /// The rules.
     pub policy: Policy,
+    /// The rules for this node's models.
+    pub models: ModelRules,
+}
+
+/// How far this node lets its models score other partners' customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelRules {
+    /// The most candidates of one partner in one study.
+    pub max_candidates: u64,
+    /// The most studies with one model.
+    pub max_studies_per_model: u32,
 }
 
 /// A data set as configured.
@@ -90,12 +102,21 @@ struct PolicyTable {
     kinds: Vec<String>,
     min_partners: u32,
     min_colluders: u32,
+    max_candidates: u64,
+    max_studies_per_model: u32,
 }
 
 impl Default for PolicyTable {
     fn default() -> Self {
         let kinds = KINDS.map(String::from).into();
-        Self { approve: ApprovalMode::Manual, kinds, min_partners: 2, min_colluders: 1 }
+        Self {
+            approve: ApprovalMode::Manual,
+            kinds,
+            min_partners: 2,
+            min_colluders: 1,
+            max_candidates: CANDIDATES,
+            max_studies_per_model: 10,
+        }
     }
 }
 
@@ -133,9 +154,10 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             return Err(fail(format!("`kinds` in [policy] names `{kind}`; known: {}", POLICY_KINDS.join(", "))));
         }
     }
-    let PolicyTable { approve, kinds, min_partners, min_colluders } = policy;
+    let PolicyTable { approve, kinds, min_partners, min_colluders, max_candidates, max_studies_per_model } = policy;
+    let models = ModelRules { max_candidates, max_studies_per_model };
     let policy = Policy { approve, kinds, min_partners, min_colluders, per_study: caps.per_study };
-    Ok(Config { name: node.name, coordinator: node.coordinator, datasets, caps, epsilon: budget.epsilon, policy })
+    Ok(Config { name: node.name, coordinator: node.coordinator, datasets, caps, epsilon: budget.epsilon, policy, models })
 }
 
 fn parse_budget(budget: &Budget) -> Result<Caps, String> {

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! link ──▶ participant ──▶ ledger (store)        what is answered, charged and stored
-//!              │
-//!              └──▶ study ──▶ data               what is computed, where the data are
+//!              │ │
+//!              │ └──▶ study ──▶ data             what is computed, where the data are
+//!              └────▶ peers                      what is said to other participants, sealed
 //! ```
 //!
 //! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
@@ -14,6 +15,7 @@ pub mod data;
 pub mod error;
 pub mod link;
 pub mod participant;
+pub mod peers;
 pub mod state;
 pub mod store;
 pub mod study;
@@ -36,7 +38,17 @@ pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::con
     let _ = std::fs::remove_dir_all(participant::spill_folder(folder));
     let coordinator = config.coordinator.clone();
     let participant = Arc::new(Participant::open(folder, config)?.holding(lock));
+    let _stop = StopOnDrop(participant.clone());
     link::connection::keep(folder, &coordinator, participant, connected).await
+}
+
+/// What waits for other participants does not outlive the node.
+struct StopOnDrop(Arc<Participant>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// The configuration of the node in `folder`.

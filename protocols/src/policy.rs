@@ -149,8 +149,9 @@ impl Policy {
             let kinds = self.kinds.join(", ");
             return Some(format!("studies of kind {kind} are not admitted here (policy admits: {kinds})"));
         }
-        if n < self.min_partners {
-            return Some(format!("the study has {n} participants; policy asks for at least {}", self.min_partners));
+        let participants = request.participants.len();
+        if participants < self.min_partners as usize {
+            return Some(format!("the study has {participants} participants; policy asks for at least {}", self.min_partners));
         }
         let colluders = self.min_colluders.min(n.saturating_sub(1));
         if mechanism.colluders() < colluders {

@@ -110,6 +110,7 @@ async fn exchange(
     send(&mut out, &frame::encode(&participant.hello())).await?;
     let mut frames = Frames::new(into, FrameReader::to_nodes());
     let (sender, mut outgoing) = mpsc::channel::<Vec<u8>>(OUTGOING);
+    participant.connected(sender.clone());
     let mut decisions = tokio::time::interval(DECISION_INTERVAL);
     // Reading, so that a frame half read is never dropped by the select below.
     let (received, mut incoming) = mpsc::channel(OUTGOING);

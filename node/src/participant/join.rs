@@ -42,13 +42,20 @@ impl Participant {
                 return refused(reason);
             }
         };
-        let rho = question.rho_from(0);
+        if let Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) =
+            self.model_rules(&question, "")
+        {
+            return refused(reason);
+        }
+        let contributes = self.contributes(&question);
+        let rho = if contributes { question.rho_from(0) } else { Rho::ZERO };
         let first = *question.rounds().start();
         let Ok(request) = self.request(&proposal, schema, &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
         let ledger = lock(&self.ledger);
-        let approval = match (self.config.policy.decide(request.clone(), None), ledger.admits(&request, rho)) {
+        let admitted = if contributes { ledger.admits(&request, rho) } else { Ok(()) };
+        let approval = match (self.config.policy.decide(request.clone(), None), admitted) {
             (Decision::Refused(reason), _) => Approval::Refused(reason),
             (_, Err(error)) => Approval::Refused(error.to_string()),
             (Decision::AskSteward, Ok(())) => Approval::Steward,
@@ -75,6 +82,7 @@ impl Participant {
             }
         }
         let (schema, question) = self.question(&proposal)?;
+        self.model_rules(&question, &proposal.id)?;
         self.pin(question.participants())?;
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
@@ -101,7 +109,8 @@ impl Participant {
             }
         }
         lock(&self.waiting).remove(&key);
-        if stored.is_none() {
+        let contributes = self.contributes(&question);
+        if stored.is_none() && contributes {
             lock(&self.ledger).admits(&request, rho).map_err(|error| match error {
                 LedgerError::OverCap(over) => refused(over.to_string()),
                 other => other.into(),
@@ -123,8 +132,15 @@ impl Participant {
         attempt.ephemeral = Some(secret);
         lock(&self.studies).put(&attempt)?;
         info!(study = join.join.study, attempt = join.join.attempt, "joined");
-        self.prepare_accounts(&question, &request);
+        if contributes {
+            self.prepare_accounts(&question, &request);
+        }
         Ok(join)
+    }
+
+    /// Whether this node's customers are summed over, and its ledger charged.
+    fn contributes(&self, question: &Question) -> bool {
+        question.contributors().iter().any(|name| name == self.name())
     }
 
     /// The transcript under which an answer to this question over this snapshot is stored, all rounds of it.

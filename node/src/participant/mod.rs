@@ -5,6 +5,7 @@
 //! Start   ─▶ joins against the PINNED roster           ─▶ Signed | Refused
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
+//! Relayed ─▶ opened: to whoever waits for it, or answered ─▶ Relay
 //! Finished, Abandoned ─▶ recorded                      ─▶ Closed
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod close;
 mod join;
+mod relay;
 mod rounds;
 
 use std::collections::{HashMap, HashSet};
@@ -33,8 +35,10 @@ use crate::SOFTWARE;
 use crate::config::Config;
 use crate::data::{Embedded, Options, UnitKey};
 use crate::error::Error;
+use crate::peers::{AttemptId, Peers};
 use crate::state::Folder;
 use crate::store::{LedgerStore, StudyStore};
+use crate::study::lookalike::owner::Owners;
 use rounds::{Round, Running};
 
 /// A node's part in studies. Shared by all connections; calls block on disk and computation.
@@ -51,13 +55,14 @@ pub struct Participant {
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
+    /// The ways to other participants.
+    peers: Peers,
+    /// Those whose candidates a model of this node scores.
+    owners: Owners,
     /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
     /// once would fork.
     _lock: Option<File>,
 }
-
-/// A study and the number of its attempt.
-type AttemptId = (String, u32);
 
 struct Rosters {
     pinned: Option<Roster>,
@@ -81,6 +86,17 @@ impl Problem {
 
     fn failed(reason: impl ToString) -> Self {
         Self::Failed(reason.to_string())
+    }
+}
+
+impl From<crate::study::lookalike::Problem> for Problem {
+    fn from(problem: crate::study::lookalike::Problem) -> Self {
+        use crate::study::lookalike::Problem as Scoring;
+        match problem {
+            Scoring::Refused(reason) => Self::refused(reason),
+            Scoring::Failed(reason) => Self::failed(reason),
+            Scoring::Unknown => Self::failed("the model's owner does not know the session"),
+        }
     }
 }
 
@@ -141,6 +157,8 @@ impl Participant {
             rosters: Mutex::new(rosters),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
+            peers: Peers::default(),
+            owners: Owners::default(),
             _lock: None,
         })
     }
@@ -154,6 +172,16 @@ impl Participant {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// Frames for the coordinator go to `link` from now on.
+    pub fn connected(&self, link: tokio::sync::mpsc::Sender<Vec<u8>>) {
+        self.peers.connected(link);
+    }
+
+    /// Ends what waits for other participants: the node stops.
+    pub fn stop(&self) {
+        self.peers.stop();
     }
 
     /// The first message of a connection.
@@ -194,6 +222,9 @@ impl Participant {
                 let answer = self.check(study, participants);
                 return vec![frame::encode(&FromNode::Checked { number: *number, answer })];
             }
+            ToNode::Relayed { study, attempt, from, sealed } => {
+                return self.relayed((study.clone(), *attempt), from, sealed);
+            }
             ToNode::Propose(proposed) => {
                 proposal = Some(proposed.clone());
                 (proposed.id.clone(), proposed.attempt)
@@ -204,10 +235,15 @@ impl Participant {
             | ToNode::Finished { study, attempt, .. }
             | ToNode::Abandoned { study, attempt, .. } => (study.clone(), *attempt),
         };
+        if matches!(message, ToNode::Finished { .. } | ToNode::Abandoned { .. }) {
+            // First, so that what waits for another participant lets go of the attempt.
+            self.peers.end(&(study.clone(), attempt));
+            self.owners.end(&(study.clone(), attempt));
+        }
         let one_at_a_time = lock(&self.attempts).entry((study.clone(), attempt)).or_default().clone();
         let mut running = lock(&one_at_a_time);
         let answer = match message {
-            ToNode::Welcome { .. } | ToNode::Check { .. } => return Vec::new(),
+            ToNode::Welcome { .. } | ToNode::Check { .. } | ToNode::Relayed { .. } => return Vec::new(),
             ToNode::Propose(proposal) => {
                 self.propose(proposal).map(|join| Some(frame::encode(&FromNode::Joined(join))))
             }

@@ -13,7 +13,7 @@ use tracing::info;
 use super::{Participant, Problem, lock, now, release_id};
 use crate::data::Dataset;
 use crate::store::{Attempt, Stage};
-use crate::study::Execution;
+use crate::study::{Computed, Execution};
 
 /// What the rounds of an attempt have in common: verified once, and kept in memory while the attempt goes on. After a
 /// restart it is made again.
@@ -67,9 +67,10 @@ impl Participant {
         }
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
-        let participants = question.participants();
-        let position = participants.iter().position(|name| name == self.name());
-        let place = Place { position: position.unwrap_or_default(), participants: participants.len() };
+        let contributors = question.contributors();
+        let position = contributors.iter().position(|name| name == self.name());
+        let position = position.ok_or_else(|| Problem::refused("this node has nothing to bring to a round"))?;
+        let place = Place { position, participants: contributors.len() };
         let execution = Execution::new(question.plan(), place);
         Ok(Running { attempt, transcript, question, dataset, snapshot, execution })
     }
@@ -93,15 +94,25 @@ impl Participant {
         let secret = attempt.ephemeral.as_ref().ok_or_else(|| Problem::failed("the ephemeral key is gone"))?;
         let key = EphemeralKey::from_secret(**secret);
         let public = Digest::of("entente round 1", &[&question.plan().digest().0, input]);
-        let keys = MaskKeys::derive(transcript, self.name(), &key, number, public).map_err(Problem::refused)?;
+        let contributors = question.contributors();
+        let keys = MaskKeys::among(transcript, &contributors, self.name(), &key, number, public);
+        let keys = keys.map_err(Problem::refused)?;
+        // A model's owner that is not there is found out before anything is charged.
+        let talk = self.talk(attempt, transcript, question.plan())?;
+        execution.meet(question.plan(), talk.as_ref())?;
         let begun = lock(&self.ledger).reserve(approved, release, transcript.digest(), &now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
-                let bounded = execution.compute(ready, &self.engine, dataset, question.plan(), layout);
-                let bounded = bounded.map_err(Problem::failed)?;
-                if question.participants().len() == 1 {
+                let bounded = match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {
+                    Computed::Bounded(bounded) => bounded,
+                    Computed::Scored(bounded, audience) => {
+                        self.keep_audience(&attempt.proposal, dataset, question.plan(), audience)?;
+                        bounded
+                    }
+                };
+                if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(noised, &now())?
                 } else {

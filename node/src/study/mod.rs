@@ -1,15 +1,18 @@
 //! Execution of studies, one file a study kind: where the data and the protocol meet.
 
+pub mod lookalike;
 mod query;
 mod train;
 
 use std::sync::Arc;
 
+use entente_protocols::digest::Digest;
 use entente_protocols::learn::training::Place;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::study::Plan;
 
-use crate::data::{DataError, Dataset, Engine};
+use crate::data::{AudienceRow, DataError, Dataset, Engine};
+use lookalike::{Problem, Talk};
 
 /// The execution of one attempt of a study: what its rounds share.
 pub enum Execution {
@@ -17,6 +20,8 @@ pub enum Execution {
     Query,
     /// Of a training.
     Train(train::Execution),
+    /// Of a lookalike study, at a candidates' owner.
+    Lookalike(lookalike::Execution),
 }
 
 /// A round whose input has been checked.
@@ -25,7 +30,20 @@ pub enum Ready {
     Query,
     /// Of a training.
     Train(train::Ready),
+    /// Of a lookalike study.
+    Lookalike,
 }
+
+/// What a round comes to at this node.
+pub enum Computed {
+    /// What goes on to noise and masks.
+    Bounded(Bounded),
+    /// The same, and the scores of this node's customers, which stay here.
+    Scored(Bounded, Vec<AudienceRow>),
+}
+
+/// What a candidates' owner and the model's owner agree on, and how they talk.
+pub type Meeting<'a> = (Digest, Talk<'a>);
 
 impl Execution {
     /// Nothing is read yet. `place` is this node's among the participants.
@@ -33,6 +51,7 @@ impl Execution {
         match plan {
             Plan::Query(_) => Self::Query,
             Plan::Train(_) => Self::Train(train::Execution::new(place)),
+            Plan::Lookalike(_) => Self::Lookalike(lookalike::Execution::new(place.position)),
         }
     }
 
@@ -42,11 +61,23 @@ impl Execution {
             (Self::Query, Plan::Query(_)) if round == 1 && input.is_empty() => Ok(Ready::Query),
             (Self::Query, _) => Err("a query has one round, without an input".into()),
             (Self::Train(execution), Plan::Train(plan)) => execution.ready(plan, round, input).map(Ready::Train),
-            (Self::Train(_), Plan::Query(_)) => Err("the plan is not one of a training".into()),
+            (Self::Train(_), _) => Err("the plan is not one of a training".into()),
+            (Self::Lookalike(_), Plan::Lookalike(_)) if round == 1 && input.is_empty() => Ok(Ready::Lookalike),
+            (Self::Lookalike(_), _) => Err("a lookalike study has one round, without an input".into()),
         }
     }
 
-    /// The bounded sums of a round. Blocks, and must be called where that is allowed.
+    /// What other participants have to be told and asked before anything is charged.
+    pub fn meet(&mut self, plan: &Plan, meeting: Option<&Meeting<'_>>) -> Result<(), Problem> {
+        match (self, plan, meeting) {
+            (Self::Lookalike(execution), Plan::Lookalike(plan), Some((context, talk))) => {
+                execution.meet(plan, *context, talk)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a round comes to. Blocks, and must be called where that is allowed.
     pub fn compute(
         &mut self,
         ready: Ready,
@@ -54,15 +85,23 @@ impl Execution {
         dataset: &Dataset,
         plan: &Plan,
         layout: Layout,
-    ) -> Result<Bounded, DataError> {
+        meeting: Option<&Meeting<'_>>,
+    ) -> Result<Computed, Problem> {
         let runtime = tokio::runtime::Handle::current();
-        match (self, ready, plan) {
-            (Self::Query, Ready::Query, Plan::Query(plan)) => runtime.block_on(query::execute(engine, dataset, plan)),
-            (Self::Train(execution), Ready::Train(ready), Plan::Train(plan)) => {
-                runtime.block_on(execution.read(engine, dataset, plan))?;
-                execution.compute(ready, Arc::new(layout))
+        match (self, ready, plan, meeting) {
+            (Self::Query, Ready::Query, Plan::Query(plan), _) => {
+                Ok(Computed::Bounded(runtime.block_on(query::execute(engine, dataset, plan))?))
             }
-            _ => Err(DataError::opaque("a round of another study kind")),
+            (Self::Train(execution), Ready::Train(ready), Plan::Train(plan), _) => {
+                runtime.block_on(execution.read(engine, dataset, plan))?;
+                Ok(Computed::Bounded(execution.compute(ready, Arc::new(layout))?))
+            }
+            (Self::Lookalike(execution), Ready::Lookalike, Plan::Lookalike(plan), Some((context, talk))) => {
+                let layout = Arc::new(layout);
+                let (bounded, audience) = execution.compute(engine, dataset, plan, layout, (*context, talk))?;
+                Ok(Computed::Scored(bounded, audience))
+            }
+            _ => Err(DataError::opaque("a round of another study kind").into()),
         }
     }
 }

@@ -37,6 +37,10 @@ pub struct ModelFile {
     pub metrics: BTreeMap<String, Estimate>,
     /// Hash of the transcript that all participants of the last round signed.
     pub transcript_sha256: Digest,
+    /// How scores lie, in ascending order: made of the sums that the evaluation released. Empty without one, or where no event
+    /// is predicted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub score_shares: Vec<ScoreShare>,
     /// The model.
     pub model: Model,
 }
@@ -69,6 +73,17 @@ pub struct Budget {
     pub rho_person: Rho,
     /// How many participants may collude with the coordinator.
     pub colluders: u32,
+}
+
+/// How many customers score at least so much.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
+pub struct ScoreShare {
+    /// A score, in log-odds.
+    pub threshold: f64,
+    /// The share of held-out customers with the event who score at least that.
+    pub events: f64,
+    /// The share of those without it who do.
+    pub others: f64,
 }
 
 impl ModelFile {
@@ -198,6 +213,7 @@ mod tests {
             },
             metrics: [("auc".into(), Estimate { value: 0.8, low: 0.7, high: 0.9 })].into(),
             transcript_sha256: digest,
+            score_shares: vec![ScoreShare { threshold: -0.5, events: 0.75, others: 0.25 }],
             model: Model {
                 recipe: Recipe { features },
                 target: Some(Target { name: "churned".into(), values: Values::Bool }),

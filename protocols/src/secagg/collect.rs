@@ -56,6 +56,7 @@ pub enum Step {
 /// One attempt.
 pub struct Collector {
     participants: Vec<String>,
+    contributors: Vec<String>,
     roster: Roster,
     question: Digest,
     joins: BTreeMap<String, SignedJoin>,
@@ -101,6 +102,7 @@ impl Collector {
         length: usize,
     ) -> Self {
         Self {
+            contributors: participants.clone(),
             participants,
             roster,
             question,
@@ -113,6 +115,12 @@ impl Collector {
             received: BTreeSet::new(),
             sum: vec![0; length],
         }
+    }
+
+    /// Sums over these of the participants only; the others join and sign like them.
+    #[must_use]
+    pub fn over(self, contributors: Vec<String>) -> Self {
+        Self { contributors, ..self }
     }
 
     /// Goes on with the next round under the same transcript, when the present one is complete: vectors of `length` with
@@ -137,7 +145,7 @@ impl Collector {
     /// What is waited for now.
     pub fn stage(&self) -> Stage {
         match &self.transcript {
-            _ if self.received.len() == self.participants.len() => Stage::Complete,
+            _ if self.received.len() == self.contributors.len() => Stage::Complete,
             None if self.stored.is_some() => Stage::Resending,
             None => Stage::Joining,
             Some(_) if self.signatures.len() < self.participants.len() => Stage::Signing,
@@ -152,7 +160,11 @@ impl Collector {
             Stage::Signing => self.signatures.contains_key(name),
             Stage::Summing | Stage::Resending | Stage::Complete => self.received.contains(name),
         };
-        self.participants.iter().filter(|name| !has(name)).map(String::as_str).collect()
+        let all = match self.stage() {
+            Stage::Joining | Stage::Signing => &self.participants,
+            Stage::Summing | Stage::Resending | Stage::Complete => &self.contributors,
+        };
+        all.iter().filter(|name| !has(name)).map(String::as_str).collect()
     }
 
     /// What this participant has to do next, if anything.
@@ -209,7 +221,9 @@ impl Collector {
         if self.joins.len() < self.participants.len() {
             return Ok(false);
         }
-        let mut stored = self.joins.values().map(|signed| signed.join.stored);
+        // Who contributes nothing stores nothing.
+        let contributed = self.contributors.iter().filter_map(|name| self.joins.get(name));
+        let mut stored = contributed.map(|signed| signed.join.stored);
         let first = stored.next().flatten();
         if first.is_some() && stored.all(|other| other == first) {
             self.stored = first;
@@ -241,6 +255,9 @@ impl Collector {
         vector: &[i64],
     ) -> Result<bool, Unusable> {
         self.expect(from, from)?;
+        if !self.contributors.iter().any(|name| name == from) {
+            return Err(Unusable::Stranger(from.into()));
+        }
         // Sent again after a reconnection, and the others have gone on since.
         if round < self.round && self.transcript() == Some(transcript) {
             return Ok(false);

@@ -25,13 +25,28 @@ impl MaskKeys {
         round: u32,
         input: Digest,
     ) -> Result<Self, Abort> {
+        let all: Vec<String> = transcript.joins().iter().map(|join| join.participant.clone()).collect();
+        Self::among(transcript, &all, me, key, round, input)
+    }
+
+    /// The same towards those of the participants who contribute to the sum, of whom `me` is one.
+    pub fn among(
+        transcript: &Transcript,
+        contributors: &[String],
+        me: &str,
+        key: &EphemeralKey,
+        round: u32,
+        input: Digest,
+    ) -> Result<Self, Abort> {
         let position = transcript.joins().iter().position(|join| join.participant == me);
         let mine = position.ok_or(Abort::Participants)?;
         if transcript.joins()[mine].ephemeral != key.public() {
             return Err(Abort::OwnJoin);
         }
         let info = Digest::of("entente mask 1", &[&round.to_le_bytes(), &input.0]);
-        let others = transcript.joins().iter().enumerate().filter(|(other, _)| *other != mine);
+        let contributes = |name: &String| contributors.contains(name);
+        let others = transcript.joins().iter().enumerate();
+        let others = others.filter(|(other, join)| *other != mine && contributes(&join.participant));
         let streams = others.map(|(other, join)| {
             let shared = key.shared(join.ephemeral).ok_or_else(|| Abort::WeakKey(join.participant.clone()))?;
             let mut stream = Zeroizing::new([0; 32]);

@@ -23,8 +23,10 @@
 //!
 //! - [`join`]: ephemeral keys, signed joins, the transcript;
 //! - [`mask`]: mask streams;
-//! - [`collect`]: the coordinator's side, a state machine without I/O.
+//! - [`collect`]: the coordinator's side, a state machine without I/O;
+//! - [`channel`]: what two participants say to each other through the coordinator, which cannot read it.
 
+pub mod channel;
 pub mod collect;
 pub mod join;
 pub mod mask;

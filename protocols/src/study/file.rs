@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::lookalike::{self, LookalikeSpec, OUTPUTS};
 use super::query::QuerySpec;
 use super::train::{self, TrainSpec};
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
 use crate::learn::training::Options;
+use crate::lookalike::model::PublicModel;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;
 
 /// The study kinds of this version.
-pub const KINDS: [&str; 2] = ["query", "train"];
+pub const KINDS: [&str; 3] = ["query", "train", "lookalike"];
 /// The longest file that is read.
 const MAX_LENGTH: usize = 256 * 1024;
 /// How long an attempt waits for a partner unless the study says otherwise.
@@ -33,6 +35,7 @@ struct File {
     privacy: Privacy,
     query: Option<Query>,
     train: Option<Train>,
+    lookalike: Option<Lookalike>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +82,39 @@ struct Train {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookalike {
+    seed_partner: String,
+    model: String,
+    candidate_partners: Vec<String>,
+    features: String,
+    #[serde(default = "scores")]
+    output: String,
+    candidates: Option<u64>,
+}
+
+fn scores() -> String {
+    OUTPUTS[0].into()
+}
+
+impl Lookalike {
+    fn spec(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<LookalikeSpec, String> {
+        if !OUTPUTS.contains(&self.output.as_str()) {
+            return Err(lookalike::unknown_output(&self.output));
+        }
+        let bytes = model(&self.model).map_err(|problem| format!("`model`: {problem}"))?;
+        let (public, _) = PublicModel::of(&bytes).map_err(|problem| format!("`model`: {} {problem}", self.model))?;
+        Ok(LookalikeSpec {
+            seed_partner: self.seed_partner,
+            model: public,
+            candidate_partners: self.candidate_partners,
+            features: self.features,
+            candidates: self.candidates.unwrap_or(lookalike::CANDIDATES),
+        })
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Direction {
     Rising,
@@ -103,8 +139,18 @@ impl Train {
     }
 }
 
-/// Parses the study file `file` with content `text`.
+/// Parses the study file `file` with content `text`, of a study that names no model file.
 pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
+    parse_with(file, text, |_| Err("is a file, and files are not read here".into()))
+}
+
+/// Parses the study file `file` with content `text`. `model` reads a model file that the study names; its error says in words
+/// what is wrong.
+pub fn parse_with(
+    file: &str,
+    text: &str,
+    model: impl Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Study, ConfigError> {
     let fail = |problem: String| Err(ConfigError { file: file.into(), problem });
     if text.len() > MAX_LENGTH {
         return fail(format!("is longer than {MAX_LENGTH} bytes; a study file is a few lines"));
@@ -115,21 +161,33 @@ pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
         return fail(unavailable(&kind));
     }
     let parsed: File = config::parse(file, text)?;
-    let File { name, purpose, kind, legal_basis, partners, min_partners, wait_seconds, privacy, query, train } = parsed;
+    let File { name, purpose, kind, legal_basis, mut partners, min_partners, wait_seconds, privacy, .. } = parsed;
     let Privacy { epsilon, delta, scope, colluders } = privacy;
     // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
     let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
-    let spec = match (kind.as_str(), query, train) {
-        ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None) => {
+    let spec = match (kind.as_str(), parsed.query, parsed.train, parsed.lookalike) {
+        ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None, None) => {
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
         }
-        ("train", None, Some(train)) if !train::MODELS.contains(&train.model.as_str()) => {
+        ("train", None, Some(train), None) if !train::MODELS.contains(&train.model.as_str()) => {
             return fail(train::unknown_model(&train.model));
         }
-        ("train", None, Some(train)) => StudySpec::Train(train.spec()),
+        ("train", None, Some(train), None) => StudySpec::Train(train.spec()),
+        ("lookalike", None, None, Some(lookalike)) => {
+            let spec = lookalike.spec(model).map_err(|problem| ConfigError { file: file.into(), problem })?;
+            if partners.is_empty() {
+                partners = spec.participants();
+            }
+            StudySpec::Lookalike(Box::new(spec))
+        }
         ("query", ..) => return fail("a study of kind query has a table [query] with `sql`, and no other".into()),
         ("train", ..) => {
             return fail("a study of kind train has a table [train] with `model` and `features`, and no other".into());
+        }
+        ("lookalike", ..) => {
+            let needs = "a study of kind lookalike has a table [lookalike] with `seed_partner`, `model`, `candidate_partners` \
+                         and `features`, and no other";
+            return fail(needs.into());
         }
         (other, ..) => return fail(unavailable(other)),
     };

@@ -10,6 +10,7 @@
 //! signed join, so that nobody computes what another was not asked.
 
 pub mod file;
+pub mod lookalike;
 pub mod query;
 pub mod schema;
 pub mod train;
@@ -20,6 +21,7 @@ use crate::learn::training::{MILLION, Release};
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::Rho;
+use lookalike::{LookalikePlan, LookalikeSpec};
 use query::QuerySpec;
 use query::plan::QueryPlan;
 use schema::{ColumnType, DatasetSchema};
@@ -81,6 +83,9 @@ impl Study {
                 "`epsilon` in [privacy] is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
             ));
         }
+        if let StudySpec::Lookalike(lookalike) = &self.spec {
+            lookalike.validate(partners)?;
+        }
         // ρ is stated with (ε, δ), so that all use the same number; it must be what they allow.
         if rho.epsilon(delta) > epsilon * (1.0 + 1e-9) {
             return Err("the study's ρ is more than its (ε, δ) allow".into());
@@ -119,6 +124,8 @@ pub enum StudySpec {
     Query(QuerySpec),
     /// A model.
     Train(TrainSpec),
+    /// Scores of other partners' customers.
+    Lookalike(Box<LookalikeSpec>),
 }
 
 impl StudySpec {
@@ -127,6 +134,7 @@ impl StudySpec {
         match self {
             Self::Query(_) => "query",
             Self::Train(_) => "train",
+            Self::Lookalike(_) => "lookalike",
         }
     }
 
@@ -135,6 +143,7 @@ impl StudySpec {
         match self {
             Self::Query(query) => Ok(query::sql::dataset_name(&query.sql)?),
             Self::Train(train) => Ok(query::sql::dataset_name(&train.features)?),
+            Self::Lookalike(lookalike) => Ok(query::sql::dataset_name(&lookalike.features)?),
         }
     }
 
@@ -143,6 +152,7 @@ impl StudySpec {
         match self {
             Self::Query(query) => Ok(Plan::Query(query.plan(schema)?)),
             Self::Train(train) => Ok(Plan::Train(Box::new(train.plan(schema, rho)?))),
+            Self::Lookalike(lookalike) => Ok(Plan::Lookalike(Box::new(lookalike.plan(schema)?))),
         }
     }
 }
@@ -154,6 +164,8 @@ pub enum Plan {
     Query(QueryPlan),
     /// Of a training.
     Train(Box<TrainPlan>),
+    /// Of a lookalike study.
+    Lookalike(Box<LookalikePlan>),
 }
 
 impl Plan {
@@ -184,6 +196,19 @@ impl Plan {
                 };
                 releases.map(round).collect()
             }
+            Self::Lookalike(plan) => vec![plan.round(rho)],
+        }
+    }
+
+    /// Those of the participants, who are sorted, whose customers are summed over: the others are charged nothing, and send
+    /// nothing in rounds.
+    pub fn contributors(&self, participants: &[String]) -> Vec<String> {
+        match self {
+            Self::Query(_) | Self::Train(_) => participants.to_vec(),
+            Self::Lookalike(plan) => {
+                let seed = |name: &&String| **name != plan.seed_partner;
+                participants.iter().filter(seed).cloned().collect()
+            }
         }
     }
 
@@ -192,13 +217,14 @@ impl Plan {
         match self {
             Self::Query(plan) => &plan.privacy_unit,
             Self::Train(plan) => &plan.rows.privacy_unit,
+            Self::Lookalike(plan) => &plan.rows.privacy_unit,
         }
     }
 
     /// Whether participants are told what is released, round by round: a model is sent to those who train it.
     pub fn tells_participants(&self) -> bool {
         match self {
-            Self::Query(_) => false,
+            Self::Query(_) | Self::Lookalike(_) => false,
             Self::Train(_) => true,
         }
     }
@@ -208,6 +234,7 @@ impl Plan {
         match self {
             Self::Query(plan) => &plan.columns,
             Self::Train(plan) => &plan.rows.columns,
+            Self::Lookalike(plan) => &plan.rows.columns,
         }
     }
 }
@@ -221,6 +248,9 @@ pub enum Refusal {
     /// The training.
     #[error(transparent)]
     Train(#[from] train::Refusal),
+    /// The lookalike study.
+    #[error(transparent)]
+    Lookalike(#[from] lookalike::Refusal),
     /// The budget or the participants.
     #[error(transparent)]
     Infeasible(#[from] Infeasible),
@@ -271,9 +301,10 @@ impl Question {
         let mut participants = participants.to_vec();
         participants.sort();
         participants.dedup();
-        let n = u32::try_from(participants.len()).unwrap_or(u32::MAX);
+        let contributors = plan.contributors(&participants);
+        let n = u32::try_from(contributors.len()).unwrap_or(u32::MAX);
         let terms = &study.privacy;
-        let all = plan.rounds(participants.len(), terms.rho).into_iter();
+        let all = plan.rounds(contributors.len(), terms.rho).into_iter();
         let mut rounds: Vec<(Layout, Vec<Rho>)> = all.skip(completed as usize).collect();
         let (left, wanted) = (terms.rho.minus(spent), rounds.iter().flat_map(|(_, budgets)| budgets).copied().sum());
         if left < wanted {
@@ -328,6 +359,11 @@ impl Question {
     /// The participants, sorted.
     pub fn participants(&self) -> &[String] {
         &self.participants
+    }
+
+    /// Those of them who bring something to a round, sorted.
+    pub fn contributors(&self) -> Vec<String> {
+        self.plan.contributors(&self.participants)
     }
 
     /// Hash of the question: equal for the same question under any name or purpose.

@@ -71,6 +71,17 @@ pub enum ToNode {
         /// The transcript it is stored under.
         transcript: Digest,
     },
+    /// Another participant's message, which it sealed for this node ([`crate::secagg::channel`]).
+    Relayed {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// Who sealed it.
+        from: String,
+        /// The sealed message.
+        sealed: Vec<u8>,
+    },
     /// The result is there.
     Finished {
         /// The study.
@@ -163,6 +174,17 @@ pub enum FromNode {
         attempt: u32,
         /// Over T.
         signature: Signature,
+    },
+    /// For another participant, sealed for it; the coordinator passes it on and keeps nothing.
+    Relay {
+        /// The study.
+        study: String,
+        /// The attempt.
+        attempt: u32,
+        /// For whom.
+        to: String,
+        /// The sealed message.
+        sealed: Vec<u8>,
     },
     /// Something went wrong here; this node's staff can see what.
     Failed {

@@ -1,0 +1,146 @@
+//! What other participants say, and what is said to them: channels of an attempt.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::learn::file::ModelFile;
+use entente_protocols::lookalike::exchange::{LIMIT, ToModelOwner};
+use entente_protocols::lookalike::model::PublicModel;
+use entente_protocols::secagg::channel::{Channel, NONCE};
+use entente_protocols::secagg::join::{EphemeralKey, Transcript};
+use entente_protocols::study::lookalike::LookalikePlan;
+use entente_protocols::study::{Plan, Question, StudySpec};
+use entente_protocols::wire::message::FromNode;
+use entente_protocols::wire::{canonical_bytes, frame, from_canonical};
+use tracing::warn;
+
+use super::{Participant, Problem, lock};
+use crate::error::Error;
+use crate::peers::AttemptId;
+use crate::state::random;
+use crate::store::Attempt;
+use crate::study::lookalike::owner::Owner;
+use crate::study::lookalike::{Talk, context};
+
+impl Participant {
+    /// Takes what another participant has sealed for this node, and answers it, if it is to be answered here.
+    pub(super) fn relayed(&self, attempt: AttemptId, from: &str, sealed: &[u8]) -> Vec<Vec<u8>> {
+        if self.peers.deliver(&attempt, from, sealed.to_vec()) {
+            return Vec::new();
+        }
+        let (study, number) = attempt.clone();
+        match self.answered(attempt, from, sealed) {
+            Ok(sealed) => vec![frame::encode(&FromNode::Relay { study, attempt: number, to: from.into(), sealed })],
+            Err(error) => {
+                // Late, repeated, or not what it seems: nothing is said of it to anybody.
+                warn!(study, attempt = number, from, %error, "a message of another participant is passed over");
+                Vec::new()
+            }
+        }
+    }
+
+    fn answered(&self, attempt: AttemptId, from: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        let problem = |problem: Problem| match problem {
+            Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason) => Error::failure(reason),
+        };
+        let owner = self.owners.of(&attempt, from, || {
+            let joined = self.joined(&attempt.0, attempt.1).map_err(problem)?;
+            let (_, question) = self.question(&joined.proposal).map_err(problem)?;
+            let Plan::Lookalike(plan) = question.plan() else {
+                return Err(Error::failure("the study has nothing that participants say to each other"));
+            };
+            if plan.seed_partner != self.name() || !plan.candidate_partners.iter().any(|name| name == from) {
+                return Err(Error::failure("it is not for this node to answer"));
+            }
+            let joins = joined.joins.as_ref().ok_or_else(|| Error::failure("the participants are not known yet"))?;
+            let transcript = self.transcript(&joined, joins).map_err(problem)?;
+            let channel = self.channel(&joined, &transcript, from).map_err(problem)?;
+            let file = self.model(plan).map_err(problem)?;
+            let context = context(transcript.digest(), self.name(), from);
+            let params = plan.params().map_err(Error::failure)?;
+            let owner = Owner::new(context, params, &plan.model, &file.model.parameters).map_err(Error::failure)?;
+            Ok((channel, owner))
+        })?;
+        let mut owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (channel, owner) = &mut *owner;
+        let message = channel.open(sealed).map_err(Error::failure)?;
+        let message: ToModelOwner = from_canonical(&message, LIMIT).map_err(Error::failure)?;
+        let answer = owner.answer(message)?;
+        Ok(channel.seal(random::<NONCE>()?, &canonical_bytes(&answer)))
+    }
+
+    /// The channel to another participant of an attempt.
+    fn channel(&self, attempt: &Attempt, transcript: &Transcript, peer: &str) -> Result<Channel, Problem> {
+        let secret = attempt.ephemeral.as_ref().ok_or_else(|| Problem::failed("the ephemeral key is gone"))?;
+        Channel::new(transcript, self.name(), &EphemeralKey::from_secret(**secret), peer).map_err(Problem::refused)
+    }
+
+    /// What this node, a candidates' owner, needs to talk to the model's owner, where the plan has one.
+    pub(super) fn talk(
+        &self,
+        attempt: &Attempt,
+        transcript: &Transcript,
+        plan: &Plan,
+    ) -> Result<Option<(Digest, Talk<'_>)>, Problem> {
+        let Plan::Lookalike(plan) = plan else { return Ok(None) };
+        let channel = self.channel(attempt, transcript, &plan.seed_partner)?;
+        let id = (attempt.proposal.id.clone(), attempt.proposal.attempt);
+        let patience = Duration::from_secs(u64::from(attempt.proposal.study.wait.max(1)));
+        let talk = Talk::new(self.peers.converse(id, &plan.seed_partner), channel, patience);
+        Ok(Some((context(transcript.digest(), &plan.seed_partner, self.name()), talk)))
+    }
+
+    /// Whether this node's rules let the study `id` score with its model, if it asks for one of this node.
+    pub(super) fn model_rules(&self, question: &Question, id: &str) -> Result<(), Problem> {
+        let Plan::Lookalike(plan) = question.plan() else { return Ok(()) };
+        if plan.seed_partner != self.name() {
+            return Ok(());
+        }
+        self.model(plan)?;
+        let rules = self.config.models;
+        if plan.candidates > rules.max_candidates {
+            return Err(Problem::refused(format!(
+                "the study may score {} candidates of each partner; policy admits at most {} (`max_candidates`), since scores of many customers tell the model",
+                plan.candidates, rules.max_candidates
+            )));
+        }
+        let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
+            StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.sha256 == plan.model.sha256 => {
+                Some(attempt.proposal.id.clone()).filter(|other| other != id)
+            }
+            StudySpec::Lookalike(_) | StudySpec::Query(_) | StudySpec::Train(_) => None,
+        };
+        let studies: BTreeSet<String> = lock(&self.studies).all()?.iter().filter_map(scored).collect();
+        if studies.len() >= rules.max_studies_per_model as usize {
+            return Err(Problem::refused(format!(
+                "{} studies have scored with the model of study {} already; policy admits at most {} (`max_studies_per_model`)",
+                studies.len(),
+                plan.model.study,
+                rules.max_studies_per_model
+            )));
+        }
+        Ok(())
+    }
+
+    /// The model that a study asks this node to score with.
+    pub(super) fn model(&self, plan: &LookalikePlan) -> Result<ModelFile, Problem> {
+        let stored = lock(&self.studies).model(&plan.model.study)?;
+        let stored = stored.filter(|stored| stored.sha256 == plan.model.sha256).ok_or_else(|| {
+            Problem::refused(format!(
+                "{} does not hold the model of study {} (SHA-256 {}); give it with `entente-node models import`",
+                self.name(),
+                plan.model.study,
+                plan.model.sha256
+            ))
+        })?;
+        let (public, file) = PublicModel::of(&stored.bytes).map_err(|problem| {
+            Problem::refused(format!("the model of study {} {problem}", plan.model.study))
+        })?;
+        if public != plan.model {
+            return Err(Problem::refused("the study states another public half of the model than its file has"));
+        }
+        Ok(file)
+    }
+}

@@ -1,0 +1,135 @@
+//! What this node says to other participants and hears from them, through the coordinator.
+//!
+//! Messages are sealed before they come here and opened after ([`entente_protocols::secagg::channel`]). They may be lost
+//! whenever the connection is: whoever waits for an answer says it again.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use entente_protocols::wire::frame;
+use entente_protocols::wire::message::FromNode;
+
+/// A study and the number of its attempt.
+pub type AttemptId = (String, u32);
+
+/// The ways to the other participants. One for a node; connections come and go.
+#[derive(Default)]
+pub struct Peers {
+    link: Mutex<Option<tokio::sync::mpsc::Sender<Vec<u8>>>>,
+    open: Mutex<HashMap<(AttemptId, String), Sender<Vec<u8>>>>,
+}
+
+/// A conversation with one participant of an attempt, as long as it lasts.
+pub struct Conversation<'a> {
+    peers: &'a Peers,
+    attempt: AttemptId,
+    peer: String,
+    incoming: Receiver<Vec<u8>>,
+}
+
+/// The attempt has ended, or this node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the attempt has ended, or this node stops")]
+pub struct Ended;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // These change by single insertions and removals: a panic elsewhere leaves nothing half-done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Peers {
+    /// Frames for the coordinator go to `link` from now on.
+    pub fn connected(&self, link: tokio::sync::mpsc::Sender<Vec<u8>>) {
+        *lock(&self.link) = Some(link);
+    }
+
+    /// Begins a conversation. There is one at a time with a participant of an attempt: an older one ends.
+    pub fn converse(&self, attempt: AttemptId, peer: &str) -> Conversation<'_> {
+        let (sender, incoming) = channel();
+        lock(&self.open).insert((attempt.clone(), peer.into()), sender);
+        Conversation { peers: self, attempt, peer: peer.into(), incoming }
+    }
+
+    /// Takes a message of a participant. False if nobody here waits for one.
+    pub fn deliver(&self, attempt: &AttemptId, from: &str, sealed: Vec<u8>) -> bool {
+        let open = lock(&self.open);
+        open.get(&(attempt.clone(), from.to_owned())).is_some_and(|sender| sender.send(sealed).is_ok())
+    }
+
+    /// Ends all conversations of an attempt.
+    pub fn end(&self, attempt: &AttemptId) {
+        lock(&self.open).retain(|(of, _), _| of != attempt);
+    }
+
+    /// Ends all conversations: this node stops.
+    pub fn stop(&self) {
+        lock(&self.open).clear();
+    }
+}
+
+impl Conversation<'_> {
+    /// Sends a sealed message. It is lost if there is no connection now. Blocks while the connection is slow.
+    pub fn send(&self, sealed: Vec<u8>) {
+        let link = lock(&self.peers.link).clone();
+        if let Some(link) = link {
+            let (study, attempt) = self.attempt.clone();
+            let message = FromNode::Relay { study, attempt, to: self.peer.clone(), sealed };
+            // Fails where the connection has gone.
+            let _ = link.blocking_send(frame::encode(&message));
+        }
+    }
+
+    /// The next sealed message within `patience`; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`].
+    pub fn receive(&self, patience: Duration) -> Result<Option<Vec<u8>>, Ended> {
+        match self.incoming.recv_timeout(patience) {
+            Ok(sealed) => Ok(Some(sealed)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Ended),
+        }
+    }
+
+    /// How long until `deadline`, at most `step`.
+    pub fn until(deadline: Instant, step: Duration) -> Duration {
+        deadline.saturating_duration_since(Instant::now()).min(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_reach_the_conversation_that_is_open() {
+        let peers = Peers::default();
+        let attempt = ("s".to_owned(), 1);
+        assert!(!peers.deliver(&attempt, "bank", vec![1]));
+        let old = peers.converse(attempt.clone(), "bank");
+        let conversation = peers.converse(attempt.clone(), "bank");
+        assert_eq!(old.receive(Duration::ZERO), Err(Ended), "a newer one has begun");
+        assert!(peers.deliver(&attempt, "bank", vec![1]));
+        assert!(!peers.deliver(&attempt, "telecom", vec![2]) && !peers.deliver(&("s".into(), 2), "bank", vec![3]));
+        assert_eq!(conversation.receive(Duration::ZERO), Ok(Some(vec![1])));
+        assert_eq!(conversation.receive(Duration::ZERO), Ok(None));
+        peers.end(&attempt);
+        assert_eq!(conversation.receive(Duration::ZERO), Err(Ended));
+    }
+
+    #[test]
+    fn without_a_connection_messages_are_lost() {
+        let peers = Peers::default();
+        let conversation = peers.converse(("s".into(), 1), "bank");
+        conversation.send(vec![1]);
+        let (sender, mut link) = tokio::sync::mpsc::channel(4);
+        peers.connected(sender);
+        conversation.send(vec![2]);
+        assert!(link.try_recv().is_ok() && link.try_recv().is_err());
+        drop(link);
+        conversation.send(vec![3]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The candidates' owner's side of the exchange.
+
+use std::collections::HashMap;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock};
+use entente_protocols::lookalike::exchange::{BATCH, ToCandidatesOwner, ToModelOwner, WINDOW};
+use entente_protocols::lookalike::message::{Commitment, Share};
+use entente_protocols::lookalike::model::PublicModel;
+use entente_protocols::lookalike::params::Params;
+use rayon::prelude::*;
+use tracing::info;
+
+use super::talk::{Problem, Talk};
+use crate::data::{CandidateBlock, Candidates};
+use crate::state::{random, random_secret};
+
+/// A session with the model's owner: its encrypted weights, ready to be evaluated.
+pub(super) struct Session {
+    name: Commitment,
+    evaluator: Evaluator,
+    bits: i32,
+}
+
+/// Blocks that were sent together and have not all been answered.
+struct Batch {
+    sealed: Vec<u8>,
+    open: usize,
+}
+
+impl Session {
+    /// Begins a session, up to the encrypted weights.
+    pub(super) fn begin(context: Digest, params: Params, talk: &Talk<'_>) -> Result<Self, Problem> {
+        loop {
+            match Self::try_begin(context, params.clone(), talk) {
+                Err(Problem::Unknown) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn try_begin(context: Digest, params: Params, talk: &Talk<'_>) -> Result<Self, Problem> {
+        let failed = |error: crate::error::Error| Problem::Failed(error.to_string());
+        let number = u32::from_le_bytes(random::<4>().map_err(failed)?);
+        let name = talk.ask(&ToModelOwner::Hello { session: number }, |answer| match answer {
+            ToCandidatesOwner::Offer { session, commitment } if session == number => Some(Ok(commitment)),
+            _ => None,
+        })?;
+        let awaiting = Awaiting::new(context, params, name, random_secret().map_err(failed)?);
+        let contribution = ToModelOwner::Contribution { session: name, contribution: awaiting.contribution() };
+        let (request, bits) = talk.ask(&contribution, |answer| match answer {
+            ToCandidatesOwner::Request { session, request, bits } if session == name => Some(Ok((request, bits))),
+            ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Problem::Unknown)),
+            _ => None,
+        })?;
+        let evaluator = awaiting.accept(&request).map_err(|refused| Problem::Refused(refused.to_string()))?;
+        Ok(Self { name, evaluator, bits: bits.clamp(-1000, 1000) })
+    }
+
+    /// A unit of scores is 2^−bits of a unit of log-odds.
+    pub(super) fn bits(&self) -> i32 {
+        self.bits
+    }
+
+    /// The scores of all candidates, block by block.
+    pub(super) fn score(
+        &self,
+        model: &PublicModel,
+        candidates: &Candidates,
+        talk: &Talk<'_>,
+    ) -> Result<Vec<Vec<i64>>, Problem> {
+        let blocks = candidates.blocks();
+        let mut scores: Vec<Vec<i64>> = vec![Vec::new(); blocks.len()];
+        // By the number that a block has in the session: its place, what is kept of it, and its batch.
+        let mut waiting: HashMap<u32, (usize, PendingBlock, usize)> = HashMap::new();
+        let mut batches: HashMap<usize, Batch> = HashMap::new();
+        let (mut sent, mut told) = (0, 0);
+        loop {
+            while batches.len() < WINDOW && sent < blocks.len() {
+                let next = &blocks[sent..blocks.len().min(sent + BATCH)];
+                let evaluated = self.evaluate(model, next)?;
+                let mut masked = Vec::with_capacity(next.len());
+                for (i, (block, pending)) in evaluated.into_iter().enumerate() {
+                    waiting.insert(block.number, (sent + i, pending, sent));
+                    masked.push(block);
+                }
+                let sealed = talk.seal(&ToModelOwner::Blocks { session: self.name, blocks: masked })?;
+                talk.send(sealed.clone());
+                batches.insert(sent, Batch { sealed, open: next.len() });
+                sent += next.len();
+            }
+            if batches.is_empty() {
+                return Ok(scores);
+            }
+            let again = || batches.values().for_each(|batch| talk.send(batch.sealed.clone()));
+            let shares: Vec<Share> = talk.listen(again, |answer| match answer {
+                ToCandidatesOwner::Shares { session, shares } if session == self.name => Ok(Some(shares)),
+                ToCandidatesOwner::Unknown { session } if session == self.name => Err(Problem::Unknown),
+                _ => Ok(None),
+            })?;
+            for share in &shares {
+                // What came before already came again.
+                let Some((place, pending, batch)) = waiting.remove(&share.number) else { continue };
+                scores[place] = pending.open(share)?;
+                if let Some(open) = batches.get_mut(&batch) {
+                    open.open -= 1;
+                    if open.open == 0 {
+                        batches.remove(&batch);
+                    }
+                }
+            }
+            let tenths = 10 * (sent - waiting.len()) / blocks.len().max(1);
+            if tenths > told {
+                told = tenths;
+                info!(percent = 10 * tenths, "candidates are scored");
+            }
+        }
+    }
+
+    /// Evaluates some blocks on all cores.
+    fn evaluate(
+        &self,
+        model: &PublicModel,
+        blocks: &[CandidateBlock],
+    ) -> Result<Vec<(entente_protocols::lookalike::message::MaskedBlock, PendingBlock)>, Problem> {
+        let evaluate = |worker: &mut entente_protocols::lookalike::candidates::Worker<'_>, block: &CandidateBlock| {
+            let features = model.features(&block.codes)?;
+            worker.block(&features.columns())
+        };
+        let evaluated = blocks.par_iter().map_init(|| self.evaluator.worker(), evaluate);
+        Ok(evaluated.collect::<Result<Vec<_>, entente_protocols::lookalike::Refused>>()?)
+    }
+}

@@ -1,0 +1,107 @@
+//! The study kind `lookalike`: at the candidates' owner, customers are read, scored blindly with the model's owner, and counted by
+//! score; the audience stays here.
+//!
+//! ```text
+//! candidates' owner: meet (Hello … Request) ─▶ [charge] ─▶ read ─▶ blocks ⇄ shares ─▶ audience file (here)
+//!                                                                               └──▶ counts by score ─▶ Bounded
+//! model's owner:     answers, as long as the attempt goes on (owner)
+//! ```
+//!
+//! The two meet before anything is charged: a model's owner that is not there costs nothing.
+
+mod candidates;
+pub mod owner;
+mod talk;
+
+use std::sync::Arc;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::lookalike::params::BLOCK;
+use entente_protocols::privacy::bounds::{Bounded, Layout};
+use entente_protocols::privacy::rows::UNIT;
+use entente_protocols::privacy::sums::{Codes, Part, Sums};
+use entente_protocols::study::lookalike::LookalikePlan;
+
+use crate::data::{AudienceRow, DataError, Dataset, Engine};
+use candidates::Session;
+pub use talk::{Problem, Talk};
+
+/// What the sides agree on beforehand: the transcript and both partners.
+pub fn context(transcript: Digest, owner: &str, candidates: &str) -> Digest {
+    Digest::of("entente lookalike context 1", &[&transcript.0, owner.as_bytes(), candidates.as_bytes()])
+}
+
+/// The execution of one attempt at a candidates' owner.
+pub struct Execution {
+    /// This node's position among the candidates' owners.
+    position: usize,
+    session: Option<Session>,
+}
+
+impl Execution {
+    /// Nothing is said or read yet.
+    pub fn new(position: usize) -> Self {
+        Self { position, session: None }
+    }
+
+    /// Meets the model's owner, unless that is done: everything up to the encrypted weights.
+    pub fn meet(&mut self, plan: &LookalikePlan, context: Digest, talk: &Talk<'_>) -> Result<(), Problem> {
+        if self.session.is_none() {
+            let params = plan.params().map_err(|infeasible| Problem::Refused(infeasible.to_string()))?;
+            self.session = Some(Session::begin(context, params, talk)?);
+        }
+        Ok(())
+    }
+
+    /// Reads and scores the candidates: their counts by score, and the audience.
+    pub fn compute(
+        &mut self,
+        engine: &impl Engine,
+        dataset: &Dataset,
+        plan: &LookalikePlan,
+        layout: Arc<Layout>,
+        (context, talk): (Digest, &Talk<'_>),
+    ) -> Result<(Bounded, Vec<AudienceRow>), Problem> {
+        let most = usize::try_from(plan.candidates).unwrap_or(usize::MAX);
+        let reading = engine.candidates(dataset, &plan.rows, BLOCK, most);
+        let candidates = tokio::runtime::Handle::current().block_on(reading)?;
+        let (scores, bits) = loop {
+            self.meet(plan, context, talk)?;
+            let session = self.session.take().ok_or_else(|| Problem::Failed("nobody was met".into()))?;
+            match session.score(&plan.model, &candidates, talk) {
+                Ok(scores) => break (scores, session.bits()),
+                // The model's owner has started anew, and has another key.
+                Err(Problem::Unknown) => {}
+                Err(problem) => return Err(problem),
+            }
+        };
+        let mut sums = Sums::new(layout);
+        let mut rows = Vec::new();
+        for (block, scores) in candidates.blocks().iter().zip(&scores) {
+            let log_odds: Vec<f64> = scores.iter().map(|score| *score as f64 * f64::from(-bits).exp2()).collect();
+            self.count(plan, &log_odds, &mut sums);
+            let chance = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
+            rows.extend(block.units.iter().zip(log_odds).map(|(unit, x)| AudienceRow::scored(*unit, chance(x))));
+        }
+        Ok((sums.finish(), rows))
+    }
+
+    /// Counts the customers of a block, each once, in the cell of its score and, where there are several, its owner's.
+    fn count(&self, plan: &LookalikePlan, log_odds: &[f64], sums: &mut Sums) {
+        let cell = |x: &f64| plan.model.shares.partition_point(|share| share.threshold <= *x) as u16;
+        let cells: Vec<u16> = log_odds.iter().map(cell).collect();
+        let owner = vec![self.position as u16; log_odds.len()];
+        let values = vec![UNIT; log_odds.len()];
+        let by_score = [Codes { codes: &cells, cells: plan.cells() }];
+        let by_owner = [Codes { codes: &owner, cells: plan.candidate_partners.len() }];
+        let by_score = Part::Cells { columns: &by_score, values: &values };
+        let by_owner = Part::Cells { columns: &by_owner, values: &values };
+        if plan.candidate_partners.len() > 1 { sums.add(&[by_score, by_owner]) } else { sums.add(&[by_score]) }
+    }
+}
+
+impl From<DataError> for Problem {
+    fn from(error: DataError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

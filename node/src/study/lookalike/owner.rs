@@ -1,0 +1,190 @@
+//! The model's owner: answers one candidates' owner in one attempt.
+//!
+//! Every message is answered from the session's state, and the same one with the same bytes. A block's number is answered
+//! once: another block under it is refused, and so are more blocks than the study has candidates. A candidates' owner
+//! that has lost its state begins another session, a few times.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use entente_protocols::digest::Digest;
+use entente_protocols::learn::model::Parameters;
+use entente_protocols::lookalike::exchange::{BATCH, ToCandidatesOwner, ToModelOwner, WINDOW};
+use entente_protocols::lookalike::message::{Commitment, Contribution, MaskedBlock, Request, Share};
+use entente_protocols::lookalike::model::{PublicModel, Quantised};
+use entente_protocols::lookalike::owner::{KeyHolder, Offer};
+use entente_protocols::lookalike::params::Params;
+use entente_protocols::secagg::channel::Channel;
+use entente_protocols::wire::canonical_bytes;
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::peers::AttemptId;
+use crate::state::random_secret;
+
+/// The most sessions with one candidates' owner in one attempt.
+const SESSIONS: u32 = 4;
+
+/// The other participants that this node answers, by attempt.
+#[derive(Default)]
+pub struct Owners(Mutex<HashMap<(AttemptId, String), Arc<Mutex<(Channel, Owner)>>>>);
+
+/// A model's owner towards one candidates' owner in one attempt.
+pub struct Owner {
+    context: Digest,
+    params: Params,
+    model: Quantised,
+    sessions: u32,
+    session: Option<Session>,
+}
+
+struct Session {
+    hello: u32,
+    name: Commitment,
+    state: State,
+}
+
+enum State {
+    /// A commitment was sent.
+    Offered(Option<Offer>),
+    /// The request was sent.
+    Answering(Box<Answering>),
+}
+
+struct Answering {
+    contribution: Contribution,
+    request: Request,
+    holder: KeyHolder,
+    /// The last answers, with hashes of what they answer.
+    recent: BTreeMap<u32, (Digest, Share)>,
+}
+
+impl Owners {
+    /// The channel to a candidates' owner and the state towards it, made at its first message.
+    pub fn of(
+        &self,
+        attempt: &AttemptId,
+        candidates: &str,
+        make: impl FnOnce() -> Result<(Channel, Owner), Error>,
+    ) -> Result<Arc<Mutex<(Channel, Owner)>>, Error> {
+        let mut owners = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let key = (attempt.clone(), candidates.to_owned());
+        if let Some(owner) = owners.get(&key) {
+            return Ok(owner.clone());
+        }
+        let owner = Arc::new(Mutex::new(make()?));
+        owners.insert(key, owner.clone());
+        Ok(owner)
+    }
+
+    /// Forgets an attempt that has ended, and its keys with it.
+    pub fn end(&self, attempt: &AttemptId) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|(of, _), _| of != attempt);
+    }
+}
+
+impl Owner {
+    /// With the model whose public half and parameters these are.
+    ///
+    /// # Errors
+    ///
+    /// If the parameters are of another model.
+    pub fn new(context: Digest, params: Params, public: &PublicModel, parameters: &Parameters) -> Result<Self, String> {
+        let model = public.quantised(parameters)?;
+        Ok(Self { context, params, model, sessions: 0, session: None })
+    }
+
+    /// The answer to a message.
+    ///
+    /// # Errors
+    ///
+    /// If there is no randomness.
+    pub fn answer(&mut self, message: ToModelOwner) -> Result<ToCandidatesOwner, Error> {
+        Ok(match message {
+            ToModelOwner::Hello { session } => return self.hello(session),
+            ToModelOwner::Contribution { session, contribution } => self.contribution(session, contribution),
+            ToModelOwner::Blocks { session, blocks } => self.blocks(session, &blocks),
+        })
+    }
+
+    fn hello(&mut self, hello: u32) -> Result<ToCandidatesOwner, Error> {
+        let known = self.session.as_ref().filter(|session| session.hello == hello).map(|session| session.name);
+        let commitment = match known {
+            Some(name) => name,
+            None if self.sessions >= SESSIONS => {
+                let refusal = format!("it has begun {SESSIONS} sessions in this attempt already; run the study again");
+                return Ok(ToCandidatesOwner::Refused(refusal));
+            }
+            None => {
+                let offer = Offer::new(self.context, self.params.clone(), random_secret()?);
+                let name = offer.commitment();
+                self.sessions += 1;
+                self.session = Some(Session { hello, name, state: State::Offered(Some(offer)) });
+                name
+            }
+        };
+        Ok(ToCandidatesOwner::Offer { session: hello, commitment })
+    }
+
+    fn contribution(&mut self, name: Commitment, contribution: Contribution) -> ToCandidatesOwner {
+        let unknown = ToCandidatesOwner::Unknown { session: name };
+        let Some(session) = self.session.as_mut().filter(|session| session.name == name) else { return unknown };
+        if let State::Offered(offer) = &mut session.state {
+            let Some(offer) = offer.take() else { return unknown };
+            match offer.request(&contribution, &self.model.weights) {
+                Ok((holder, request)) => {
+                    let answering = Answering { contribution, request, holder, recent: BTreeMap::new() };
+                    session.state = State::Answering(Box::new(answering));
+                }
+                Err(refused) => return ToCandidatesOwner::Refused(refused.to_string()),
+            }
+        }
+        match &session.state {
+            State::Answering(answering) if answering.contribution == contribution => ToCandidatesOwner::Request {
+                session: name,
+                request: answering.request.clone(),
+                bits: self.model.bits,
+            },
+            // Another contribution to the same commitment would be another choice of masks.
+            State::Answering(_) | State::Offered(_) => unknown,
+        }
+    }
+
+    fn blocks(&mut self, name: Commitment, blocks: &[MaskedBlock]) -> ToCandidatesOwner {
+        let session = self.session.as_mut().filter(|session| session.name == name);
+        let Some(Session { state: State::Answering(answering), .. }) = session else {
+            return ToCandidatesOwner::Unknown { session: name };
+        };
+        if blocks.len() > BATCH {
+            return ToCandidatesOwner::Refused(format!("more than {BATCH} blocks at once"));
+        }
+        let Answering { holder, recent, .. } = &mut **answering;
+        let asked: Vec<Digest> = blocks.iter().map(|block| Digest::plain(&canonical_bytes(block))).collect();
+        let known = |block: &MaskedBlock, digest: &Digest| {
+            recent.get(&block.number).filter(|(answered, _)| answered == digest).map(|(_, share)| share.clone())
+        };
+        let shares: Result<Vec<Share>, _> = blocks
+            .par_iter()
+            .zip(&asked)
+            .map_init(
+                || holder.worker(),
+                |worker, (block, digest)| match known(block, digest) {
+                    Some(share) => Ok(share),
+                    None => worker.share(block),
+                },
+            )
+            .collect();
+        match shares {
+            Ok(shares) => {
+                for (digest, share) in asked.iter().zip(&shares) {
+                    recent.insert(share.number, (*digest, share.clone()));
+                }
+                while recent.len() > 2 * BATCH * WINDOW {
+                    recent.pop_first();
+                }
+                ToCandidatesOwner::Shares { session: name, shares }
+            }
+            Err(refused) => ToCandidatesOwner::Refused(refused.to_string()),
+        }
+    }
+}
