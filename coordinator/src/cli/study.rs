@@ -127,7 +127,14 @@ impl Study {
 
 fn read(path: &Path) -> Result<entente_protocols::study::Study, Error> {
     let text = files::read_text(path)?;
-    file::parse(&path.display().to_string(), &text).map_err(|error| Error::refused(error.to_string()))
+    // As the study file has it, seen from where the command runs; else beside the study file.
+    let model = |name: &str| {
+        let here = Path::new(name);
+        let beside = path.parent().unwrap_or(Path::new("")).join(name);
+        let found = if here.exists() { here } else { &beside };
+        std::fs::read(found).map_err(|error| format!("{} cannot be read: {error}", here.display()))
+    };
+    file::parse_with(&path.display().to_string(), &text, model).map_err(|error| Error::refused(error.to_string()))
 }
 
 impl Check {

@@ -11,7 +11,7 @@ use super::{FIRST, clean, stream};
 use crate::coordinator::Shared;
 use crate::error::Error;
 use crate::sessions::{QUEUE, Session};
-use crate::store::{LastSeen, seconds};
+use crate::store::{LastSeen, StudyRecord, StudyState, seconds};
 use crate::studies::What;
 
 /// How far two clocks may be apart before it is worth a word.
@@ -123,6 +123,10 @@ async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(),
         FromNode::Waiting { study, attempt, reason } => (study, What::Waiting { attempt, reason: clean(&reason) }),
         FromNode::Refused { study, attempt, reason } => (study, What::Refused { attempt, reason: clean(&reason) }),
         FromNode::Signed { study, attempt, signature } => (study, What::Signed { attempt, signature }),
+        FromNode::Relay { study, attempt, to, sealed } => {
+            relay(shared, name, study, attempt, &to, sealed);
+            return Ok(());
+        }
         FromNode::Failed { study, attempt } => (study, What::Failed { attempt }),
         FromNode::Closed { study, attempt, checkpoint } => {
             if let Err(error) = shared.witness(name, &checkpoint) {
@@ -139,6 +143,22 @@ async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(),
     };
     shared.desk.tell(&study, name, what).await;
     Ok(())
+}
+
+/// Passes a sealed message on to another participant of the present attempt of a study that runs, and keeps nothing of it. What is
+/// not for one, or comes while the other is away, is lost: whoever waits for an answer says it again.
+fn relay(shared: &Shared, from: &str, study: String, attempt: u32, to: &str, sealed: Vec<u8>) {
+    let takes_part = |record: &StudyRecord| {
+        let part = |name: &str| record.participants.iter().any(|participant| participant == name);
+        record.state == StudyState::Running && record.attempt == attempt && from != to && part(from) && part(to)
+    };
+    match shared.store.study(&study) {
+        Ok(Some(record)) if takes_part(&record) => {
+            shared.sessions.send(to, &ToNode::Relayed { study, attempt, from: from.into(), sealed });
+        }
+        Ok(_) => tracing::debug!(node = from, study = clean(&study), "a message that is for no participant is dropped"),
+        Err(error) => tracing::error!(%error, "a message between participants is dropped"),
+    }
 }
 
 /// Writes what is queued until there is no more to come or the stream is gone.

@@ -20,6 +20,7 @@ mod columnar;
 mod csv;
 pub mod model;
 mod page;
+pub mod reach;
 mod report;
 
 use std::collections::BTreeMap;

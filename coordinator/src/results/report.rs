@@ -24,7 +24,7 @@ pub(super) fn page(header: &Header<'_>, asked: Asked<'_>, table: &ResultTable) -
     page::page(header, &body)
 }
 
-fn result(table: &ResultTable) -> Markup {
+pub(super) fn result(table: &ResultTable) -> Markup {
     let shown = table.rows.len().min(MOST_ROWS);
     html! {
         section aria-labelledby="result" {

@@ -245,7 +245,8 @@ impl<'a> Runner<'a> {
             return Outcome::Complete(Box::new(Complete { question, course }));
         };
         let (names, length) = (self.record.participants.clone(), mechanism.layout().len());
-        let collector = Collector::new(names, roster, question.digest(), round, course.input(), length);
+        let collector = Collector::new(names, roster, question.digest(), round, course.input(), length)
+            .over(question.contributors());
         let rounds = question.rounds();
         let mut attempt =
             Attempt { collector, waiting: BTreeMap::new(), proposed: Instant::now(), since: None, rounds };

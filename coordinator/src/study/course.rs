@@ -12,6 +12,8 @@ pub enum Course {
     Query,
     /// The model in training.
     Train(Box<Trainer>),
+    /// A lookalike study likewise has one round.
+    Lookalike,
 }
 
 impl Course {
@@ -23,6 +25,7 @@ impl Course {
     pub fn new(question: &Question, rounds: &[RoundRecord]) -> Result<Self, String> {
         let mut course = match question.plan() {
             Plan::Query(_) => Self::Query,
+            Plan::Lookalike(_) => Self::Lookalike,
             Plan::Train(plan) => Self::Train(Box::new(Trainer::new(&plan.training, question.participants().len()))),
         };
         for round in rounds {
@@ -37,7 +40,7 @@ impl Course {
     /// The public input of the next round.
     pub fn input(&self) -> Vec<u8> {
         match self {
-            Self::Query => Vec::new(),
+            Self::Query | Self::Lookalike => Vec::new(),
             Self::Train(trainer) => canonical_bytes(&trainer.input()),
         }
     }
@@ -49,7 +52,7 @@ impl Course {
     /// If no customers could have brought it, in words for the operator.
     pub fn absorb(&mut self, round: &RoundRecord) -> Result<(), String> {
         match self {
-            Self::Query => Ok(()),
+            Self::Query | Self::Lookalike => Ok(()),
             Self::Train(trainer) => {
                 trainer.set_participants(round.participants as usize);
                 trainer.absorb(&round.sum, &round.sd).map_err(|implausible| implausible.to_string())

@@ -10,6 +10,7 @@
 //! what its result looks like.
 
 mod course;
+mod lookalike;
 mod query;
 mod train;
 
@@ -18,13 +19,14 @@ use std::collections::BTreeMap;
 use entente_protocols::digest::Digest;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec};
 use entente_protocols::study::query::QuerySpec;
 use entente_protocols::study::query::plan::QueryPlan;
 use entente_protocols::study::train::{TrainPlan, TrainSpec};
 use entente_protocols::study::{Plan, Question, Study, StudySpec};
 
 use crate::results::number::{self, Style};
-use crate::results::{Header, PrivacyPart, StudyPart, json, model};
+use crate::results::{Header, PrivacyPart, StudyPart, json, model, reach};
 use crate::store::{LostRound, RoundRecord};
 
 pub use course::Course;
@@ -62,8 +64,9 @@ pub fn finish(finished: &Finished<'_>) -> Result<BTreeMap<String, Vec<u8>>, Stri
         Kind::Query(spec, plan) => query::finish(finished, spec, plan),
         Kind::Train(spec, plan) => match finished.course {
             Course::Train(trainer) => train::finish(finished, spec, plan, trainer),
-            Course::Query => Err(UNLIKE.into()),
+            Course::Query | Course::Lookalike => Err(UNLIKE.into()),
         },
+        Kind::Lookalike(spec, plan) => lookalike::finish(finished, spec, plan),
     }
 }
 
@@ -86,6 +89,7 @@ pub fn expected_error(question: &Question) -> Vec<MeasureError> {
     match question.plan() {
         Plan::Query(plan) => query::expected_error(plan, question.mechanism()),
         Plan::Train(plan) => train::expected_error(plan, question),
+        Plan::Lookalike(plan) => lookalike::expected_error(plan, question.mechanism()),
     }
 }
 
@@ -94,6 +98,7 @@ pub fn notes(study: &Study, question: &Question) -> Vec<String> {
     let mut notes = match kind(study, question) {
         Ok(Kind::Query(spec, plan)) => query::notes(spec, plan),
         Ok(Kind::Train(spec, plan)) => train::notes(spec, plan),
+        Ok(Kind::Lookalike(_, plan)) => lookalike::notes(plan),
         Err(_) => Vec::new(),
     };
     notes.extend(person_note(study, question));
@@ -111,7 +116,7 @@ pub struct Table {
 
 /// The table of a `result.json`; `None` if it has none.
 pub fn table(result_json: &[u8]) -> Option<Table> {
-    let (columns, rows) = json::read(result_json).or_else(|| model::table(result_json))?;
+    let (columns, rows) = json::read(result_json).or_else(|| model::table(result_json)).or_else(|| reach::table(result_json))?;
     Some(Table { columns, rows })
 }
 
@@ -119,13 +124,15 @@ pub fn table(result_json: &[u8]) -> Option<Table> {
 enum Kind<'a> {
     Query(&'a QuerySpec, &'a QueryPlan),
     Train(&'a TrainSpec, &'a TrainPlan),
+    Lookalike(&'a LookalikeSpec, &'a LookalikePlan),
 }
 
 fn kind<'a>(study: &'a Study, question: &'a Question) -> Result<Kind<'a>, String> {
     match (&study.spec, question.plan()) {
         (StudySpec::Query(spec), Plan::Query(plan)) => Ok(Kind::Query(spec, plan)),
         (StudySpec::Train(spec), Plan::Train(plan)) => Ok(Kind::Train(spec, plan)),
-        (StudySpec::Query(_), Plan::Train(_)) | (StudySpec::Train(_), Plan::Query(_)) => Err(UNLIKE.into()),
+        (StudySpec::Lookalike(spec), Plan::Lookalike(plan)) => Ok(Kind::Lookalike(spec, plan)),
+        (StudySpec::Query(_) | StudySpec::Train(_) | StudySpec::Lookalike(_), _) => Err(UNLIKE.into()),
     }
 }
 
@@ -176,7 +183,7 @@ fn privacy(study: &Study, question: &Question, rounds: &[RoundRecord], lost: &[L
         epsilon_spent: finite(rho.epsilon(terms.delta)),
         epsilon_person: finite(rho_person.epsilon(terms.delta)),
         colluders: mechanism.colluders(),
-        mechanism: "distributed discrete Gaussian",
+        mechanism: if mechanism.participants() > 1 { "distributed discrete Gaussian" } else { "discrete Gaussian" },
     }
 }
 

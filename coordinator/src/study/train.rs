@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use entente_protocols::learn::evaluation::classification::Point;
 use entente_protocols::learn::evaluation::{self, Detail, Evaluation};
-use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, VERSION};
+use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
 use entente_protocols::learn::training::{MILLION, Release, Role, Trainer};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::Question;
@@ -101,8 +102,24 @@ fn file(finished: &Finished<'_>, header: &Header<'_>, trainer: &Trainer) -> Mode
         },
         metrics: metrics.iter().map(|metric| (metric.name.to_owned(), metric.estimate)).collect(),
         transcript_sha256: header.transcript_sha256,
+        score_shares: trainer.evaluation().map(score_shares).unwrap_or_default(),
         model: trainer.model(),
     }
+}
+
+/// How scores lie, where an event is predicted: the points of the ROC curve by ascending score.
+fn score_shares(evaluation: &Evaluation) -> Vec<ScoreShare> {
+    let Detail::Event(curves) = &evaluation.detail else { return Vec::new() };
+    let share = |point: &Point| ScoreShare {
+        threshold: (point.threshold / (1.0 - point.threshold)).ln(),
+        events: point.true_positives.value,
+        others: point.false_positives.value,
+    };
+    let mut shares: Vec<ScoreShare> = curves.roc.iter().map(share).collect();
+    shares.retain(|share| share.threshold.is_finite());
+    shares.sort_by(|a, b| a.threshold.total_cmp(&b.threshold));
+    shares.dedup_by(|a, b| a.threshold == b.threshold);
+    shares
 }
 
 /// What released numbers say against the model.

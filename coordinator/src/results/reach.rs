@@ -1,0 +1,181 @@
+//! The result of a lookalike study: how many candidates score at least so much.
+//!
+//! ```text
+//! Header + Reach ─▶ result.json, reach.csv, reach.parquet, report.html
+//! ```
+
+use std::collections::BTreeMap;
+
+use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
+use entente_protocols::study::query::plan::{Output, Value, ValueType};
+use maud::{Markup, html};
+use serde::Serialize;
+
+use super::json::{EstimateView, cell};
+use super::{Cell, Header, Key, Measure, REPORT, RESULT, ResultTable, Row, columnar, csv, page, report};
+
+/// The table for spreadsheets.
+pub const CSV: &str = "reach.csv";
+/// The table for data tools.
+pub const PARQUET: &str = "reach.parquet";
+
+/// What a lookalike study says besides its header.
+pub struct Reach<'a> {
+    /// The data set whose customers are candidates.
+    pub dataset: &'a str,
+    /// The column that is one customer.
+    pub privacy_unit: &'a str,
+    /// The features query.
+    pub sql: &'a str,
+    /// The partner that holds the model.
+    pub seed_partner: &'a str,
+    /// What the model predicts, and which study trained it.
+    pub predicts: &'a str,
+    /// The study that trained it.
+    pub model: &'a str,
+    /// How many candidates each partner has.
+    pub candidates: Vec<(String, Estimate)>,
+    /// By ascending threshold.
+    pub steps: Vec<Step>,
+    /// Seconds that the one round took, from its beginning to the last vector.
+    pub seconds: f64,
+}
+
+/// Candidates who score at least so much.
+pub struct Step {
+    /// The score, as a probability.
+    pub threshold: f64,
+    /// The share of customers with the event, among those whom the model was evaluated with, who score as much.
+    pub seeds: f64,
+    /// How many candidates do.
+    pub size: Estimate,
+    /// How many times the share of candidates that of the seeds is: what choosing by score gains over choosing by chance.
+    pub lift: Estimate,
+}
+
+/// All files of a result, by name.
+pub fn files(header: &Header<'_>, reach: &Reach<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let table = flat(reach);
+    let files = [
+        (RESULT, json(header, reach)?),
+        (CSV, csv::write(&table).into_bytes()),
+        (PARQUET, columnar::write(&table)?),
+        (REPORT, report(header, reach, &table).into_string().into_bytes()),
+    ];
+    Ok(files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect())
+}
+
+/// Columns and rows of a `result.json` as text for people; `None` if it is not the result of a lookalike study.
+pub fn table(result: &[u8]) -> Option<(Vec<String>, Vec<Vec<String>>)> {
+    let result: serde_json::Value = serde_json::from_slice(result).ok()?;
+    let columns = ["threshold", "seeds", "size", "lift"];
+    let number = |step: &serde_json::Value, name: &str| Some(format!("{:.3}", step.get(name)?.as_f64()?));
+    let row = |step: &serde_json::Value| {
+        let (threshold, seeds) = (number(step, "threshold")?, number(step, "seeds")?);
+        Some(vec![threshold, seeds, cell(step.get("size")?)?, cell(step.get("lift")?)?])
+    };
+    let rows = result.get("reach")?.as_array()?.iter().map(row).collect::<Option<Vec<_>>>()?;
+    Some((columns.map(String::from).to_vec(), rows))
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    header: &'a Header<'a>,
+    confidence: f64,
+    model: ModelView<'a>,
+    candidates: BTreeMap<&'a str, EstimateView>,
+    reach: Vec<StepView>,
+    timings: Timings,
+}
+
+#[derive(Serialize)]
+struct ModelView<'a> {
+    study: &'a str,
+    predicts: &'a str,
+    seed_partner: &'a str,
+}
+
+#[derive(Serialize)]
+struct StepView {
+    threshold: f64,
+    seeds: f64,
+    size: EstimateView,
+    lift: EstimateView,
+}
+
+#[derive(Serialize)]
+struct Timings {
+    seconds: f64,
+}
+
+fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
+    let step = |step: &Step| StepView {
+        threshold: step.threshold,
+        seeds: step.seeds,
+        size: step.size.into(),
+        lift: step.lift.into(),
+    };
+    let document = Document {
+        header,
+        confidence: CONFIDENCE,
+        model: ModelView { study: reach.model, predicts: reach.predicts, seed_partner: reach.seed_partner },
+        candidates: reach.candidates.iter().map(|(name, count)| (name.as_str(), (*count).into())).collect(),
+        reach: reach.steps.iter().map(step).collect(),
+        timings: Timings { seconds: reach.seconds },
+    };
+    let mut bytes = serde_json::to_vec_pretty(&document)
+        .map_err(|error| format!("the result cannot be written as JSON ({error}); this is a bug, please report it"))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn flat(reach: &Reach<'_>) -> ResultTable {
+    let key = |name: &str| Key { name: name.into(), value_type: ValueType::Float, unit: None, sequence: true };
+    let row = |step: &Step| Row {
+        keys: vec![Value::Float(step.threshold), Value::Float(step.seeds)],
+        cells: vec![Cell { estimate: step.size, known: true }, Cell { estimate: step.lift, known: true }],
+    };
+    ResultTable {
+        keys: vec![key("threshold"), key("seeds")],
+        measures: vec![Measure { name: "size".into(), whole: true }, Measure { name: "lift".into(), whole: false }],
+        order: vec![Output::Group(0), Output::Group(1), Output::Measure(0), Output::Measure(1)],
+        rows: reach.steps.iter().map(row).collect(),
+    }
+}
+
+fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let body = html! {
+        (page::heading(header, "Result of a lookalike study"))
+        (page::asked_for(header, reach.dataset, reach.sql))
+        section aria-labelledby="model" {
+            h2 id="model" { "Whose model, whose customers" }
+            p {
+                "The model is held by " strong { (reach.seed_partner) } ", predicts " code { (reach.predicts) }
+                ", and was trained by study " code { (reach.model) } ". It scored the customers of "
+                @for (i, (name, count)) in reach.candidates.iter().enumerate() {
+                    @if i > 0 { ", " }
+                    strong { (name) } " (" (count.value) ", " (count.low) " to " (count.high) ")"
+                }
+                " under encryption: their scores are known there alone, and the model to nobody else."
+            }
+        }
+        (page::privacy(header, reach.privacy_unit))
+        (report::result(table))
+        section aria-labelledby="reading" {
+            h2 id="reading" { "How to read it" }
+            p {
+                "Each row has a score, the share of customers with the event (the seeds) who score at least that, and how many "
+                "candidates do. Lift is how many times the share of candidates that of the seeds is."
+                @if let Some(step) = reach.steps.iter().min_by(|a, b| (a.seeds - 0.5).abs().total_cmp(&(b.seeds - 0.5).abs())) {
+                    " At " (format!("{:.3}", step.threshold)) " about " (percent(step.seeds)) " of the seeds are reached, and "
+                    (step.size.value) " candidates."
+                }
+            }
+        }
+        (page::warnings(header))
+        (page::record(header))
+    };
+    page::page(header, &body)
+}
