@@ -66,7 +66,12 @@ async fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     said("recoding", started, String::new())?;
 
     let weights = (0..dims(&training.recipe.columns())).map(|i| f64::from(i as u32 % 7) * 0.1 - 0.3).collect();
-    let input = Input { recoding: Some(recoding), parameters: Parameters::Weights { weights }, unit: 1.0 };
+    let input = Input {
+        recoding: Some(recoding),
+        parameters: Parameters::Weights { weights },
+        unit: 1.0,
+        checkpoints: Vec::new(),
+    };
     for _ in 0..3 {
         let started = Instant::now();
         gradient(&customers, &training, &input)?;

@@ -140,7 +140,7 @@ fn logistic() -> (Training, Input) {
     let weights = (0..dims(&training.recipe.columns())).map(|i| f64::from(i as u32 % 7) * 0.1 - 0.3).collect();
     let scale = Recode::Scale(vec![(1, 1), (65535, 65535)]);
     let recoding = Some(Recoding { columns: vec![scale; FEATURES] });
-    (training, Input { recoding, parameters: Parameters::Weights { weights }, unit: 1.0 })
+    (training, Input { recoding, parameters: Parameters::Weights { weights }, unit: 1.0, checkpoints: Vec::new() })
 }
 
 fn additive() -> (Training, Input) {
@@ -157,5 +157,5 @@ fn additive() -> (Training, Input) {
     let recoding = Some(Recoding { columns: vec![Recode::Bins(edges); FEATURES] });
     let shape = (0..=BINS).map(|bin| f64::from(bin) * 0.02 - 0.16).collect();
     let parameters = Parameters::Additive { intercept: 0.1, shapes: vec![shape; FEATURES], pairs: Vec::new() };
-    (training(Method::Additive(settings)), Input { recoding, parameters, unit: 1.0 })
+    (training(Method::Additive(settings)), Input { recoding, parameters, unit: 1.0, checkpoints: Vec::new() })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use entente_protocols::learn::evaluation::checkpoints::Change;
 use entente_protocols::learn::evaluation::classification::Point;
 use entente_protocols::learn::evaluation::{self, Detail, Evaluation};
 use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
@@ -12,7 +13,8 @@ use entente_protocols::study::train::{TrainPlan, TrainSpec};
 
 use super::{Finished, MeasureError, header};
 use crate::results::Header;
-use crate::results::model::{self, Round, Trained};
+use crate::results::model::{self, HeldOutChange, Round, Trained};
+use crate::results::number::{self, Style};
 
 /// The number of held-out customers for which the error of a metric is told.
 const TYPICAL_CUSTOMERS: f64 = 10_000.0;
@@ -37,8 +39,9 @@ pub(super) fn finish(
     let mut header = header(finished);
     let settings = serde_json::to_value(&plan.training.method)
         .map_err(|error| format!("the method cannot be written ({error}); this is a bug, please report it"))?;
+    let changes = trainer.evaluation().map(|evaluation| evaluation.changes.as_slice()).unwrap_or_default();
     let rounds: Vec<Round> =
-        finished.rounds.iter().zip(&releases).map(|(record, release)| round(record, release)).collect();
+        finished.rounds.iter().zip(&releases).map(|(record, release)| round(record, release, changes)).collect();
     let charged = |role: Role| -> Rho {
         let rounds = finished.rounds.iter().zip(&releases);
         rounds.filter(|(_, release)| release.role == role).map(|(record, _)| record.rho).sum()
@@ -59,7 +62,8 @@ pub(super) fn finish(
     model::files(&header, &trained)
 }
 
-fn round(record: &crate::store::RoundRecord, release: &Release) -> Round {
+fn round(record: &crate::store::RoundRecord, release: &Release, changes: &[Change]) -> Round {
+    let change = changes.iter().find(|change| change.last == record.round);
     Round {
         round: record.round,
         name: release.name.clone(),
@@ -72,6 +76,10 @@ fn round(record: &crate::store::RoundRecord, release: &Release) -> Round {
         participants: record.participants,
         attempt: record.attempt,
         repeated: record.repeated,
+        held_out_change: change.map(|change| HeldOutChange {
+            change: change.change,
+            since_round: (change.first < change.last).then_some(change.first),
+        }),
     }
 }
 
@@ -125,6 +133,7 @@ fn score_shares(evaluation: &Evaluation) -> Vec<ScoreShare> {
 /// What released numbers say against the model.
 fn warnings(trained: &Trained<'_>) -> Vec<String> {
     let mut warnings = trained.evaluation.map(poor).unwrap_or_default();
+    warnings.extend(trained.evaluation.and_then(|evaluation| worse(&evaluation.changes)));
     let idle: Vec<String> = model::idle_features(trained).iter().map(|name| format!("`{name}`")).collect();
     if !idle.is_empty() {
         warnings.push(format!("The model makes next to nothing of {}, or nothing beyond noise.", idle.join(", ")));
@@ -171,6 +180,28 @@ fn poor(evaluation: &Evaluation) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// The rounds that made the model worse, if there are any.
+fn worse(changes: &[Change]) -> Option<String> {
+    let rounds = changes.iter().filter(|change| change.rose).map(|change| {
+        let by = number::shown(&change.change, Style::Plain);
+        let round = match change.first == change.last {
+            true => format!("in round {}", change.last),
+            false => format!("between rounds {} and {}", change.first, change.last),
+        };
+        format!("{round} by {} ({} to {})", by.value, by.low, by.high)
+    });
+    let rounds: Vec<String> = rounds.collect();
+    (!rounds.is_empty()).then(|| {
+        format!(
+            "The model became worse for held-out customers where training should make it better: their loss rose {}, more \
+             than the noise of the evaluation explains. Most likely a partner sent sums that are not its customers'; seldom \
+             the round's own noise does it. Masks hide whose contribution it was. Look at the rounds in the report, and \
+             train again without one partner after the other to find out; until then do not rely on the model.",
+            rounds.join(", ")
+        )
+    })
 }
 
 /// See [`super::notes`].

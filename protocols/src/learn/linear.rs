@@ -146,7 +146,7 @@ struct Regression {
 
 impl Train for Regression {
     fn input(&self) -> Input {
-        Input { recoding: None, parameters: self.parameters.clone(), unit: 1.0 }
+        Input { recoding: None, parameters: self.parameters.clone(), unit: 1.0, checkpoints: Vec::new() }
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::evaluation;
+use super::evaluation::{self, checkpoints};
 use super::model::{Pair, Parameters, Recode, Recoding};
 use super::recipe::{Feature, Recipe, Values};
 use super::training::{Input, MILLION, Method, Place, Role, Target, Training};
@@ -169,8 +169,11 @@ fn inputs(facts: &Facts, release: usize, random: &mut Random) -> Vec<Input> {
             recoding.as_ref().map_or_else(|| training.recipe.columns(), |recoding| recoding.columns(&training.recipe));
         let unit = [1.0, 1e-300, 0.3, f64::MAX][random.next(4) as usize];
         let some = parameters(training, release, &columns, random);
+        let held_out = training.releases(facts.participants)[release].role == Role::HeldOut;
+        let count = if held_out { checkpoints::models(training) } else { 0 };
+        let checkpoints: Vec<_> = (0..count).map(|_| parameters(training, release, &columns, random)).collect();
         for parameters in [Parameters::None, some] {
-            inputs.push(Input { recoding: recoding.clone(), parameters, unit });
+            inputs.push(Input { recoding: recoding.clone(), parameters, unit, checkpoints: checkpoints.clone() });
         }
     }
     inputs
@@ -298,8 +301,8 @@ fn every_kind_of_release_is_tried() {
         ("bins and sums of the target", 2),
         ("bins by target", 1),
         ("clusters, round", 1),
-        ("evaluation", 1),
         ("evaluation", 2),
+        ("evaluation", 3),
         ("gradient", 1),
         ("histograms", 1),
         ("histograms of numbers", 1),

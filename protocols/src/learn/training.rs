@@ -9,7 +9,9 @@
 //! ([`crate::privacy::sums`]) bounds what one customer does. The trainer sees released sums alone, so all it does is
 //! post-processing. It is deterministic: a coordinator that restarts feeds it the same sums and goes on.
 
-use super::evaluation::{self, Evaluation};
+use std::ops::Range;
+
+use super::evaluation::{self, Evaluation, checkpoints};
 use super::model::{Model, Parameters, Recoding};
 use super::recipe::{Recipe, Values};
 use super::{additive, kmeans, linear, logistic};
@@ -138,6 +140,8 @@ pub struct Input {
     pub parameters: Parameters,
     /// What residuals are measured in; 1 where the method does not say otherwise.
     pub unit: f64,
+    /// For the evaluation, the models that its checkpoints compare, in order; otherwise none.
+    pub checkpoints: Vec<Parameters>,
 }
 
 /// An input that does not fit the plan; in words, for the node's log and the coordinator.
@@ -173,6 +177,10 @@ pub trait Train: Send {
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible>;
     /// The model, after all releases of its method.
     fn finish(&self) -> Parameters;
+    /// The model as the last release has left it, where [`Train::finish`] gives a mean over several of them.
+    fn checkpoint(&self) -> Parameters {
+        self.finish()
+    }
     /// The standard deviation that the noise of all releases gives each value of an additive model's shapes, as far as the
     /// method knows it; empty if it does not.
     fn noise(&self) -> Vec<Vec<f64>> {
@@ -215,7 +223,16 @@ impl Training {
         if release >= releases.len() {
             return Err(Unfit(format!("there is no release {release}")));
         }
-        if releases[release].role == Role::HeldOut {
+        let held_out = releases[release].role == Role::HeldOut;
+        let expected = if held_out { checkpoints::models(self) } else { 0 };
+        if input.checkpoints.len() != expected {
+            let told = input.checkpoints.len();
+            return Err(Unfit(format!("it has {told} models of earlier rounds where the plan has {expected}")));
+        }
+        for model in &input.checkpoints {
+            model.check(&self.recipe, input.recoding.as_ref()).map_err(Unfit)?;
+        }
+        if held_out {
             return evaluation::contributor(self, input, place);
         }
         match &self.method {
@@ -243,13 +260,24 @@ pub struct Trainer {
     state: Box<dyn Train>,
     participants: usize,
     absorbed: usize,
+    /// The releases of each checkpoint, and the models between them as far as there are any.
+    spans: Vec<Range<usize>>,
+    checkpoints: Vec<Parameters>,
     evaluation: Option<Evaluation>,
 }
 
 impl Trainer {
     /// A training by this many participants.
     pub fn new(training: &Training, participants: usize) -> Self {
-        Self { training: training.clone(), state: training.start(), participants, absorbed: 0, evaluation: None }
+        Self {
+            training: training.clone(),
+            state: training.start(),
+            participants,
+            absorbed: 0,
+            spans: checkpoints::spans(training),
+            checkpoints: Vec::new(),
+            evaluation: None,
+        }
     }
 
     /// How many releases have been absorbed: the number of the next one, counted from 0.
@@ -264,7 +292,12 @@ impl Trainer {
 
     /// The input of the next release.
     pub fn input(&self) -> Input {
-        self.state.input()
+        let mut input = self.state.input();
+        let next = self.training.releases(self.participants).into_iter().nth(self.absorbed);
+        if next.is_some_and(|release| release.role == Role::HeldOut) {
+            input.checkpoints.clone_from(&self.checkpoints);
+        }
+        input
     }
 
     /// Takes the sum of the next release. `sd` is the standard deviation of the noise in each component, in grid units.
@@ -287,7 +320,14 @@ impl Trainer {
                 self.evaluation =
                     Some(evaluation::of(settings, &self.training, &model, &parts, sd, self.participants)?);
             }
-            _ => self.state.absorb(&parts, sd)?,
+            _ => {
+                let first = self.spans.first().is_some_and(|span| span.start == self.absorbed);
+                let before = first.then(|| self.state.checkpoint());
+                self.state.absorb(&parts, sd)?;
+                let last = self.spans.iter().any(|span| span.end == self.absorbed + 1);
+                let after = last.then(|| self.state.checkpoint());
+                self.checkpoints.extend(before.into_iter().chain(after));
+            }
         }
         self.absorbed += 1;
         Ok(())

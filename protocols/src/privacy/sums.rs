@@ -6,6 +6,9 @@
 //!
 //! - [`Part::Cells`]: at most `touches` columns, each with cells of its own, and in each column at most one cell holds
 //!   v, |v| ≤ `per_cell`. Norm at most **√touches·per_cell**.
+//! - [`Part::Values`], for the same component: at most `touches` columns, each a single cell, and in each column a value
+//!   of its own, clamped to ±`per_cell`. So at most `touches` entries are not zero, each of them at most `per_cell`: norm
+//!   at most **√touches·per_cell** again.
 //! - [`Part::Vectors`]: w·x with the design vector x ([`super::rows`]), w an integer. Where |w|·‖x‖ > `norm`, w is
 //!   replaced by ±⌊norm/⌈‖x‖⌉⌋ (per-customer gradient clipping, Abadi et al. 2016, in integers). Norm at most **norm**.
 //! - [`Part::Moments`]: the upper triangle of w·xxᵀ, entries on the diagonal times 128, others times 181. As
@@ -44,6 +47,11 @@ pub enum Part<'a> {
         columns: &'a [Codes<'a>],
         /// One value a customer.
         values: &'a [i32],
+    },
+    /// For [`Component::Cells`]: in each cell another value of each customer.
+    Values {
+        /// Cell by cell one value a customer; at most as many cells as the component's `touches`.
+        columns: &'a [Vec<i32>],
     },
     /// For [`Component::Vector`]: each customer's design vector times its weight.
     Vectors {
@@ -89,6 +97,9 @@ impl Sums {
                 (Component::Cells { touches, per_cell, .. }, Part::Cells { columns, values }) => {
                     add_cells(totals, touches, per_cell, columns, values);
                 }
+                (Component::Cells { touches, per_cell, .. }, Part::Values { columns }) => {
+                    add_values(totals, touches, per_cell, columns);
+                }
                 (Component::Vector { norm, .. }, Part::Vectors { block, weights, slots }) => {
                     add_vectors(totals, norm, block, weights, *slots);
                 }
@@ -128,8 +139,20 @@ const PAIRED: usize = 1 << 12;
 /// Customers that are added up in such a table before it is emptied.
 const PAIRED_ROWS: usize = 1 << 13;
 
+fn add_values(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Vec<i32>]) {
+    let most = most(per_cell);
+    for (total, values) in totals.iter_mut().zip(columns.iter().take(touches as usize)) {
+        values.iter().for_each(|value| add(total, i64::from((*value).clamp(-most, most))));
+    }
+}
+
+/// The largest value that a customer has in a cell.
+fn most(per_cell: u64) -> i32 {
+    i32::try_from(per_cell).unwrap_or(i32::MAX)
+}
+
 fn add_cells(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Codes<'_>], values: &[i32]) {
-    let most = i32::try_from(per_cell).unwrap_or(i32::MAX);
+    let most = most(per_cell);
     let clamped: Vec<i32> = values.iter().map(|value| (*value).clamp(-most, most)).collect();
     let mut table = Vec::new();
     let mut columns = columns.iter().take(touches as usize).peekable();
@@ -318,6 +341,7 @@ mod tests {
             Component::Vector { length: DIMS as u64, norm },
             Component::Vector { length: 2 * DIMS as u64, norm },
             Component::Vector { length: triangle(DIMS + 1) as u64, norm },
+            Component::Cells { cells: 3, touches, per_cell: 500 },
         ]))
     }
 
@@ -335,11 +359,14 @@ mod tests {
             let slots: Vec<u16> = customers.iter().map(|customer| customer.4).collect();
             let extra: Vec<i16> = customers.iter().map(|customer| customer.5).collect();
             let codes = [Codes { codes: &cells, cells: 8 }, Codes { codes: block.codes(1), cells: 4 }];
+            // One more than there are cells.
+            let columns = [values.clone(), weights.clone(), values.clone(), weights.clone()];
             sums.add(&[
                 Part::Cells { columns: &codes, values: &values },
                 Part::Vectors { block: &block, weights: &weights, slots: None },
                 Part::Vectors { block: &block, weights: &weights, slots: Some(&slots) },
                 Part::Moments { block: &block, extra: &[&extra], weights: &weights },
+                Part::Values { columns: &columns },
             ]);
         }
         sums.finish().values
@@ -356,11 +383,12 @@ mod tests {
         assert_eq!(sum[12..21], design);
         assert_eq!(sum[21..30], [0; DIMS]);
         assert_eq!(sum[30..39], design);
-        let moments = &sum[39..];
+        let moments = &sum[39..39 + triangle(DIMS + 1)];
         assert_eq!(moments[0], 3 * 128 * 7 * 7, "1000/128 is 7");
         assert_eq!(moments[4], 3 * 181 * 7 * 255, "with the indicator at place 4");
         assert_eq!(moments[DIMS], 3 * 181 * 7 * 2, "with the extra entry, 256/128");
         assert_eq!(moments[triangle(DIMS + 1) - 1], 3 * 128 * 2 * 2);
+        assert_eq!(sum[39 + triangle(DIMS + 1)..], [-10, 3, 0], "two cells may be touched");
     }
 
     fn any_customer() -> impl Strategy<Value = Customer> {

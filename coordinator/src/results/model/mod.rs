@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use entente_protocols::learn::evaluation::{Detail, Evaluation};
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::learn::model::Parameters;
+use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::rho::Rho;
 use serde::Serialize;
 
@@ -72,6 +73,20 @@ pub struct Round {
     pub attempt: u32,
     /// Whether it is an earlier release once more, at no charge.
     pub repeated: bool,
+    /// What it did to the loss of held-out customers, where that was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out_change: Option<HeldOutChange>,
+}
+
+/// What a round did to the mean loss of held-out customers; below zero it made the model better.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct HeldOutChange {
+    /// The change, with an interval that covers the noise.
+    #[serde(flatten)]
+    pub change: Estimate,
+    /// The first round that it is the change of, where that is not the round itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_round: Option<u32>,
 }
 
 /// All files of the result, by name.

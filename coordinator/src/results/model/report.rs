@@ -4,6 +4,7 @@ use entente_protocols::learn::evaluation::classification::Curves;
 use entente_protocols::learn::evaluation::{Detail, Evaluation, Performance};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::Values;
+use entente_protocols::learn::training::Target;
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::study::schema::Day;
 use maud::{Markup, html};
@@ -13,7 +14,7 @@ use super::super::{Header, RESULT, page};
 use super::draw::{self, Curve};
 use super::flat::named;
 use super::terms::{Profile, Term, profiles, terms};
-use super::{MODEL, ONNX, Trained, shares};
+use super::{HeldOutChange, MODEL, ONNX, Round, Trained, shares};
 
 /// The most features whose effects are shown.
 const MOST_TERMS: usize = 60;
@@ -421,11 +422,26 @@ fn clusters(trained: &Trained<'_>) -> Markup {
     }
 }
 
+/// What rounds are compared by.
+fn loss(trained: &Trained<'_>) -> &'static str {
+    match trained.file.model.target.as_ref().map(Target::is_event) {
+        Some(true) => "the Brier score",
+        Some(false) => "the mean squared error, in the target's unit squared",
+        None => "the mean squared distance",
+    }
+}
+
 fn rounds(trained: &Trained<'_>) -> Markup {
+    let compared = trained.rounds.iter().any(|round| round.held_out_change.is_some());
     html! {
         section aria-labelledby="rounds" {
             h2 id="rounds" { "Rounds" }
             p { "Each round released one sum over customers, with noise, and nothing else." }
+            @if compared {
+                p {
+                    "The evaluation also tells what rounds did to the loss of held-out customers (" (loss(trained)) "): below zero the model became better, above it worse. Intervals are at 95 % and cover the noise."
+                }
+            }
             div.scroll {
                 table.result {
                     thead {
@@ -433,6 +449,7 @@ fn rounds(trained: &Trained<'_>) -> Markup {
                             th.number scope="col" { "Round" } th scope="col" { "For" } th scope="col" { "Customers" }
                             th.number scope="col" { "ρ" } th.number scope="col" { "Participants" } th.number scope="col" { "Attempt" }
                             th.number scope="col" { "Seconds" }
+                            @if compared { th.number scope="colgroup" colspan="2" { "Change of loss" small { "held-out, and 95 % interval" } } }
                         }
                     }
                     tbody {
@@ -442,11 +459,24 @@ fn rounds(trained: &Trained<'_>) -> Markup {
                                 td.number { (round.rho) @if round.repeated { " (again, at no charge)" } }
                                 td.number { (round.participants) } td.number { (round.attempt) }
                                 td.number { (format!("{:.1}", round.seconds)) }
+                                @if compared { (change(round)) }
                             }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+fn change(round: &Round) -> Markup {
+    html! {
+        @if let Some(HeldOutChange { change, since_round }) = &round.held_out_change {
+            @let shown = number::shown(change, Style::Typeset);
+            td.number.value { (shown.value) @if let Some(since) = since_round { small { " since round " (since) } } }
+            td.number.interval { (shown.low) " to " (shown.high) }
+        } @else {
+            td {} td {}
         }
     }
 }
@@ -459,7 +489,7 @@ fn limits(trained: &Trained<'_>) -> Markup {
                 li { "Values beyond their public bounds count as the nearest bound, and what is in no public list counts as missing, in training as in scoring." }
                 li { "What one customer adds to a sum is clipped, so customers who stand far out count for less." }
                 li { "Noise of the releases is in the parameters; a single weight or step may have the wrong sign. Judge the model by the held-out metrics." }
-                li { "Masks hide what each participant sent, also what is wrong: a participant whose data are wrong or made up shifts the model, within the bound on each of its customers. Only sums that no customers could bring are noticed." }
+                li { "Masks hide what each participant sent, also what is wrong: a participant whose data are wrong or made up shifts the model, within the bound on each of its customers. Sums that no customers could bring end a training, and a round that makes the model worse for held-out customers is named, if it does so by more than the noise hides; small or slow changes are not noticed." }
                 li { "The model is for customers like those it was trained on; it describes what goes together, not what causes what." }
                 @if trained.evaluation.is_none() {
                     li { "Nothing was spent on an evaluation, so nothing is known of how well it does on other customers." }

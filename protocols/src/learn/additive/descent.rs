@@ -380,7 +380,7 @@ impl Train for Descent {
             pairs.clone_from(&self.proposed);
         }
         let parameters = if step == Some(&Step::Fine) { Parameters::None } else { parameters };
-        Input { recoding: self.recoding.clone(), parameters, unit: self.scale.1 }
+        Input { recoding: self.recoding.clone(), parameters, unit: self.scale.1, checkpoints: Vec::new() }
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
@@ -425,6 +425,10 @@ impl Train for Descent {
 
     fn finish(&self) -> Parameters {
         self.values(true)
+    }
+
+    fn checkpoint(&self) -> Parameters {
+        self.values(false)
     }
 
     fn noise(&self) -> Vec<Vec<f64>> {

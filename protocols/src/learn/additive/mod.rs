@@ -26,6 +26,8 @@ mod descent;
 mod pairs;
 mod residuals;
 
+use std::ops::Range;
+
 use super::choose::{affordable, only};
 use super::fine::Fine;
 use super::recipe::Recipe;
@@ -174,6 +176,19 @@ pub(super) fn releases(settings: &Settings, recipe: &Recipe) -> Vec<Release> {
         Some(Release { name, role: Role::Training, components })
     };
     steps.into_iter().filter_map(release).collect()
+}
+
+/// The releases that change the model, each one where the one before has left it.
+pub(super) fn moves(settings: &Settings, recipe: &Recipe) -> Range<usize> {
+    let steps = steps(settings, recipe);
+    let end = steps.len() - usize::from(settings.pairs > 0);
+    usize::from(steps.first() == Some(&Step::Fine))..end
+}
+
+/// The most bytes that a model without pairs takes in an input.
+pub(super) fn size(settings: &Settings, recipe: &Recipe) -> usize {
+    // The variant, the intercept, two lengths, and the shapes with a length each.
+    28 + settings.widths(recipe).into_iter().map(|width| 8 + 8 * width).sum::<usize>()
 }
 
 pub(super) fn contributor(

@@ -357,7 +357,12 @@ fn what_a_customer_brings_is_clipped() {
     let customers = Customers { codes: vec![vec![1, 2, 0], vec![1, 1, 2]], target: vec![2, 1, 1], truth: Vec::new() };
     let model = |intercept, second| {
         let shapes = vec![vec![0.0, 0.0, second], vec![0.0; 3]];
-        Input { recoding: None, parameters: Parameters::Additive { intercept, shapes, pairs: Vec::new() }, unit: 1.0 }
+        Input {
+            recoding: None,
+            parameters: Parameters::Additive { intercept, shapes, pairs: Vec::new() },
+            unit: 1.0,
+            checkpoints: Vec::new(),
+        }
     };
     let start = customers.sum(&training, 0, &Trainer::new(&training, 3).input()).0;
     assert_eq!(start, [1024, 0, 1024, 0, 1024, 0, 0, 1024, 1024, 0, 1024, 0]);
@@ -516,7 +521,7 @@ fn inputs_of_another_form_are_refused() {
         pairs: Vec::new(),
     };
     let fits = |release, recoding: &Option<Recoding>, parameters: Parameters| {
-        let input = Input { recoding: recoding.clone(), parameters, unit: 1.0 };
+        let input = Input { recoding: recoding.clone(), parameters, unit: 1.0, checkpoints: Vec::new() };
         training.contributor(release, &input, PLACE).map(|_| ()).map_err(|unfit| unfit.0)
     };
     let few = bins(&[100, 200]);

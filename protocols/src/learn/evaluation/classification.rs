@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::super::model::Parameters;
 use super::super::training::{Contribute, Implausible};
+use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, delta, repair};
 use crate::privacy::interval::Estimate;
 use crate::privacy::rows::{self, Block, Column};
@@ -146,7 +147,7 @@ fn chances(edges: &[f64]) -> Vec<f64> {
     (0..=edges.len()).map(|bin| chance(middle(bin))).collect()
 }
 
-fn chance(score: f64) -> f64 {
+pub(super) fn chance(score: f64) -> f64 {
     1.0 / (1.0 + (-score).exp())
 }
 
@@ -155,11 +156,12 @@ pub(super) struct Bins {
     model: Parameters,
     edges: Vec<f64>,
     position: Option<usize>,
+    changes: Changes,
 }
 
 impl Bins {
-    pub(super) fn new(columns: &[Column], model: Parameters, position: Option<usize>) -> Self {
-        Self { edges: edges(columns, &model), model, position }
+    pub(super) fn new(columns: &[Column], model: Parameters, position: Option<usize>, changes: Changes) -> Self {
+        Self { edges: edges(columns, &model), model, position, changes }
     }
 }
 
@@ -184,9 +186,13 @@ impl Contribute for Bins {
         let all = [Codes { codes: &cells, cells: CELLS }];
         // All cells of the component, of which only this block is filled.
         let own = [Codes { codes: &own, cells: usize::from(first) + CELLS }];
-        let (all, own) =
-            (Part::Cells { columns: &all, values: &values }, Part::Cells { columns: &own, values: &values });
-        if self.position.is_some() { sums.add(&[all, own]) } else { sums.add(&[all]) }
+        let mut parts = vec![Part::Cells { columns: &all, values: &values }];
+        if self.position.is_some() {
+            parts.push(Part::Cells { columns: &own, values: &values });
+        }
+        let changes = self.changes.of(block, target);
+        parts.push(Part::Values { columns: &changes });
+        sums.add(&parts);
     }
 }
 
@@ -214,7 +220,7 @@ pub(super) fn of(
         gains: histogram.gains(),
         roc: histogram.roc(&edges),
     });
-    Ok(Evaluation { all: histogram.performance(), partners, detail })
+    Ok(Evaluation { all: histogram.performance(), partners, detail, changes: Vec::new() })
 }
 
 /// One component in customers for [`super::expected`]: two normal distributions with an AUC of 0.75, the scores of all

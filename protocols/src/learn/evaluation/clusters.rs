@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::super::model::Parameters;
 use super::super::training::{Contribute, Implausible, Unfit};
+use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, clamp, delta, repair, spread};
 use crate::privacy::interval::Estimate;
 use crate::privacy::rows::{Block, Column, UNIT, places};
@@ -34,57 +35,68 @@ pub(super) fn components(clusters: usize) -> Vec<(u64, u64, u64)> {
 }
 
 /// The largest squared distance that is told from larger ones.
-fn most(columns: &[Column]) -> f64 {
+pub(super) fn most(columns: &[Column]) -> f64 {
     2.0 * columns.len().max(1) as f64
+}
+
+/// Of each row the nearest centre, and the squared distance from it as a share of the largest.
+pub(super) fn nearest(model: &Parameters, block: &Block) -> Vec<(u16, f64)> {
+    let centres = if let Parameters::Centres { centres } = model { &centres[..] } else { &[] };
+    let columns = block.columns();
+    let (places, most) = (places(columns), most(columns));
+    let mut codes = vec![0; columns.len()];
+    let one = |row: usize| {
+        codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
+        let slot = model.score(columns, &codes) as u16;
+        let centre = centres.get(usize::from(slot)).map_or(&[][..], Vec::as_slice);
+        // ‖c‖² + Σ over entries that are not zero of (x − c)² − c².
+        let mut square: f64 = centre.iter().map(|entry| entry * entry).sum();
+        block.entries(row, &places, |place, value| {
+            if let Some(entry) = centre.get(place) {
+                let x = f64::from(value) / f64::from(UNIT);
+                square += (x - entry).powi(2) - entry * entry;
+            }
+        });
+        (slot, (square / most).clamp(0.0, 1.0))
+    };
+    (0..block.rows()).map(one).collect()
 }
 
 /// What a node sums.
 pub(super) struct Distances {
     model: Parameters,
-    centres: Vec<Vec<f64>>,
+    clusters: usize,
     position: Option<usize>,
+    changes: Changes,
 }
 
 impl Distances {
-    pub(super) fn new(model: Parameters, position: Option<usize>) -> Result<Self, Unfit> {
+    pub(super) fn new(model: Parameters, position: Option<usize>, changes: Changes) -> Result<Self, Unfit> {
         match &model {
-            Parameters::Centres { centres } => Ok(Self { centres: centres.clone(), model, position }),
+            Parameters::Centres { centres } => Ok(Self { clusters: centres.len(), model, position, changes }),
             _ => Err(Unfit("clusters are evaluated by their centres".into())),
         }
     }
 }
 
 impl Contribute for Distances {
-    fn add(&self, block: &Block, _: &[u16], sums: &mut Sums) {
-        let (columns, rows) = (block.columns(), block.rows());
-        let (places, most) = (places(columns), most(columns));
-        let mut codes = vec![0; columns.len()];
-        let (mut slots, mut squares) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        for row in 0..rows {
-            codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
-            let slot = self.model.score(columns, &codes) as u16;
-            let centre = self.centres.get(usize::from(slot)).map_or(&[][..], Vec::as_slice);
-            // ‖c‖² + Σ over entries that are not zero of (x − c)² − c².
-            let mut square: f64 = centre.iter().map(|entry| entry * entry).sum();
-            block.entries(row, &places, |place, value| {
-                if let Some(entry) = centre.get(place) {
-                    let x = f64::from(value) / f64::from(UNIT);
-                    square += (x - entry).powi(2) - entry * entry;
-                }
-            });
-            slots.push(slot);
-            squares.push(((square / most).clamp(0.0, 1.0) * f64::from(UNIT)) as i32);
-        }
+    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+        let rows = block.rows();
+        let nearest = nearest(&self.model, block);
+        let (slots, squares): (Vec<u16>, Vec<i32>) =
+            nearest.into_iter().map(|(slot, square)| (slot, (square * f64::from(UNIT)) as i32)).unzip();
         let first = self.position.map_or(0, |position| u16::try_from(position).unwrap_or(u16::MAX));
         let (ones, own) = (vec![COUNT; rows], vec![first; rows]);
-        let all = [Codes { codes: &slots, cells: self.centres.len() }];
+        let all = [Codes { codes: &slots, cells: self.clusters }];
         let own = [Codes { codes: &own, cells: usize::from(first) + 1 }];
-        let parts =
-            |columns| [Part::Cells { columns, values: &ones }, Part::Cells { columns, values: &squares }].into_iter();
-        let all = parts(&all[..]);
-        let parts: Vec<Part<'_>> =
-            if self.position.is_some() { all.chain(parts(&own[..])).collect() } else { all.collect() };
-        sums.add(&parts);
+        let parts = |columns| [Part::Cells { columns, values: &ones }, Part::Cells { columns, values: &squares }];
+        let mut all = Vec::from(parts(&all[..]));
+        if self.position.is_some() {
+            all.extend(parts(&own[..]));
+        }
+        let changes = self.changes.of(block, target);
+        all.push(Part::Values { columns: &changes });
+        sums.add(&all);
     }
 }
 
@@ -117,7 +129,7 @@ pub(super) fn of(columns: &[Column], all: &[Noisy], each: &[Noisy], blocks: usiz
     };
     let clusters = (0..sizes.cells.len()).map(cluster).collect();
     let all = performance(&customers, &distances, most);
-    Ok(Evaluation { all, partners, detail: Detail::Clusters { clusters } })
+    Ok(Evaluation { all, partners, detail: Detail::Clusters { clusters }, changes: Vec::new() })
 }
 
 /// The components in customers for [`super::expected`].

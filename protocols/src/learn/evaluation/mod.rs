@@ -10,12 +10,16 @@
 //! sum of the blocks, which says the same as the first half with more noise, makes the first half's noise smaller by
 //! n/(n + 1) of its variance.
 //!
+//! One more component says what each round of training did to these customers ([`checkpoints`]). It takes a quarter of
+//! the evaluation's budget, the others share what is left in equal parts.
+//!
 //! **Intervals** are at 95 % and cover two things: the noise, and that the held-out customers are a sample of all those
 //! that might have been held out. A count of c customers in a cell then has the variance s² + c (Poisson, which for
 //! shares is the binomial one), and metrics have theirs by the delta method with numeric derivatives. Where counts
 //! cannot be told from their noise an interval is the whole range of what is possible. Values are clamped to that
 //! range.
 
+pub mod checkpoints;
 pub mod classification;
 pub mod clusters;
 pub mod regression;
@@ -44,6 +48,8 @@ pub struct Evaluation {
     pub partners: Vec<Performance>,
     /// More about all of them.
     pub detail: Detail,
+    /// What the training's rounds did to them, in order; empty where a model has one round.
+    pub changes: Vec<checkpoints::Change>,
 }
 
 /// How well a model does on some customers.
@@ -119,10 +125,15 @@ pub(super) fn release(settings: &Settings, training: &Training, participants: us
     let cells = |cells, per_cell| Component::Cells { cells, touches: 1, per_cell };
     let forms = Kind::of(training).components();
     let parts = forms.len() as u32 * if settings.per_partner { 2 } else { 1 };
-    let share = settings.share / parts;
+    let spans = checkpoints::spans(training).len();
+    let compared = if spans > 0 { settings.share / checkpoints::SHARE } else { 0 };
+    let share = (settings.share - compared) / parts;
     let all = forms.iter().map(|(all, _, per_cell)| (cells(*all, *per_cell), share));
     let each = forms.iter().map(|(_, each, per_cell)| (cells(each * participants as u64, *per_cell), share));
-    let components = if settings.per_partner { all.chain(each).collect() } else { all.collect() };
+    let mut components: Vec<_> = if settings.per_partner { all.chain(each).collect() } else { all.collect() };
+    if spans > 0 {
+        components.push((checkpoints::component(spans), compared));
+    }
     Release { name: "evaluation".into(), role: Role::HeldOut, components }
 }
 
@@ -136,10 +147,11 @@ pub(super) fn contributor(training: &Training, input: &Input, place: Place) -> R
     }
     let position = settings.per_partner.then_some(place.position);
     let model = input.parameters.clone();
+    let changes = checkpoints::Changes::new(training, input)?;
     Ok(match Kind::of(training) {
-        Kind::Event => Box::new(classification::Bins::new(&training.recipe.columns(), model, position)),
-        Kind::Number(target) => Box::new(regression::Errors::new(model, target.clone(), position)),
-        Kind::Clusters(_) => Box::new(clusters::Distances::new(model, position)?),
+        Kind::Event => Box::new(classification::Bins::new(&training.recipe.columns(), model, position, changes)),
+        Kind::Number(target) => Box::new(regression::Errors::new(model, target.clone(), position, changes)),
+        Kind::Clusters(_) => Box::new(clusters::Distances::new(model, position, changes)?),
     })
 }
 
@@ -151,24 +163,35 @@ pub(super) fn of(
     sd: &[f64],
     participants: usize,
 ) -> Result<Evaluation, Implausible> {
-    let kind = Kind::of(training);
-    let forms = kind.components();
-    let blocks = if settings.per_partner { participants } else { 0 };
-    let wrong = || Implausible("the sum of the evaluation has another form than the release's".into());
-    let expected: Vec<u64> = if settings.per_partner {
-        let each = forms.iter().map(|(_, each, _)| each * blocks as u64);
-        forms.iter().map(|(all, ..)| *all).chain(each).collect()
-    } else {
-        forms.iter().map(|(all, ..)| *all).collect()
-    };
-    let fits = sum.len() == expected.len() && sum.iter().zip(&expected).all(|(sum, len)| sum.len() as u64 == *len);
-    if !fits || sd.len() != sum.len() || sd.iter().any(|sd| !sd.is_finite() || *sd < 0.0) {
-        return Err(wrong());
+    let layout = release(settings, training, participants).layout();
+    let lengths = layout.ranges().into_iter().map(|range| range.len());
+    if !lengths.eq(sum.iter().map(|sum| sum.len())) || sd.len() != sum.len() {
+        return Err(Implausible("the sum of the evaluation has another form than the release's".into()));
     }
-    // In customers, or in the most that one customer brings.
-    let scaled: Vec<Noisy> = (sum.iter().zip(sd).zip(forms.iter().cycle()))
-        .map(|((sum, sd), (_, _, per_cell))| {
-            let unit = *per_cell as f64;
+    let blocks = if settings.per_partner { participants } else { 0 };
+    let parts = Kind::of(training).components().len() * if settings.per_partner { 2 } else { 1 };
+    let most = |component: &Component| match component {
+        Component::Cells { per_cell, .. } => *per_cell,
+        _ => 1,
+    };
+    let most: Vec<u64> = layout.components().iter().map(most).collect();
+    let scaled = scaled(sum, sd, &most)?;
+    let (rated, compared) = scaled.split_at(parts);
+    let mut evaluation = rate(training, model, rated, blocks)?;
+    if let ([changes], Some(counts)) = (compared, rated.first()) {
+        evaluation.changes = checkpoints::of(training, changes, counts, &evaluation.all)?;
+    }
+    Ok(evaluation)
+}
+
+/// Sums in customers, or in the most that one customer brings, `most`.
+fn scaled(sum: &[&[i64]], sd: &[f64], most: &[u64]) -> Result<Vec<Noisy>, Implausible> {
+    if sd.iter().any(|sd| !sd.is_finite() || *sd < 0.0) {
+        return Err(Implausible("the noise of the evaluation is no number".into()));
+    }
+    let scaled: Vec<Noisy> = (sum.iter().zip(sd).zip(most))
+        .map(|((sum, sd), most)| {
+            let unit = *most as f64;
             Noisy { cells: sum.iter().map(|cell| *cell as f64 / unit).collect(), sd: sd / unit }
         })
         .collect();
@@ -179,7 +202,13 @@ pub(super) fn of(
                 .into(),
         ));
     }
-    let (all, each) = scaled.split_at(forms.len());
+    Ok(scaled)
+}
+
+/// What the sums say of the model, those of all customers first, then those of each of `blocks` participants.
+fn rate(training: &Training, model: &Parameters, sums: &[Noisy], blocks: usize) -> Result<Evaluation, Implausible> {
+    let kind = Kind::of(training);
+    let (all, each) = sums.split_at(kind.components().len().min(sums.len()));
     match kind {
         Kind::Event => classification::of(&training.recipe.columns(), model, all, each, blocks),
         Kind::Number(target) => regression::of(target, all, each, blocks),
@@ -205,9 +234,9 @@ pub fn expected(training: &Training, customers: f64, sd: &[f64]) -> Option<Metri
     };
     let sums: Vec<Vec<i64>> = typical.into_iter().zip(&forms).map(scale).collect();
     let sums: Vec<&[i64]> = sums.iter().map(Vec::as_slice).collect();
-    let settings = Settings { share: 0, per_partner: false };
-    let evaluation = of(&settings, training, &Parameters::None, &sums, sd.get(..forms.len())?, 1).ok()?;
-    evaluation.all.metrics.first().copied()
+    let most: Vec<u64> = forms.iter().map(|(_, _, per_cell)| *per_cell).collect();
+    let scaled = scaled(&sums, sd.get(..forms.len())?, &most).ok()?;
+    rate(training, &Parameters::None, &scaled, 0).ok()?.all.metrics.first().copied()
 }
 
 /// Cells of one component, in customers or what one of them brings at most, and the noise in each.

@@ -12,9 +12,10 @@
 
 use super::super::model::Parameters;
 use super::super::training::{Contribute, Implausible, Target};
+use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, clamp, delta, spread};
 use crate::privacy::interval::Estimate;
-use crate::privacy::rows::{Block, UNIT, number};
+use crate::privacy::rows::{Block, Column, UNIT, number};
 use crate::privacy::sums::{Codes, Part, Sums};
 
 /// One customer in the count, in grid units.
@@ -25,16 +26,23 @@ pub(super) fn components() -> Vec<(u64, u64, u64)> {
     vec![(1, 1, COUNT as u64), (1, 1, one), (1, 1, one), (1, 1, one)]
 }
 
+/// The squared error of a row with this code of the target.
+pub(super) fn error(model: &Parameters, target: &Target, columns: &[Column], codes: &[u16], code: u16) -> f64 {
+    let score = model.score(columns, codes).clamp(-1.0, 1.0);
+    (score - f64::from(target.value(code))).powi(2).min(1.0)
+}
+
 /// What a node sums.
 pub(super) struct Errors {
     model: Parameters,
     target: Target,
     position: Option<usize>,
+    changes: Changes,
 }
 
 impl Errors {
-    pub(super) fn new(model: Parameters, target: Target, position: Option<usize>) -> Self {
-        Self { model, target, position }
+    pub(super) fn new(model: Parameters, target: Target, position: Option<usize>, changes: Changes) -> Self {
+        Self { model, target, position, changes }
     }
 }
 
@@ -46,8 +54,7 @@ impl Contribute for Errors {
             codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
             let code = target.get(row).copied().unwrap_or(0);
             let y = number(code);
-            let score = self.model.score(block.columns(), &codes).clamp(-1.0, 1.0);
-            let error = (score - f64::from(self.target.value(code))).powi(2).min(1.0);
+            let error = error(&self.model, &self.target, block.columns(), &codes, code);
             // At most UNIT each; the cast takes NaN to 0.
             values[0].push(COUNT);
             values[1].push(y);
@@ -64,10 +71,13 @@ impl Contribute for Errors {
         let all = [Codes { codes: &cells, cells: 1 }];
         let own = [Codes { codes: &own, cells: usize::from(first) + 1 }];
         let parts = |columns| values.iter().map(move |values| Part::Cells { columns, values });
-        let all = parts(&all[..]);
-        let parts: Vec<Part<'_>> =
-            if self.position.is_some() { all.chain(parts(&own[..])).collect() } else { all.collect() };
-        sums.add(&parts);
+        let mut all: Vec<Part<'_>> = parts(&all[..]).collect();
+        if self.position.is_some() {
+            all.extend(parts(&own[..]));
+        }
+        let changes = self.changes.of(block, target);
+        all.push(Part::Values { columns: &changes });
+        sums.add(&all);
     }
 }
 
@@ -86,7 +96,7 @@ pub(super) fn of(target: &Target, all: &[Noisy], each: &[Noisy], blocks: usize) 
         };
         partners = (0..blocks).map(partner).collect();
     }
-    Ok(Evaluation { all: performance(target, &sums), partners, detail: Detail::Number })
+    Ok(Evaluation { all: performance(target, &sums), partners, detail: Detail::Number, changes: Vec::new() })
 }
 
 /// The components in customers for [`super::expected`]: a target of standard deviation ⅓, half of it explained.

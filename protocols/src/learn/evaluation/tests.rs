@@ -26,7 +26,7 @@ fn training(target: Option<Values>, per_partner: bool) -> Training {
     let number = Values::Number { low: 0.0, high: 10.0 };
     let features = [("x", number.clone()), ("z", number)];
     let features = features.map(|(name, values)| Feature { name: name.into(), values }).to_vec();
-    let kmeans = kmeans::Settings { clusters: 2, rounds: 2, seed: 0 };
+    let kmeans = kmeans::Settings { clusters: 2, rounds: 1, seed: 0 };
     Training {
         recipe: Recipe { features },
         method: if target.is_some() { Method::Linear(linear::Settings::default()) } else { Method::Kmeans(kmeans) },
@@ -54,7 +54,7 @@ fn evaluate(
     let releases = training.releases(3);
     let release = releases.last().unwrap();
     let layout = Arc::new(release.layout());
-    let input = Input { recoding: None, parameters: model.clone(), unit: 1.0 };
+    let input = Input { recoding: None, parameters: model.clone(), unit: 1.0, checkpoints: Vec::new() };
     let mut total = Sums::new(layout.clone());
     for (position, customers) in [(0, &customers[..customers.len() / 2]), (2, &customers[customers.len() / 2..])] {
         let column = |i: usize| customers.iter().map(|customer| customer.0[i]).collect::<Vec<_>>();
@@ -318,7 +318,7 @@ fn shares_of_the_budget_and_expectations() {
     }
     let expected = expected(&training(Some(Values::Bool), false), 1e5, &[1024.0]).unwrap();
     assert!(expected.name == "auc" && (expected.estimate.value - 0.75).abs() < 0.003, "{expected:?}");
-    let input = Input { recoding: None, parameters: Parameters::None, unit: 1.0 };
+    let input = Input { recoding: None, parameters: Parameters::None, unit: 1.0, checkpoints: Vec::new() };
     let place = Place { position: 0, participants: 3 };
     assert!(contributor(&training(None, false), &input, place).is_err(), "no model yet");
 }

@@ -25,6 +25,8 @@
 
 mod search;
 
+use std::ops::Range;
+
 use search::{RESTARTS, Random, distance, search};
 
 use super::model::Parameters;
@@ -89,6 +91,17 @@ pub(super) fn releases(settings: &Settings, recipe: &Recipe) -> Vec<Release> {
     let each = (MILLION - FIRST) / settings.rounds.max(1);
     let rounds = (1..=settings.rounds).map(|round| release(format!("clusters, round {round}"), sums(round), each));
     std::iter::once(release("histograms".into(), histograms, FIRST)).chain(rounds).collect()
+}
+
+/// The releases that move as many centres as the model has; in the first round there are more of them, which no distance
+/// compares with fewer.
+pub(super) fn moves(settings: &Settings) -> Range<usize> {
+    2..1 + settings.rounds.max(1) as usize
+}
+
+/// The most bytes that a model takes in an input: the variant, a length, and centres with a length each.
+pub(super) fn size(settings: &Settings, recipe: &Recipe) -> usize {
+    12 + settings.clusters as usize * 8 * rows::dims(&recipe.columns())
 }
 
 pub(super) fn contributor(
@@ -191,7 +204,7 @@ struct Lloyd {
 
 impl Train for Lloyd {
     fn input(&self) -> Input {
-        Input { recoding: None, parameters: self.finish(), unit: 1.0 }
+        Input { recoding: None, parameters: self.finish(), unit: 1.0, checkpoints: Vec::new() }
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
@@ -497,7 +510,7 @@ mod tests {
         assert!(check(2, 1) && !check(1, 1) && !check(101, 1) && !check(2, 0) && !check(2, 51));
         // A round whose input is another number of centres.
         let parameters = Parameters::Centres { centres: vec![vec![0.0; 7]; 12] };
-        let input = Input { recoding: None, parameters, unit: 1.0 };
+        let input = Input { recoding: None, parameters, unit: 1.0, checkpoints: Vec::new() };
         assert!(training(3, 4, 0).contributor(1, &input, PLACE).is_ok(), "four candidates a cluster");
         assert!(training(3, 4, 0).contributor(2, &input, PLACE).is_err());
         assert!(training(12, 4, 0).contributor(2, &input, PLACE).is_ok());

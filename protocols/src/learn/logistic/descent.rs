@@ -49,7 +49,7 @@ impl Train for Regression {
             let going_on = descent.gradients < self.settings.rounds;
             if going_on { descent.parameters() } else { descent.mean() }
         });
-        Input { recoding: self.recoding.clone(), parameters, unit: 1.0 }
+        Input { recoding: self.recoding.clone(), parameters, unit: 1.0, checkpoints: Vec::new() }
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
@@ -100,6 +100,10 @@ impl Train for Regression {
 
     fn finish(&self) -> Parameters {
         self.descent.as_ref().map_or(Parameters::None, Descent::mean)
+    }
+
+    fn checkpoint(&self) -> Parameters {
+        self.descent.as_ref().map_or(Parameters::None, Descent::parameters)
     }
 }
 

@@ -33,6 +33,8 @@ mod descent;
 mod residuals;
 mod scale;
 
+use std::ops::Range;
+
 use super::choose::{affordable, only};
 use super::fine::Fine;
 use super::model::{Parameters, Recode, Recoding};
@@ -131,6 +133,17 @@ pub(super) fn releases(settings: &Settings, recipe: &Recipe) -> Vec<Release> {
     let gradient = |round| release(format!("gradient {round}"), dims, settings.most(), settings.gradient(recipe));
     let gradients = (1..=settings.rounds.clamp(1, MAX_ROUNDS)).map(gradient);
     histograms.into_iter().chain([labels]).chain(gradients).collect()
+}
+
+/// The releases that change the model.
+pub(super) fn moves(settings: &Settings, recipe: &Recipe) -> Range<usize> {
+    let first = usize::from(has_numbers(recipe));
+    first..first + 1 + settings.rounds.clamp(1, MAX_ROUNDS) as usize
+}
+
+/// The most bytes that a model takes in an input: the variant, a length and the weights.
+pub(super) fn size(recipe: &Recipe) -> usize {
+    12 + 8 * rows::dims(&recipe.columns())
 }
 
 pub(super) fn contributor(

@@ -242,7 +242,7 @@ fn shares_and_norms_are_as_stated() {
 fn residuals_are_clipped_and_customers_without_a_label_do_not_count() {
     let training = training(Settings { rounds: 1, ..DEFAULT }, vec![letters(2)]);
     let customers = Customers { codes: vec![vec![1, 2, 2, 0]], target: vec![2, 1, 0, 7], truth: Vec::new() };
-    let input = |parameters| Input { recoding: None, parameters, unit: 1.0 };
+    let input = |parameters| Input { recoding: None, parameters, unit: 1.0, checkpoints: Vec::new() };
     let (sum, _) = customers.sum(&training, 0, &input(Parameters::None));
     let one = 1024 * i64::from(UNIT);
     assert_eq!(sum, [0, one, 0, one, 0, 0, one, one]);
@@ -262,7 +262,8 @@ fn inputs_of_another_form_are_refused() {
     let scale = Recoding { columns: vec![Recode::Scale(vec![(1, 1), (65535, 65535)]), Recode::Keep] };
     let bins = Recoding { columns: vec![Recode::Bins(vec![5]), Recode::Keep] };
     let fits = |release, recoding: Option<&Recoding>, parameters: &Parameters| {
-        let input = Input { recoding: recoding.cloned(), parameters: parameters.clone(), unit: 1.0 };
+        let input =
+            Input { recoding: recoding.cloned(), parameters: parameters.clone(), unit: 1.0, checkpoints: Vec::new() };
         training.contributor(release, &input, PLACE).is_ok()
     };
     assert!(fits(0, None, &Parameters::None) && fits(1, Some(&scale), &Parameters::None));
@@ -271,7 +272,7 @@ fn inputs_of_another_form_are_refused() {
     assert!(!fits(1, None, &Parameters::None) && !fits(1, Some(&bins), &Parameters::None));
     assert!(!fits(2, Some(&scale), &Parameters::None) && !fits(2, None, &weights) && !fits(14, Some(&scale), &weights));
     let number = Training { target: Some(Target { name: "y".into(), values: range(0.0, 1.0) }), ..training.clone() };
-    let input = Input { recoding: None, parameters: Parameters::None, unit: 1.0 };
+    let input = Input { recoding: None, parameters: Parameters::None, unit: 1.0, checkpoints: Vec::new() };
     assert!(number.contributor(0, &input, PLACE).is_err());
 }
 
