@@ -12,11 +12,13 @@ use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Transcript};
 use entente_protocols::study::lookalike::LookalikePlan;
 use entente_protocols::study::{Plan, Question, StudySpec};
-use entente_protocols::wire::message::FromNode;
+use entente_protocols::wire::message::{FromNode, Proposal};
 use entente_protocols::wire::{canonical_bytes, frame, from_canonical};
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::{Participant, Problem, lock};
+use super::{Participant, Problem, lock, now};
+use crate::data::audience::{Naming, Scores};
+use crate::data::{Dataset, Engine};
 use crate::error::Error;
 use crate::peers::AttemptId;
 use crate::state::random;
@@ -121,6 +123,19 @@ impl Participant {
                 rules.max_studies_per_model
             )));
         }
+        Ok(())
+    }
+
+    /// Writes the audience of a study into this node's folder, where it stays.
+    pub(super) fn keep_audience(&self, proposal: &Proposal, dataset: &Dataset, scores: Scores) -> Result<(), Problem> {
+        let naming = Naming {
+            folder: audience_folder(&self.folder),
+            study: proposal.id.parse().map_err(Problem::failed)?,
+            created: now(),
+        };
+        let written = tokio::runtime::Handle::current().block_on(self.engine.name_audience(dataset, scores, &naming));
+        let customers = written.map_err(Problem::failed)?;
+        info!(study = proposal.id, customers, "the audience is written; `entente-node audience export` makes a file of it");
         Ok(())
     }
 

@@ -108,7 +108,7 @@ impl Participant {
                 let bounded = match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {
                     Computed::Bounded(bounded) => bounded,
                     Computed::Scored(bounded, audience) => {
-                        self.keep_audience(&attempt.proposal, dataset, question.plan(), audience)?;
+                        self.keep_audience(&attempt.proposal, dataset, audience)?;
                         bounded
                     }
                 };

@@ -11,7 +11,8 @@ use entente_protocols::learn::training::Place;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::study::Plan;
 
-use crate::data::{AudienceRow, DataError, Dataset, Engine};
+use crate::data::audience::Scores;
+use crate::data::{DataError, Dataset, Engine};
 use lookalike::{Problem, Talk};
 
 /// The execution of one attempt of a study: what its rounds share.
@@ -39,7 +40,7 @@ pub enum Computed {
     /// What goes on to noise and masks.
     Bounded(Bounded),
     /// The same, and the scores of this node's customers, which stay here.
-    Scored(Bounded, Vec<AudienceRow>),
+    Scored(Bounded, Scores),
 }
 
 /// What a candidates' owner and the model's owner agree on, and how they talk.

@@ -146,7 +146,7 @@ impl PublicModel {
     }
 
     /// What the codes mean once they are recoded.
-    fn columns(&self) -> Vec<Column> {
+    pub fn columns(&self) -> Vec<Column> {
         self.recoding.as_ref().map_or_else(|| self.recipe.columns(), |recoding| recoding.columns(&self.recipe))
     }
 
@@ -186,33 +186,23 @@ impl PublicModel {
         Params::new(Shape { columns: self.terms().iter().map(column).collect(), blocks })
     }
 
-    /// The features of some customers in the order of the shape's columns, from their codes column by column, not yet
-    /// recoded.
-    pub fn features(&self, codes: &[Vec<u16>]) -> Result<Features, Refused> {
-        if codes.len() != self.recipe.features.len() {
+    /// The features of some customers in the order of the shape's columns, from their recoded codes column by column.
+    pub fn features(&self, codes: &[&[u16]]) -> Result<Features, Refused> {
+        let rows = codes.first().map_or(0, |codes| codes.len());
+        if codes.len() != self.recipe.features.len() || codes.iter().any(|codes| codes.len() != rows) {
             return Err(Refused::Features);
         }
-        let recoded: Vec<Vec<u16>> = match &self.recoding {
-            Some(recoding) => {
-                let recode = |(recode, codes): (&crate::learn::model::Recode, &Vec<u16>)| {
-                    codes.iter().map(|code| recode.apply(*code)).collect()
-                };
-                recoding.columns.iter().zip(codes).map(recode).collect()
-            }
-            None => codes.to_vec(),
-        };
-        let rows = codes.first().map_or(0, Vec::len);
         let column = |term: &Term<'_>| match term {
-            Term::Scaled(feature) => Owned::Scaled(recoded[*feature].iter().map(|code| scaled(*code)).collect()),
-            Term::Missing(feature) => Owned::Levels(recoded[*feature].iter().map(|code| u16::from(*code == 0)).collect()),
+            Term::Scaled(feature) => Owned::Scaled(codes[*feature].iter().map(|code| scaled(*code)).collect()),
+            Term::Missing(feature) => Owned::Levels(codes[*feature].iter().map(|code| u16::from(*code == 0)).collect()),
             Term::Levels(feature, levels) => {
                 // A code that its column does not have is a missing value.
                 let level = |code: &u16| if usize::from(*code) < *levels { *code } else { 0 };
-                Owned::Levels(recoded[*feature].iter().map(level).collect())
+                Owned::Levels(codes[*feature].iter().map(level).collect())
             }
             Term::Pair(pair) => {
                 let group = |feature: u32, groups: &[u16], row: usize| {
-                    let code = usize::from(recoded[feature as usize][row]);
+                    let code = usize::from(codes[feature as usize][row]);
                     groups.get(code).or(groups.first()).copied().unwrap_or(0)
                 };
                 let second = width(&pair.groups.1) as u16;

@@ -1,18 +1,19 @@
 //! The candidates' owner's side of the exchange.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use entente_protocols::digest::Digest;
-use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock};
+use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock, Worker};
 use entente_protocols::lookalike::exchange::{BATCH, ToCandidatesOwner, ToModelOwner, WINDOW};
-use entente_protocols::lookalike::message::{Commitment, Share};
+use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Share};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::lookalike::params::Params;
 use rayon::prelude::*;
 use tracing::info;
 
 use super::talk::{Problem, Talk};
-use crate::data::{CandidateBlock, Candidates};
+use crate::data::Candidates;
 use crate::state::{random, random_secret};
 
 /// A session with the model's owner: its encrypted weights, ready to be evaluated.
@@ -70,18 +71,18 @@ impl Session {
         talk: &Talk<'_>,
     ) -> Result<Vec<Vec<i64>>, Problem> {
         let blocks = candidates.blocks();
-        let mut scores: Vec<Vec<i64>> = vec![Vec::new(); blocks.len()];
+        let mut scores: Vec<Vec<i64>> = vec![Vec::new(); blocks];
         // By the number that a block has in the session: its place, what is kept of it, and its batch.
         let mut waiting: HashMap<u32, (usize, PendingBlock, usize)> = HashMap::new();
         let mut batches: HashMap<usize, Batch> = HashMap::new();
         let (mut sent, mut told) = (0, 0);
         loop {
-            while batches.len() < WINDOW && sent < blocks.len() {
-                let next = &blocks[sent..blocks.len().min(sent + BATCH)];
-                let evaluated = self.evaluate(model, next)?;
+            while batches.len() < WINDOW && sent < blocks {
+                let next = sent..blocks.min(sent + BATCH);
+                let evaluated = self.evaluate(model, candidates, next.clone())?;
                 let mut masked = Vec::with_capacity(next.len());
-                for (i, (block, pending)) in evaluated.into_iter().enumerate() {
-                    waiting.insert(block.number, (sent + i, pending, sent));
+                for (place, (block, pending)) in next.clone().zip(evaluated) {
+                    waiting.insert(block.number, (place, pending, sent));
                     masked.push(block);
                 }
                 let sealed = talk.seal(&ToModelOwner::Blocks { session: self.name, blocks: masked })?;
@@ -109,7 +110,7 @@ impl Session {
                     }
                 }
             }
-            let tenths = 10 * (sent - waiting.len()) / blocks.len().max(1);
+            let tenths = 10 * (sent - waiting.len()) / blocks.max(1);
             if tenths > told {
                 told = tenths;
                 info!(percent = 10 * tenths, "candidates are scored");
@@ -117,17 +118,21 @@ impl Session {
         }
     }
 
-    /// Evaluates some blocks on all cores.
+    /// Evaluates some blocks on all cores, in their order.
     fn evaluate(
         &self,
         model: &PublicModel,
-        blocks: &[CandidateBlock],
-    ) -> Result<Vec<(entente_protocols::lookalike::message::MaskedBlock, PendingBlock)>, Problem> {
-        let evaluate = |worker: &mut entente_protocols::lookalike::candidates::Worker<'_>, block: &CandidateBlock| {
-            let features = model.features(&block.codes)?;
-            worker.block(&features.columns())
+        candidates: &Candidates,
+        blocks: Range<usize>,
+    ) -> Result<Vec<(MaskedBlock, PendingBlock)>, Problem> {
+        let evaluate = |worker: &mut Worker<'_>, number: usize| {
+            candidates.block(number, |_, block| {
+                let codes: Vec<&[u16]> = (0..block.columns().len()).map(|column| block.codes(column)).collect();
+                worker.block(&model.features(&codes)?.columns())
+            })
         };
-        let evaluated = blocks.par_iter().map_init(|| self.evaluator.worker(), evaluate);
-        Ok(evaluated.collect::<Result<Vec<_>, entente_protocols::lookalike::Refused>>()?)
+        let evaluated = blocks.into_par_iter().map_init(|| self.evaluator.worker(), evaluate);
+        let evaluated: Vec<_> = evaluated.collect::<Result<_, _>>()?;
+        Ok(evaluated.into_iter().collect::<Result<_, _>>()?)
     }
 }

@@ -22,7 +22,8 @@ use entente_protocols::privacy::rows::UNIT;
 use entente_protocols::privacy::sums::{Codes, Part, Sums};
 use entente_protocols::study::lookalike::LookalikePlan;
 
-use crate::data::{AudienceRow, DataError, Dataset, Engine};
+use crate::data::audience::Scores;
+use crate::data::{Cut, DataError, Dataset, Engine};
 use candidates::Session;
 pub use talk::{Problem, Talk};
 
@@ -61,10 +62,14 @@ impl Execution {
         plan: &LookalikePlan,
         layout: Arc<Layout>,
         (context, talk): (Digest, &Talk<'_>),
-    ) -> Result<(Bounded, Vec<AudienceRow>), Problem> {
-        let most = usize::try_from(plan.candidates).unwrap_or(usize::MAX);
-        let reading = engine.candidates(dataset, &plan.rows, BLOCK, most);
-        let candidates = tokio::runtime::Handle::current().block_on(reading)?;
+    ) -> Result<(Bounded, Scores), Problem> {
+        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates) };
+        let reading = engine.candidates(dataset, &plan.rows, cut);
+        let mut candidates = tokio::runtime::Handle::current().block_on(reading)?;
+        if let Some(recoding) = &plan.model.recoding {
+            let tables: Vec<Vec<u16>> = (0..recoding.columns.len()).map(|feature| recoding.table(feature)).collect();
+            candidates.recode(plan.model.columns().into(), &tables)?;
+        }
         let (scores, bits) = loop {
             self.meet(plan, context, talk)?;
             let session = self.session.take().ok_or_else(|| Problem::Failed("nobody was met".into()))?;
@@ -76,14 +81,14 @@ impl Execution {
             }
         };
         let mut sums = Sums::new(layout);
-        let mut rows = Vec::new();
-        for (block, scores) in candidates.blocks().iter().zip(&scores) {
+        let mut audience = Vec::new();
+        for (number, scores) in scores.iter().enumerate() {
             let log_odds: Vec<f64> = scores.iter().map(|score| *score as f64 * f64::from(-bits).exp2()).collect();
             self.count(plan, &log_odds, &mut sums);
-            let chance = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
-            rows.extend(block.units.iter().zip(log_odds).map(|(unit, x)| AudienceRow::scored(*unit, chance(x))));
+            let chances = log_odds.iter().map(|log_odds| 1.0 / (1.0 + (-log_odds).exp()));
+            candidates.block(number, |units, _| audience.extend(units.iter().copied().zip(chances)))?;
         }
-        Ok((sums.finish(), rows))
+        Ok((sums.finish(), Scores::scores(audience)?))
     }
 
     /// Counts the customers of a block, each once, in the cell of its score and, where there are several, its owner's.
