@@ -68,7 +68,7 @@ fn protocols_has_no_sockets_files_clocks_ambient_randomness_or_async() {
 
 #[test]
 fn primitives_do_not_know_what_studies_are() {
-    for primitive in ["privacy", "secagg", "ledger", "identity", "learn"] {
+    for primitive in ["privacy", "secagg", "ledger", "identity", "learn", "lookalike"] {
         nowhere(&format!("protocols/src/{primitive}"), &["crate::study"]);
     }
 }

@@ -4,6 +4,7 @@ pub mod digest;
 pub mod identity;
 pub mod learn;
 pub mod ledger;
+pub mod lookalike;
 pub mod policy;
 pub mod privacy;
 pub mod release;

@@ -1,0 +1,247 @@
+//! The candidates' owner: evaluates an encrypted model on its own customers, and keeps what it computes.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tfhe::core_crypto::prelude::*;
+use zeroize::Zeroizing;
+
+use super::Refused;
+use super::draw::Stream;
+use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
+use super::owner::modulus;
+use super::params::{BLOCK, Column, MASK_CUT, Params};
+use super::ring::{self, LIMBS, MODULUS_BITS, Ring, Scratch, Spectra};
+use super::seed::Agreement;
+use crate::digest::Digest;
+
+/// A candidates' owner that has the seed owner's commitment. No `Debug`; zeroized when dropped.
+pub struct Awaiting {
+    params: Params,
+    agreement: Agreement,
+    commitment: Commitment,
+    secret: Zeroizing<[u8; 32]>,
+    contribution: SeedPart,
+}
+
+impl Awaiting {
+    /// For one study and one partner: `context` as at the seed owner, `secret` 32 fresh random bytes. The same secret
+    /// must never serve twice: two blocks under the same mask show the difference of their features.
+    pub fn new(context: Digest, params: Params, commitment: Commitment, secret: Zeroizing<[u8; 32]>) -> Self {
+        let agreement = Agreement::new(context, &params);
+        let parts: [&[u8]; 2] = [&context.0, &commitment.0.0];
+        let contribution = super::draw::key(&secret, "entente lookalike contribution 1", &parts);
+        Self { params, agreement, commitment, secret, contribution: SeedPart(*contribution) }
+    }
+
+    /// What goes to the seed owner.
+    pub fn contribution(&self) -> SeedPart {
+        self.contribution
+    }
+
+    /// Checks a request against the commitment and the parameters, and prepares it: once a study.
+    pub fn accept(self, request: &Request) -> Result<Evaluator, Refused> {
+        let polynomials = self.polynomials(request)?;
+        Ok(Evaluator::new(self.params, self.secret, &polynomials))
+    }
+
+    /// Mask and body, modulo q, of the public key, of the first weight, and so on.
+    pub(super) fn polynomials(&self, request: &Request) -> Result<Vec<u64>, Refused> {
+        if !request.fits(&self.params) {
+            return Err(Refused::Size);
+        }
+        if self.agreement.commit(&request.opening) != self.commitment {
+            return Err(Refused::Opening);
+        }
+        let seed = self.agreement.seed(&request.opening, &self.contribution.0);
+        let high = 64 - MODULUS_BITS;
+        let bodies: Vec<u64> = request.bodies().map(|body| body << high).collect();
+        let (size, degree) = (GlweSize(2), PolynomialSize(BLOCK));
+        let list = SeededGlweCiphertextList::from_container(bodies, size, degree, seed, modulus());
+        Ok(list.decompress_into_glwe_ciphertext_list().as_ref().iter().map(|value| value >> high).collect())
+    }
+}
+
+/// The features of the customers of one block in one column.
+#[derive(Clone, Copy)]
+pub enum Feature<'a> {
+    /// Numbers within the bound.
+    Scaled(&'a [i8]),
+    /// Levels, from 0.
+    OneHot(&'a [u16]),
+}
+
+impl Feature<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Scaled(values) => values.len(),
+            Self::OneHot(values) => values.len(),
+        }
+    }
+
+    fn within(&self, column: &Column) -> bool {
+        match (self, column) {
+            (Self::Scaled(values), Column::Scaled { bound, .. }) => {
+                values.iter().all(|value| value.unsigned_abs() <= *bound)
+            }
+            (Self::OneHot(values), Column::OneHot { levels, .. }) => values.iter().all(|value| value < levels),
+            _ => false,
+        }
+    }
+}
+
+/// Transforms of one ciphertext: the limbs of its mask and of its body.
+const PAIR: usize = 2 * LIMBS;
+
+/// A request that was accepted, with the transforms of all it contains. No `Debug`; zeroized when dropped.
+pub struct Evaluator {
+    params: Params,
+    secret: Zeroizing<[u8; 32]>,
+    ring: Ring,
+    ciphertexts: Spectra,
+    next: AtomicU32,
+}
+
+impl Evaluator {
+    /// From masks and bodies modulo q in turn, the public key's first.
+    pub(super) fn new(params: Params, secret: Zeroizing<[u8; 32]>, polynomials: &[u64]) -> Self {
+        let ring = Ring::new();
+        let mut scratch = ring.scratch();
+        let count = polynomials.len() / BLOCK;
+        let mut ciphertexts = Spectra::new(count * LIMBS);
+        for (i, polynomial) in polynomials.chunks_exact(BLOCK).enumerate() {
+            ring.forward_limbs(polynomial, &mut scratch, ciphertexts.get_mut(i * LIMBS, LIMBS));
+        }
+        Self { params, secret, ring, ciphertexts, next: AtomicU32::new(0) }
+    }
+
+    /// What evaluates blocks, with memory of its own: one for each thread.
+    pub fn worker(&self) -> Worker<'_> {
+        Worker {
+            evaluator: self,
+            scratch: self.ring.scratch(),
+            features: Spectra::new(1),
+            sums: Spectra::new(PAIR),
+            random: Zeroizing::new(vec![0; BLOCK / 8 + 2 * BLOCK]),
+            mask: Zeroizing::new(vec![0; BLOCK]),
+        }
+    }
+}
+
+/// Evaluates blocks. See [`Evaluator::worker`].
+pub struct Worker<'a> {
+    evaluator: &'a Evaluator,
+    scratch: Scratch,
+    features: Spectra,
+    sums: Spectra,
+    random: Zeroizing<Vec<u8>>,
+    mask: Zeroizing<Vec<u64>>,
+}
+
+impl Worker<'_> {
+    /// Evaluates up to [`BLOCK`] customers, `features` being in the order of the shape's columns. What comes out first
+    /// is for the seed owner, the rest stays here. Every block has a number of its own, and by it its own randomness; a
+    /// block takes part of the study's number of blocks however few customers are in it.
+    pub fn block(&mut self, features: &[Feature<'_>]) -> Result<(MaskedBlock, PendingBlock), Refused> {
+        let columns = &self.evaluator.params.shape().columns;
+        let count = features.first().map_or(0, Feature::len);
+        if features.len() != columns.len() || count > BLOCK || features.iter().any(|feature| feature.len() != count) {
+            return Err(Refused::Features);
+        }
+        if let Some(column) = features.iter().zip(columns).position(|(feature, column)| !feature.within(column)) {
+            return Err(Refused::Column(column));
+        }
+        let number = self.number()?;
+        let secret = &self.evaluator.secret;
+        Stream::new(secret, "entente lookalike block 1", &[&number.to_le_bytes()]).bytes(&mut self.random);
+
+        self.sums.clear();
+        self.add_mask();
+        let mut ciphertext = 1;
+        for (feature, column) in features.iter().zip(columns) {
+            for level in 0..column.weights() {
+                self.load(feature, level);
+                self.add(ciphertext);
+                ciphertext += 1;
+            }
+        }
+        Ok(self.finish(number, count))
+    }
+
+    /// A number that no other block of the study has.
+    fn number(&self) -> Result<u32, Refused> {
+        let blocks = self.evaluator.params.shape().blocks;
+        let next = |number| (number < blocks).then_some(number + 1);
+        self.evaluator.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_err(|_| Refused::Number)
+    }
+
+    /// Adds u times the public key.
+    fn add_mask(&mut self) {
+        let bits = self.random.iter().take(BLOCK / 8).flat_map(|byte| (0..8).map(move |bit| (byte >> bit) & 1));
+        for (small, bit) in self.scratch.small.iter_mut().zip(bits) {
+            *small = f64::from(bit);
+        }
+        self.add(0);
+    }
+
+    /// Makes a column's polynomial, or that of the customers of one level.
+    fn load(&mut self, feature: &Feature<'_>, level: usize) {
+        let small = &mut self.scratch.small;
+        match feature {
+            Feature::Scaled(values) => {
+                small.iter_mut().zip(*values).for_each(|(small, value)| *small = f64::from(*value));
+            }
+            Feature::OneHot(values) => {
+                let is_level = |value: &u16| f64::from(u8::from(usize::from(*value) == level));
+                small.iter_mut().zip(*values).for_each(|(small, value)| *small = is_level(value));
+            }
+        }
+        small[feature.len()..].fill(0.0);
+    }
+
+    /// Adds the polynomial that is loaded times a ciphertext.
+    fn add(&mut self, ciphertext: usize) {
+        let ring = &self.evaluator.ring;
+        ring.forward(&mut self.scratch, self.features.get_mut(0, 1));
+        let ciphertext = self.evaluator.ciphertexts.get(ciphertext * PAIR, PAIR);
+        ring.multiply_add(self.sums.get_mut(0, PAIR), self.features.get(0, 1), ciphertext);
+    }
+
+    /// A' = ⌊(A + e')/2^14⌋ for the seed owner, and B, which stays.
+    fn finish(&mut self, number: u32, count: usize) -> (MaskedBlock, PendingBlock) {
+        let ring = &self.evaluator.ring;
+        ring.inverse_limbs(self.sums.get_mut(0, LIMBS), &mut self.scratch, &mut self.mask);
+        let (noise, _) = self.random[BLOCK / 8..].as_chunks::<2>();
+        for (value, noise) in self.mask.iter_mut().zip(noise) {
+            *value += u64::from(u16::from_le_bytes(*noise)) & ((1 << MASK_CUT) - 1);
+        }
+        let mut kept = Zeroizing::new(vec![0; BLOCK]);
+        ring.inverse_limbs(self.sums.get_mut(LIMBS, LIMBS), &mut self.scratch, &mut kept);
+        let step_bits = self.evaluator.params.budget().step_bits;
+        (MaskedBlock::pack(number, &self.mask), PendingBlock { number, count, step_bits, kept })
+    }
+}
+
+/// A block that waits for its share. No `Debug`; zeroized when dropped.
+pub struct PendingBlock {
+    number: u32,
+    count: usize,
+    step_bits: u32,
+    kept: Zeroizing<Vec<u64>>,
+}
+
+impl PendingBlock {
+    /// The scores of the block's customers, in their order. A share of the right size gives scores whatever is in it:
+    /// nothing that happens after tells the seed owner what it opened to.
+    pub fn open(self, share: &Share) -> Result<Vec<i64>, Refused> {
+        if !share.fits() {
+            return Err(Refused::Size);
+        }
+        if share.number != self.number {
+            return Err(Refused::Number);
+        }
+        let half = 1 << (self.step_bits - 1);
+        let score =
+            |(kept, share): (&u64, u64)| (ring::centred(kept.wrapping_sub(share).wrapping_add(half))) >> self.step_bits;
+        Ok(self.kept.iter().zip(share.unpack()).take(self.count).map(score).collect())
+    }
+}
