@@ -97,4 +97,6 @@ pub enum Refused {
 }
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests;
