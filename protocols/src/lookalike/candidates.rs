@@ -79,11 +79,14 @@ impl Feature<'_> {
     }
 
     fn within(&self, column: &Column) -> bool {
+        // All are looked at, which takes less time than stopping at the first that is wrong.
         match (self, column) {
             (Self::Scaled(values), Column::Scaled { bound, .. }) => {
-                values.iter().all(|value| value.unsigned_abs() <= *bound)
+                values.iter().fold(0, |largest, value| value.unsigned_abs().max(largest)) <= *bound
             }
-            (Self::OneHot(values), Column::OneHot { levels, .. }) => values.iter().all(|value| value < levels),
+            (Self::OneHot(values), Column::OneHot { levels, .. }) => {
+                values.iter().fold(0, |largest, value| (*value).max(largest)) < *levels
+            }
             _ => false,
         }
     }

@@ -126,8 +126,8 @@ impl Ring {
         }
     }
 
-    /// sums[k] += Σ_i x_i·a_i[k] for the transforms of some x_i, one behind another, and of the same number of lists a_i as long
-    /// as `sums`. Faster for [`TOGETHER`] of them than one by one, as sums are read and written once.
+    /// sums[k] += Σ_i x_i·a_i[k] for the transforms of some x_i, one behind another, and of the same number of lists
+    /// a_i as long as `sums`. Faster for [`TOGETHER`] of them than one by one, as sums are read and written once.
     pub(super) fn multiply_add(&self, sums: &mut [c64], x: &[c64], a: &[c64]) {
         let (length, together) = (sums.len(), TOGETHER);
         let (x, x_rest) = x.split_at(x.len() / (together * HALF) * together * HALF);
