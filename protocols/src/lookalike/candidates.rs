@@ -263,3 +263,12 @@ impl PendingBlock {
         Ok(self.kept.iter().zip(share.unpack()).take(self.count).map(score).collect())
     }
 }
+
+#[cfg(test)]
+impl PendingBlock {
+    /// What is left of all coefficients beside the nearest multiple of the step.
+    pub(super) fn noise(&self, share: &Share) -> Vec<i64> {
+        let rest = |value: i64| (value << (64 - self.step_bits)) >> (64 - self.step_bits);
+        self.kept.iter().zip(share.unpack()).map(|(kept, share)| rest(kept.wrapping_sub(share).cast_signed())).collect()
+    }
+}

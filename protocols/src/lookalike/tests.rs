@@ -220,6 +220,26 @@ fn messages_round_trip_within_their_limits_and_no_claim_is_believed() {
     assert!(from_canonical::<Share>(&hostile, Share::LIMIT).is_err());
 }
 
+/// The noise that is left when a share is opened, at the largest features: its deviation is that of the smudging and of
+/// no more than the budget's other noise, within 6.2 standard errors (false alarms below 1e-9).
+#[test]
+fn noise_is_as_the_budget_has_it() {
+    for columns in [32, 120] {
+        let params = params(vec![Column::Scaled { bound: 127, weight: 2047 }; columns], 64);
+        let (weights, _) = draw(&params, 0, 7);
+        let (holder, evaluator, _) = exchange(&params, &weights, 7);
+        let values: Vec<i8> = (0..BLOCK).map(|j| if j % 3 == 0 { 127 } else { -127 }).collect();
+        let (block, pending) = evaluator.worker().block(&vec![Feature::Scaled(&values); columns]).unwrap();
+        let noise = pending.noise(&holder.worker().share(&block).unwrap());
+        let deviation = (noise.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / BLOCK as f64).sqrt();
+        let budget = params.budget();
+        // T is more than ten deviations of the other noise.
+        let most = budget.sigma.hypot(budget.noise / 10.0);
+        let slack = 6.2 / (2.0 * BLOCK as f64).sqrt();
+        assert!(deviation > budget.sigma * (1.0 - slack) && deviation < most * (1.0 + slack), "{deviation}");
+    }
+}
+
 /// Bytes of both directions for a candidate.
 #[test]
 fn a_candidate_costs_nine_bytes() {
