@@ -35,7 +35,7 @@ fn columns(data: &[Data]) -> Vec<Vec<i64>> {
 
 /// Reads the features of all customers off a mask to which they were added as digits: a_i = 2^(14 + 5i).
 fn digits(mask: &[u64]) -> Vec<Vec<i64>> {
-    let mut features = vec![Vec::with_capacity(BLOCK); 8];
+    let mut features = vec![Vec::new(); 8];
     for value in mask {
         let mut rest = (value << (64 - 54)).cast_signed() >> (64 - KEPT);
         for feature in &mut features {

@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 use super::Refused;
 use super::draw::Stream;
-use super::message::{Commitment, Contribution, MaskedBlock, Request, Share};
+use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use super::owner::modulus;
 use super::params::{BLOCK, Column, MASK_CUT, Params};
-use super::ring::{self, LIMBS, MODULUS_BITS, Ring, Scratch, Spectra};
+use super::ring::{self, LIMBS, MODULUS_BITS, Ring, Scratch, Spectra, TOGETHER};
 use super::seed::Agreement;
 use crate::digest::Digest;
 
@@ -20,7 +20,7 @@ pub struct Awaiting {
     agreement: Agreement,
     commitment: Commitment,
     secret: Zeroizing<[u8; 32]>,
-    contribution: Contribution,
+    contribution: SeedPart,
 }
 
 impl Awaiting {
@@ -30,11 +30,11 @@ impl Awaiting {
         let agreement = Agreement::new(context, &params);
         let parts: [&[u8]; 2] = [&context.0, &commitment.0.0];
         let contribution = super::draw::key(&secret, "entente lookalike contribution 1", &parts);
-        Self { params, agreement, commitment, secret, contribution: Contribution(*contribution) }
+        Self { params, agreement, commitment, secret, contribution: SeedPart(*contribution) }
     }
 
     /// What goes to the seed owner.
-    pub fn contribution(&self) -> Contribution {
+    pub fn contribution(&self) -> SeedPart {
         self.contribution
     }
 
@@ -79,11 +79,14 @@ impl Feature<'_> {
     }
 
     fn within(&self, column: &Column) -> bool {
+        // All are looked at, which takes less time than stopping at the first that is wrong.
         match (self, column) {
             (Self::Scaled(values), Column::Scaled { bound, .. }) => {
-                values.iter().all(|value| value.unsigned_abs() <= *bound)
+                values.iter().fold(0, |largest, value| value.unsigned_abs().max(largest)) <= *bound
             }
-            (Self::OneHot(values), Column::OneHot { levels, .. }) => values.iter().all(|value| value < levels),
+            (Self::OneHot(values), Column::OneHot { levels, .. }) => {
+                values.iter().fold(0, |largest, value| (*value).max(largest)) < *levels
+            }
             _ => false,
         }
     }
@@ -119,7 +122,9 @@ impl Evaluator {
         Worker {
             evaluator: self,
             scratch: self.ring.scratch(),
-            features: Spectra::new(1),
+            features: Spectra::new(TOGETHER),
+            loaded: 0,
+            first: 0,
             sums: Spectra::new(PAIR),
             random: Zeroizing::new(vec![0; BLOCK / 8 + 2 * BLOCK]),
             mask: Zeroizing::new(vec![0; BLOCK]),
@@ -131,7 +136,10 @@ impl Evaluator {
 pub struct Worker<'a> {
     evaluator: &'a Evaluator,
     scratch: Scratch,
+    /// Transforms that wait to be multiplied, how many they are and what ciphertext the first one belongs to.
     features: Spectra,
+    loaded: usize,
+    first: usize,
     sums: Spectra,
     random: Zeroizing<Vec<u8>>,
     mask: Zeroizing<Vec<u64>>,
@@ -155,15 +163,15 @@ impl Worker<'_> {
         Stream::new(secret, "entente lookalike block 1", &[&number.to_le_bytes()]).bytes(&mut self.random);
 
         self.sums.clear();
+        (self.first, self.loaded) = (0, 0);
         self.add_mask();
-        let mut ciphertext = 1;
         for (feature, column) in features.iter().zip(columns) {
             for level in 0..column.weights() {
                 self.load(feature, level);
-                self.add(ciphertext);
-                ciphertext += 1;
+                self.add();
             }
         }
+        self.multiply();
         Ok(self.finish(number, count))
     }
 
@@ -180,7 +188,7 @@ impl Worker<'_> {
         for (small, bit) in self.scratch.small.iter_mut().zip(bits) {
             *small = f64::from(bit);
         }
-        self.add(0);
+        self.add();
     }
 
     /// Makes a column's polynomial, or that of the customers of one level.
@@ -198,12 +206,22 @@ impl Worker<'_> {
         small[feature.len()..].fill(0.0);
     }
 
-    /// Adds the polynomial that is loaded times a ciphertext.
-    fn add(&mut self, ciphertext: usize) {
-        let ring = &self.evaluator.ring;
-        ring.forward(&mut self.scratch, self.features.get_mut(0, 1));
-        let ciphertext = self.evaluator.ciphertexts.get(ciphertext * PAIR, PAIR);
-        ring.multiply_add(self.sums.get_mut(0, PAIR), self.features.get(0, 1), ciphertext);
+    /// Takes the polynomial that is loaded for the next ciphertext.
+    fn add(&mut self) {
+        self.evaluator.ring.forward(&mut self.scratch, self.features.get_mut(self.loaded, 1));
+        self.loaded += 1;
+        if self.loaded == TOGETHER {
+            self.multiply();
+        }
+    }
+
+    /// Adds the products of what was taken and its ciphertexts.
+    fn multiply(&mut self) {
+        let Evaluator { ring, ciphertexts, .. } = self.evaluator;
+        let ciphertexts = ciphertexts.get(self.first * PAIR, self.loaded * PAIR);
+        ring.multiply_add(self.sums.get_mut(0, PAIR), self.features.get(0, self.loaded), ciphertexts);
+        self.first += self.loaded;
+        self.loaded = 0;
     }
 
     /// A' = ⌊(A + e')/2^14⌋ for the seed owner, and B, which stays.
@@ -243,5 +261,14 @@ impl PendingBlock {
         let score =
             |(kept, share): (&u64, u64)| (ring::centred(kept.wrapping_sub(share).wrapping_add(half))) >> self.step_bits;
         Ok(self.kept.iter().zip(share.unpack()).take(self.count).map(score).collect())
+    }
+}
+
+#[cfg(test)]
+impl PendingBlock {
+    /// What is left of all coefficients beside the nearest multiple of the step.
+    pub(super) fn noise(&self, share: &Share) -> Vec<i64> {
+        let rest = |value: i64| (value << (64 - self.step_bits)) >> (64 - self.step_bits);
+        self.kept.iter().zip(share.unpack()).map(|(kept, share)| rest(kept.wrapping_sub(share).cast_signed())).collect()
     }
 }

@@ -1,8 +1,6 @@
 //! What travels, in order. Every size follows from the parameters and is checked before anything is read or allocated;
 //! every content of the right size is a valid message, so that no answer tells one content from another.
 
-use zeroize::Zeroizing;
-
 use super::params::{BLOCK, MASK_CUT, Params, SHARE_CUT};
 use super::ring::MODULUS_BITS;
 use crate::digest::Digest;
@@ -13,7 +11,7 @@ pub struct Commitment(pub Digest);
 
 /// From the candidates' owner, once it has the commitment: its part of the joint seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub struct Contribution(pub [u8; 32]);
+pub struct SeedPart(pub [u8; 32]);
 
 /// From the seed owner: its part of the joint seed, and the bodies of the encrypted weights behind that of the public
 /// key.
@@ -106,10 +104,10 @@ impl Share {
     const WIDTH: usize = 4;
 
     /// Rounds all coefficients to what travels.
-    pub(super) fn pack(number: u32, polynomial: &Zeroizing<Vec<u64>>) -> Self {
+    pub(super) fn pack(number: u32, polynomial: &[u64]) -> Self {
         let mut values = vec![0; BLOCK * Self::WIDTH];
         let (chunks, _) = values.as_chunks_mut::<{ Self::WIDTH }>();
-        for (chunk, value) in chunks.iter_mut().zip(polynomial.iter()) {
+        for (chunk, value) in chunks.iter_mut().zip(polynomial) {
             // Modulo q, of which 32 bits are left.
             let [a, b, c, d, ..] = (value.wrapping_add(1 << (SHARE_CUT - 1)) >> SHARE_CUT).to_le_bytes();
             *chunk = [a, b, c, d];

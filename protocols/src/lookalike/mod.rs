@@ -3,7 +3,7 @@
 //! ```text
 //! seed owner (weights w_1 … w_d)                       candidates' owner (features x_1 … x_d of N customers a block)
 //!   Offer         Commitment = H(ρ_S)      ─────────▶    Awaiting
-//!                                          ◀─────────    Contribution ρ_C
+//!                                          ◀─────────    SeedPart ρ_C
 //!   KeyHolder     Request = ρ_S, b_0 … b_d ─────────▶    Evaluator: checks ρ_S, expands a_0 … a_d from H(ρ_S, ρ_C)
 //!                 b_0 = a_0·s + e_0,                     u binary, e' uniform, fresh for each block
 //!                 b_i = a_i·s + Δ·w_i + e_i              A = Σ x_i·a_i + a_0·u,  B = Σ x_i·b_i + b_0·u
@@ -11,13 +11,13 @@
 //!   Sharer        Share = A'·2^14·s + e''  ─────────▶    PendingBlock: B − share = Δ·score + noise, rounded
 //! ```
 //!
-//! All is in Z_q[X]/(X^2048 + 1), q = 2^54; x_i(X) has feature i of 2048 customers as its coefficients. The encryption
-//! of the w_i and the key are `tfhe`'s (`core_crypto`); randomness is passed in as seeds, and each type is a state that
-//! is entered once.
+//! All is in Z_q\[X\]/(X^2048 + 1), q = 2^54; x_i(X) has feature i of 2048 customers as its coefficients. The
+//! encryption of the w_i and the key are `tfhe`'s (`core_crypto`); randomness is passed in as seeds, and each type is a
+//! state that is entered once.
 //!
-//! **Correct.** B − A'·2^14·s = Δ·Σ x_i·w_i + Σ x_i·e_i + e_0·u − r·s, r = A'·2^14 − A. [`params`] bounds
-//! the noise of a whole study: no score is wrong, but with a probability of at most 2^-64. Products are exact for every
-//! input (`ring`).
+//! **Correct.** B − A'·2^14·s = Δ·Σ x_i·w_i + Σ x_i·e_i + e_0·u − r·s, r = A'·2^14 − A. [`params`] bounds the noise of
+//! a whole study: no score is wrong, but with a probability of at most 2^-64. Products are exact for every input
+//! (`ring`).
 //!
 //! **A customer's features are hidden from a malicious seed owner.** All that ever leaves is A', of which each block's
 //! is a function of a_0·u + e' and of Σ x_i·a_i, computed exactly. The masks a_i do not depend on w, b_i or b_0, and
@@ -56,21 +56,20 @@
 //!   given too. It does not reach other studies or partners: keys are fresh.
 //! - The seed owner may send shares or bodies that give wrong scores. Nobody proves anything here.
 //! - Numbers of blocks, and shapes, are public.
+//! - What is secret here is zeroized when dropped; what tfhe keeps on its stack and in its generators while it draws a
+//!   key and encrypts is not.
 //! - tfhe's generator needs a processor with AES instructions on x86-64 and ARM; time is that of floating point,
 //!   table-free on all paths that touch secrets but for logarithm, sine and cosine in the smudging noise.
 //!
 //! - [`params`]: shapes, bounds, and the proof of correctness;
 //! - `ring`: exact products;
 //! - `seed`: the joint seed; `draw`: secret randomness;
-//! - [`message`]: what travels; [`exchange`]: in what order;
-//! - [`model`]: models in whole numbers, and what is public of them;
+//! - [`message`]: what travels;
 //! - [`owner`] and [`candidates`]: the two sides.
 
 pub mod candidates;
 mod draw;
-pub mod exchange;
 pub mod message;
-pub mod model;
 pub mod owner;
 pub mod params;
 mod ring;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Refused;
 use super::draw::{self, Stream};
-use super::message::{Commitment, Contribution, MaskedBlock, Request, Share};
+use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use super::params::{BLOCK, KEY_NOISE_BITS, Params};
 use super::ring::{LIMBS, MODULUS_BITS, Ring, Scratch, Spectra};
 use super::seed::{Agreement, tfhe_seed};
@@ -38,7 +38,7 @@ impl Offer {
     }
 
     /// Encrypts `weights`, in the order of the shape's columns and levels, under a fresh key.
-    pub fn request(self, contribution: &Contribution, weights: &[i32]) -> Result<(KeyHolder, Request), Refused> {
+    pub fn request(self, contribution: &SeedPart, weights: &[i32]) -> Result<(KeyHolder, Request), Refused> {
         let columns = self.params.shape().columns.iter();
         let bounds = columns.flat_map(|column| std::iter::repeat_n(column.weight_bound(), column.weights()));
         if weights.len() != self.params.shape().weights()
@@ -161,31 +161,30 @@ impl Sharer<'_> {
             return Err(Refused::Number);
         }
         self.decrypt(block);
-        self.smudge(block);
-        Ok(Share::pack(block.number, &self.polynomial))
+        Ok(Share::pack(block.number, self.smudge(block)))
     }
 
     /// A'·s, modulo q. It gives the key away.
-    pub(super) fn decrypt(&mut self, block: &MaskedBlock) -> &mut Zeroizing<Vec<u64>> {
+    pub(super) fn decrypt(&mut self, block: &MaskedBlock) -> &[u64] {
         let ring = &self.holder.ring;
         block.unpack(&mut self.polynomial);
         ring.forward_limbs(&self.polynomial, &mut self.scratch, self.masks.get_mut(0, LIMBS));
         self.sums.clear();
         ring.multiply_add(self.sums.get_mut(0, LIMBS), self.holder.key.get(0, 1), self.masks.get(0, LIMBS));
         ring.inverse_limbs(self.sums.get_mut(0, LIMBS), &mut self.scratch, &mut self.polynomial);
-        &mut self.polynomial
+        &self.polynomial
     }
 
     /// Adds e'', which depends on the mask too: a node that wrongly answers two masks under one number shows two hints,
     /// and not their difference without noise.
-    pub(super) fn smudge(&mut self, block: &MaskedBlock) -> &mut Zeroizing<Vec<u64>> {
+    pub(super) fn smudge(&mut self, block: &MaskedBlock) -> &[u64] {
         let parts: [&[u8]; 2] = [&block.number.to_le_bytes(), &block.values];
         let mut stream = Stream::new(&self.holder.secret, "entente lookalike smudging 1", &parts);
         stream.gaussian(self.holder.params.budget().sigma, &mut self.noise);
         for (value, noise) in self.polynomial.iter_mut().zip(self.noise.iter()) {
             *value = value.wrapping_add(noise.cast_unsigned());
         }
-        &mut self.polynomial
+        &self.polynomial
     }
 }
 

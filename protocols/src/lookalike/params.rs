@@ -25,7 +25,7 @@
 //!
 //! With P the sum of the proxies and M the most coefficients of a study, all of them are within T = √(2P·ln(2^65·M))
 //! but with probability M·2·exp(−T²/2P) = 2^-64. σ is then the largest with T + 2^21 + 8.6σ < Δ/2: **the probability
-//! that any score of a study is wrong is at most 2^-64**, given exact products ([`super::ring`] proves these for all
+//! that any score of a study is wrong is at most 2^-64**, given exact products (`ring` proves these for all
 //! inputs).
 //!
 //! **Smudging.** What a share tells about s and e_0, …, e_d is one noisy linear equation a coefficient, its noise of
@@ -260,6 +260,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookalike::draw::GAUSSIAN_BOUND;
 
     fn scaled(count: usize, weight_bits: u32, candidates: u32) -> Result<Params, Infeasible> {
         let column = Column::Scaled { bound: 127, weight: (1 << (weight_bits - 1)) - 1 };
@@ -274,13 +275,11 @@ mod tests {
             let budget = params.budget();
             assert_eq!(budget.step_bits, step_bits);
             let half = 2f64.powi(step_bits.cast_signed() - 1);
-            assert!(budget.noise + GAUSSIAN * budget.sigma < half);
+            assert!(budget.noise + GAUSSIAN_BOUND * budget.sigma < half);
             assert!(budget.product_error < 0.21, "{}", budget.product_error);
         }
         assert!(scaled(32, 12, 1_000_000).unwrap().budget().loss < 0.03);
     }
-
-    const GAUSSIAN: f64 = crate::lookalike::draw::GAUSSIAN_BOUND;
 
     /// The noise of one-hot columns is that of one level each, so weights may be wider.
     #[test]

@@ -29,6 +29,8 @@ pub(super) const DEGREE: usize = 2048;
 pub(super) const MODULUS_BITS: u32 = 54;
 /// Limbs of a polynomial modulo q.
 pub(super) const LIMBS: usize = 3;
+/// How many products are best added up at once.
+pub(super) const TOGETHER: usize = 4;
 const LIMB_BITS: u32 = 18;
 const HALF: usize = DEGREE / 2;
 /// Adding and subtracting it rounds to a whole number what is below 2^51.
@@ -96,7 +98,7 @@ impl Ring {
         let scale = 1.0 / HALF as f64;
         Self {
             arch: Arch::new(),
-            plan: Plan::new(HALF, Method::UserProvided { base_algo: FftAlgo::Dif8, base_n: HALF }),
+            plan: Plan::new(HALF, Method::UserProvided { base_algo: FftAlgo::Dif4, base_n: HALF }),
             twist: (0..HALF).map(|j| c64::new(root(j).cos(), root(j).sin())).collect(),
             untwist: (0..HALF).map(|j| c64::new(root(j).cos() * scale, -root(j).sin() * scale)).collect(),
         }
@@ -124,9 +126,18 @@ impl Ring {
         }
     }
 
-    /// sums[k] += x·a[k] for the transforms of x and of any number of a[k].
+    /// sums[k] += Σ_i x_i·a_i[k] for the transforms of some x_i, one behind another, and of the same number of lists
+    /// a_i as long as `sums`. Faster for [`TOGETHER`] of them than one by one, as sums are read and written once.
     pub(super) fn multiply_add(&self, sums: &mut [c64], x: &[c64], a: &[c64]) {
-        self.arch.dispatch(MultiplyAdd { sums, x, a });
+        let (length, together) = (sums.len(), TOGETHER);
+        let (x, x_rest) = x.split_at(x.len() / (together * HALF) * together * HALF);
+        let (a, a_rest) = a.split_at(a.len() / (together * length) * together * length);
+        for (x, a) in x.chunks_exact(together * HALF).zip(a.chunks_exact(together * length)) {
+            self.arch.dispatch(MultiplyAdd::<TOGETHER> { sums, x, a });
+        }
+        for (x, a) in x_rest.chunks_exact(HALF).zip(a_rest.chunks_exact(length)) {
+            self.arch.dispatch(MultiplyAdd::<1> { sums, x, a });
+        }
     }
 
     /// The polynomial modulo q whose limbs' transforms are `sums`, which are used up.
@@ -168,23 +179,30 @@ impl WithSimd for Fold<'_> {
     }
 }
 
-struct MultiplyAdd<'a> {
+struct MultiplyAdd<'a, const COUNT: usize> {
     sums: &'a mut [c64],
     x: &'a [c64],
     a: &'a [c64],
 }
 
-impl WithSimd for MultiplyAdd<'_> {
+impl<const COUNT: usize> WithSimd for MultiplyAdd<'_, COUNT> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        for (sums, a) in self.sums.chunks_exact_mut(HALF).zip(self.a.chunks_exact(HALF)) {
-            // 1024 is a multiple of every processor's vector: there are no rests.
+        let length = self.sums.len();
+        // 1024 is a multiple of every processor's vector: there are no rests.
+        let x: [&[S::c64s]; COUNT] = std::array::from_fn(|i| S::as_simd_c64s(&self.x[i * HALF..(i + 1) * HALF]).0);
+        for (k, sums) in self.sums.chunks_exact_mut(HALF).enumerate() {
+            let start = |i: usize| i * length + k * HALF;
+            let a: [&[S::c64s]; COUNT] = std::array::from_fn(|i| S::as_simd_c64s(&self.a[start(i)..start(i) + HALF]).0);
             let (sums, _) = S::as_mut_simd_c64s(sums);
-            let ((a, _), (x, _)) = (S::as_simd_c64s(a), S::as_simd_c64s(self.x));
-            for (sum, (x, a)) in sums.iter_mut().zip(x.iter().zip(a)) {
-                *sum = simd.mul_add_c64s(*x, *a, *sum);
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let mut value = *sum;
+                for (x, a) in x.iter().zip(&a) {
+                    value = simd.mul_add_c64s(x[j], a[j], value);
+                }
+                *sum = value;
             }
         }
     }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::Refused;
 use super::candidates::{Awaiting, Evaluator, Feature};
 use super::draw::Stream;
-use super::message::{Commitment, Contribution, MaskedBlock, Request, Share};
+use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use super::owner::{KeyHolder, Offer};
 use super::params::{BLOCK, Column, MAX_WEIGHTS, Params, Shape};
 use crate::digest::Digest;
@@ -141,7 +141,7 @@ fn inputs_outside_the_shape_are_refused() {
     let params = small(1);
     let offer = || Offer::new(context(), params.clone(), Zeroizing::new([1; 32]));
     for weights in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[2048, 0, 0, 0], &[0, 0, 0, i32::MIN]] {
-        assert_eq!(offer().request(&Contribution([2; 32]), weights).err(), Some(Refused::Weights));
+        assert_eq!(offer().request(&SeedPart([2; 32]), weights).err(), Some(Refused::Weights));
     }
     let (_, evaluator, _) = exchange(&params, &[1, 2, 3, 4], 1);
     let mut worker = evaluator.worker();
@@ -218,6 +218,26 @@ fn messages_round_trip_within_their_limits_and_no_claim_is_believed() {
     hostile.extend([0; 100]);
     assert!(from_canonical::<MaskedBlock>(&hostile, MaskedBlock::LIMIT).is_err());
     assert!(from_canonical::<Share>(&hostile, Share::LIMIT).is_err());
+}
+
+/// The noise that is left when a share is opened, at the largest features: its deviation is that of the smudging and of
+/// no more than the budget's other noise, within 6.2 standard errors (false alarms below 1e-9).
+#[test]
+fn noise_is_as_the_budget_has_it() {
+    for columns in [32, 120] {
+        let params = params(vec![Column::Scaled { bound: 127, weight: 2047 }; columns], 64);
+        let (weights, _) = draw(&params, 0, 7);
+        let (holder, evaluator, _) = exchange(&params, &weights, 7);
+        let values: Vec<i8> = (0..BLOCK).map(|j| if j % 3 == 0 { 127 } else { -127 }).collect();
+        let (block, pending) = evaluator.worker().block(&vec![Feature::Scaled(&values); columns]).unwrap();
+        let noise = pending.noise(&holder.worker().share(&block).unwrap());
+        let deviation = (noise.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / BLOCK as f64).sqrt();
+        let budget = params.budget();
+        // T is more than ten deviations of the other noise.
+        let most = budget.sigma.hypot(budget.noise / 10.0);
+        let slack = 6.2 / (2.0 * BLOCK as f64).sqrt();
+        assert!(deviation > budget.sigma * (1.0 - slack) && deviation < most * (1.0 + slack), "{deviation}");
+    }
 }
 
 /// Bytes of both directions for a candidate.

@@ -1,4 +1,6 @@
 use entente_protocols::identity::{IdentityKey, Ticket};
+use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock};
+use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::secagg::join::EphemeralKey;
 use entente_protocols::secagg::mask::MaskKeys;
 
@@ -9,4 +11,9 @@ fn main() {
     debug::<Ticket>();
     debug::<EphemeralKey>();
     debug::<MaskKeys>();
+    debug::<Awaiting>();
+    debug::<Evaluator>();
+    debug::<PendingBlock>();
+    debug::<KeyHolder>();
+    debug::<Offer>();
 }
