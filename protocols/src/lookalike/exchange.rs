@@ -12,7 +12,7 @@
 //!
 //! Whatever comes again is answered again, with the same bytes: messages may be lost, repeated or overtaken on their way.
 
-use super::message::{Commitment, Contribution, MaskedBlock, Request, Share};
+use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 
 /// The most blocks in one message.
 pub const BATCH: usize = 16;
@@ -34,7 +34,7 @@ pub enum ToModelOwner {
         /// The offer's.
         session: Commitment,
         /// The part of the joint seed.
-        contribution: Contribution,
+        contribution: SeedPart,
     },
     /// Blocks to be answered.
     Blocks {

@@ -64,12 +64,15 @@
 //! - [`params`]: shapes, bounds, and the proof of correctness;
 //! - `ring`: exact products;
 //! - `seed`: the joint seed; `draw`: secret randomness;
-//! - [`message`]: what travels;
+//! - [`message`]: what travels; [`exchange`]: in what order;
+//! - [`model`]: models in whole numbers, and what is public of them;
 //! - [`owner`] and [`candidates`]: the two sides.
 
 pub mod candidates;
 mod draw;
+pub mod exchange;
 pub mod message;
+pub mod model;
 pub mod owner;
 pub mod params;
 mod ring;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::lookalike::exchange::{BATCH, ToCandidatesOwner, ToModelOwner, WINDOW};
-use entente_protocols::lookalike::message::{Commitment, Contribution, MaskedBlock, Request, Share};
+use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use entente_protocols::lookalike::model::{PublicModel, Quantised};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::Params;
@@ -52,7 +52,7 @@ enum State {
 }
 
 struct Answering {
-    contribution: Contribution,
+    contribution: SeedPart,
     request: Request,
     holder: KeyHolder,
     /// The last answers, with hashes of what they answer.
@@ -126,7 +126,7 @@ impl Owner {
         Ok(ToCandidatesOwner::Offer { session: hello, commitment })
     }
 
-    fn contribution(&mut self, name: Commitment, contribution: Contribution) -> ToCandidatesOwner {
+    fn contribution(&mut self, name: Commitment, contribution: SeedPart) -> ToCandidatesOwner {
         let unknown = ToCandidatesOwner::Unknown { session: name };
         let Some(session) = self.session.as_mut().filter(|session| session.name == name) else { return unknown };
         if let State::Offered(offer) = &mut session.state {
