@@ -10,6 +10,9 @@
 //! state/roster.offered.json  what the coordinator last offered
 //! state/ledger.sqlite        the privacy-budget ledger
 //! state/studies.sqlite       studies and the steward's decisions
+//! state/audience/            audiences of lookalike studies, one file a study: customers by name, with their scores
+//! state/contacts.sqlite      which customers, by pseudonym, were in which exported audience, and when
+//! state/audience.lock        held while an audience is exported
 //! state/serve.lock           held by a running node
 //! ```
 
@@ -56,8 +59,7 @@ impl Folder {
     /// Makes the folders, readable by their owner alone.
     pub fn create(&self) -> Result<(), Error> {
         for folder in [self.0.clone(), self.0.join("keys"), self.0.join("state")] {
-            fs::create_dir_all(&folder).map_err(|error| Error::file("make the folder", &folder, &error))?;
-            restrict(&folder, 0o700)?;
+            private_folder(&folder)?;
         }
         Ok(())
     }
@@ -154,13 +156,67 @@ fn write_roster(path: &Path, roster: &Roster) -> Result<(), Error> {
 
 /// Writes a file that only its owner can read, in one step: readers see the old content or the new.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::file("write", path, &error);
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    create_private(&new).map_err(failed)?;
-    let mut file = OpenOptions::new().write(true).open(&new).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&new, path).map_err(failed)
+    let written = NewFile::create(path).and_then(|mut file| {
+        file.write_all(content)?;
+        file.place()
+    });
+    written.map_err(|error| Error::file("write", path, &error))
+}
+
+/// A file that only its owner can read, and that appears under its name once it is complete and on the disk.
+pub struct NewFile {
+    file: File,
+    /// Where it is until then.
+    new: PathBuf,
+    path: PathBuf,
+    placed: bool,
+}
+
+impl NewFile {
+    /// Begins the file that will be at `path`.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| std::io::Error::other("this is not the path of a file"))?;
+        let mut new = name.to_owned();
+        new.push(".new");
+        let new = path.with_file_name(new);
+        // What a crash left behind may be readable by others.
+        let _ = fs::remove_file(&new);
+        create_private(&new)?;
+        let file = OpenOptions::new().write(true).open(&new)?;
+        Ok(Self { file, new, path: path.to_owned(), placed: false })
+    }
+
+    /// Puts it under its name, in the place of what was there.
+    pub fn place(mut self) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.new, &self.path)?;
+        self.placed = true;
+        // The name, too, has to outlive a loss of power.
+        #[cfg(unix)]
+        if let Some(folder) = self.path.parent() {
+            File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.placed {
+            // Nothing can be done about a failure.
+            let _ = fs::remove_file(&self.new);
+        }
+    }
 }
 
 /// Makes a file that only its owner can read, unless it exists.
@@ -170,6 +226,12 @@ pub fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+/// Makes a folder that only its owner can enter, unless it exists.
+pub fn private_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|error| Error::file("make the folder", path, &error))?;
+    restrict(path, 0o700)
 }
 
 fn restrict(path: &Path, mode: u32) -> Result<(), Error> {

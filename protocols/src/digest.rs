@@ -4,6 +4,7 @@
 //! lists of parts, and no two uses with different labels, can give the same input to the hash.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
@@ -34,6 +35,28 @@ impl Digest {
     /// The first 16 hexadecimal digits, for people's eyes.
     pub fn short(&self) -> String {
         self.to_string()[..16].to_owned()
+    }
+}
+
+/// The plain SHA-256 of bytes that are written to it, piece by piece.
+#[derive(Default)]
+pub struct PlainSum(Sha256);
+
+impl PlainSum {
+    /// The hash of everything that was written.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+impl io::Write for PlainSum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -91,5 +114,8 @@ mod tests {
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert!("ba78".parse::<Digest>().is_err());
+        let mut sum = PlainSum::default();
+        io::Write::write_all(&mut sum, b"a").and_then(|()| io::Write::write_all(&mut sum, b"bc")).unwrap();
+        assert_eq!(sum.finish(), digest);
     }
 }

@@ -66,7 +66,8 @@ impl Collection {
         (customers, all.several)
     }
 
-    fn outputs(&self) -> usize {
+    /// Codes of a row.
+    pub(super) fn outputs(&self) -> usize {
         self.columns.len() + usize::from(self.split.target.is_some())
     }
 
@@ -84,7 +85,7 @@ impl Collection {
     }
 
     /// Puts rows, by their packed values, into memory or, where that is full, into the file.
-    fn store(&self, rows: &[i64]) -> io::Result<Stored> {
+    pub(super) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
         let width = self.outputs().div_ceil(4);
         let codes = |output: usize| rows.chunks_exact(width).map(|row| unpacked(row, output)).collect::<Vec<u16>>();
         let features = (0..self.outputs()).filter(|output| Some(*output) != self.split.target);
@@ -112,8 +113,8 @@ impl Collection {
 /// What one thread collected: by role, in the order of [`Role`].
 #[derive(Default)]
 pub(super) struct Collected {
-    parts: [Part; 2],
-    several: u64,
+    pub(super) parts: [Part; 2],
+    pub(super) several: u64,
 }
 
 /// One thread's customers.

@@ -81,25 +81,42 @@ impl Customers {
         each: impl Fn(&mut S, &Block, &[u16]) + Sync,
         merge: impl Fn(S, S) -> S + Sync + Send,
     ) -> Result<S, DataError> {
-        let blocks = &self.parts[role as usize].blocks;
         // Not rayon's own fold, which makes an accumulator for each piece it cuts: they can be large.
         let next = AtomicUsize::new(0);
         let work = |_| -> io::Result<S> {
             let mut state = new();
-            while let Some(stored) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match stored {
-                    Stored::Memory { block, target } => each(&mut state, block, target),
-                    Stored::File { at, rows } => {
-                        let (codes, target) = self.read(*at, *rows)?;
-                        each(&mut state, &block(&self.columns, codes)?, &target);
-                    }
-                }
+            let mut more = true;
+            while more {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                more = self.visit(role, number, |block, target| each(&mut state, block, target))?.is_some();
             }
             Ok(state)
         };
-        let tasks = rayon::current_num_threads().min(blocks.len());
+        let tasks = rayon::current_num_threads().min(self.blocks(role));
         let folded = (0..tasks).into_par_iter().with_max_len(1).map(work).try_reduce_with(|a, b| Ok(merge(a, b)));
         folded.unwrap_or_else(|| Ok(new())).map_err(DataError::opaque)
+    }
+
+    /// The number of blocks of a role.
+    pub(super) fn blocks(&self, role: Role) -> usize {
+        self.parts[role as usize].blocks.len()
+    }
+
+    /// Gives a block, by its number, and the target's codes to `f`; `None` if there is no such block.
+    pub(super) fn visit<T>(
+        &self,
+        role: Role,
+        number: usize,
+        f: impl FnOnce(&Block, &[u16]) -> T,
+    ) -> io::Result<Option<T>> {
+        match self.parts[role as usize].blocks.get(number) {
+            None => Ok(None),
+            Some(Stored::Memory { block, target }) => Ok(Some(f(block, target))),
+            Some(Stored::File { at, rows }) => {
+                let (codes, target) = self.read(*at, *rows)?;
+                Ok(Some(f(&block(&self.columns, codes)?, &target)))
+            }
+        }
     }
 
     /// Replaces the codes of every column by table look-up: `tables[column]` has 65536 entries; `columns` says what the
@@ -210,4 +227,4 @@ fn looked_up(table: &[u16], codes: &[u16]) -> Vec<u16> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,8 +10,11 @@ use entente_protocols::privacy::bounds::{Bounded, Clipping};
 use entente_protocols::study::query::plan::QueryPlan;
 use entente_protocols::study::train::rows::RowsPlan;
 
+use super::audience::{Naming, Scores};
 use super::bounding::{Bounding, Settings, Sink};
+use super::candidates::{Candidates, Cut, Gatherer, Gathering};
 use super::collect::{Collection, Collector};
+use super::consenting::consenting;
 use super::customers::{Customers, Split};
 use super::dataset::Dataset;
 use super::error::DataError;
@@ -22,7 +25,7 @@ use super::source::is_text;
 use super::units::{Names, Numbers, UnitKey, Units};
 
 /// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer
-/// for training to bound.
+/// for training to bound or for this node to score.
 pub trait Engine: Send + Sync {
     /// The sums of a plan over a data set, each customer's part bounded as the plan's layout says.
     ///
@@ -42,6 +45,36 @@ pub trait Engine: Send + Sync {
         plan: &RowsPlan,
         split: Split,
     ) -> impl Future<Output = Result<Customers, DataError>> + Send;
+
+    /// The rows of a features query over a data set: of each customer who has exactly one, its codes and who it is, to be
+    /// scored.
+    ///
+    /// Dropping the future ends the work soon.
+    fn candidates(
+        &self,
+        dataset: &Dataset,
+        plan: &RowsPlan,
+        cut: Cut,
+    ) -> impl Future<Output = Result<Candidates, DataError>> + Send;
+
+    /// Writes the audience of a study: each customer who was scored and consents, by name. Says how many these are.
+    ///
+    /// The file appears complete or not at all. Dropping the future ends the work soon, and leaves no file.
+    fn name_audience(
+        &self,
+        dataset: &Dataset,
+        scores: Scores,
+        naming: &Naming,
+    ) -> impl Future<Output = Result<u64, DataError>> + Send;
+
+    /// Which of some customers consent by what the data set says now, in their order.
+    ///
+    /// Dropping the future ends the work soon.
+    fn consenting(
+        &self,
+        dataset: &Dataset,
+        customers: Vec<u128>,
+    ) -> impl Future<Output = Result<Vec<bool>, DataError>> + Send;
 }
 
 /// How the embedded engine works.
@@ -125,6 +158,38 @@ impl Engine for Embedded {
         })
         .await
     }
+
+    async fn candidates(&self, dataset: &Dataset, plan: &RowsPlan, cut: Cut) -> Result<Candidates, DataError> {
+        let features = Features::new(dataset, plan, None)?;
+        let (dataset, options) = (dataset.clone(), self.options.clone());
+        background(move |stop| {
+            let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
+            let shape = Shape { values: features.values(), max_groups: 1 };
+            let gathering = Gathering::new(features.meanings(), cut, &options);
+            let gatherer = || gathering.gatherer();
+            let (gatherers, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, gatherer)?;
+            let gathered = gatherers.into_iter().map(Gatherer::finish).collect::<Result<Vec<_>, _>>();
+            let candidates = gathering.finish(gathered.map_err(DataError::opaque)?).map_err(DataError::opaque)?;
+            let several = candidates.several_rows();
+            if several > 0 {
+                let name = &dataset.schema().name;
+                tracing::warn!(target: "entente::data", dataset = name, customers = several,
+                    "customers with several rows are no candidates");
+            }
+            Ok(candidates)
+        })
+        .await
+    }
+
+    async fn name_audience(&self, dataset: &Dataset, scores: Scores, naming: &Naming) -> Result<u64, DataError> {
+        let (dataset, options, naming) = (dataset.clone(), self.options.clone(), naming.clone());
+        background(move |stop| naming.write(&dataset, &options, stop, &scores)).await
+    }
+
+    async fn consenting(&self, dataset: &Dataset, customers: Vec<u128>) -> Result<Vec<bool>, DataError> {
+        let (dataset, options) = (dataset.clone(), self.options.clone());
+        background(move |stop| consenting(&dataset, &options, stop, &customers)).await
+    }
 }
 
 /// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
@@ -200,8 +265,18 @@ fn bound<const W: usize, U: Units<W>, S: Sink>(
         })?;
         Ok(router.flush()?)
     };
+    on_threads(threads, stop, work)?;
+    Ok(bounding.finish(sink)?)
+}
+
+/// Runs `work` on so many threads, all of which are told to stop when one of them fails.
+pub(super) fn on_threads(
+    threads: usize,
+    stop: &AtomicBool,
+    work: impl Fn() -> Result<(), ScanError> + Sync,
+) -> Result<(), ScanError> {
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
+        let threads: Vec<_> = (0..threads.max(1))
             .map(|_| {
                 scope.spawn(|| {
                     let result = work();
@@ -218,6 +293,5 @@ fn bound<const W: usize, U: Units<W>, S: Sink>(
             first = first.and(result);
         }
         first
-    })?;
-    Ok(bounding.finish(sink)?)
+    })
 }

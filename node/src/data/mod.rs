@@ -6,6 +6,8 @@
 //! files     batches            [read]         [pipeline], [expr]      [bounding]  (protocols)
 //!           └────────── [input] ──────────┘  filter, codes ─▶ Bounding ─▶ Customers
 //!                                            [features]                   [collect], [customers]
+//!                                                                        ─▶ Candidates ─▶ scores ─▶ audience
+//!                                                                          [candidates]            [audience]
 //! ```
 //!
 //! What it promises:
@@ -17,10 +19,13 @@
 //! - Memory stays within a limit, whatever the number of rows and customers; what does not fit goes to files without
 //!   a name.
 
+pub mod audience;
 mod bounding;
 mod calendar;
+mod candidates;
 mod collect;
 mod consent;
+mod consenting;
 mod csv;
 mod customers;
 mod dataset;
@@ -42,6 +47,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use candidates::{Candidates, Cut};
 pub use consent::Consent;
 pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;
@@ -49,4 +55,4 @@ pub use engine::{Embedded, Engine, Options};
 pub use error::DataError;
 pub use preflight::{ColumnReport, Finding, Report, Severity, check};
 pub use source::{Format, Source, SourceFile};
-pub use units::UnitKey;
+pub use units::{Pseudonyms, UnitKey};

@@ -3,6 +3,8 @@
 
 use entente_protocols::privacy::bounds::CustomerCell;
 
+use super::units;
+
 /// Keys of the hash that spreads customers and entries. It only has to be unpredictable for who made the data.
 #[derive(Clone, Debug)]
 pub(super) struct Seeds([u64; 3]);
@@ -148,8 +150,8 @@ impl<const W: usize> Table<W> {
             last[slot] = number;
         }
         for number in last.into_iter().filter(|number| *number != 0) {
-            let unit = unit_of(number).iter().rev().fold(0, |unit, &word| unit << 64 | u128::from(word as u64));
-            f(unit, Chain { before: &before, number });
+            let unit: &[i64; W] = unit_of(number).try_into().expect("W words");
+            f(units::number(unit), Chain { before: &before, number });
         }
     }
 }

@@ -12,6 +12,7 @@ use zeroize::ZeroizeOnDrop;
 
 use super::bounding::NO_CELL;
 use super::read::{canonical_int, ints, texts_of};
+use super::source::is_text;
 
 /// A node's secret for telling customers apart: it hashes their names and decides which of a customer's groups are
 /// kept and who is held out of training. Who does not have it cannot choose names that collide or that are kept.
@@ -32,10 +33,50 @@ impl UnitKey {
         *self.0.last_chunk().expect("16 of 32 bytes")
     }
 
+    /// Names and ranks of customers for one purpose, which say nothing about those for another.
+    pub fn pseudonyms(&self, purpose: &str, scope: &str) -> Pseudonyms {
+        let key = Digest::of("entente customers' pseudonyms 1", &[&self.0, purpose.as_bytes(), scope.as_bytes()]);
+        Pseudonyms(SipHasher13::new_with_key(key.0.first_chunk().expect("16 of 32 bytes")))
+    }
+
     /// The key that decides which customers are held out of training.
     pub(super) fn holdout(&self) -> [u8; 16] {
         *Digest::of("entente held-out customers 1", &[&self.0]).0.first_chunk().expect("16 of 32 bytes")
     }
+}
+
+/// What customers are called where their names must not be: whoever lacks the node's key learns nothing from it, not even
+/// of customers with small numbers.
+#[derive(Clone, Copy)]
+pub struct Pseudonyms(SipHasher13);
+
+impl Pseudonyms {
+    /// 128 bits instead of a customer.
+    pub fn name(&self, unit: u128) -> [u8; 16] {
+        let mut hasher = self.0;
+        hasher.write(&unit.to_le_bytes());
+        hasher.finish128().as_bytes()
+    }
+
+    /// A customer's place among all, as good as random and always the same.
+    pub fn rank(&self, unit: u128) -> u128 {
+        u128::from_le_bytes(self.name(unit))
+    }
+}
+
+/// A unit's words as one number, as [`Sink`](super::bounding::Sink)s are given it.
+pub(super) fn number<const W: usize>(words: &[i64; W]) -> u128 {
+    words.iter().rev().fold(0, |unit, &word| unit << 64 | u128::from(word as u64))
+}
+
+/// The number of each row's unit; none where there is no unit.
+pub(super) fn numbers(raw: &ArrayRef, key: &UnitKey) -> Vec<Option<u128>> {
+    fn of<const W: usize, U: Units<W>>(raw: &ArrayRef, key: &UnitKey) -> Vec<Option<u128>> {
+        let mut cells = vec![0; raw.len()];
+        let words = U::words(raw, key, &mut cells);
+        words.iter().zip(cells).map(|(words, cell)| (cell != NO_CELL).then(|| number(words))).collect()
+    }
+    if is_text(raw.data_type()) { of::<2, Names>(raw, key) } else { of::<1, Numbers>(raw, key) }
 }
 
 /// How many words a unit takes, and how they are found.
@@ -116,5 +157,17 @@ mod tests {
         let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX, u64::MAX - 1]));
         let large = Numbers::words(&large, &key, &mut [0; 2]);
         assert_ne!(large[0], large[1]);
+        let (text, ints) = (super::numbers(&text, &key), super::numbers(&ints, &key));
+        assert_eq!((text[..2].to_vec(), text[2], text[3]), (ints[..2].to_vec(), None, None));
+    }
+
+    #[test]
+    fn pseudonyms_are_of_their_key_purpose_scope_and_customer() {
+        let name = |key, purpose, scope, unit| UnitKey::new([key; 32]).pseudonyms(purpose, scope).name(unit);
+        let one = name(1, "a", "b", 7);
+        assert_eq!(one, name(1, "a", "b", 7));
+        for other in [name(2, "a", "b", 7), name(1, "b", "b", 7), name(1, "a", "a", 7), name(1, "a", "b", 8)] {
+            assert_ne!(one, other);
+        }
     }
 }

@@ -15,18 +15,18 @@ use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
 
 /// A row as stored. `number` has a code of its own for each value, which is that value and one.
 #[derive(Clone, Debug, Default)]
-struct Row {
-    id: i64,
-    number: Option<i64>,
-    spend: Option<f64>,
-    region: Option<&'static str>,
-    joined: Option<i32>,
-    churned: Option<bool>,
+pub(in crate::data) struct Row {
+    pub(in crate::data) id: i64,
+    pub(in crate::data) number: Option<i64>,
+    pub(in crate::data) spend: Option<f64>,
+    pub(in crate::data) region: Option<&'static str>,
+    pub(in crate::data) joined: Option<i32>,
+    pub(in crate::data) churned: Option<bool>,
 }
 
-const ALL: &str = "SELECT id, number, spend, region, joined, churned FROM people";
+pub(in crate::data) const ALL: &str = "SELECT id, number, spend, region, joined, churned FROM people";
 
-fn schema() -> DatasetSchema {
+pub(in crate::data) fn schema() -> DatasetSchema {
     let regions = ["north", "south", "a, b"].map(str::to_owned).to_vec();
     DatasetSchema {
         name: "people".into(),
@@ -42,12 +42,12 @@ fn schema() -> DatasetSchema {
     }
 }
 
-fn plan(sql: &str) -> RowsPlan {
+pub(in crate::data) fn plan(sql: &str) -> RowsPlan {
     sql::rows(sql, &schema()).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
 /// Rows with something missing or out of bounds here and there; customer number `id` is there once.
-fn rows(ids: std::ops::Range<i64>) -> Vec<Row> {
+pub(in crate::data) fn rows(ids: std::ops::Range<i64>) -> Vec<Row> {
     let row = |id: i64| Row {
         id,
         number: (id % 11 != 3).then_some(id % 65535),
@@ -66,7 +66,7 @@ fn rows(ids: std::ops::Range<i64>) -> Vec<Row> {
 }
 
 /// The codes of [`ALL`] by the recipe.
-fn expected(row: &Row) -> Vec<u16> {
+pub(in crate::data) fn expected(row: &Row) -> Vec<u16> {
     let plan = plan(ALL);
     let values = |at: usize| &plan.outputs[at].values;
     vec![
@@ -78,7 +78,7 @@ fn expected(row: &Row) -> Vec<u16> {
     ]
 }
 
-fn write_csv(path: &Path, rows: &[Row]) {
+pub(in crate::data) fn write_csv(path: &Path, rows: &[Row]) {
     fn text(value: Option<impl ToString>) -> String {
         value.map(|value| format!("\"{}\"", value.to_string())).unwrap_or_default()
     }
@@ -90,7 +90,7 @@ fn write_csv(path: &Path, rows: &[Row]) {
     fs::write(path, header + &rows.iter().map(line).collect::<String>()).unwrap();
 }
 
-fn write_parquet(path: &Path, rows: &[Row]) {
+pub(in crate::data) fn write_parquet(path: &Path, rows: &[Row]) {
     let batch = RecordBatch::try_from_iter([
         ("id", Arc::new(rows.iter().map(|row| Some(row.id)).collect::<Int64Array>()) as ArrayRef),
         ("number", Arc::new(rows.iter().map(|row| row.number).collect::<Int64Array>())),
@@ -106,7 +106,7 @@ fn write_parquet(path: &Path, rows: &[Row]) {
     writer.close().unwrap();
 }
 
-fn options(folder: &Path) -> Options {
+pub(in crate::data) fn options(folder: &Path) -> Options {
     let key = UnitKey::new([9; 32]);
     Options { memory: 64 << 20, customers: 64 << 20, threads: 2, spill: folder.join("spill"), key }
 }
@@ -141,7 +141,7 @@ fn listed(customers: &Customers, role: Role) -> Vec<Vec<u16>> {
     rows
 }
 
-fn sorted(rows: impl Iterator<Item = Vec<u16>>) -> Vec<Vec<u16>> {
+pub(in crate::data) fn sorted(rows: impl Iterator<Item = Vec<u16>>) -> Vec<Vec<u16>> {
     let mut rows: Vec<_> = rows.collect();
     rows.sort();
     rows

@@ -1,0 +1,55 @@
+//! The privacy units of all customers who consent, and nothing else of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::ArrayRef;
+
+use super::dataset::Dataset;
+use super::engine::{Options, on_threads};
+use super::error::DataError;
+use super::input::{Asked, Input};
+use super::scan::{Scan, ScanError};
+use super::units::numbers;
+
+/// Gives the privacy units of all rows that the consent predicate allows to `each`, batch by batch on all threads: as
+/// stored, and the number of each (none for a row without one). A customer is there as often as it has rows.
+pub(super) fn each_unit(
+    dataset: &Dataset,
+    options: &Options,
+    stop: &AtomicBool,
+    each: impl Fn(&ArrayRef, &[Option<u128>]) -> Result<(), ScanError> + Sync,
+) -> Result<(), DataError> {
+    let schema = dataset.schema();
+    let asked = Asked { dataset: &schema.name, privacy_unit: &schema.privacy_unit, columns: &[], filter: None };
+    let (input, _) = Input::new(dataset, asked)?;
+    let scan = Scan::new(dataset.source(), schema, input.columns()).map_err(DataError::opaque)?;
+    let work = || {
+        scan.run(stop, |stored, rows| {
+            let (unit, _) = input.rows(stored, rows)?;
+            each(&unit, &numbers(&unit, &options.key))
+        })
+    };
+    on_threads(options.threads, stop, work).map_err(DataError::opaque)
+}
+
+/// Which of some customers, in their order, have a row that the consent predicate allows.
+pub(super) fn consenting(
+    dataset: &Dataset,
+    options: &Options,
+    stop: &AtomicBool,
+    units: &[u128],
+) -> Result<Vec<bool>, DataError> {
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_unstable_by_key(|&at| units[at]);
+    let found: Vec<AtomicBool> = units.iter().map(|_| AtomicBool::new(false)).collect();
+    each_unit(dataset, options, stop, |_, numbers| {
+        for number in numbers.iter().flatten() {
+            let start = order.partition_point(|&at| units[at] < *number);
+            // The same customer may be asked about twice.
+            let same = order[start..].iter().take_while(|&&at| units[at] == *number);
+            same.for_each(|&at| found[at].store(true, Ordering::Relaxed));
+        }
+        Ok(())
+    })?;
+    Ok(found.into_iter().map(AtomicBool::into_inner).collect())
+}
