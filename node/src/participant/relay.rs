@@ -16,7 +16,7 @@ use entente_protocols::wire::message::{FromNode, Proposal};
 use entente_protocols::wire::{canonical_bytes, frame, from_canonical};
 use tracing::{info, warn};
 
-use super::{Participant, Problem, lock, now};
+use super::{Participant, Problem, audience_folder, lock, now};
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
 use crate::error::Error;
@@ -25,6 +25,10 @@ use crate::state::random;
 use crate::store::Attempt;
 use crate::study::lookalike::owner::Owner;
 use crate::study::lookalike::{Talk, context};
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::failure(error.to_string())
+}
 
 impl Participant {
     /// Takes what another participant has sealed for this node, and answers it, if it is to be answered here.
@@ -61,14 +65,14 @@ impl Participant {
             let channel = self.channel(&joined, &transcript, from).map_err(problem)?;
             let file = self.model(plan).map_err(problem)?;
             let context = context(transcript.digest(), self.name(), from);
-            let params = plan.params().map_err(Error::failure)?;
-            let owner = Owner::new(context, params, &plan.model, &file.model.parameters).map_err(Error::failure)?;
+            let params = plan.params().map_err(failed)?;
+            let owner = Owner::new(context, params, &plan.model, &file.model.parameters).map_err(failed)?;
             Ok((channel, owner))
         })?;
         let mut owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
         let (channel, owner) = &mut *owner;
-        let message = channel.open(sealed).map_err(Error::failure)?;
-        let message: ToModelOwner = from_canonical(&message, LIMIT).map_err(Error::failure)?;
+        let message = channel.open(sealed).map_err(failed)?;
+        let message: ToModelOwner = from_canonical(&message, LIMIT).map_err(failed)?;
         let answer = owner.answer(message)?;
         Ok(channel.seal(random::<NONCE>()?, &canonical_bytes(&answer)))
     }
