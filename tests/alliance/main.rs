@@ -3,6 +3,7 @@
 mod answers;
 mod hostile;
 mod hostile_training;
+mod lookalike;
 mod refusals;
 mod restarts;
 mod steward;

@@ -1,0 +1,213 @@
+//! Lookalike studies by a whole alliance: one partner's model scores the customers of others, who see no model.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use entente::scoring;
+use entente_examples::alliance::Error;
+use entente_node::data::UnitKey;
+use entente_node::data::audience::{Audience, Form, Selection, StudyId};
+use entente_node::participant::audience_folder;
+use entente_node::state::Folder;
+use entente_protocols::ledger::entry::State;
+use entente_protocols::study::{Study, file};
+use entente_tests::{SETTINGS, World};
+use serde_json::Value;
+
+use crate::training::training;
+
+const SUBSCRIBERS: &str = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"MonthlyCharges\", \
+                           \"TotalCharges\", \"Churn\" FROM subscribers";
+const FEATURES: &str = "SELECT customerID, \"MonthlyCharges\", tenure, \"Contract\", \"InternetService\", \
+                        \"TotalCharges\" FROM subscribers";
+
+/// A model that all partners have trained, and hold.
+async fn model(world: &World, kind: &str) -> Result<Vec<u8>, Error> {
+    let study = training(kind, SUBSCRIBERS, 3.0, "", &format!("model = \"{kind}\"\ntarget = \"Churn\""))?;
+    let files = entente::run_study(&world.folders().coordinator(), study, |_| ()).await?;
+    Ok(files["model.json"].clone())
+}
+
+/// The retailer's model scores the customers of `candidates`.
+fn lookalike(name: &str, model: &[u8], candidates: &[&str], keys: &str) -> Result<Study, Error> {
+    let text = format!(
+        "name = \"{name}\"\npurpose = \"test\"\nkind = \"lookalike\"\n[privacy]\nepsilon = 0.5\ndelta = 1e-6\n\
+         [lookalike]\nseed_partner = \"retailer\"\nmodel = \"model.json\"\ncandidate_partners = {candidates:?}\n\
+         features = '''{FEATURES}'''\n{keys}\n"
+    );
+    Ok(file::parse_with("test.toml", &text, |_| Ok(model.to_vec()))?)
+}
+
+async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
+}
+
+/// The audience at a node: score by customer.
+fn audience(world: &World, partner: &str, study: &str) -> Result<BTreeMap<String, f64>, Error> {
+    let folder = audience_folder(&Folder::new(world.folders().node(partner)));
+    let audience = Audience::read(&study.parse::<StudyId>()?.file(&folder))?;
+    let selection = Selection::Share(100.0);
+    let csv = audience.choose(&selection, &UnitKey::new([1; 32])).write(Form::Csv, &selection, Vec::new())?;
+    rows(&String::from_utf8(csv)?, 0, 1)
+}
+
+fn rows(csv: &str, name: usize, value: usize) -> Result<BTreeMap<String, f64>, Error> {
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        Ok((fields[name].to_owned(), fields[value].trim().parse()?))
+    };
+    csv.lines().skip(1).map(row).collect()
+}
+
+/// What the model itself says of a partner's customers.
+fn plain(world: &World, partner: &str, model: &[u8]) -> Result<BTreeMap<String, f64>, Error> {
+    let folder = tempfile::tempdir()?;
+    let (file, out) = (folder.path().join("model.json"), folder.path().join("scores.csv"));
+    std::fs::write(&file, model)?;
+    let table = world.folders().node(partner).join("data/subscribers.csv");
+    scoring::predict(&scoring::read_model(&file)?, &table, Some(&out))?;
+    let scores = std::fs::read_to_string(&out)?;
+    // The scores stand in the order of the table's rows.
+    let table = std::fs::read_to_string(&table)?;
+    let names = table.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default().to_owned());
+    let scores = scores.lines().skip(1).map(|line| line.split(',').next_back().unwrap_or_default().trim().parse::<f64>());
+    names.zip(scores).map(|(name, score)| Ok((name, score?))).collect()
+}
+
+/// The correlation of ranks; equal values share theirs.
+fn rank_correlation(pairs: &[(f64, f64)]) -> f64 {
+    let ranks = |values: Vec<f64>| -> Vec<f64> {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+        let mut ranks = vec![0.0; values.len()];
+        let mut start = 0;
+        while start < order.len() {
+            let end = (start..order.len()).take_while(|i| values[order[*i]] == values[order[start]]).last().unwrap_or(start);
+            for place in start..=end {
+                ranks[order[place]] = (start + end) as f64 / 2.0;
+            }
+            start = end + 1;
+        }
+        ranks
+    };
+    let (x, y) = (ranks(pairs.iter().map(|pair| pair.0).collect()), ranks(pairs.iter().map(|pair| pair.1).collect()));
+    let mean = (pairs.len() as f64 - 1.0) / 2.0;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    product(&x, &y) / (product(&x, &x) * product(&y, &y)).sqrt()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Result<(), Error> {
+    let world = World::new().await?;
+    for (kind, candidates) in [("additive", &["telecom"][..]), ("logistic", &["bank", "telecom"])] {
+        let model = model(&world, kind).await?;
+        let before: Vec<usize> = ["retailer", "bank", "telecom"]
+            .iter()
+            .map(|partner| world.count(partner, State::Reserved))
+            .collect::<Result<_, _>>()?;
+        let files = files(&world, lookalike(kind, &model, candidates, "")?).await?;
+        let result: Value = serde_json::from_slice(&files["result.json"])?;
+        let id = result["study"]["id"].as_str().ok_or("id")?;
+        let mut all = Vec::new();
+        for partner in candidates {
+            let (scored, plain) = (audience(&world, partner, id)?, plain(&world, partner, &model)?);
+            assert_eq!(scored.keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>(), "{partner}");
+            let pairs: Vec<(f64, f64)> = scored.iter().map(|(name, score)| (*score, plain[name])).collect();
+            let correlation = rank_correlation(&pairs);
+            assert!(correlation > 0.999, "{kind} {partner}: {correlation}");
+            let apart = pairs.iter().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(apart < 0.01, "{kind} {partner}: {apart}");
+            all.extend(scored.into_values());
+        }
+        // Every interval covers the truth but for one in twenty; all of them widened sevenfold do, but with 1e-40 each.
+        for step in result["reach"].as_array().ok_or("reach")? {
+            let number = |path: &str| step.pointer(path).and_then(Value::as_f64).ok_or_else(|| path.to_owned());
+            let truth = all.iter().filter(|score| **score >= number("/threshold").unwrap_or(0.0)).count() as f64;
+            let width = number("/size/high")? - number("/size/low")?;
+            assert!((number("/size/value")? - truth).abs() < 7.0 * width.max(1.0), "{step} {truth}");
+        }
+        let owners = result["candidates"].as_object().ok_or("candidates")?;
+        assert_eq!(owners.keys().map(String::as_str).collect::<Vec<_>>(), candidates, "{result}");
+        // The model's owner is charged nothing, the candidates' owners once each.
+        for (partner, before) in ["retailer", "bank", "telecom"].iter().zip(before) {
+            let charged = world.count(partner, State::Reserved)? - before;
+            assert_eq!(charged, usize::from(candidates.contains(partner)), "{partner}");
+        }
+        for partner in ["retailer", "bank", "telecom"] {
+            let kept = audience_folder(&Folder::new(world.folders().node(partner))).join(format!("{id}.parquet"));
+            assert_eq!(kept.exists(), candidates.contains(&partner), "{partner}");
+        }
+        // The same question again: the same bytes, no charge.
+        let again = self::files(&world, lookalike("again", &model, candidates, "")?).await?;
+        let again: Value = serde_json::from_slice(&again["result.json"])?;
+        assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
+    }
+    Ok(())
+}
+
+/// What of the plain tables, or of the model's weights, stands in a folder's files.
+fn holds(folder: &Path, needle: &[u8]) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        std::fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_model_owner_does_not_admit_is_refused_before_any_charge() -> Result<(), Error> {
+    let strict = |partner: &str| match partner {
+        "retailer" => format!("{SETTINGS}max_candidates = 5000\nmax_studies_per_model = 1\n"),
+        _ => SETTINGS.to_owned(),
+    };
+    let world = World::with(strict).await?;
+    let model = model(&world, "logistic").await?;
+    let refusal = |study: Study| async {
+        let charged = world.count("telecom", State::Reserved)?;
+        let error = files(&world, study).await.err().ok_or("it must be refused")?.to_string();
+        assert_eq!(world.count("telecom", State::Reserved)?, charged, "{error}");
+        Ok::<_, Error>(error)
+    };
+    let many = refusal(lookalike("many", &model, &["telecom"], "candidates = 5001")?).await?;
+    assert!(many.contains("5001") && many.contains("`max_candidates`"), "{many}");
+    // Another model, which the retailer does not hold.
+    let mut other: Value = serde_json::from_slice(&model)?;
+    other["study"]["purpose"] = "changed".into();
+    let other = refusal(lookalike("other", &serde_json::to_vec(&other)?, &["telecom"], "candidates = 5000")?).await?;
+    assert!(other.contains("does not hold the model"), "{other}");
+    files(&world, lookalike("first", &model, &["telecom"], "candidates = 5000")?).await?;
+    let second = refusal(lookalike("second", &model, &["telecom"], "candidates = 4000")?).await?;
+    assert!(second.contains("`max_studies_per_model`"), "{second}");
+    // Nothing of a customer came to the model's owner or the coordinator, and nothing of the model to the candidates'.
+    let name = plain(&world, "telecom", &model)?.into_keys().next().ok_or("a customer")?;
+    for folder in [world.folders().node("retailer"), world.folders().coordinator()] {
+        assert!(!holds(&folder, name.as_bytes()), "{}", folder.display());
+    }
+    Ok(())
+}
+
+/// A candidates' owner that goes and comes back in the middle of scoring: the study goes on, under the same charge.
+#[tokio::test(flavor = "multi_thread")]
+async fn scoring_survives_restarts_of_either_side() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let model = model(&world, "additive").await?;
+    for stopped in ["telecom", "retailer"] {
+        let before = world.count("telecom", State::Reserved)?;
+        let study = lookalike(stopped, &model, &["telecom"], &format!("candidates = {}", 5000 + stopped.len()))?;
+        let folder = world.folders().coordinator();
+        let running = tokio::spawn(async move { entente::run_study(&folder, study, |_| ()).await });
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        world.stop(stopped).await;
+        world.start(match stopped { "telecom" => "telecom", _ => "retailer" }).await?;
+        let files = tokio::time::timeout(Duration::from_secs(60), running).await???;
+        let result: Value = serde_json::from_slice(&files["result.json"])?;
+        let id = result["study"]["id"].as_str().ok_or("id")?;
+        assert_eq!(audience(&world, "telecom", id)?.len(), plain(&world, "telecom", &model)?.len());
+        assert_eq!(world.count("telecom", State::Reserved)? - before, 1, "{stopped}");
+    }
+    Ok(())
+}
