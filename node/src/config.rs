@@ -157,7 +157,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let PolicyTable { approve, kinds, min_partners, min_colluders, max_candidates, max_studies_per_model } = policy;
     let models = ModelRules { max_candidates, max_studies_per_model };
     let policy = Policy { approve, kinds, min_partners, min_colluders, per_study: caps.per_study };
-    Ok(Config { name: node.name, coordinator: node.coordinator, datasets, caps, epsilon: budget.epsilon, policy, models })
+    Ok(Config {
+        name: node.name,
+        coordinator: node.coordinator,
+        datasets,
+        caps,
+        epsilon: budget.epsilon,
+        policy,
+        models,
+    })
 }
 
 fn parse_budget(budget: &Budget) -> Result<Caps, String> {

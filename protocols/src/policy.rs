@@ -151,7 +151,10 @@ impl Policy {
         }
         let participants = request.participants.len();
         if participants < self.min_partners as usize {
-            return Some(format!("the study has {participants} participants; policy asks for at least {}", self.min_partners));
+            return Some(format!(
+                "the study has {participants} participants; policy asks for at least {}",
+                self.min_partners
+            ));
         }
         let colluders = self.min_colluders.min(n.saturating_sub(1));
         if mechanism.colluders() < colluders {

@@ -295,6 +295,8 @@ impl FakeNode {
                 vec![frame::encode(&FromNode::Checked { number, answer })]
             }
             ToNode::Propose(proposal) => self.propose(proposal),
+            // No study of these tests has anything that participants say to each other.
+            ToNode::Relayed { .. } => vec![],
             ToNode::Start { study, attempt, joins } => {
                 let (proposal, own, _) = &self.joined[&(study.clone(), attempt)];
                 let roster = self.identity.roster.as_ref().unwrap();
@@ -473,6 +475,7 @@ fn kind(message: &ToNode) -> &'static str {
         ToNode::Start { .. } => "start",
         ToNode::Go { .. } => "go",
         ToNode::Resend { .. } => "resend",
+        ToNode::Relayed { .. } => "relayed",
         ToNode::Finished { .. } => "finished",
         ToNode::Abandoned { .. } => "abandoned",
     }

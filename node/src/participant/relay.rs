@@ -49,7 +49,9 @@ impl Participant {
 
     fn answered(&self, attempt: AttemptId, from: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
         let problem = |problem: Problem| match problem {
-            Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason) => Error::failure(reason),
+            Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason) => {
+                Error::failure(reason)
+            }
         };
         let owner = self.owners.of(&attempt, from, || {
             let joined = self.joined(&attempt.0, attempt.1).map_err(problem)?;
@@ -139,7 +141,10 @@ impl Participant {
         };
         let written = tokio::runtime::Handle::current().block_on(self.engine.name_audience(dataset, scores, &naming));
         let customers = written.map_err(Problem::failed)?;
-        info!(study = proposal.id, customers, "the audience is written; `entente-node audience export` makes a file of it");
+        info!(
+            study = proposal.id,
+            customers, "the audience is written; `entente-node audience export` makes a file of it"
+        );
         Ok(())
     }
 
@@ -154,9 +159,8 @@ impl Participant {
                 plan.model.sha256
             ))
         })?;
-        let (public, file) = PublicModel::of(&stored.bytes).map_err(|problem| {
-            Problem::refused(format!("the model of study {} {problem}", plan.model.study))
-        })?;
+        let (public, file) = PublicModel::of(&stored.bytes)
+            .map_err(|problem| Problem::refused(format!("the model of study {} {problem}", plan.model.study)))?;
         if public != plan.model {
             return Err(Problem::refused("the study states another public half of the model than its file has"));
         }

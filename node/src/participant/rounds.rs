@@ -105,13 +105,14 @@ impl Participant {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
-                let bounded = match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {
-                    Computed::Bounded(bounded) => bounded,
-                    Computed::Scored(bounded, audience) => {
-                        self.keep_audience(&attempt.proposal, dataset, audience)?;
-                        bounded
-                    }
-                };
+                let bounded =
+                    match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {
+                        Computed::Bounded(bounded) => bounded,
+                        Computed::Scored(bounded, audience) => {
+                            self.keep_audience(&attempt.proposal, dataset, audience)?;
+                            bounded
+                        }
+                    };
                 if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(noised, &now())?

@@ -93,7 +93,9 @@ impl PublicModel {
         let file = ModelFile::parse(bytes)?;
         let kind = file.kind();
         if !matches!(kind, "logistic" | "additive") || !file.model.target.as_ref().is_some_and(|it| it.is_event()) {
-            return Err(format!("is of kind {kind}; lookalikes are found by a logistic or additive model of a condition"));
+            return Err(format!(
+                "is of kind {kind}; lookalikes are found by a logistic or additive model of a condition"
+            ));
         }
         let groups = |pair: &Pair| PairGroups { features: pair.features, groups: pair.groups.clone() };
         let (additive, pairs) = match &file.model.parameters {
@@ -128,7 +130,8 @@ impl PublicModel {
             Some(Column::Category { values }) => groups.len() == usize::from(*values) + 1,
             _ => false,
         };
-        let paired = |pair: &PairGroups| sized(pair.features.0, &pair.groups.0) && sized(pair.features.1, &pair.groups.1);
+        let paired =
+            |pair: &PairGroups| sized(pair.features.0, &pair.groups.0) && sized(pair.features.1, &pair.groups.1);
         if self.additive && columns.contains(&Column::Number) || !self.pairs.iter().all(paired) {
             return Err("the model does not have the bins that its kind needs".into());
         }
@@ -137,7 +140,9 @@ impl PublicModel {
             share.threshold.is_finite() && (0.0..=1.0).contains(&share.events) && (0.0..=1.0).contains(&share.others)
         };
         if self.shares.is_empty() {
-            return Err("the model does not say how scores lie; train it with `holdout` and `evaluation` above 0".into());
+            return Err(
+                "the model does not say how scores lie; train it with `holdout` and `evaluation` above 0".into()
+            );
         }
         if self.shares.len() > 1000 || !ascending || !self.shares.iter().all(within) {
             return Err("the model's shares of customers by score are none".into());
@@ -231,7 +236,11 @@ impl PublicModel {
                 for (column, place) in self.columns().iter().zip(rows::places(&self.columns())) {
                     match column {
                         Column::Number => {
-                            values.extend([(weights[place.start], true), (0.0, false), (weights[place.start + 1], false)]);
+                            values.extend([
+                                (weights[place.start], true),
+                                (0.0, false),
+                                (weights[place.start + 1], false),
+                            ]);
                         }
                         Column::Category { .. } => values.extend(weights[place].iter().map(|weight| (*weight, false))),
                     }
@@ -245,12 +254,16 @@ impl PublicModel {
             }
             _ => return Err(wrong()),
         }
-        let count: usize = self.terms().iter().map(|term| match term {
-            Term::Scaled(_) | Term::Constant => 1,
-            Term::Missing(_) => 2,
-            Term::Levels(_, levels) => *levels,
-            Term::Pair(pair) => width(&pair.groups.0) * width(&pair.groups.1),
-        }).sum();
+        let count: usize = self
+            .terms()
+            .iter()
+            .map(|term| match term {
+                Term::Scaled(_) | Term::Constant => 1,
+                Term::Missing(_) => 2,
+                Term::Levels(_, levels) => *levels,
+                Term::Pair(pair) => width(&pair.groups.0) * width(&pair.groups.1),
+            })
+            .sum();
         if values.len() != count {
             return Err(wrong());
         }
@@ -304,4 +317,170 @@ fn scaled(code: u16) -> i8 {
 
 fn width(groups: &[u16]) -> usize {
     groups.iter().max().map_or(0, |most| usize::from(*most) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::model::{Model, Recode};
+    use crate::learn::recipe::{Feature as Named, Values};
+
+    fn splitmix(mut state: u64) -> impl FnMut() -> u64 {
+        move || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        }
+    }
+
+    fn recipe() -> Recipe {
+        let number = |name: &str| Named { name: name.into(), values: Values::Number { low: 0.0, high: 1.0 } };
+        let region = Values::Category { values: ["n", "s", "w"].map(String::from).to_vec() };
+        Recipe { features: vec![number("a"), Named { name: "region".into(), values: region }, number("b")] }
+    }
+
+    fn share(threshold: f64) -> ScoreShare {
+        ScoreShare { threshold, events: 0.5, others: 0.2 }
+    }
+
+    fn public(recoding: Vec<Recode>, parameters: &Parameters) -> PublicModel {
+        let pairs = match parameters {
+            Parameters::Additive { pairs, .. } => {
+                pairs.iter().map(|pair| PairGroups { features: pair.features, groups: pair.groups.clone() }).collect()
+            }
+            _ => Vec::new(),
+        };
+        PublicModel {
+            study: "s".into(),
+            sha256: Digest([1; 32]),
+            predicts: "y".into(),
+            recipe: recipe(),
+            recoding: Some(Recoding { columns: recoding }),
+            additive: matches!(parameters, Parameters::Additive { .. }),
+            pairs,
+            shares: vec![share(-1.0), share(0.5)],
+        }
+    }
+
+    fn logistic(size: f64) -> (PublicModel, Parameters) {
+        let weights = [1.0, -0.7, 0.3, -0.2, 0.1, 0.9, -0.6, 0.05, -1.3].map(|weight| weight * size).to_vec();
+        let parameters = Parameters::Weights { weights };
+        let scale = Recode::Scale(vec![(1, 1), (30_000, 50_000), (65_535, 65_535)]);
+        (public(vec![scale.clone(), Recode::Keep, scale], &parameters), parameters)
+    }
+
+    fn additive() -> (PublicModel, Parameters) {
+        let shape = |size: usize, slope: f64| (0..size).map(|bin| slope * (bin as f64 - 1.5)).collect::<Vec<f64>>();
+        let pair = Pair {
+            features: (0, 1),
+            groups: (vec![0, 0, 1, 1], vec![0, 1, 1, 0]),
+            values: vec![0.2, -0.1, 0.05, -0.3],
+        };
+        let shapes = vec![shape(4, 0.3), shape(4, -0.2), shape(3, 1.0 / 3.0)];
+        let parameters = Parameters::Additive { intercept: -0.8, shapes, pairs: vec![pair] };
+        let recoding = vec![Recode::Bins(vec![20_000, 40_000]), Recode::Keep, Recode::Bins(vec![30_000])];
+        (public(recoding, &parameters), parameters)
+    }
+
+    /// What the whole numbers come to, as the candidates' owner opens it, for some customers by their codes.
+    fn scores(public: &PublicModel, quantised: &Quantised, codes: &[Vec<u16>]) -> Vec<f64> {
+        let recoding = public.recoding.as_ref().unwrap();
+        let recoded: Vec<Vec<u16>> = (recoding.columns.iter().zip(codes))
+            .map(|(recode, codes)| codes.iter().map(|code| recode.apply(*code)).collect())
+            .collect();
+        let recoded: Vec<&[u16]> = recoded.iter().map(Vec::as_slice).collect();
+        let features = public.features(&recoded).unwrap();
+        let mut totals = vec![0i64; codes[0].len()];
+        let mut weights = &quantised.weights[..];
+        for (feature, column) in features.columns().iter().zip(public.params(1).unwrap().shape().columns.iter()) {
+            let (own, rest) = weights.split_at(column.weights());
+            weights = rest;
+            for (row, total) in totals.iter_mut().enumerate() {
+                *total += match feature {
+                    Feature::Scaled(values) => i64::from(values[row]) * i64::from(own[0]),
+                    Feature::OneHot(levels) => i64::from(own[usize::from(levels[row])]),
+                };
+            }
+        }
+        assert!(weights.is_empty());
+        totals.into_iter().map(|total| total as f64 * f64::from(-quantised.bits).exp2()).collect()
+    }
+
+    /// Scores are within the error that the module states, and their order is that of the model.
+    #[test]
+    fn whole_numbers_score_as_the_model_does() {
+        let mut random = splitmix(7);
+        let codes: Vec<Vec<u16>> = [65_536, 4, 65_536]
+            .into_iter()
+            .map(|codes| (0..5000).map(|_| if random() % 20 == 0 { 0 } else { (random() % codes) as u16 }).collect())
+            .collect();
+        for (public, parameters) in [logistic(1.0), logistic(40.0), logistic(1e-3), additive()] {
+            public.check().unwrap();
+            let quantised = public.quantised(&parameters).unwrap();
+            assert!(quantised.weights.iter().any(|weight| weight.unsigned_abs() > 1 << 9), "bits are used");
+            let model = Model {
+                recipe: public.recipe.clone(),
+                target: None,
+                recoding: public.recoding.clone(),
+                parameters: parameters.clone(),
+            };
+            let scored = scores(&public, &quantised, &codes);
+            let exact: Vec<f64> =
+                (0..5000).map(|row| model.raw(&codes.iter().map(|codes| codes[row]).collect::<Vec<_>>())).collect();
+            let steps: f64 = match &parameters {
+                Parameters::Weights { weights } => {
+                    // Half a step of each of two numbers, and half a unit of what stands for a whole one.
+                    let unit = f64::from(-quantised.bits).exp2() / 2.0;
+                    (weights[0].abs() + weights[6].abs()) / 254.0 + unit * (2.0 * f64::from(STEPS) + 5.0)
+                }
+                _ => f64::from(-quantised.bits).exp2() * 5.0 / 2.0,
+            };
+            // A number's unit is 32767 of its own steps, or 258·127 of them: as near as 1/32767.
+            let coarse = 1e-3 * exact.iter().fold(0.0f64, |most, score| most.max(score.abs()));
+            for (a, b) in scored.iter().zip(&exact) {
+                assert!((a - b).abs() <= steps + coarse, "{a} {b} {steps}");
+            }
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let (x, y) = (mean(&scored), mean(&exact));
+            let product =
+                |a: &[f64], p: f64, b: &[f64], q: f64| a.iter().zip(b).map(|(a, b)| (a - p) * (b - q)).sum::<f64>();
+            let correlation = product(&scored, x, &exact, y)
+                / (product(&scored, x, &scored, x) * product(&exact, y, &exact, y)).sqrt();
+            assert!(correlation > 0.9999, "{correlation}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_model_for_this_is_refused() {
+        let (public, parameters) = additive();
+        let refused = |change: &dyn Fn(&mut PublicModel)| {
+            let mut changed = public.clone();
+            change(&mut changed);
+            changed.check().unwrap_err()
+        };
+        assert!(refused(&|public| public.shares.clear()).contains("`holdout`"));
+        assert!(refused(&|public| public.shares.reverse()).contains("shares"));
+        assert!(refused(&|public| public.shares[0].events = f64::NAN).contains("shares"));
+        assert!(refused(&|public| public.pairs[0].features.0 = 9).contains("bins"));
+        assert!(refused(&|public| public.pairs[0].groups.0.truncate(1)).contains("bins"));
+        assert!(refused(&|public| public.recoding = None).contains("bins"));
+        assert!(public.quantised(&logistic(1.0).1).is_err() && public.quantised(&parameters).is_ok());
+        assert!(matches!(public.features(&[&[1, 2], &[1]]), Err(Refused::Features)));
+        // Codes that columns do not have are missing values, wherever they come from.
+        let features = public.features(&[&[60_000, 1], &[9, 2], &[7, 2]]).unwrap();
+        for (feature, column) in features.columns().iter().zip(&public.params(1).unwrap().shape().columns) {
+            let Feature::OneHot(levels) = feature else { continue };
+            assert!(levels.iter().all(|level| usize::from(*level) < column.weights()));
+        }
+    }
+
+    #[test]
+    fn wide_models_are_refused_with_what_would_fit() {
+        let (mut public, _) = additive();
+        let values = (0..300).map(|value| value.to_string()).collect();
+        public.recipe.features[1].values = Values::Category { values };
+        public.pairs.clear();
+        assert!(public.params(1000).unwrap_err().to_string().contains("256 weights"));
+    }
 }

@@ -102,7 +102,8 @@ mod tests {
     fn there_is_no_channel_to_oneself_to_strangers_or_with_weak_keys() {
         let mut parties = Party::some(2);
         let sound = transcript(&parties, 1);
-        let new = |transcript: &Transcript, key: &EphemeralKey, peer: &str| Channel::new(transcript, "p0", key, peer).err();
+        let new =
+            |transcript: &Transcript, key: &EphemeralKey, peer: &str| Channel::new(transcript, "p0", key, peer).err();
         assert_eq!(new(&sound, &parties[0].ephemeral, "p0"), Some(Abort::Participants));
         assert_eq!(new(&sound, &parties[0].ephemeral, "p9"), Some(Abort::Participants));
         assert_eq!(new(&sound, &parties[1].ephemeral, "p1"), Some(Abort::OwnJoin));

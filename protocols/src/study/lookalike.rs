@@ -86,7 +86,8 @@ impl LookalikeSpec {
         (all.sort(), named.sort());
         if all != named {
             return Err(
-                "`partners` are not the seed partner and the candidates' partners; leave it out of a lookalike study".into()
+                "`partners` are not the seed partner and the candidates' partners; leave it out of a lookalike study"
+                    .into(),
             );
         }
         self.model.check().map_err(|problem| format!("`model`: {problem}"))
@@ -120,10 +121,16 @@ impl LookalikeSpec {
                 .into());
             }
         }
-        if let Some(more) = rows.outputs.iter().find(|output| {
-            !self.model.recipe.features.iter().any(|feature| feature.name == output.name)
-        }) {
-            return Err(Refusal(format!("`features` selects `{}`, which the model does not know; leave it out", more.name)).into());
+        if let Some(more) = rows
+            .outputs
+            .iter()
+            .find(|output| !self.model.recipe.features.iter().any(|feature| feature.name == output.name))
+        {
+            return Err(Refusal(format!(
+                "`features` selects `{}`, which the model does not know; leave it out",
+                more.name
+            ))
+            .into());
         }
         // In the order of the model, whatever that of the SELECT list.
         let mut rows = rows;
@@ -176,6 +183,7 @@ impl LookalikePlan {
 
 /// What is said of an output that does not exist.
 pub(super) fn unknown_output(output: &str) -> String {
-    let near = nearest(output, OUTPUTS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let near =
+        nearest(output, OUTPUTS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     format!("there is no output `{output}` in this version, which has: {}{near}", OUTPUTS.join(", "))
 }

@@ -110,3 +110,6 @@ impl From<DataError> for Problem {
         Self::Failed(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

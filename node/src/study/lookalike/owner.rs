@@ -140,11 +140,9 @@ impl Owner {
             }
         }
         match &session.state {
-            State::Answering(answering) if answering.contribution == contribution => ToCandidatesOwner::Request {
-                session: name,
-                request: answering.request.clone(),
-                bits: self.model.bits,
-            },
+            State::Answering(answering) if answering.contribution == contribution => {
+                ToCandidatesOwner::Request { session: name, request: answering.request.clone(), bits: self.model.bits }
+            }
             // Another contribution to the same commitment would be another choice of masks.
             State::Answering(_) | State::Offered(_) => unknown,
         }

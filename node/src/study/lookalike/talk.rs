@@ -42,12 +42,18 @@ pub struct Talk<'a> {
     channel: Channel,
     /// How long the other side may be silent.
     patience: Duration,
+    again: Duration,
 }
 
 impl<'a> Talk<'a> {
     /// Over this conversation and channel, with a model's owner that may be silent for so long.
     pub fn new(conversation: Conversation<'a>, channel: Channel, patience: Duration) -> Self {
-        Self { conversation, channel, patience }
+        Self { conversation, channel, patience, again: AGAIN }
+    }
+
+    #[cfg(test)]
+    pub(super) fn again_after(&mut self, again: Duration) {
+        self.again = again;
     }
 
     /// A message as it travels.
@@ -80,7 +86,7 @@ impl<'a> Talk<'a> {
     ) -> Result<T, Problem> {
         let mut heard = Instant::now();
         loop {
-            match self.conversation.receive(AGAIN)? {
+            match self.conversation.receive(self.again)? {
                 Some(sealed) => {
                     let Ok(opened) = self.channel.open(&sealed) else {
                         // Whoever passes messages on can do this; that they do not arrive is noticed in any case.
@@ -88,7 +94,8 @@ impl<'a> Talk<'a> {
                         continue;
                     };
                     let answer = from_canonical(&opened, LIMIT);
-                    let answer = answer.map_err(|malformed| Problem::Refused(format!("the model's owner: {malformed}")))?;
+                    let answer =
+                        answer.map_err(|malformed| Problem::Refused(format!("the model's owner: {malformed}")))?;
                     if let ToCandidatesOwner::Refused(reason) = answer {
                         return Err(Problem::Refused(format!("the model's owner refuses: {reason}")));
                     }

@@ -1,0 +1,266 @@
+//! Both sides of the exchange over a way that loses, repeats, reorders and changes messages.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::learn::file::ScoreShare;
+use entente_protocols::learn::model::Parameters;
+use entente_protocols::learn::recipe::{Feature, Recipe, Values};
+use entente_protocols::ledger::Head;
+use entente_protocols::lookalike::exchange::{LIMIT, ToCandidatesOwner, ToModelOwner};
+use entente_protocols::lookalike::message::{MaskedBlock, SeedPart};
+use entente_protocols::lookalike::model::PublicModel;
+use entente_protocols::lookalike::params::{BLOCK, Params};
+use entente_protocols::secagg::channel::{Channel, NONCE};
+use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
+use entente_protocols::study::train::rows::{Output, RowsPlan};
+use entente_protocols::wire::frame::FrameReader;
+use entente_protocols::wire::message::FromNode;
+use entente_protocols::wire::{canonical_bytes, from_canonical};
+
+use super::candidates::Session;
+use super::owner::Owner;
+use super::{Problem, Talk, context};
+use crate::data::{Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
+use crate::peers::Peers;
+
+const NAMES: [&str; 2] = ["retailer", "telecom"];
+
+/// A transcript of two, and a channel for either end.
+fn channels() -> (Transcript, Channel, Channel) {
+    let parties: Vec<(IdentityKey, EphemeralKey)> =
+        (1..3).map(|i| (IdentityKey::from_secret(&[i; 32]), EphemeralKey::from_secret([9 + i; 32]))).collect();
+    let join = |(name, (identity, ephemeral)): (&&str, &(IdentityKey, EphemeralKey))| {
+        let join = Join {
+            study: "s".into(),
+            attempt: 1,
+            participant: (*name).into(),
+            question: Digest([3; 32]),
+            ephemeral: ephemeral.public(),
+            ledger: Head::EMPTY,
+            stored: None,
+        };
+        SignedJoin::new(join, identity)
+    };
+    let joins: Vec<SignedJoin> = NAMES.iter().zip(&parties).map(join).collect();
+    let member =
+        |(identity, _): &(IdentityKey, EphemeralKey)| Member { identity: identity.public(), tls: Digest::ZERO };
+    let members: BTreeMap<String, Member> =
+        NAMES.iter().map(|name| (*name).to_owned()).zip(parties.iter().map(member)).collect();
+    let roster = Roster { authority: Digest::ZERO, members };
+    let transcript = Transcript::of(&joins, &NAMES.map(String::from), &roster).unwrap();
+    let channel = |i: usize| Channel::new(&transcript, NAMES[i], &parties[i].1, NAMES[1 - i]).unwrap();
+    let (owner, candidates) = (channel(0), channel(1));
+    (transcript, owner, candidates)
+}
+
+fn model() -> (PublicModel, Parameters) {
+    let feature = |name: &str, values| Feature { name: name.into(), values };
+    let region = Values::Category { values: vec!["north".into(), "south".into()] };
+    let features = vec![feature("age", Values::Number { low: 0.0, high: 100.0 }), feature("region", region)];
+    let public = PublicModel {
+        study: "m".into(),
+        sha256: Digest([1; 32]),
+        predicts: "y".into(),
+        recipe: Recipe { features },
+        recoding: None,
+        additive: false,
+        pairs: Vec::new(),
+        shares: vec![ScoreShare { threshold: 0.0, events: 0.5, others: 0.5 }],
+    };
+    (public, Parameters::Weights { weights: vec![2.0, -1.0, 0.5, 0.25, -0.75, 0.1] })
+}
+
+/// Some candidates, from a real table.
+fn candidates(rows: usize) -> Candidates {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |i: usize| format!("c{i},{},{}\n", i % 101, ["north", "south", ""][i % 3]);
+    let table: String = std::iter::once("id,age,region\n".to_owned()).chain((0..rows).map(row)).collect();
+    std::fs::write(folder.path().join("t.csv"), table).unwrap();
+    let config = "[node]\nname = \"n\"\ncoordinator = \"h:1\"\n[[dataset]]\nname = \"t\"\nsource = \"t.csv\"\n\
+                  privacy_unit = \"id\"\n[dataset.columns]\nage = { type = \"int\", min = 0, max = 100 }\n\
+                  region = { type = \"category\", values = [\"north\", \"south\"] }\n[budget]\nepsilon = 1.0\ndelta = 1e-6\n";
+    let config = crate::config::parse(std::path::Path::new("node.toml"), config).unwrap();
+    let schema = config.datasets["t"].schema.clone();
+    let plan: RowsPlan = entente_protocols::study::query::sql::rows("SELECT id, age, region FROM t", &schema).unwrap();
+    assert_eq!(plan.outputs.iter().map(|output: &Output| output.name.as_str()).collect::<Vec<_>>(), ["age", "region"]);
+    let dataset = Dataset::open(schema, "t.csv", folder.path(), None).unwrap();
+    let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most: None })).unwrap()
+}
+
+/// What the way does to a message: how often it arrives, and whether changed.
+type Way = fn(number: usize) -> (usize, bool);
+
+/// Scores all candidates over a way that is `bad`, with an owner that starts anew before these messages.
+fn scored(
+    rows: usize,
+    bad: Way,
+    anew: &'static [usize],
+) -> Result<(Vec<Vec<i64>>, Candidates, Params, PublicModel), String> {
+    let (transcript, owner_channel, channel) = channels();
+    let (public, parameters) = model();
+    let candidates = candidates(rows);
+    let params = public.params(candidates.len().max(1)).unwrap();
+    let context = context(transcript.digest(), NAMES[0], NAMES[1]);
+    let (sender, mut link) = tokio::sync::mpsc::channel(16);
+    let peers = Peers::default();
+    peers.connected(sender);
+    let id = ("s".to_owned(), 1);
+    let mut talk = Talk::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
+    talk.again_after(Duration::from_millis(30));
+    let (done, stop): (_, Receiver<()>) = channel_of();
+    let result = thread::scope(|scope| {
+        let (owner_params, owner_public) = (params.clone(), public.clone());
+        let peers = &peers;
+        scope.spawn(move || {
+            let fresh = || Owner::new(context, owner_params.clone(), &owner_public, &parameters).unwrap();
+            let (mut owner, mut number) = (fresh(), 0);
+            while stop.try_recv().is_err() {
+                let Ok(frame) = link.try_recv() else {
+                    thread::sleep(Duration::from_millis(1));
+                    continue;
+                };
+                let mut reader = FrameReader::from_nodes();
+                reader.feed(&frame);
+                let message = reader.next_frame().unwrap().unwrap().decode::<FromNode>().unwrap();
+                let FromNode::Relay { to, mut sealed, .. } = message else { panic!("{message:?}") };
+                assert_eq!(to, NAMES[0]);
+                number += 1;
+                let (times, changed) = bad(number);
+                if changed {
+                    sealed[NONCE + 3] ^= 1;
+                }
+                if anew.contains(&number) {
+                    owner = fresh();
+                }
+                for _ in 0..times {
+                    let Ok(opened) = owner_channel.open(&sealed) else { continue };
+                    let answer = owner.answer(from_canonical(&opened, LIMIT).unwrap()).unwrap();
+                    let nonce = crate::state::random::<NONCE>().unwrap();
+                    let sealed = owner_channel.seal(nonce, &canonical_bytes(&answer));
+                    peers.deliver(&("s".to_owned(), 1), NAMES[0], sealed);
+                }
+            }
+        });
+        let score = || {
+            loop {
+                let session = Session::begin(context, params.clone(), &talk)?;
+                match session.score(&public, &candidates, &talk) {
+                    Err(Problem::Unknown) => {}
+                    done => return done,
+                }
+            }
+        };
+        let result = score();
+        drop(done);
+        result.map_err(|problem| format!("{problem:?}"))
+    });
+    Ok((result?, candidates, params, public))
+}
+
+fn channel_of() -> (std::sync::mpsc::Sender<()>, Receiver<()>) {
+    channel()
+}
+
+fn check(rows: usize, bad: Way, anew: &'static [usize]) {
+    let (scores, candidates, params, public) = scored(rows, bad, anew).unwrap();
+    let quantised = public.quantised(&model().1).unwrap();
+    assert_eq!(scores.len(), candidates.blocks());
+    for (number, scores) in scores.iter().enumerate() {
+        let plain: Vec<i64> = candidates
+            .block(number, |_, block| {
+                let codes: Vec<&[u16]> = (0..2).map(|column| block.codes(column)).collect();
+                let features = public.features(&codes).unwrap();
+                let mut totals = vec![0i64; block.rows()];
+                let mut weights = &quantised.weights[..];
+                for (feature, column) in features.columns().iter().zip(&params.shape().columns) {
+                    let (own, rest) = weights.split_at(column.weights());
+                    weights = rest;
+                    for (row, total) in totals.iter_mut().enumerate() {
+                        use entente_protocols::lookalike::candidates::Feature as Of;
+                        *total += match feature {
+                            Of::Scaled(values) => i64::from(values[row]) * i64::from(own[0]),
+                            Of::OneHot(levels) => i64::from(own[usize::from(levels[row])]),
+                        };
+                    }
+                }
+                totals
+            })
+            .unwrap();
+        assert_eq!(*scores, plain, "block {number}");
+    }
+}
+
+#[test]
+fn scores_are_exact_over_a_good_way() {
+    check(0, |_| (1, false), &[]);
+    check(1, |_| (1, false), &[]);
+    check(40 * BLOCK + 17, |_| (1, false), &[]);
+}
+
+/// A third of the messages are lost, a seventh come twice, a fifth are changed on their way.
+#[test]
+fn scores_are_exact_over_a_bad_way() {
+    let bad: Way = |number| (if number % 3 == 0 { 0 } else { 1 + usize::from(number % 7 == 0) }, number % 5 == 0);
+    check(40 * BLOCK + 17, bad, &[]);
+}
+
+/// The model's owner loses its keys twice in the middle, and scoring begins again under others.
+#[test]
+fn a_model_owner_that_starts_anew_is_met_again() {
+    check(40 * BLOCK, |_| (1, false), &[2, 6]);
+}
+
+fn owner() -> (Owner, Params) {
+    let (public, parameters) = model();
+    let params = public.params(2 * BLOCK as u64).unwrap();
+    (Owner::new(Digest([1; 32]), params.clone(), &public, &parameters).unwrap(), params)
+}
+
+fn block(number: u32, fill: u8) -> MaskedBlock {
+    MaskedBlock { number, values: vec![fill; 5 * BLOCK] }
+}
+
+/// What a hostile candidates' owner might ask for is answered once, with the same bytes, or refused.
+#[test]
+fn a_model_owner_answers_each_block_once_and_no_more_than_the_study_has() {
+    let (mut owner, _) = owner();
+    let mut answer = |message: ToModelOwner| owner.answer(message).unwrap();
+    let ToCandidatesOwner::Offer { commitment: session, .. } = answer(ToModelOwner::Hello { session: 7 }) else {
+        panic!("an offer")
+    };
+    let blocks = |blocks: Vec<MaskedBlock>| ToModelOwner::Blocks { session, blocks };
+    assert_eq!(answer(blocks(vec![block(0, 1)])), ToCandidatesOwner::Unknown { session }, "not before the request");
+    let contribution = |part: u8| ToModelOwner::Contribution { session, contribution: SeedPart([part; 32]) };
+    let request = answer(contribution(1));
+    assert!(matches!(request, ToCandidatesOwner::Request { .. }));
+    assert_eq!(answer(contribution(1)), request, "the same again");
+    assert_eq!(answer(contribution(2)), ToCandidatesOwner::Unknown { session }, "no other choice of masks");
+    let first = answer(blocks(vec![block(0, 1), block(1, 2)]));
+    let ToCandidatesOwner::Shares { shares, .. } = &first else { panic!("shares") };
+    assert_eq!(answer(blocks(vec![block(0, 1), block(1, 2)])), first, "the same again");
+    assert_eq!(shares.len(), 2);
+    for bad in [
+        vec![block(0, 9)],
+        vec![block(2, 1)],
+        vec![block(u32::MAX, 1)],
+        vec![MaskedBlock { number: 1, values: vec![0; 5] }],
+        vec![MaskedBlock { number: 1, values: vec![0; 6 * BLOCK] }],
+        vec![block(0, 1); 17],
+    ] {
+        assert!(matches!(answer(blocks(bad)), ToCandidatesOwner::Refused(_)));
+    }
+    assert_eq!(answer(blocks(vec![])), ToCandidatesOwner::Shares { session, shares: vec![] });
+    // Sessions are counted: each gives shares of as many blocks again.
+    for other in 8..11 {
+        assert!(matches!(answer(ToModelOwner::Hello { session: other }), ToCandidatesOwner::Offer { .. }));
+    }
+    assert!(matches!(answer(ToModelOwner::Hello { session: 11 }), ToCandidatesOwner::Refused(_)));
+    assert!(matches!(answer(ToModelOwner::Hello { session: 10 }), ToCandidatesOwner::Offer { .. }), "the same again");
+}
