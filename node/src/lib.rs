@@ -4,10 +4,13 @@
 //! link ──▶ participant ──▶ ledger (store)        what is answered, charged and stored
 //!              │
 //!              └──▶ study ──▶ data               what is computed, where the data are
+//!                                │
+//! commands ──▶ activation ───────┘               what becomes of an audience, at this node alone
 //! ```
 //!
 //! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
 
+pub mod activation;
 pub mod commands;
 pub mod config;
 pub mod data;

@@ -8,7 +8,6 @@ use arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
 use entente_protocols::study::schema::DatasetSchema;
 
 use super::*;
-use crate::data::units::numbers;
 use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
 
 fn key() -> UnitKey {
@@ -26,7 +25,7 @@ fn dataset(folder: &Path, source: &str, unit: &str, consent: Option<&str>) -> Da
 
 fn number(name: &str) -> u128 {
     let names: arrow::array::ArrayRef = std::sync::Arc::new(StringArray::from(vec![name]));
-    numbers(&names, &key())[0].unwrap()
+    key().units(&names)[0].unwrap()
 }
 
 fn naming(folder: &Path, study: &str) -> Naming {
