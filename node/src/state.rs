@@ -188,8 +188,11 @@ impl NewFile {
         let new = path.with_file_name(new);
         // What a crash left behind may be readable by others.
         let _ = fs::remove_file(&new);
-        create_private(&new)?;
-        let file = OpenOptions::new().write(true).open(&new)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&new)?;
         Ok(Self { file, new, path: path.to_owned(), placed: false })
     }
 

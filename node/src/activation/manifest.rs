@@ -1,10 +1,11 @@
-//! What an exported file is, signed by its node: which study's customers, how many were left out and why, and the hash of
-//! the file. It holds nothing of any one customer.
+//! What an exported file is, signed by its node: which study's customers, how many were left out and why, and the hash
+//! of the file. It holds nothing of any one customer.
 //!
 //! **To verify one without this software**: the signature is Ed25519, by `identity`, over SHA-256(len(label) ‖ label ‖
-//! len(body) ‖ body), where label is [`LABEL`], body is the value of `manifest` as JSON without white space, its keys in
-//! the order of the file, in UTF-8 without escapes that are not needed, and lengths are 8 bytes, the lowest first.
-//! `identity` has to be compared with the node's key in the alliance's roster: anybody can sign with a key of their own.
+//! len(body) ‖ body), where label is [`LABEL`], body is the value of `manifest` as JSON without white space, its keys
+//! in the order of the file, in UTF-8 without escapes that are not needed, and lengths are 8 bytes, the lowest first.
+//! `identity` has to be compared with the node's key in the alliance's roster: anybody can sign with a key of their
+//! own.
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, PublicIdentity, Signature};
@@ -40,7 +41,7 @@ pub struct Manifest {
     pub candidates: u64,
     /// How many were selected.
     pub selected: u64,
-    /// Of these, left out because they do not consent at the time of the export.
+    /// Of these, left out because they do not consent at the time of the export, or are gone from the data.
     pub without_consent: u64,
     /// Of these, left out because they were in too many exports.
     pub over_contact_cap: u64,

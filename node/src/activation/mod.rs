@@ -7,7 +7,8 @@
 //!
 //! What it promises:
 //!
-//! - Who has withdrawn consent since the study is not in the file: the data are read again, with their consent predicate.
+//! - Who has withdrawn consent since the study, or is gone from the data, is not in the file: the data are read again,
+//!   with their consent predicate.
 //! - Nobody is in more exports within the window than the node's policy allows, over all its studies. A crash may count
 //!   somebody who was not contacted, never the other way round; the same export again counts nobody twice.
 //! - An audience smaller than the policy's smallest is not written, and nobody is counted for it.
@@ -181,9 +182,9 @@ fn too_few(counts: &Counts, rules: &Activation) -> Error {
     let Activation { min_audience, max_contacts, contact_days } = rules;
     Error::user(format!(
         "refused: {exported} customers would be exported, fewer than `min_audience` = {min_audience} in [policy] of \
-         node.toml. {selected} were selected; {without_consent} of them do not consent now, and {over_cap} were in \
-         {max_contacts} exports within {contact_days} days. Select more customers, or wait until more may be contacted; \
-         nothing was written and nobody counted"
+         node.toml. {selected} were selected; {without_consent} of them do not consent now or are gone, and {over_cap} \
+         were in {max_contacts} exports within {contact_days} days. Select more customers, or wait until more may be \
+         contacted; nothing was written and nobody counted"
     ))
 }
 

@@ -42,7 +42,7 @@ async fn scored(folder: &Folder, study: &str) {
     let names: arrow::array::ArrayRef =
         std::sync::Arc::new(arrow::array::StringArray::from_iter_values((0..200).map(|number| format!("c{number}"))));
     let units = key.units(&names).into_iter().flatten();
-    let scores = Scores::scores(units.zip((0..200).map(f64::from)).collect()).unwrap();
+    let scores = Scores::of_scores(units.zip((0..200).map(f64::from)).collect()).unwrap();
     let DatasetConfig { source, consent, schema } = &config.datasets["people"];
     let dataset = Dataset::open(schema.clone(), source, folder.path(), consent.as_deref()).unwrap();
     let naming = Naming { folder: audiences(folder), study: study.parse().unwrap(), created: TUESDAY.into() };

@@ -28,8 +28,8 @@ pub enum AudienceCommand {
     },
     /// Export the best customers of an audience for activation, with a signed manifest beside the file
     ///
-    /// Consent is asked of the data again, [policy] of node.toml caps how often a customer is exported, and too small an
-    /// audience is refused.
+    /// Consent is asked of the data again, [policy] of node.toml caps how often a customer is exported, and too small
+    /// an audience is refused.
     #[command(
         after_help = "Example:\n  entente-node audience export 20261122-101500-ab12 --top 5% --out spring.csv --dir telecom\n  entente-node audience export 20261122-101500-ab12 --bucket 14,15 --out spring.parquet --dir telecom"
     )]

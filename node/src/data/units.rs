@@ -55,8 +55,8 @@ impl UnitKey {
     }
 }
 
-/// What customers are called where their names must not be: whoever lacks the node's key learns nothing from it, not even
-/// of customers with small numbers.
+/// What customers are called where their names must not be: whoever lacks the node's key learns nothing from it, not
+/// even of customers with small numbers.
 #[derive(Clone, Copy)]
 pub struct Pseudonyms(SipHasher13);
 

@@ -1,8 +1,8 @@
 //! Who was in which exported audience, and when: what a cap on contacts is counted by.
 //!
 //! Customers are pseudonyms under a key that only the node has. An export is written here, durably, before its file
-//! appears: after a crash in between a customer may be counted who was never contacted, but nobody is contacted who is not
-//! counted.
+//! appears: after a crash in between a customer may be counted who was never contacted, but nobody is contacted who is
+//! not counted.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use super::{open, read, written};
 pub struct ContactStore(Connection);
 
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS exports (id INTEGER PRIMARY KEY, study TEXT NOT NULL, selection TEXT NOT NULL, day TEXT NOT NULL,
-    seconds INTEGER NOT NULL, done INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS exports (id INTEGER PRIMARY KEY, study TEXT NOT NULL, selection TEXT NOT NULL,
+    day TEXT NOT NULL, seconds INTEGER NOT NULL, done INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS contacts (customer BLOB NOT NULL, export INTEGER NOT NULL REFERENCES exports (id),
     PRIMARY KEY (customer, export)) STRICT, WITHOUT ROWID;
 ";
@@ -58,11 +58,11 @@ impl ContactStore {
         open(path, SCHEMA).map(Self)
     }
 
-    /// Counts a contact of each customer who is within the cap, unless fewer than `least` are; what was written is on the
-    /// disk on return.
+    /// Counts a contact of each customer who is within the cap, unless fewer than `least` are; what was written is on
+    /// the disk on return.
     ///
-    /// An export of the same selection of the same study on the same day (UTC) is the same export, and so is one that was
-    /// begun on another day and is not [`done`](Self::done): who is in it already stays, and is not counted twice.
+    /// An export of the same selection of the same study on the same day (UTC) is the same export, and so is one that
+    /// was begun on another day and is not [`done`](Self::done): who is in it already stays, and is not counted twice.
     pub fn record(
         &mut self,
         export: &Export,
