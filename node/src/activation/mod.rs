@@ -9,8 +9,10 @@
 //!
 //! - Who has withdrawn consent since the study, or is gone from the data, is not in the file: the data are read again,
 //!   with their consent predicate.
-//! - Nobody is in more exports within the window than the node's policy allows, over all its studies. A crash may count
-//!   somebody who was not contacted, never the other way round; the same export again counts nobody twice.
+//! - Nobody is in more exports within the window than the node's policy allows, over all its studies. Who is in a file
+//!   was counted before it appeared; the same export again counts nobody twice. After a crash somebody may be counted who
+//!   was not contacted. A crash between the file's appearance and the note that it did makes one export of two, if the
+//!   same is exported again on another day.
 //! - An audience smaller than the policy's smallest is not written, and nobody is counted for it.
 //! - The file and its [`manifest`] appear complete or not at all, the manifest first.
 //!
