@@ -30,6 +30,8 @@ pub struct Config {
     pub policy: Policy,
     /// The rules for this node's models.
     pub models: ModelRules,
+    /// The rules for exporting audiences, which concern nobody but this node.
+    pub activation: Activation,
 }
 
 /// How far this node lets its models score other partners' customers.
@@ -39,6 +41,17 @@ pub struct ModelRules {
     pub max_candidates: u64,
     /// The most studies with one model.
     pub max_studies_per_model: u32,
+}
+
+/// What an exported audience has to keep to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// The fewest customers.
+    pub min_audience: u64,
+    /// The most exports that a customer may be in within `contact_days`; 0 for as many as one likes.
+    pub max_contacts: u32,
+    /// In how many days contacts are counted.
+    pub contact_days: u32,
 }
 
 /// A data set as configured.
@@ -104,6 +117,9 @@ struct PolicyTable {
     min_colluders: u32,
     max_candidates: u64,
     max_studies_per_model: u32,
+    min_audience: u64,
+    max_contacts: u32,
+    contact_days: u32,
 }
 
 impl Default for PolicyTable {
@@ -116,6 +132,9 @@ impl Default for PolicyTable {
             min_colluders: 1,
             max_candidates: CANDIDATES,
             max_studies_per_model: 10,
+            min_audience: 100,
+            max_contacts: 3,
+            contact_days: 30,
         }
     }
 }
@@ -154,8 +173,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             return Err(fail(format!("`kinds` in [policy] names `{kind}`; known: {}", POLICY_KINDS.join(", "))));
         }
     }
-    let PolicyTable { approve, kinds, min_partners, min_colluders, max_candidates, max_studies_per_model } = policy;
-    let models = ModelRules { max_candidates, max_studies_per_model };
+    if !(1..=3660).contains(&policy.contact_days) {
+        let problem = "write 1 to 3660; `max_contacts = 0` is how no contacts are counted";
+        return Err(fail(format!("`contact_days` in [policy] is {}; {problem}", policy.contact_days)));
+    }
+    let models =
+        ModelRules { max_candidates: policy.max_candidates, max_studies_per_model: policy.max_studies_per_model };
+    let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
+    let activation = Activation { min_audience, max_contacts, contact_days };
+    let PolicyTable { approve, kinds, min_partners, min_colluders, .. } = policy;
     let policy = Policy { approve, kinds, min_partners, min_colluders, per_study: caps.per_study };
     Ok(Config {
         name: node.name,
@@ -165,6 +191,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         epsilon: budget.epsilon,
         policy,
         models,
+        activation,
     })
 }
 
@@ -262,6 +289,9 @@ approve = "manual"                 # or "auto": what the rules below admit needs
 kinds = ["query", "train"]
 min_partners = 2
 min_colluders = 1
+min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
+max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
+contact_days = 30                  # within so many days
 "#
     )
 }
@@ -307,6 +337,8 @@ min_colluders = 1
         assert_eq!(columns.len(), 5);
         assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
         assert!(config.caps.per_study < config.caps.lifetime);
+        let Activation { min_audience, max_contacts, contact_days } = config.activation;
+        assert_eq!((min_audience, max_contacts, contact_days), (100, 3, 30), "unless it says otherwise");
     }
 
     #[test]
@@ -338,6 +370,10 @@ min_colluders = 1
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
+            ("min_colluders = 1", "min_audiense = 1", "did you mean `min_audience`"),
+            ("min_colluders = 1", "max_contact = 1", "did you mean `max_contacts`"),
+            ("min_colluders = 1", "contact_days = 0", "write 1 to 3660"),
+            ("min_colluders = 1", "min_audience = -1", "expected u64"),
             ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),
         ];

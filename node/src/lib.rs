@@ -4,11 +4,14 @@
 //! link ──▶ participant ──▶ ledger (store)        what is answered, charged and stored
 //!              │ │
 //!              │ └──▶ study ──▶ data             what is computed, where the data are
-//!              └────▶ peers                      what is said to other participants, sealed
+//!              └────▶ peers      │               what is said to other participants, sealed
+//!                                │
+//! commands ──▶ activation ───────┘               what becomes of an audience, at this node alone
 //! ```
 //!
 //! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
 
+pub mod activation;
 pub mod commands;
 pub mod config;
 pub mod data;

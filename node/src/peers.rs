@@ -14,11 +14,15 @@ use entente_protocols::wire::message::FromNode;
 /// A study and the number of its attempt.
 pub type AttemptId = (String, u32);
 
+/// An attempt and another participant of it.
+pub type With = (AttemptId, String);
+
 /// The ways to the other participants. One for a node; connections come and go.
 #[derive(Default)]
 pub struct Peers {
     link: Mutex<Option<tokio::sync::mpsc::Sender<Vec<u8>>>>,
-    open: Mutex<HashMap<(AttemptId, String), Sender<Vec<u8>>>>,
+    /// Who waits for messages, by attempt and participant.
+    open: Mutex<HashMap<With, Sender<Vec<u8>>>>,
 }
 
 /// A conversation with one participant of an attempt, as long as it lasts.

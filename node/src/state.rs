@@ -117,14 +117,21 @@ impl Folder {
 
     /// Locks the folder for a running node. The lock ends with the process, however it ends.
     pub fn lock(&self) -> Result<File, Error> {
-        let path = self.state("serve.lock");
+        self.lock_file("serve.lock", "a node is already running", "stop it first")
+    }
+
+    /// Locks the audiences for an export, beside a running node or without one.
+    pub fn lock_audiences(&self) -> Result<File, Error> {
+        self.lock_file("audience.lock", "another audience is being exported", "try again when it is done")
+    }
+
+    fn lock_file(&self, name: &str, held: &str, advice: &str) -> Result<File, Error> {
+        let path = self.state(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|error| Error::file("open", &path, &error))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(Error::user(format!("a node is already running in {}; stop it first", self.0.display())))
-            }
+            Err(fs::TryLockError::WouldBlock) => Err(Error::user(format!("{held} in {}; {advice}", self.0.display()))),
             Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", &path, &error)),
         }
     }
@@ -181,8 +188,11 @@ impl NewFile {
         let new = path.with_file_name(new);
         // What a crash left behind may be readable by others.
         let _ = fs::remove_file(&new);
-        create_private(&new)?;
-        let file = OpenOptions::new().write(true).open(&new)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&new)?;
         Ok(Self { file, new, path: path.to_owned(), placed: false })
     }
 

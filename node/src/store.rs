@@ -1,10 +1,12 @@
-//! What a node keeps: the ledger, and the studies it takes part in; two SQLite databases in its state folder.
+//! What a node keeps: the ledger, the studies it takes part in, and whom it contacted; three SQLite databases in its state
+//! folder.
 //!
 //! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
 //! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, ephemeral keys
-//! included, which are deleted once the study's vector is stored; both are in WAL mode with synchronous=FULL, so that
+//! included, which are deleted once the study's vector is stored; all are in WAL mode with synchronous=FULL, so that
 //! what was written is on the disk when a call returns.
 
+mod contacts;
 mod models;
 
 use std::path::Path;
@@ -19,6 +21,7 @@ use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
 
+pub use contacts::{ContactCap, ContactStore, Export, Recorded};
 pub use models::StoredModel;
 
 /// The ledger's entries, stored vectors and checkpoints, in SQLite.

@@ -175,10 +175,10 @@ fn sums_of<I: Isa, const GAPS: bool>(isa: I, halves: &Halves, codes: &[u16]) -> 
         missing -= total(isa.lanes(without));
         start = end;
     }
-    for row in whole..rows {
-        let weight = i64::from(halves.weights[row]);
-        value += (i64::from(codes[row]) - 32768) * weight;
-        missing += if GAPS && codes[row] == 0 { weight } else { 0 };
+    for (&code, &weight) in codes[whole..rows].iter().zip(&halves.weights[whole..rows]) {
+        let weight = i64::from(weight);
+        value += (i64::from(code) - 32768) * weight;
+        missing += if GAPS && code == 0 { weight } else { 0 };
     }
     (value + missing * 32768, missing)
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use entente::scoring;
 use entente_examples::alliance::Error;
+use entente_node::activation::audiences;
 use entente_node::data::UnitKey;
 use entente_node::data::audience::{Audience, Form, Selection, StudyId};
-use entente_node::participant::audience_folder;
+
 use entente_node::state::Folder;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::study::{Study, file};
@@ -45,7 +46,7 @@ async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>,
 
 /// The audience at a node: score by customer.
 fn audience(world: &World, partner: &str, study: &str) -> Result<BTreeMap<String, f64>, Error> {
-    let folder = audience_folder(&Folder::new(world.folders().node(partner)));
+    let folder = audiences(&Folder::new(world.folders().node(partner)));
     let audience = Audience::read(&study.parse::<StudyId>()?.file(&folder))?;
     let selection = Selection::Share(100.0);
     let csv = audience.choose(&selection, &UnitKey::new([1; 32])).write(Form::Csv, &selection, Vec::new())?;
@@ -71,7 +72,8 @@ fn plain(world: &World, partner: &str, model: &[u8]) -> Result<BTreeMap<String, 
     // The scores stand in the order of the table's rows.
     let table = std::fs::read_to_string(&table)?;
     let names = table.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default().to_owned());
-    let scores = scores.lines().skip(1).map(|line| line.split(',').next_back().unwrap_or_default().trim().parse::<f64>());
+    let scores =
+        scores.lines().skip(1).map(|line| line.split(',').next_back().unwrap_or_default().trim().parse::<f64>());
     names.zip(scores).map(|(name, score)| Ok((name, score?))).collect()
 }
 
@@ -83,7 +85,8 @@ fn rank_correlation(pairs: &[(f64, f64)]) -> f64 {
         let mut ranks = vec![0.0; values.len()];
         let mut start = 0;
         while start < order.len() {
-            let end = (start..order.len()).take_while(|i| values[order[*i]] == values[order[start]]).last().unwrap_or(start);
+            let end =
+                (start..order.len()).take_while(|i| values[order[*i]] == values[order[start]]).last().unwrap_or(start);
             for place in start..=end {
                 ranks[order[place]] = (start + end) as f64 / 2.0;
             }
@@ -135,7 +138,7 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             assert_eq!(charged, usize::from(candidates.contains(partner)), "{partner}");
         }
         for partner in ["retailer", "bank", "telecom"] {
-            let kept = audience_folder(&Folder::new(world.folders().node(partner))).join(format!("{id}.parquet"));
+            let kept = audiences(&Folder::new(world.folders().node(partner))).join(format!("{id}.parquet"));
             assert_eq!(kept.exists(), candidates.contains(&partner), "{partner}");
         }
         // The same question again: the same bytes, no charge.
@@ -202,7 +205,12 @@ async fn scoring_survives_restarts_of_either_side() -> Result<(), Error> {
         let running = tokio::spawn(async move { entente::run_study(&folder, study, |_| ()).await });
         tokio::time::sleep(Duration::from_millis(40)).await;
         world.stop(stopped).await;
-        world.start(match stopped { "telecom" => "telecom", _ => "retailer" }).await?;
+        world
+            .start(match stopped {
+                "telecom" => "telecom",
+                _ => "retailer",
+            })
+            .await?;
         let files = tokio::time::timeout(Duration::from_secs(60), running).await???;
         let result: Value = serde_json::from_slice(&files["result.json"])?;
         let id = result["study"]["id"].as_str().ok_or("id")?;

@@ -116,7 +116,8 @@ pub struct Table {
 
 /// The table of a `result.json`; `None` if it has none.
 pub fn table(result_json: &[u8]) -> Option<Table> {
-    let (columns, rows) = json::read(result_json).or_else(|| model::table(result_json)).or_else(|| reach::table(result_json))?;
+    let (columns, rows) =
+        json::read(result_json).or_else(|| model::table(result_json)).or_else(|| reach::table(result_json))?;
     Some(Table { columns, rows })
 }
 

@@ -45,7 +45,7 @@ fn asked(study: Study, regions: &[&str]) -> (Study, Question) {
 fn plan(question: &Question) -> &QueryPlan {
     match question.plan() {
         Plan::Query(plan) => plan,
-        Plan::Train(_) => panic!("a query was asked"),
+        Plan::Train(_) | Plan::Lookalike(_) => panic!("a query was asked"),
     }
 }
 

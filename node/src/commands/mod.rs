@@ -7,6 +7,7 @@ macro_rules! say {
     };
 }
 
+mod audience;
 mod budget;
 mod check;
 mod desk;
@@ -137,6 +138,9 @@ enum Command {
     /// List, export or import the models that this node keeps
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// List the audiences of lookalike studies, export the best of one, verify an export
+    #[command(subcommand)]
+    Audience(audience::AudienceCommand),
     /// Show the pinned roster and its fingerprint
     #[command(
         after_help = "Example:\n  entente-node roster --dir bank\n  entente-node roster --accept 1f3a… --dir bank"
@@ -259,6 +263,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             models::export(&dir.folder(), &study, out.as_deref()).map(done)
         }
         Command::Models(ModelsCommand::Import { file, dir }) => models::import(&dir.folder(), &file).map(done),
+        Command::Audience(command) => audience::run(command),
         Command::Roster { dir, accept } => roster::run(&dir.folder(), accept.as_deref()).map(done),
     }
 }

@@ -1,18 +1,19 @@
 //! Candidates: the rows of a features query, one a customer, each with its customer, in blocks of one size.
 //!
 //! ```text
-//! Scan ─▶ [features] codes ─▶ Bounding ─▶ one row? within the cap? ─▶ full blocks, what threads have over merged ─▶ scoring
+//! Scan ─▶ [features] codes ─▶ Bounding ─▶ one row? in the cap? ─▶ full blocks, threads' remainders merged ─▶ scoring
 //! ```
 //!
 //! **Order.** Bounding hands customers over by a keyed hash of them, shard by shard, and in a block they are sorted by
-//! another: neither the block nor the place in it says where in a file a customer stands. Which thread takes which shard
-//! differs from run to run, and so does who shares a block.
+//! another: neither the block nor the place in it says where in a file a customer stands. Which thread takes which
+//! shard differs from run to run, and so does who shares a block.
 //!
-//! **Cap.** Which candidates are kept under a cap is decided by a keyed hash of the customer alone: the same ones whenever
-//! it is asked, whatever the file's order. Asking again does not show others.
+//! **Cap.** Which candidates are kept under a cap is decided by a keyed hash of the customer alone: the same ones
+//! whenever it is asked, whatever the file's order. Asking again does not show others.
 //!
 //! **Memory.** Two bytes a code and 20 a row (its customer, and a norm): 84 MB for a million rows of 32 codes. Codes
 //! beyond [`Options::customers`] go to a file; customers, and under a cap a quarter more rows than it admits, are held.
+//! While they are gathered, bounding has its own [`Options::memory`] beside this.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,8 +82,8 @@ impl Candidates {
         self.over_cap
     }
 
-    /// Gives a block, by its number, to `f`: its rows' customers, and their codes column by column. Several threads may do
-    /// so at once.
+    /// Gives a block, by its number, to `f`: its rows' customers, and their codes column by column. Several threads may
+    /// do so at once.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl Gathering {
         let mut collected = Collected::default();
         let [part, _] = &mut collected.parts;
         let (mut units, mut single, mut several_rows) = (Vec::new(), 0, 0);
-        let mut over = self.pool.lock().map(|mut pool| std::mem::take(&mut *pool)).unwrap_or_default();
+        let mut over = std::mem::take(&mut *self.pool.lock().unwrap_or_else(PoisonError::into_inner));
         for gathered in gatherers {
             gathered.full.into_iter().for_each(|stored| part.push(stored));
             units.extend(gathered.units);
@@ -167,7 +168,8 @@ impl Gathering {
         let mut order: Vec<(u128, usize)> =
             rows.units.iter().enumerate().map(|(row, unit)| (self.ranks.rank(*unit), row)).collect();
         order.sort_unstable();
-        let mut sorted = Rows::default();
+        let (count, words) = (rows.units.len(), rows.values.len());
+        let mut sorted = Rows { units: Vec::with_capacity(count), values: Vec::with_capacity(words) };
         order.iter().for_each(|(_, row)| sorted.push(rows.units[*row], &rows.values[row * width..(row + 1) * width]));
         Ok((self.collection.store(&sorted.values)?, sorted.units))
     }
@@ -208,8 +210,8 @@ impl Gathering {
         }
     }
 
-    /// Makes full blocks of the rows of customers up to a rank, the last one with what is over. What has been taken from
-    /// is freed on the way.
+    /// Makes full blocks of the rows of customers up to a rank, the last one with what is over. What has been taken
+    /// from is freed on the way.
     fn recut(&self, pool: Vec<Rows>, last: u128, mut block: impl FnMut(Rows) -> io::Result<()>) -> io::Result<()> {
         let width = self.width();
         let mut full = Rows::default();

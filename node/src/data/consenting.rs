@@ -9,7 +9,6 @@ use super::engine::{Options, on_threads};
 use super::error::DataError;
 use super::input::{Asked, Input};
 use super::scan::{Scan, ScanError};
-use super::units::numbers;
 
 /// Gives the privacy units of all rows that the consent predicate allows to `each`, batch by batch on all threads: as
 /// stored, and the number of each (none for a row without one). A customer is there as often as it has rows.
@@ -26,7 +25,7 @@ pub(super) fn each_unit(
     let work = || {
         scan.run(stop, |stored, rows| {
             let (unit, _) = input.rows(stored, rows)?;
-            each(&unit, &numbers(&unit, &options.key))
+            each(&unit, &options.key.units(&unit))
         })
     };
     on_threads(options.threads, stop, work).map_err(DataError::opaque)

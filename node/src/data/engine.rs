@@ -46,8 +46,8 @@ pub trait Engine: Send + Sync {
         split: Split,
     ) -> impl Future<Output = Result<Customers, DataError>> + Send;
 
-    /// The rows of a features query over a data set: of each customer who has exactly one, its codes and who it is, to be
-    /// scored.
+    /// The rows of a features query over a data set: of each customer who has exactly one, its codes and who it is, to
+    /// be scored.
     ///
     /// Dropping the future ends the work soon.
     fn candidates(

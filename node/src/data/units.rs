@@ -33,6 +33,16 @@ impl UnitKey {
         *self.0.last_chunk().expect("16 of 32 bytes")
     }
 
+    /// The number of each row's customer, by the privacy unit as stored; none where there is none.
+    pub fn units(&self, raw: &ArrayRef) -> Vec<Option<u128>> {
+        fn of<const W: usize, U: Units<W>>(raw: &ArrayRef, key: &UnitKey) -> Vec<Option<u128>> {
+            let mut cells = vec![0; raw.len()];
+            let words = U::words(raw, key, &mut cells);
+            words.iter().zip(cells).map(|(words, cell)| (cell != NO_CELL).then(|| number(words))).collect()
+        }
+        if is_text(raw.data_type()) { of::<2, Names>(raw, self) } else { of::<1, Numbers>(raw, self) }
+    }
+
     /// Names and ranks of customers for one purpose, which say nothing about those for another.
     pub fn pseudonyms(&self, purpose: &str, scope: &str) -> Pseudonyms {
         let key = Digest::of("entente customers' pseudonyms 1", &[&self.0, purpose.as_bytes(), scope.as_bytes()]);
@@ -45,8 +55,8 @@ impl UnitKey {
     }
 }
 
-/// What customers are called where their names must not be: whoever lacks the node's key learns nothing from it, not even
-/// of customers with small numbers.
+/// What customers are called where their names must not be: whoever lacks the node's key learns nothing from it, not
+/// even of customers with small numbers.
 #[derive(Clone, Copy)]
 pub struct Pseudonyms(SipHasher13);
 
@@ -67,16 +77,6 @@ impl Pseudonyms {
 /// A unit's words as one number, as [`Sink`](super::bounding::Sink)s are given it.
 pub(super) fn number<const W: usize>(words: &[i64; W]) -> u128 {
     words.iter().rev().fold(0, |unit, &word| unit << 64 | u128::from(word as u64))
-}
-
-/// The number of each row's unit; none where there is no unit.
-pub(super) fn numbers(raw: &ArrayRef, key: &UnitKey) -> Vec<Option<u128>> {
-    fn of<const W: usize, U: Units<W>>(raw: &ArrayRef, key: &UnitKey) -> Vec<Option<u128>> {
-        let mut cells = vec![0; raw.len()];
-        let words = U::words(raw, key, &mut cells);
-        words.iter().zip(cells).map(|(words, cell)| (cell != NO_CELL).then(|| number(words))).collect()
-    }
-    if is_text(raw.data_type()) { of::<2, Names>(raw, key) } else { of::<1, Numbers>(raw, key) }
 }
 
 /// How many words a unit takes, and how they are found.
@@ -157,7 +157,7 @@ mod tests {
         let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX, u64::MAX - 1]));
         let large = Numbers::words(&large, &key, &mut [0; 2]);
         assert_ne!(large[0], large[1]);
-        let (text, ints) = (super::numbers(&text, &key), super::numbers(&ints, &key));
+        let (text, ints) = (key.units(&text), key.units(&ints));
         assert_eq!((text[..2].to_vec(), text[2], text[3]), (ints[..2].to_vec(), None, None));
     }
 

@@ -305,8 +305,3 @@ fn study_ref(proposal: &Proposal) -> StudyRef {
 pub fn spill_folder(folder: &Folder) -> PathBuf {
     folder.state("spill")
 }
-
-/// Where audiences are.
-pub fn audience_folder(folder: &Folder) -> PathBuf {
-    folder.state("audience")
-}

@@ -16,7 +16,8 @@ use entente_protocols::wire::message::{FromNode, Proposal};
 use entente_protocols::wire::{canonical_bytes, frame, from_canonical};
 use tracing::{info, warn};
 
-use super::{Participant, Problem, audience_folder, lock, now};
+use super::{Participant, Problem, lock, now};
+use crate::activation::audiences;
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
 use crate::error::Error;
@@ -135,7 +136,7 @@ impl Participant {
     /// Writes the audience of a study into this node's folder, where it stays.
     pub(super) fn keep_audience(&self, proposal: &Proposal, dataset: &Dataset, scores: Scores) -> Result<(), Problem> {
         let naming = Naming {
-            folder: audience_folder(&self.folder),
+            folder: audiences(&self.folder),
             study: proposal.id.parse().map_err(Problem::failed)?,
             created: now(),
         };

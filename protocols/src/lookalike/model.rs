@@ -413,7 +413,9 @@ mod tests {
         let mut random = splitmix(7);
         let codes: Vec<Vec<u16>> = [65_536, 4, 65_536]
             .into_iter()
-            .map(|codes| (0..5000).map(|_| if random() % 20 == 0 { 0 } else { (random() % codes) as u16 }).collect())
+            .map(|codes| {
+                (0..5000).map(|_| if random().is_multiple_of(20) { 0 } else { (random() % codes) as u16 }).collect()
+            })
             .collect();
         for (public, parameters) in [logistic(1.0), logistic(40.0), logistic(1e-3), additive()] {
             public.check().unwrap();

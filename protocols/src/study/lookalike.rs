@@ -83,7 +83,8 @@ impl LookalikeSpec {
         }
         let mut all = self.participants();
         let mut named = partners.to_vec();
-        (all.sort(), named.sort());
+        all.sort();
+        named.sort();
         if all != named {
             return Err(
                 "`partners` are not the seed partner and the candidates' partners; leave it out of a lookalike study"

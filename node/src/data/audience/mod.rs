@@ -1,14 +1,14 @@
 //! Audiences: the customers of this node who were scored in a study, by name, with what each was given.
 //!
 //! ```text
-//! scores by number ─▶ [naming] a second look at the privacy units ─▶ audience/STUDY.parquet ─▶ [saved] the best ─▶ [table]
-//!                              of customers who consent                                                            CSV, Parquet
+//! scores by number ─▶ [naming] a second look at the units ─▶ audience/STUDY.parquet ─▶ [saved] the best ─▶ [table]
+//!                              of customers who consent                                                    CSV, Parquet
 //! ```
 //!
 //! An audience is a Parquet file of three columns: the privacy unit under its own name and as it is stored (text or a
-//! whole number), `score` or `bucket`, and `percentile`: the share, in percent, of all scored customers who have at most
-//! this score, so that 100 is the highest and equal scores have one. It is about real customers: it is readable by the
-//! node's account alone, and nothing sends it anywhere.
+//! whole number), `score` or `bucket`, and `percentile`: the share, in percent, of all scored customers who have at
+//! most this score, so that 100 is the highest and equal scores have one. It is about real customers: it is readable by
+//! the node's account alone, and nothing sends it anywhere.
 
 mod naming;
 mod saved;
@@ -30,9 +30,7 @@ pub struct StudyId(String);
 
 /// An identifier that cannot be a file's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} cannot be a study's identifier: it is of 1 to 100 letters, digits, `-` and `_`, and begins with one of the first two"
-)]
+#[error("{0:?} cannot be a study's identifier: write 1 to 100 letters, digits, `-` and `_`, first a letter or digit")]
 pub struct StudyIdError(String);
 
 impl FromStr for StudyId {

@@ -31,8 +31,8 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// Writes the audience and says how many customers are in it: each once who was scored, who is still in the data set
-    /// and whom the consent predicate allows.
+    /// Writes the audience and says how many customers are in it: each once who was scored, who is still in the data
+    /// set and whom the consent predicate allows.
     pub(in crate::data) fn write(
         &self,
         dataset: &Dataset,

@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::table::Chosen;
 use super::{Kind, StudyId, columns, key};
 use crate::data::source::is_text;
-use crate::data::units::{UnitKey, numbers};
+use crate::data::units::UnitKey;
 
 /// A file that is not an audience, or not a whole one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +133,7 @@ impl Audience {
     pub fn choose(&self, selection: &Selection, key: &UnitKey) -> Chosen {
         let values = self.rows.column(1).as_primitive::<Float64Type>().values();
         let ranks = key.pseudonyms("order of an audience", "");
-        let all = numbers(self.rows.column(0), key);
+        let all = key.units(self.rows.column(0));
         let wanted = |row: &u32| match selection {
             Selection::Share(_) | Selection::Count(_) => true,
             Selection::MinScore(least) => values[*row as usize] >= *least,

@@ -23,7 +23,7 @@ impl Scores {
     /// # Errors
     ///
     /// [`DataError::Failed`] where one is no number, or a customer has two.
-    pub fn scores(scores: Vec<(u128, f64)>) -> Result<Self, DataError> {
+    pub fn of_scores(scores: Vec<(u128, f64)>) -> Result<Self, DataError> {
         Self::new(Kind::Scores, scores)
     }
 
@@ -32,7 +32,7 @@ impl Scores {
     /// # Errors
     ///
     /// [`DataError::Failed`] where a customer has two.
-    pub fn buckets(buckets: Vec<(u128, u8)>) -> Result<Self, DataError> {
+    pub fn of_buckets(buckets: Vec<(u128, u8)>) -> Result<Self, DataError> {
         Self::new(Kind::Buckets, buckets.into_iter().map(|(unit, bucket)| (unit, f64::from(bucket))).collect())
     }
 
@@ -85,18 +85,18 @@ mod tests {
 
     #[test]
     fn the_highest_is_at_100_and_ties_share() {
-        let scores = Scores::scores(vec![(4, 0.0), (1, -0.0), (3, 7.5), (2, -3.0), (9, 0.0)]).unwrap();
+        let scores = Scores::of_scores(vec![(4, 0.0), (1, -0.0), (3, 7.5), (2, -3.0), (9, 0.0)]).unwrap();
         let percentiles: Vec<_> = scores.entries.iter().map(|entry| (entry.unit, entry.percentile)).collect();
         assert_eq!(percentiles, [(1, 80.0), (2, 20.0), (3, 100.0), (4, 80.0), (9, 80.0)]);
         assert_eq!((scores.find(3), scores.find(5), scores.len()), (Some(2), None, 5));
-        let buckets = Scores::buckets(vec![(1, 0), (2, 15), (3, 15)]).unwrap();
+        let buckets = Scores::of_buckets(vec![(1, 0), (2, 15), (3, 15)]).unwrap();
         assert!(buckets.entries[1].percentile == 100.0 && buckets.kind() == Kind::Buckets);
-        assert!(Scores::scores(Vec::new()).unwrap().is_empty());
+        assert!(Scores::of_scores(Vec::new()).unwrap().is_empty());
     }
 
     #[test]
     fn what_cannot_be_an_answer_is_none() {
-        assert!(Scores::scores(vec![(1, f64::NAN)]).is_err());
-        assert!(Scores::buckets(vec![(1, 2), (1, 2)]).is_err());
+        assert!(Scores::of_scores(vec![(1, f64::NAN)]).is_err());
+        assert!(Scores::of_buckets(vec![(1, 2), (1, 2)]).is_err());
     }
 }

@@ -8,7 +8,6 @@ use arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
 use entente_protocols::study::schema::DatasetSchema;
 
 use super::*;
-use crate::data::units::numbers;
 use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
 
 fn key() -> UnitKey {
@@ -26,7 +25,7 @@ fn dataset(folder: &Path, source: &str, unit: &str, consent: Option<&str>) -> Da
 
 fn number(name: &str) -> u128 {
     let names: arrow::array::ArrayRef = std::sync::Arc::new(StringArray::from(vec![name]));
-    numbers(&names, &key())[0].unwrap()
+    key().units(&names)[0].unwrap()
 }
 
 fn naming(folder: &Path, study: &str) -> Naming {
@@ -61,7 +60,7 @@ async fn who_was_scored_and_consents_is_there_once_by_name() {
     ]);
     write(&folder.path().join("a.parquet"), &batch.unwrap());
     for (study, source, threads) in [("s-1", "a.csv", 1), ("s-2", "a.ndjson", 2), ("s-3", "a.parquet", 3)] {
-        let scores = Scores::scores(PEOPLE.map(|(name, score)| (number(name), score)).to_vec()).unwrap();
+        let scores = Scores::of_scores(PEOPLE.map(|(name, score)| (number(name), score)).to_vec()).unwrap();
         let dataset = dataset(folder.path(), source, "id", Some("ok = 'yes'"));
         let naming = naming(folder.path(), study);
         assert_eq!(engine(folder.path(), threads).name_audience(&dataset, scores, &naming).await.unwrap(), 3);
@@ -105,7 +104,7 @@ async fn numbers_stay_numbers_and_a_unit_may_have_any_name() {
         ("bucket", -4i64 as u64, "bucket,audience_bucket,percentile\n-4,15,100\n5,2,50\n"),
         ("percentile", u64::MAX, "percentile,bucket,audience_percentile\n18446744073709551615,15,100\n5,2,50\n"),
     ] {
-        let scores = Scores::buckets(vec![(u128::from(negative), 15), (5, 2)]).unwrap();
+        let scores = Scores::of_buckets(vec![(u128::from(negative), 15), (5, 2)]).unwrap();
         let dataset = dataset(folder.path(), "a.parquet", unit, None);
         let naming = naming(folder.path(), unit);
         engine(folder.path(), 2).name_audience(&dataset, scores, &naming).await.unwrap();
@@ -135,7 +134,7 @@ async fn the_best_are_the_same_whatever_the_order_of_the_file() {
         let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
         fs::write(folder.path().join(source), format!("id\n{text}")).unwrap();
         // Ten scores, so that ties decide.
-        let scores = Scores::scores(ids.iter().map(|id| (*id as u128, (*id % 10) as f64)).collect()).unwrap();
+        let scores = Scores::of_scores(ids.iter().map(|id| (*id as u128, (*id % 10) as f64)).collect()).unwrap();
         let naming = naming(folder.path(), "s");
         let dataset = dataset(folder.path(), source, "id", None);
         engine(folder.path(), 2).name_audience(&dataset, scores, &naming).await.unwrap();
@@ -163,7 +162,7 @@ async fn who_consents_is_asked_of_the_data_as_it_is() {
     fs::remove_file(folder.path().join("a.csv")).unwrap();
     assert!(engine(folder.path(), 2).consenting(&dataset, vec![1]).await.is_err());
     let naming = naming(folder.path(), "s");
-    let scores = Scores::scores(vec![(1, 1.0)]).unwrap();
+    let scores = Scores::of_scores(vec![(1, 1.0)]).unwrap();
     assert!(engine(folder.path(), 2).name_audience(&dataset, scores, &naming).await.is_err());
     assert_eq!(fs::read_dir(naming.folder).unwrap().count(), 0, "a file that was begun is removed");
 }
@@ -174,7 +173,7 @@ async fn a_file_that_is_not_the_audience_it_is_called_is_refused() {
     fs::write(folder.path().join("a.csv"), "id\n1\n").unwrap();
     let naming = naming(folder.path(), "s");
     let dataset = dataset(folder.path(), "a.csv", "id", None);
-    let scores = Scores::scores(vec![(1, 1.0)]).unwrap();
+    let scores = Scores::of_scores(vec![(1, 1.0)]).unwrap();
     engine(folder.path(), 1).name_audience(&dataset, scores, &naming).await.unwrap();
     let good = naming.study.file(&naming.folder);
     let other = naming.folder.join("t.parquet");

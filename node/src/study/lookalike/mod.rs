@@ -36,7 +36,7 @@ pub fn context(transcript: Digest, owner: &str, candidates: &str) -> Digest {
 pub struct Execution {
     /// This node's position among the candidates' owners.
     position: usize,
-    session: Option<Session>,
+    session: Option<Box<Session>>,
 }
 
 impl Execution {
@@ -49,7 +49,7 @@ impl Execution {
     pub fn meet(&mut self, plan: &LookalikePlan, context: Digest, talk: &Talk<'_>) -> Result<(), Problem> {
         if self.session.is_none() {
             let params = plan.params().map_err(|infeasible| Problem::Refused(infeasible.to_string()))?;
-            self.session = Some(Session::begin(context, params, talk)?);
+            self.session = Some(Box::new(Session::begin(context, params, talk)?));
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Execution {
             let chances = log_odds.iter().map(|log_odds| 1.0 / (1.0 + (-log_odds).exp()));
             candidates.block(number, |units, _| audience.extend(units.iter().copied().zip(chances)))?;
         }
-        Ok((sums.finish(), Scores::scores(audience)?))
+        Ok((sums.finish(), Scores::of_scores(audience)?))
     }
 
     /// Counts the customers of a block, each once, in the cell of its score and, where there are several, its owner's.

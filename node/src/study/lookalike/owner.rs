@@ -19,7 +19,7 @@ use entente_protocols::wire::canonical_bytes;
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::peers::AttemptId;
+use crate::peers::{AttemptId, With};
 use crate::state::random_secret;
 
 /// The most sessions with one candidates' owner in one attempt.
@@ -27,7 +27,10 @@ const SESSIONS: u32 = 4;
 
 /// The other participants that this node answers, by attempt.
 #[derive(Default)]
-pub struct Owners(Mutex<HashMap<(AttemptId, String), Arc<Mutex<(Channel, Owner)>>>>);
+pub struct Owners(Mutex<HashMap<With, Answers>>);
+
+/// The channel to a candidates' owner, and the state towards it.
+pub type Answers = Arc<Mutex<(Channel, Owner)>>;
 
 /// A model's owner towards one candidates' owner in one attempt.
 pub struct Owner {
@@ -66,7 +69,7 @@ impl Owners {
         attempt: &AttemptId,
         candidates: &str,
         make: impl FnOnce() -> Result<(Channel, Owner), Error>,
-    ) -> Result<Arc<Mutex<(Channel, Owner)>>, Error> {
+    ) -> Result<Answers, Error> {
         let mut owners = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let key = (attempt.clone(), candidates.to_owned());
         if let Some(owner) = owners.get(&key) {

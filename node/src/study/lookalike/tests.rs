@@ -1,7 +1,7 @@
 //! Both sides of the exchange over a way that loses, repeats, reorders and changes messages.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ fn channels() -> (Transcript, Channel, Channel) {
         |(identity, _): &(IdentityKey, EphemeralKey)| Member { identity: identity.public(), tls: Digest::ZERO };
     let members: BTreeMap<String, Member> =
         NAMES.iter().map(|name| (*name).to_owned()).zip(parties.iter().map(member)).collect();
-    let roster = Roster { authority: Digest::ZERO, members };
+    let coordinator = IdentityKey::from_secret(&[99; 32]).public();
+    let roster = Roster { alliance: "test".into(), authority: Digest::ZERO, coordinator, members };
     let transcript = Transcript::of(&joins, &NAMES.map(String::from), &roster).unwrap();
     let channel = |i: usize| Channel::new(&transcript, NAMES[i], &parties[i].1, NAMES[1 - i]).unwrap();
     let (owner, candidates) = (channel(0), channel(1));
@@ -97,12 +98,15 @@ fn candidates(rows: usize) -> Candidates {
 /// What the way does to a message: how often it arrives, and whether changed.
 type Way = fn(number: usize) -> (usize, bool);
 
+struct Scored {
+    scores: Vec<Vec<i64>>,
+    candidates: Candidates,
+    params: Params,
+    public: PublicModel,
+}
+
 /// Scores all candidates over a way that is `bad`, with an owner that starts anew before these messages.
-fn scored(
-    rows: usize,
-    bad: Way,
-    anew: &'static [usize],
-) -> Result<(Vec<Vec<i64>>, Candidates, Params, PublicModel), String> {
+fn scored(rows: usize, bad: Way, anew: &'static [usize]) -> Scored {
     let (transcript, owner_channel, channel) = channels();
     let (public, parameters) = model();
     let candidates = candidates(rows);
@@ -114,14 +118,14 @@ fn scored(
     let id = ("s".to_owned(), 1);
     let mut talk = Talk::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
     talk.again_after(Duration::from_millis(30));
-    let (done, stop): (_, Receiver<()>) = channel_of();
+    let (done, stop) = mpsc::channel::<()>();
     let result = thread::scope(|scope| {
         let (owner_params, owner_public) = (params.clone(), public.clone());
         let peers = &peers;
         scope.spawn(move || {
             let fresh = || Owner::new(context, owner_params.clone(), &owner_public, &parameters).unwrap();
             let (mut owner, mut number) = (fresh(), 0);
-            while stop.try_recv().is_err() {
+            while stop.try_recv() == Err(TryRecvError::Empty) {
                 let Ok(frame) = link.try_recv() else {
                     thread::sleep(Duration::from_millis(1));
                     continue;
@@ -161,15 +165,11 @@ fn scored(
         drop(done);
         result.map_err(|problem| format!("{problem:?}"))
     });
-    Ok((result?, candidates, params, public))
-}
-
-fn channel_of() -> (std::sync::mpsc::Sender<()>, Receiver<()>) {
-    channel()
+    Scored { scores: result.unwrap(), candidates, params, public }
 }
 
 fn check(rows: usize, bad: Way, anew: &'static [usize]) {
-    let (scores, candidates, params, public) = scored(rows, bad, anew).unwrap();
+    let Scored { scores, candidates, params, public } = scored(rows, bad, anew);
     let quantised = public.quantised(&model().1).unwrap();
     assert_eq!(scores.len(), candidates.blocks());
     for (number, scores) in scores.iter().enumerate() {
