@@ -77,7 +77,7 @@ per_study_epsilon = 1.0
 
 [policy]
 approve = \"auto\"
-kinds = [\"query\", \"train\"]
+kinds = [\"query\", \"train\", \"lookalike\"]
 min_partners = 2
 min_colluders = 1
 ";

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use entente::Update;
+use entente::views::Files;
 use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
 use entente_examples::truth;
 use entente_protocols::study::Study;
@@ -23,6 +24,9 @@ const STUDIES: [(&str, &str); 3] = [
 
 /// The training, run after them.
 const MODEL: (&str, &str) = ("churn-model.toml", include_str!("../studies/churn-model.toml"));
+
+/// The study that scores with the model, run behind it.
+const LOOKALIKE: (&str, &str) = ("like-leavers.toml", include_str!("../studies/like-leavers.toml"));
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -72,7 +76,15 @@ async fn quickstart() -> Result<(), Error> {
     let (file, text) = MODEL;
     let study = entente_protocols::study::file::parse(file, text)?;
     println!("\n{}\n{} (ε = {}, {})", print::rule(file), study.purpose, study.privacy.epsilon, print::scope(&study));
-    print::model(&run(&folders, study).await?)?;
+    let files = run_to_files(&folders, study).await?;
+    print::model(&result_of(&files)?)?;
+
+    let model = files.get("model.json").ok_or("a training without model.json")?;
+    let (file, text) = LOOKALIKE;
+    let study = entente_protocols::study::file::parse_with(file, text, |_| Ok(model.clone()))?;
+    println!("\n{}\n{} (ε = {}, {})", print::rule(file), study.purpose, study.privacy.epsilon, print::scope(&study));
+    let truth = truth::scores(model, &folders.node("telecom").join("data/subscribers.csv"))?;
+    print::reach(&run(&folders, study).await?, &truth.into_values().collect::<Vec<_>>())?;
 
     println!("\n{}", print::rule("the same question under another name"));
     let (file, text) = STUDIES[0];
@@ -104,6 +116,14 @@ async fn quickstart() -> Result<(), Error> {
 }
 
 async fn run(folders: &Folders, study: Study) -> Result<serde_json::Value, Error> {
+    result_of(&run_to_files(folders, study).await?)
+}
+
+fn result_of(files: &Files) -> Result<serde_json::Value, Error> {
+    Ok(serde_json::from_slice(files.get("result.json").ok_or("a result without result.json")?)?)
+}
+
+async fn run_to_files(folders: &Folders, study: Study) -> Result<Files, Error> {
     let started = Instant::now();
     let dir = folders.coordinator();
     let mut shown = 0;
@@ -126,5 +146,5 @@ async fn run(folders: &Folders, study: Study) -> Result<serde_json::Value, Error
     })
     .await?;
     println!("  done in {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
-    Ok(serde_json::from_slice(files.get("result.json").ok_or("a result without result.json")?)?)
+    Ok(files)
 }

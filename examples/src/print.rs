@@ -107,6 +107,31 @@ pub fn model(result: &Value) -> Result<(), Error> {
     Ok(())
 }
 
+/// How many candidates score at least so much, beside how many do.
+pub fn reach(result: &Value, scores: &[f64]) -> Result<(), Error> {
+    let mut table = table(["score ≥", "of the seeds", "candidates", "95 %", "true", "lift"].map(String::from).into());
+    let steps = result["reach"].as_array().ok_or("no reach")?;
+    // Of some twenty, every third from the best.
+    for step in steps.iter().rev().step_by(3) {
+        let number = |path: &str| step.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let threshold = number("/threshold");
+        table.add_row([
+            format!("{threshold:.3}"),
+            format!("{:.0} %", 100.0 * number("/seeds")),
+            format!("{:.0}", number("/size/value")),
+            format!("{:.0} … {:.0}", number("/size/low"), number("/size/high")),
+            scores.iter().filter(|score| **score >= threshold).count().to_string(),
+            format!("{:.1}", number("/lift/value")),
+        ]);
+    }
+    println!("{table}");
+    println!(
+        "The retailer saw no subscriber, the telecom no weight; the scores are at the telecom alone. Charged there: ρ = {}",
+        result["privacy"]["rho"]
+    );
+    Ok(())
+}
+
 /// That a question asked again is answered again, not computed.
 pub fn repeated(result: &Value) -> Result<(), Error> {
     match result["repeated"].as_bool() {

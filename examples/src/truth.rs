@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use std::path::Path;
+
+use crate::alliance::Error;
 use crate::tables::Table;
 
 /// One row: group keys as text, and the value of each measure.
@@ -21,6 +24,20 @@ pub fn of(study: &str) -> Option<Vec<Row>> {
         "spend-by-quarter" => spend_by_quarter(),
         _ => None,
     }
+}
+
+/// What a model says of the customers of a CSV table, by the table's first column.
+pub fn scores(model: &[u8], table: &Path) -> Result<BTreeMap<String, f64>, Error> {
+    let folder = tempfile::tempdir()?;
+    let (file, out) = (folder.path().join("model.json"), folder.path().join("scores.csv"));
+    std::fs::write(&file, model)?;
+    entente::scoring::predict(&entente::scoring::read_model(&file)?, table, Some(&out))?;
+    let (table, scores) = (std::fs::read_to_string(table)?, std::fs::read_to_string(&out)?);
+    // Scores stand in the order of the table's rows, in the last column.
+    let names = table.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default().to_owned());
+    let last = |line: &str| line.rsplit(',').next().unwrap_or_default().trim().parse::<f64>();
+    let rows = names.zip(scores.lines().skip(1).map(last));
+    rows.map(|(name, score)| Ok((name, score?))).collect()
 }
 
 #[derive(Default)]

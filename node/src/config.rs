@@ -286,9 +286,11 @@ per_study_epsilon = 2.0
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
-kinds = ["query", "train"]
+kinds = ["query", "train", "lookalike"]
 min_partners = 2
 min_colluders = 1
+max_candidates = 1000000           # of each partner, whom a model of this node may score in one study
+max_studies_per_model = 10         # that one of them may score in
 min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
 max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
 contact_days = 30                  # within so many days

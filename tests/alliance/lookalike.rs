@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use entente::scoring;
 use entente_examples::alliance::Error;
+use entente_examples::truth;
 use entente_node::activation::audiences;
 use entente_node::data::UnitKey;
 use entente_node::data::audience::{Audience, Form, Selection, StudyId};
@@ -63,18 +63,7 @@ fn rows(csv: &str, name: usize, value: usize) -> Result<BTreeMap<String, f64>, E
 
 /// What the model itself says of a partner's customers.
 fn plain(world: &World, partner: &str, model: &[u8]) -> Result<BTreeMap<String, f64>, Error> {
-    let folder = tempfile::tempdir()?;
-    let (file, out) = (folder.path().join("model.json"), folder.path().join("scores.csv"));
-    std::fs::write(&file, model)?;
-    let table = world.folders().node(partner).join("data/subscribers.csv");
-    scoring::predict(&scoring::read_model(&file)?, &table, Some(&out))?;
-    let scores = std::fs::read_to_string(&out)?;
-    // The scores stand in the order of the table's rows.
-    let table = std::fs::read_to_string(&table)?;
-    let names = table.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default().to_owned());
-    let scores =
-        scores.lines().skip(1).map(|line| line.split(',').next_back().unwrap_or_default().trim().parse::<f64>());
-    names.zip(scores).map(|(name, score)| Ok((name, score?))).collect()
+    truth::scores(model, &world.folders().node(partner).join("data/subscribers.csv"))
 }
 
 /// The correlation of ranks; equal values share theirs.

@@ -1,6 +1,7 @@
 //! The steward's desk: `studies`, `approve`, `deny`.
 
 use entente_protocols::policy::StewardDecision;
+use entente_protocols::study::StudySpec;
 use serde::Serialize;
 
 use super::{print_json, studies, table};
@@ -15,6 +16,7 @@ struct Listed {
     name: String,
     purpose: String,
     kind: &'static str,
+    asks: String,
     requester: String,
     partners: Vec<String>,
     epsilon: f64,
@@ -26,7 +28,7 @@ struct Listed {
 }
 
 pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
-    let store = studies(folder)?;
+    let (store, me) = (studies(folder)?, crate::load(folder)?.name);
     let mut listed = Vec::new();
     for Attempt { proposal, stage, reason, received, .. } in store.all()? {
         let decision = store.decision(&proposal.id)?.map(|decision| match decision {
@@ -37,6 +39,7 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
             id: proposal.id,
             attempt: proposal.attempt,
             kind: proposal.study.spec.kind(),
+            asks: asks(&proposal.study.spec, &me),
             name: proposal.study.name,
             purpose: proposal.study.purpose,
             requester: proposal.requester,
@@ -57,6 +60,9 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
         return Ok(());
     }
     let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
+    let waiting: Vec<(String, String)> = (listed.iter().filter(|study| study.stage == Stage::Waiting))
+        .map(|study| (study.id.clone(), study.asks.clone()))
+        .collect();
     for study in listed {
         let note = study.decision.or(study.reason).unwrap_or_default();
         table.add_row([
@@ -71,7 +77,48 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
         ]);
     }
     say!("{table}");
+    for (id, asks) in waiting {
+        say!("{id} asks {asks}");
+    }
     Ok(())
+}
+
+/// What a study asks of this node, for whoever decides on it.
+fn asks(spec: &StudySpec, me: &str) -> String {
+    // One line, and nothing that steers a terminal.
+    let line = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words
+            .join(" ")
+            .chars()
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+            .collect::<String>()
+    };
+    match spec {
+        StudySpec::Query(query) => format!("for noisy numbers: {}", line(&query.sql)),
+        StudySpec::Train(train) => {
+            let target = train.target.as_deref().map_or_else(String::new, |target| format!(" that predicts {target}"));
+            format!(
+                "for its part in a {} model{}, trained on: {}",
+                line(&train.model),
+                line(&target),
+                line(&train.features)
+            )
+        }
+        StudySpec::Lookalike(spec) if spec.seed_partner == me => format!(
+            "for the model of study {} to score, under encryption, at most {} customers of each of: {}",
+            line(&spec.model.study),
+            spec.candidates,
+            spec.candidate_partners.join(", ")
+        ),
+        StudySpec::Lookalike(spec) => format!(
+            "to score this node's customers by the model of study {} of {}, keep the scores here, and release how many score \
+             how much; features: {}",
+            line(&spec.model.study),
+            spec.seed_partner,
+            line(&spec.features)
+        ),
+    }
 }
 
 pub fn approve(folder: &Folder, id: &str, steward: Option<String>) -> Result<(), Error> {

@@ -240,6 +240,24 @@ sql = "SELECT COUNT(*) FROM customers"
     }
 
     #[test]
+    fn a_lookalike_study_names_a_model_file_that_is_read() {
+        let text = GOOD.replace("kind = \"query\"", "kind = \"lookalike\"");
+        let text = text.split("[query]").next().unwrap_or_default().to_owned()
+            + "[lookalike]\nseed_partner = \"retailer\"\nmodel = \"m.json\"\ncandidate_partners = [\"telecom\"]\n\
+               features = \"SELECT id, age FROM customers\"\n";
+        let problem = |text: &str, model: Result<&[u8], &str>| {
+            let read = |_: &str| model.map(<[u8]>::to_vec).map_err(String::from);
+            parse_with("s.toml", text, read).unwrap_err().to_string()
+        };
+        assert!(problem(&text, Err("m.json is not there")).contains("m.json is not there"));
+        assert!(problem(&text, Ok(b"{}")).contains("`model`: m.json is not a model file"));
+        let buckets = format!("{text}output = \"bukets\"\n");
+        assert!(problem(&buckets, Ok(b"{}")).contains("no output `bukets`"));
+        let none = text.replace("[lookalike]", "[query]\nsql = \"\"\n[lookalike]");
+        assert!(problem(&none, Ok(b"{}")).contains("a table [lookalike]"));
+    }
+
+    #[test]
     fn mistakes_are_named_with_what_to_write() {
         let cases = [
             ("purpose = \"Quarterly benchmark of the alliance\"", "", "purpose"),

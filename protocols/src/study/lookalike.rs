@@ -188,3 +188,117 @@ pub(super) fn unknown_output(output: &str) -> String {
         nearest(output, OUTPUTS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     format!("there is no output `{output}` in this version, which has: {}{near}", OUTPUTS.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::learn::file::ScoreShare;
+    use crate::learn::recipe::{Feature, Recipe, Values};
+    use crate::privacy::mechanism::Scope;
+    use crate::study::schema::ColumnType;
+    use crate::study::{Question, Study, StudySpec, Terms};
+
+    fn schema() -> DatasetSchema {
+        DatasetSchema {
+            name: "customers".into(),
+            privacy_unit: "id".into(),
+            columns: [
+                ("age".into(), ColumnType::Int { min: Some(18), max: Some(95) }),
+                ("active".into(), ColumnType::Bool),
+                ("other".into(), ColumnType::Bool),
+            ]
+            .into(),
+        }
+    }
+
+    fn spec() -> LookalikeSpec {
+        let features = vec![
+            Feature { name: "active".into(), values: Values::Bool },
+            Feature { name: "age".into(), values: Values::Number { low: 18.0, high: 95.0 } },
+        ];
+        let share = |threshold: f64| ScoreShare { threshold, events: 0.5, others: 0.1 };
+        let model = PublicModel {
+            study: "m".into(),
+            sha256: Digest::ZERO,
+            predicts: "y".into(),
+            recipe: Recipe { features },
+            recoding: None,
+            additive: false,
+            pairs: Vec::new(),
+            shares: vec![share(-1.0), share(1.0)],
+        };
+        LookalikeSpec {
+            seed_partner: "retailer".into(),
+            model,
+            candidate_partners: vec!["telecom".into(), "bank".into()],
+            features: "SELECT id, age, active FROM customers".into(),
+            candidates: CANDIDATES,
+        }
+    }
+
+    fn study(spec: LookalikeSpec) -> Study {
+        let rho = Rho::within(1.0, 1e-6).unwrap();
+        Study {
+            name: "n".into(),
+            purpose: "p".into(),
+            legal_basis: None,
+            partners: spec.participants(),
+            min_partners: None,
+            wait: 60,
+            privacy: Terms { epsilon: 1.0, delta: 1e-6, rho, scope: Scope::Customer, colluders: None },
+            spec: StudySpec::Lookalike(Box::new(spec)),
+        }
+    }
+
+    /// The model's owner brings nothing to the sum; features are in the model's order; one owner's noise is enough by itself.
+    #[test]
+    fn candidates_owners_alone_are_summed_over_and_charged() {
+        let several = study(spec());
+        several.validate().unwrap();
+        let question = Question::new(&several, &schema(), &several.partners, 0).unwrap();
+        assert_eq!(question.contributors(), ["bank", "telecom"]);
+        assert_eq!(question.participants().len(), 3);
+        assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (2, 1));
+        assert_eq!(question.mechanism().layout().len(), 3 + 2);
+        let crate::study::Plan::Lookalike(plan) = question.plan() else { panic!("a lookalike plan") };
+        assert_eq!(plan.rows.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["active", "age"]);
+        assert!(question.rho_from(0) <= several.privacy.rho);
+        let one = study(LookalikeSpec { candidate_partners: vec!["telecom".into()], ..spec() });
+        let question = Question::new(&one, &schema(), &one.partners, 0).unwrap();
+        assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (1, 0));
+        assert_eq!(question.mechanism().layout().len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_scored_is_refused_with_what_to_write() {
+        let refusal = |change: &dyn Fn(&mut LookalikeSpec)| {
+            let mut changed = spec();
+            change(&mut changed);
+            let study = study(changed);
+            let planned =
+                |()| Question::new(&study, &schema(), &study.partners, 0).map_err(|refusal| refusal.to_string());
+            study.validate().and_then(planned).map(drop).unwrap_err()
+        };
+        let cases: [(&dyn Fn(&mut LookalikeSpec), &str); 8] = [
+            (&|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
+            (&|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
+            (
+                &|spec| spec.features = "SELECT id, age + 1 AS age, active FROM customers".into(),
+                "`age` has other bounds",
+            ),
+            (&|spec| spec.features = "SELECT id, agee AS age, active FROM customers".into(), "agee"),
+            (&|spec| spec.candidate_partners.clear(), "names nobody"),
+            (&|spec| spec.candidate_partners.push("retailer".into()), "both"),
+            (&|spec| spec.candidates = 1 << 40, "blocks"),
+            (&|spec| spec.model.shares.clear(), "`holdout`"),
+        ];
+        for (change, expected) in cases {
+            let refusal = refusal(change);
+            assert!(refusal.contains(expected), "{refusal} lacks {expected}");
+        }
+        let mut others = study(spec());
+        others.partners.pop();
+        assert!(others.validate().unwrap_err().contains("`partners`"));
+    }
+}
