@@ -98,7 +98,7 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             .iter()
             .map(|partner| world.count(partner, State::Reserved))
             .collect::<Result<_, _>>()?;
-        let files = files(&world, lookalike(kind, &model, candidates, "")?).await?;
+        let files = files(&world, lookalike(kind, &model, candidates, "candidates = 4096")?).await?;
         let result: Value = serde_json::from_slice(&files["result.json"])?;
         let id = result["study"]["id"].as_str().ok_or("id")?;
         let mut all = Vec::new();
@@ -131,7 +131,7 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             assert_eq!(kept.exists(), candidates.contains(&partner), "{partner}");
         }
         // The same question again: the same bytes, no charge.
-        let again = self::files(&world, lookalike("again", &model, candidates, "")?).await?;
+        let again = self::files(&world, lookalike("again", &model, candidates, "candidates = 4096")?).await?;
         let again: Value = serde_json::from_slice(&again["result.json"])?;
         assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     }

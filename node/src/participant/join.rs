@@ -43,7 +43,7 @@ impl Participant {
             }
         };
         if let Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) =
-            self.model_rules(&question, "")
+            self.model_rules(&question, ("", 0))
         {
             return refused(reason);
         }
@@ -82,7 +82,7 @@ impl Participant {
             }
         }
         let (schema, question) = self.question(&proposal)?;
-        self.model_rules(&question, &proposal.id)?;
+        self.model_rules(&question, (&proposal.id, proposal.attempt))?;
         self.pin(question.participants())?;
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;

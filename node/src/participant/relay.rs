@@ -1,6 +1,5 @@
 //! What other participants say, and what is said to them: channels of an attempt.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -101,8 +100,8 @@ impl Participant {
         Ok(Some((context(transcript.digest(), &plan.seed_partner, self.name()), talk)))
     }
 
-    /// Whether this node's rules let the study `id` score with its model, if it asks for one of this node.
-    pub(super) fn model_rules(&self, question: &Question, id: &str) -> Result<(), Problem> {
+    /// Whether this node's rules let attempt `number` of the study `id` score with its model, if it asks for one of this node.
+    pub(super) fn model_rules(&self, question: &Question, (id, number): (&str, u32)) -> Result<(), Problem> {
         let Plan::Lookalike(plan) = question.plan() else { return Ok(()) };
         if plan.seed_partner != self.name() {
             return Ok(());
@@ -117,17 +116,18 @@ impl Participant {
         }
         let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
             StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.sha256 == plan.model.sha256 => {
-                Some(attempt.proposal.id.clone()).filter(|other| other != id)
+                let this = attempt.proposal.id == id && attempt.proposal.attempt == number;
+                (!this).then_some(())
             }
             StudySpec::Lookalike(_) | StudySpec::Query(_) | StudySpec::Train(_) => None,
         };
-        let studies: BTreeSet<String> = lock(&self.studies).all()?.iter().filter_map(scored).collect();
-        if studies.len() >= rules.max_studies_per_model as usize {
+        // Attempts, as each can score others.
+        let scored = lock(&self.studies).all()?.iter().filter_map(scored).count();
+        if scored >= rules.max_studies_per_model as usize {
             return Err(Problem::refused(format!(
-                "{} studies have scored with the model of study {} already; policy admits at most {} (`max_studies_per_model`)",
-                studies.len(),
-                plan.model.study,
-                rules.max_studies_per_model
+                "{scored} studies have scored with the model of study {} already, attempts counted; policy admits at most {} \
+                 (`max_studies_per_model`)",
+                plan.model.study, rules.max_studies_per_model
             )));
         }
         Ok(())

@@ -1,4 +1,7 @@
 //! The candidates' owner's side of the exchange.
+//!
+//! As many blocks are sent as the study has room for, whatever the number of candidates: it would be told by it. Those behind
+//! the last candidate have nobody in them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,6 +22,7 @@ use crate::state::{random, random_secret};
 /// A session with the model's owner: its encrypted weights, ready to be evaluated.
 pub(super) struct Session {
     name: Commitment,
+    blocks: usize,
     evaluator: Evaluator,
     bits: i32,
 }
@@ -47,6 +51,7 @@ impl Session {
             ToCandidatesOwner::Offer { session, commitment } if session == number => Some(Ok(commitment)),
             _ => None,
         })?;
+        let blocks = params.shape().blocks as usize;
         let awaiting = Awaiting::new(context, params, name, random_secret().map_err(failed)?);
         let contribution = ToModelOwner::Contribution { session: name, contribution: awaiting.contribution() };
         let (request, bits) = talk.ask(&contribution, |answer| match answer {
@@ -55,7 +60,7 @@ impl Session {
             _ => None,
         })?;
         let evaluator = awaiting.accept(&request).map_err(|refused| Problem::Refused(refused.to_string()))?;
-        Ok(Self { name, evaluator, bits: bits.clamp(-1000, 1000) })
+        Ok(Self { name, blocks, evaluator, bits: bits.clamp(-1000, 1000) })
     }
 
     /// A unit of scores is 2^−bits of a unit of log-odds.
@@ -70,8 +75,8 @@ impl Session {
         candidates: &Candidates,
         talk: &Talk<'_>,
     ) -> Result<Vec<Vec<i64>>, Problem> {
-        let blocks = candidates.blocks();
-        let mut scores: Vec<Vec<i64>> = vec![Vec::new(); blocks];
+        let blocks = self.blocks.max(candidates.blocks());
+        let mut scores: Vec<Vec<i64>> = vec![Vec::new(); candidates.blocks()];
         // By the number that a block has in the session: its place, what is kept of it, and its batch.
         let mut waiting: HashMap<u32, (usize, PendingBlock, usize)> = HashMap::new();
         let mut batches: HashMap<usize, Batch> = HashMap::new();
@@ -102,7 +107,10 @@ impl Session {
             for share in &shares {
                 // What came before already came again.
                 let Some((place, pending, batch)) = waiting.remove(&share.number) else { continue };
-                scores[place] = pending.open(share)?;
+                let opened = pending.open(share)?;
+                if let Some(scores) = scores.get_mut(place) {
+                    *scores = opened;
+                }
                 if let Some(open) = batches.get_mut(&batch) {
                     open.open -= 1;
                     if open.open == 0 {
@@ -125,7 +133,11 @@ impl Session {
         candidates: &Candidates,
         blocks: Range<usize>,
     ) -> Result<Vec<(MaskedBlock, PendingBlock)>, Problem> {
+        let nobody: Vec<&[u16]> = vec![&[]; candidates.columns().len()];
         let evaluate = |worker: &mut Worker<'_>, number: usize| {
+            if number >= candidates.blocks() {
+                return Ok(model.features(&nobody).and_then(|features| worker.block(&features.columns())));
+            }
             candidates.block(number, |_, block| {
                 let codes: Vec<&[u16]> = (0..block.columns().len()).map(|column| block.codes(column)).collect();
                 worker.block(&model.features(&codes)?.columns())

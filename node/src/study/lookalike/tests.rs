@@ -103,26 +103,29 @@ struct Scored {
     candidates: Candidates,
     params: Params,
     public: PublicModel,
+    /// How long each message was that the model's owner got.
+    messages: Vec<usize>,
 }
 
 /// Scores all candidates over a way that is `bad`, with an owner that starts anew before these messages.
-fn scored(rows: usize, bad: Way, anew: &'static [usize]) -> Scored {
+fn scored(rows: usize, room: usize, again: Duration, bad: Way, anew: &'static [usize]) -> Scored {
     let (transcript, owner_channel, channel) = channels();
     let (public, parameters) = model();
     let candidates = candidates(rows);
-    let params = public.params(candidates.len().max(1)).unwrap();
+    let params = public.params(room.max(1) as u64).unwrap();
     let context = context(transcript.digest(), NAMES[0], NAMES[1]);
     let (sender, mut link) = tokio::sync::mpsc::channel(16);
     let peers = Peers::default();
     peers.connected(sender);
     let id = ("s".to_owned(), 1);
     let mut talk = Talk::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
-    talk.again_after(Duration::from_millis(30));
+    talk.again_after(again);
     let (done, stop) = mpsc::channel::<()>();
-    let result = thread::scope(|scope| {
+    let (result, messages) = thread::scope(|scope| {
         let (owner_params, owner_public) = (params.clone(), public.clone());
         let peers = &peers;
-        scope.spawn(move || {
+        let answering = scope.spawn(move || {
+            let mut messages = Vec::new();
             let fresh = || Owner::new(context, owner_params.clone(), &owner_public, &parameters).unwrap();
             let (mut owner, mut number) = (fresh(), 0);
             while stop.try_recv() == Err(TryRecvError::Empty) {
@@ -136,6 +139,7 @@ fn scored(rows: usize, bad: Way, anew: &'static [usize]) -> Scored {
                 let FromNode::Relay { to, mut sealed, .. } = message else { panic!("{message:?}") };
                 assert_eq!(to, NAMES[0]);
                 number += 1;
+                messages.push(sealed.len());
                 let (times, changed) = bad(number);
                 if changed {
                     sealed[NONCE + 3] ^= 1;
@@ -151,6 +155,7 @@ fn scored(rows: usize, bad: Way, anew: &'static [usize]) -> Scored {
                     peers.deliver(&("s".to_owned(), 1), NAMES[0], sealed);
                 }
             }
+            messages
         });
         let score = || {
             loop {
@@ -163,13 +168,13 @@ fn scored(rows: usize, bad: Way, anew: &'static [usize]) -> Scored {
         };
         let result = score();
         drop(done);
-        result.map_err(|problem| format!("{problem:?}"))
+        (result.map_err(|problem| format!("{problem:?}")), answering.join().unwrap())
     });
-    Scored { scores: result.unwrap(), candidates, params, public }
+    Scored { scores: result.unwrap(), candidates, params, public, messages }
 }
 
 fn check(rows: usize, bad: Way, anew: &'static [usize]) {
-    let Scored { scores, candidates, params, public } = scored(rows, bad, anew);
+    let Scored { scores, candidates, params, public, .. } = scored(rows, rows, Duration::from_millis(30), bad, anew);
     let quantised = public.quantised(&model().1).unwrap();
     assert_eq!(scores.len(), candidates.blocks());
     for (number, scores) in scores.iter().enumerate() {
@@ -202,6 +207,15 @@ fn scores_are_exact_over_a_good_way() {
     check(0, |_| (1, false), &[]);
     check(1, |_| (1, false), &[]);
     check(40 * BLOCK + 17, |_| (1, false), &[]);
+}
+
+/// The model's owner gets as many messages, of the same sizes, whatever the number of candidates within the study's room.
+#[test]
+fn messages_do_not_tell_how_many_candidates_there_are() {
+    let messages = |rows: usize| scored(rows, 20 * BLOCK, Duration::from_secs(50), |_| (1, false), &[]).messages;
+    let few = messages(3);
+    assert_eq!(few.len(), 4, "hello, contribution and two batches");
+    assert_eq!(few, messages(2 * BLOCK + 1));
 }
 
 /// A third of the messages are lost, a seventh come twice, a fifth are changed on their way.
