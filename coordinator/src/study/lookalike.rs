@@ -92,3 +92,140 @@ pub(super) fn notes(plan: &LookalikePlan) -> Vec<String> {
         "A customer for whom `features` yields several rows is left out.".into(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use entente_protocols::digest::Digest;
+    use entente_protocols::learn::file::ScoreShare;
+    use entente_protocols::learn::recipe::{Feature, Recipe, Values};
+    use entente_protocols::lookalike::model::PublicModel;
+    use entente_protocols::privacy::mechanism::Scope;
+    use entente_protocols::privacy::rho::Rho;
+    use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+    use entente_protocols::study::{Question, Study, StudySpec, Terms};
+
+    use crate::results::{REPORT, RESULT, reach};
+    use crate::store::RoundRecord;
+    use crate::study::{Course, Finished, expected_error, finish, notes, table};
+
+    fn study(candidates: &[&str]) -> (Study, Question) {
+        let share = |threshold: f64, events: f64| ScoreShare { threshold, events, others: 0.1 };
+        let model = PublicModel {
+            study: "m-0001".into(),
+            sha256: Digest::ZERO,
+            predicts: "churned".into(),
+            recipe: Recipe { features: vec![Feature { name: "active".into(), values: Values::Bool }] },
+            recoding: None,
+            additive: false,
+            pairs: Vec::new(),
+            shares: vec![share(-1.0, 0.9), share(0.0, 0.6), share(2.0, 0.2)],
+        };
+        let spec = super::LookalikeSpec {
+            seed_partner: "retailer".into(),
+            model,
+            candidate_partners: candidates.iter().map(|name| (*name).to_owned()).collect(),
+            features: "SELECT id, active FROM customers".into(),
+            candidates: 10_000,
+        };
+        let rho = Rho::within(1.0, 1e-6).unwrap();
+        let study = Study {
+            name: "like-gold <b>".into(),
+            purpose: "Who is alike?".into(),
+            legal_basis: None,
+            partners: spec.participants(),
+            min_partners: None,
+            wait: 60,
+            privacy: Terms { epsilon: 1.0, delta: 1e-6, rho, scope: Scope::Customer, colluders: None },
+            spec: StudySpec::Lookalike(Box::new(spec)),
+        };
+        let columns = [("active".to_owned(), ColumnType::Bool)].into();
+        let schema = DatasetSchema { name: "customers".into(), privacy_unit: "id".into(), columns };
+        let question = Question::new(&study, &schema, &study.partners, 0).unwrap();
+        (study, question)
+    }
+
+    fn finished(candidates: &[&str], counts: &[i64]) -> Result<super::BTreeMap<String, Vec<u8>>, String> {
+        let (study, question) = study(candidates);
+        let mechanism = question.mechanism();
+        let rounds = [RoundRecord {
+            round: 1,
+            attempt: 1,
+            participants: mechanism.participants(),
+            plan: question.plan().digest(),
+            transcript: Digest::ZERO,
+            repeated: false,
+            rho: mechanism.rho(),
+            rho_person: mechanism.rho_person(),
+            sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
+            sum: counts.iter().map(|count| count * i64::from(super::UNIT)).collect(),
+            seconds: 0.5,
+        }];
+        finish(&Finished {
+            id: "s-0001",
+            study: &study,
+            question: &question,
+            course: &Course::Lookalike,
+            rounds: &rounds,
+            lost: &[],
+            started: "2026-03-01T12:00:00Z".parse().unwrap(),
+            finished: "2026-03-01T12:03:20Z".parse().unwrap(),
+            warnings: &[],
+        })
+    }
+
+    /// Counts in cells become counts above thresholds, with intervals that cover their noise.
+    #[test]
+    fn counts_by_score_become_the_reach() {
+        let files = finished(&["telecom", "bank"], &[5000, 3000, 1500, 500, 4000, 6000]).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
+        let steps = result["reach"].as_array().unwrap();
+        let column =
+            |path: &str| steps.iter().map(|step| step.pointer(path).unwrap().as_f64().unwrap()).collect::<Vec<_>>();
+        assert_eq!(column("/size/value"), [5000.0, 2000.0, 500.0]);
+        assert_eq!(column("/seeds"), [0.9, 0.6, 0.2]);
+        let expected = [0.9 / 0.5, 0.6 / 0.2, 0.2 / 0.05];
+        assert!(column("/lift/value").iter().zip(expected).all(|(lift, expected)| (lift - expected).abs() < 1e-9));
+        for path in ["/size", "/lift"] {
+            let ends = ["low", "value", "high"].map(|end| column(&format!("{path}/{end}")));
+            assert!((0..3).all(|step| ends[0][step] < ends[1][step] && ends[1][step] < ends[2][step]), "{ends:?}");
+        }
+        // More cells are added up for lower thresholds, and so more noise.
+        let width = |step: usize| column("/size/high")[step] - column("/size/low")[step];
+        assert!(width(0) > width(2));
+        let half = column("/threshold")[1];
+        assert!((half - 0.5).abs() < 1e-12, "log-odds of 0");
+        assert_eq!(result["candidates"]["bank"]["value"], 4000);
+        assert_eq!(result["candidates"]["telecom"]["value"], 6000);
+        assert_eq!(result["privacy"]["mechanism"], "distributed discrete Gaussian");
+        let csv = String::from_utf8(files[reach::CSV].clone()).unwrap();
+        assert!(csv.starts_with("threshold,seeds,size,size_low,size_high,lift,lift_low,lift_high\r\n"), "{csv}");
+        assert_eq!(csv.lines().count(), 4);
+        assert!(!files[reach::PARQUET].is_empty());
+        let report = String::from_utf8(files[REPORT].clone()).unwrap();
+        assert!(report.contains("retailer") && report.contains("like-gold &lt;b&gt;") && !report.contains("<script"));
+        let table = table(&files[RESULT]).unwrap();
+        assert_eq!(table.columns, ["threshold", "seeds", "size", "lift"]);
+        assert_eq!(table.rows.len(), 3);
+    }
+
+    #[test]
+    fn one_owner_has_all_candidates_and_noise_of_its_own() {
+        let files = finished(&["telecom"], &[100, 0, -3, 2]).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
+        assert_eq!(result["candidates"]["telecom"]["value"], 99);
+        assert_eq!(result["privacy"]["mechanism"], "discrete Gaussian");
+        assert_eq!(result["privacy"]["colluders"], 0);
+        let sizes = result["reach"].as_array().unwrap();
+        assert!(sizes.iter().all(|step| step["size"]["low"].as_f64() >= Some(0.0)), "counts are not negative");
+        assert!(finished(&["telecom"], &[1, 2]).unwrap_err().contains("another plan"));
+    }
+
+    #[test]
+    fn its_error_and_what_to_mind_are_told_beforehand() {
+        let (study, question) = study(&["telecom", "bank"]);
+        let errors = expected_error(&question);
+        assert!(errors[0].name == "size" && errors[0].half_width > 10.0 && errors[0].half_width < 10_000.0);
+        let notes = notes(&study, &question).join(" ");
+        assert!(notes.contains("bank and telecom alone") && notes.contains("10000 candidates"), "{notes}");
+    }
+}
