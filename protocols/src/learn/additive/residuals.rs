@@ -111,12 +111,6 @@ impl Scorer {
     }
 }
 
-/// The columns of a block with the widths of the plan.
-fn columns<'a>(block: &'a Block, widths: &[usize]) -> Vec<Codes<'a>> {
-    let codes = |(feature, cells): (usize, &usize)| Codes { codes: block.codes(feature), cells: *cells };
-    widths.iter().enumerate().take(block.columns().len()).map(codes).collect()
-}
-
 pub(super) fn start(settings: &Settings, training: &Training, input: &Input) -> Result<Box<dyn Contribute>, Unfit> {
     let widths = settings.widths(&training.recipe);
     match settings.event {
@@ -158,11 +152,10 @@ struct Sizes {
 
 impl Contribute for Sizes {
     fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
-        let columns = columns(block, &self.widths);
         let residuals = self.scorer.residuals(block, target);
         sums.add(&[
-            Part::Cells { columns: &columns, values: &vec![ONE; block.rows()] },
-            Part::Cells { columns: &columns, values: &residuals },
+            Part::Block { block, cells: &self.widths, values: &vec![ONE; block.rows()] },
+            Part::Block { block, cells: &self.widths, values: &residuals },
         ]);
     }
 }
@@ -176,6 +169,6 @@ struct Round {
 impl Contribute for Round {
     fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
         let residuals = self.scorer.residuals(block, target);
-        sums.add(&[Part::Cells { columns: &columns(block, &self.widths), values: &residuals }]);
+        sums.add(&[Part::Block { block, cells: &self.widths, values: &residuals }]);
     }
 }
