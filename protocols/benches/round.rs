@@ -16,7 +16,7 @@ use entente_protocols::privacy::rows::{Block, dims};
 use entente_protocols::privacy::sums::Sums;
 
 const ROWS: usize = 1_000_000;
-const BLOCK: usize = 4096;
+const BLOCK: usize = 8192;
 const FEATURES: usize = 50;
 const BINS: u16 = 16;
 /// One number in so many is missing in the rows that lack some.

@@ -6,6 +6,7 @@ pub mod identity;
 pub mod learn;
 pub mod ledger;
 pub mod lookalike;
+mod lookups;
 pub mod policy;
 pub mod privacy;
 pub mod release;

@@ -16,8 +16,9 @@ use super::engine::Options;
 use super::features::unpacked;
 use super::spill::SpillFile;
 
-/// Rows of a block, of a plan that is not wide.
-const BLOCK_ROWS: usize = 4 << 10;
+/// Rows of a block, of a plan that is not wide: rounds have a fixed cost a block, and go over its codes twice, for which a
+/// block of 50 features stays in a cache.
+const BLOCK_ROWS: usize = 8 << 10;
 /// Most codes of a block, however wide the plan.
 const BLOCK_CODES: usize = 1 << 20;
 

@@ -8,6 +8,7 @@
 //! - [`interval`]: what the noise means for a published number.
 
 pub mod bounds;
+mod cells;
 pub(crate) mod gaussian;
 pub mod interval;
 pub mod mechanism;

@@ -65,6 +65,8 @@ pub struct Block {
     codes: Vec<Vec<u16>>,
     /// Of each column, whether a row lacks it.
     gaps: Vec<bool>,
+    /// Of each column, the largest code.
+    largest: Vec<u16>,
     /// ⌈‖x‖⌉ of each row's design vector.
     norms: Vec<u32>,
 }
@@ -102,7 +104,8 @@ impl Block {
         });
         let norms = norms.collect();
         let gaps = codes.iter().map(|codes| codes.contains(&0)).collect();
-        Some(Self { columns, codes, gaps, norms })
+        let largest = codes.iter().map(|codes| codes.iter().copied().max().unwrap_or(0)).collect();
+        Some(Self { columns, codes, gaps, largest, norms })
     }
 
     /// The number of customers.
@@ -123,6 +126,11 @@ impl Block {
     /// Whether a row lacks column number `column`: loops over the others need not look.
     pub fn has_gaps(&self, column: usize) -> bool {
         self.gaps[column]
+    }
+
+    /// The largest code of column number `column`; 0 without rows.
+    pub fn largest(&self, column: usize) -> u16 {
+        self.largest[column]
     }
 
     /// An upper bound on the L2 norm of each row's design vector.
@@ -156,6 +164,7 @@ mod tests {
         assert_eq!((places.clone(), dims(&columns)), (vec![0..2, 2..5, 5..7], 8));
         assert_eq!(block.codes(1), [0, 1, 2, 0, 1], "a code that does not exist is missing");
         assert_eq!([0, 1, 2].map(|column| block.has_gaps(column)), [true; 3]);
+        assert_eq!([0, 1, 2].map(|column| block.largest(column)), [65535, 2, 60000]);
         for row in 0..block.rows() {
             let (mut square, mut last) = (0i64, None);
             block.entries(row, &places, |place, value| {

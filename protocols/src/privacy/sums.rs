@@ -4,8 +4,9 @@
 //! **Proof of the bounds.** A vector is a sum of one term a customer, exact modulo 2^64. In each component the term is
 //! one of the following, made here from any codes and any weights, so that the bound holds whatever was passed in:
 //!
-//! - [`Part::Cells`]: at most `touches` columns, each with cells of its own, and in each column at most one cell holds
-//!   v, |v| ≤ `per_cell`. Norm at most **√touches·per_cell**.
+//! - [`Part::Cells`] and [`Part::Block`]: at most `touches` columns, each with cells of its own, and in each column at
+//!   most one cell holds v, |v| ≤ `per_cell`. Norm at most **√touches·per_cell**. (How they are added up, without an
+//!   overflow: `cells`.)
 //! - [`Part::Values`], for the same component: at most `touches` columns, each a single cell, and in each column a value
 //!   of its own, clamped to ±`per_cell`. So at most `touches` entries are not zero, each of them at most `per_cell`: norm
 //!   at most **√touches·per_cell** again.
@@ -19,6 +20,7 @@
 use std::sync::Arc;
 
 use super::bounds::{Bounded, Component, Layout};
+use super::cells::{Columns, Tables};
 use super::rows::{Block, Column, UNIT, places};
 use crate::columns::Halves;
 
@@ -45,6 +47,15 @@ pub enum Part<'a> {
     Cells {
         /// The columns, at most as many as the component's `touches`.
         columns: &'a [Codes<'a>],
+        /// One value a customer.
+        values: &'a [i32],
+    },
+    /// For [`Component::Cells`]: the same, of the columns of a block.
+    Block {
+        /// The customers.
+        block: &'a Block,
+        /// The number of cells of each column, of at most as many columns as the component's `touches`.
+        cells: &'a [usize],
         /// One value a customer.
         values: &'a [i32],
     },
@@ -78,13 +89,14 @@ pub enum Part<'a> {
 pub struct Sums {
     layout: Arc<Layout>,
     totals: Vec<i64>,
+    tables: Tables,
 }
 
 impl Sums {
     /// Sums without customers yet; `layout` is one of [`Layout::sums`].
     pub fn new(layout: Arc<Layout>) -> Self {
         let totals = vec![0; layout.len()];
-        Self { layout, totals }
+        Self { layout, totals, tables: Tables::default() }
     }
 
     /// Adds some customers, who are given **once**: one part a component, in order. A part of another form than the
@@ -95,7 +107,12 @@ impl Sums {
             let totals = &mut self.totals[range];
             match (*component, part) {
                 (Component::Cells { touches, per_cell, .. }, Part::Cells { columns, values }) => {
-                    add_cells(totals, touches, per_cell, columns, values);
+                    let columns = &columns[..columns.len().min(touches as usize)];
+                    self.tables.add(totals, Columns::Codes(columns), values, most(per_cell));
+                }
+                (Component::Cells { touches, per_cell, .. }, Part::Block { block, cells, values }) => {
+                    let cells = &cells[..cells.len().min(touches as usize)];
+                    self.tables.add(totals, Columns::Block(block, cells), values, most(per_cell));
                 }
                 (Component::Cells { touches, per_cell, .. }, Part::Values { columns }) => {
                     add_values(totals, touches, per_cell, columns);
@@ -134,11 +151,6 @@ pub const fn triangle(dims: usize) -> usize {
     dims * (dims + 1) / 2
 }
 
-/// Most cells of a table of two columns: it stays in the fastest cache.
-const PAIRED: usize = 1 << 12;
-/// Customers that are added up in such a table before it is emptied.
-const PAIRED_ROWS: usize = 1 << 13;
-
 fn add_values(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Vec<i32>]) {
     let most = most(per_cell);
     for (total, values) in totals.iter_mut().zip(columns.iter().take(touches as usize)) {
@@ -149,79 +161,6 @@ fn add_values(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Vec<i3
 /// The largest value that a customer has in a cell.
 fn most(per_cell: u64) -> i32 {
     i32::try_from(per_cell).unwrap_or(i32::MAX)
-}
-
-fn add_cells(totals: &mut [i64], touches: u32, per_cell: u64, columns: &[Codes<'_>], values: &[i32]) {
-    let most = most(per_cell);
-    let clamped: Vec<i32> = values.iter().map(|value| (*value).clamp(-most, most)).collect();
-    let mut table = Vec::new();
-    let mut columns = columns.iter().take(touches as usize).peekable();
-    let mut rest = totals;
-    while let Some(first) = columns.next() {
-        let Some((own, others)) = rest.split_at_mut_checked(first.cells) else { return };
-        rest = others;
-        // Adding to cells is what takes time; two narrow columns share it.
-        match columns.next_if(|second| second.cells <= rest.len() && pair_cells(first, second) <= PAIRED) {
-            Some(second) => {
-                let (second_own, others) = rest.split_at_mut(second.cells);
-                rest = others;
-                add_pair(&mut table, [own, second_own], [first.codes, second.codes], &clamped);
-            }
-            None => add_column(own, first.codes, &clamped),
-        }
-    }
-}
-
-fn add_column(totals: &mut [i64], codes: &[u16], values: &[i32]) {
-    for (&code, &value) in codes.iter().zip(values) {
-        if let Some(total) = totals.get_mut(usize::from(code)) {
-            add(total, i64::from(value));
-        }
-    }
-}
-
-/// Cells of two columns at once: one more each, for customers in no cell.
-fn pair_cells(first: &Codes<'_>, second: &Codes<'_>) -> usize {
-    first.cells.saturating_add(1).saturating_mul(second.cells.saturating_add(1))
-}
-
-/// What [`add_column`] adds for each of two columns, over a table of both whose rows and columns are summed in the end.
-fn add_pair(table: &mut Vec<i64>, totals: [&mut [i64]; 2], codes: [&[u16]; 2], values: &[i32]) {
-    let [first, second] = totals;
-    if codes[0].len() != codes[1].len() {
-        add_column(first, codes[0], values);
-        return add_column(second, codes[1], values);
-    }
-    let values = &values[..values.len().min(codes[0].len())];
-    // Both are below `PAIRED`.
-    let (none_first, none_second) = (first.len() as u16, second.len() as u16);
-    let width = none_second + 1;
-    let mut cells = [0u16; 512];
-    let rows = codes[0].chunks(PAIRED_ROWS).zip(codes[1].chunks(PAIRED_ROWS)).zip(values.chunks(PAIRED_ROWS));
-    for ((first_codes, second_codes), values) in rows {
-        table.clear();
-        table.resize(PAIRED, 0);
-        let table: &mut [i64; PAIRED] = (&mut table[..]).try_into().expect("it was made of this size");
-        let few = first_codes.chunks(cells.len()).zip(second_codes.chunks(cells.len())).zip(values.chunks(cells.len()));
-        for ((first_codes, second_codes), values) in few {
-            for ((cell, &a), &b) in cells.iter_mut().zip(first_codes).zip(second_codes) {
-                *cell = a.min(none_first) * width + b.min(none_second);
-            }
-            for (&cell, &value) in cells.iter().zip(values) {
-                // The remainder changes nothing, and says that the cell is in the table.
-                add(&mut table[usize::from(cell) % PAIRED], i64::from(value));
-            }
-        }
-        let mut of_second = [0i64; PAIRED];
-        let of_second = &mut of_second[..usize::from(width)];
-        for (i, row) in table.chunks(usize::from(width)).take(first.len() + 1).enumerate() {
-            if let Some(total) = first.get_mut(i) {
-                *total = row.iter().fold(*total, |total, value| total.wrapping_add(*value));
-            }
-            of_second.iter_mut().zip(row).for_each(|(total, value)| add(total, *value));
-        }
-        second.iter_mut().zip(of_second).for_each(|(total, value)| add(total, *value));
-    }
 }
 
 /// The weight with which a vector of norm at most `length` stays within `norm`.
@@ -342,6 +281,7 @@ mod tests {
             Component::Vector { length: 2 * DIMS as u64, norm },
             Component::Vector { length: triangle(DIMS + 1) as u64, norm },
             Component::Cells { cells: 3, touches, per_cell: 500 },
+            Component::Cells { cells: 12, touches, per_cell: 500 },
         ]))
     }
 
@@ -367,6 +307,7 @@ mod tests {
                 Part::Vectors { block: &block, weights: &weights, slots: Some(&slots) },
                 Part::Moments { block: &block, extra: &[&extra], weights: &weights },
                 Part::Values { columns: &columns },
+                Part::Block { block: &block, cells: &[5, 4, 3], values: &values },
             ]);
         }
         sums.finish().values
@@ -388,7 +329,9 @@ mod tests {
         assert_eq!(moments[4], 3 * 181 * 7 * 255, "with the indicator at place 4");
         assert_eq!(moments[DIMS], 3 * 181 * 7 * 2, "with the extra entry, 256/128");
         assert_eq!(moments[triangle(DIMS + 1) - 1], 3 * 128 * 2 * 2);
-        assert_eq!(sum[39 + triangle(DIMS + 1)..], [-10, 3, 0], "two cells may be touched");
+        let values = &sum[39 + triangle(DIMS + 1)..];
+        assert_eq!(values[..3], [-10, 3, 0], "two cells may be touched");
+        assert_eq!(values[3..], [0, 0, 0, 0, 0, 0, 0, -10, 0, 0, 0, 0], "codes of numbers are beyond these cells");
     }
 
     fn any_customer() -> impl Strategy<Value = Customer> {
@@ -424,41 +367,5 @@ mod tests {
             let reversed: Vec<_> = customers.iter().rev().copied().collect();
             prop_assert_eq!(release(&layout, &customers), release(&layout, &reversed));
         }
-    }
-
-    /// Two columns at once come to the same as each by itself, whatever their codes, over any number of rows.
-    #[test]
-    fn pairs_of_columns_are_added_like_single_ones() {
-        let rows = PAIRED_ROWS + 700;
-        let mut state = 5u64;
-        let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as u32
-        };
-        let widths = [0usize, 3, 17, 60, 70, 4000, 2, 5];
-        let code = |width: usize, random: u32| match random % 10 {
-            0 => u16::MAX,
-            _ => (random / 10 % (width as u32 + 2)) as u16,
-        };
-        let codes = widths.map(|width| (0..rows).map(|_| code(width, random())).collect::<Vec<u16>>());
-        let values: Vec<i32> = (0..rows).map(|_| random().cast_signed() - (1 << 23)).collect();
-        let columns: Vec<Codes<'_>> =
-            widths.iter().zip(&codes).map(|(cells, codes)| Codes { codes, cells: *cells }).collect();
-        let mut all = vec![7i64; widths.iter().sum()];
-        let mut single = all.clone();
-        add_cells(&mut all, 8, 1 << 22, &columns, &values);
-        for (i, column) in columns.iter().enumerate() {
-            let start: usize = widths[..i].iter().sum();
-            for (code, value) in column.codes.iter().zip(&values) {
-                if usize::from(*code) < column.cells {
-                    single[start + usize::from(*code)] += i64::from(*value).clamp(-1 << 22, 1 << 22);
-                }
-            }
-        }
-        assert_eq!(all, single);
-        let mut fewer = vec![7i64; widths.iter().sum()];
-        add_cells(&mut fewer, 3, 1 << 22, &columns, &values);
-        assert_eq!(fewer[..20], single[..20]);
-        assert!(fewer[20..].iter().all(|total| *total == 7), "no more columns than a customer may touch");
     }
 }

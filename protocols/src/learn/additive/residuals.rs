@@ -1,18 +1,19 @@
 //! What a node brings: its customers' bins, and their residuals.
 
+use pulp::Arch;
+
 use crate::learn::model::Parameters;
 use crate::learn::recipe::Recipe;
 use crate::learn::sigmoid::{sigmoid, steps};
 use crate::learn::training::{Contribute, Input, Target, Training, Unfit};
+use crate::lookups::{LOOKED_UP, Lookups, VALUES};
 use crate::privacy::rows::{Block, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
 
 use super::{ONE, Settings};
 
-/// Rows that are scored together: their scores stay in the fastest cache.
-const ROWS: usize = 1 << 10;
-/// Most values of a table of two features: it stays in the fastest cache.
-const PAIRED: usize = 1 << 12;
+/// Rows that are scored together: their scores and a few columns stay in the fastest cache.
+const ROWS: usize = 1 << 12;
 
 /// A model as nodes score with it.
 pub(super) struct Scorer {
@@ -27,45 +28,25 @@ pub(super) struct Scorer {
 
 /// What features add to a score.
 enum Term {
-    One {
-        feature: usize,
-        shape: Vec<f32>,
-    },
-    /// Two features that follow one another: looking values up is what takes time, and one look-up is for both. Of codes
-    /// a and b, the value is at min(a, `last.0`)·(`last.1` + 1) + min(b, `last.1`).
-    Two {
-        feature: usize,
-        last: (u16, u16),
-        values: Box<[f32; PAIRED]>,
-    },
+    /// Some features of few values each.
+    Few { features: Vec<usize>, lookups: Lookups },
+    /// A feature of many values.
+    Many { feature: usize, shape: Vec<f32> },
 }
 
-/// The terms of shapes, one a feature.
+/// The terms of shapes, one a feature: the same ones whatever the rows hold.
+///
+/// Values of features with few are rounded to 1/32760 of the largest sum of eight: what that moves a score by is far below
+/// what the noise of a round moves the model by.
 fn terms(shapes: &[Vec<f64>]) -> Vec<Term> {
-    // A code that the model has no value for adds nothing; there is none after the recoding.
-    let value = |shape: &[f64], code: usize| shape.get(code).map_or(0.0, |value| *value as f32);
-    let mut terms = Vec::new();
-    let mut feature = 0;
-    while let Some(shape) = shapes.get(feature) {
-        let second = shapes.get(feature + 1).filter(|second| (shape.len() + 1) * (second.len() + 1) <= PAIRED);
-        match second {
-            Some(second) => {
-                let mut values = Box::new([0.0; PAIRED]);
-                for (row, first) in values.chunks_mut(second.len() + 1).zip(0..=shape.len()) {
-                    let both = |code: usize| value(shape, first) + value(second, code);
-                    row.iter_mut().enumerate().for_each(|(code, value)| *value = both(code));
-                }
-                // Below `PAIRED`.
-                terms.push(Term::Two { feature, last: (shape.len() as u16, second.len() as u16), values });
-                feature += 2;
-            }
-            None => {
-                terms.push(Term::One { feature, shape: shape.iter().map(|value| *value as f32).collect() });
-                feature += 1;
-            }
-        }
-    }
-    terms
+    let shapes = shapes.iter().map(|shape| shape.iter().map(|value| *value as f32).collect::<Vec<f32>>());
+    let (few, many): (Vec<_>, Vec<_>) = shapes.enumerate().partition(|(_, shape)| shape.len() <= VALUES);
+    let group = |group: &[(usize, Vec<f32>)]| {
+        let values: Vec<&[f32]> = group.iter().map(|(_, shape)| &shape[..]).collect();
+        Term::Few { features: group.iter().map(|(feature, _)| *feature).collect(), lookups: Lookups::new(&values) }
+    };
+    let few = few.chunks(LOOKED_UP).map(group);
+    few.chain(many.into_iter().map(|(feature, shape)| Term::Many { feature, shape })).collect()
 }
 
 impl Scorer {
@@ -81,54 +62,53 @@ impl Scorer {
     /// Each customer's clipped residual, in 1/[`UNIT`].
     pub(super) fn residuals(&self, block: &Block, target: &[u16]) -> Vec<i32> {
         let scores = self.scores(block);
-        // By reference: collected in place of the scores, it would not be vector code.
-        let rows = scores.iter().zip(target);
-        // A NaN, which no finite model makes, becomes 0.
+        let mut residuals = vec![0; scores.len().min(target.len())];
+        let rows = residuals.iter_mut().zip(&scores).zip(target);
+        // Compiled for the processor that it runs on. A NaN, which no finite model makes, becomes 0.
+        let arch = Arch::new();
         if self.target.is_event() {
-            let event = |code: u16| if code == 2 { 1.0 } else { 0.0 };
-            rows.map(|(score, code)| steps(event(*code) - sigmoid(*score), self.most)).collect()
+            arch.dispatch(|| {
+                for ((residual, score), code) in rows {
+                    let event = if *code == 2 { 1.0 } else { 0.0 };
+                    *residual = steps(event - sigmoid(*score), self.most);
+                }
+            });
         } else {
-            rows.map(|(score, code)| steps((self.target.value(*code) - *score) / self.unit, self.most)).collect()
+            arch.dispatch(|| {
+                for ((residual, score), code) in rows {
+                    *residual = steps((self.target.value(*code) - *score) / self.unit, self.most);
+                }
+            });
         }
+        residuals
     }
 
+    /// The score of each row, which depends on that row alone.
     fn scores(&self, block: &Block) -> Vec<f32> {
         let mut scores = vec![self.intercept; block.rows()];
-        let features = block.columns().len();
-        let mut places = [0u16; ROWS];
+        let there = block.columns().len();
         for (number, scores) in scores.chunks_mut(ROWS).enumerate() {
             let rows = number * ROWS..number * ROWS + scores.len();
             let codes = |column: usize| &block.codes(column)[rows.clone()];
             for term in &self.terms {
                 match term {
-                    Term::One { feature, shape } if *feature < features => {
+                    Term::Few { features, lookups } if features.iter().all(|feature| *feature < there) => {
+                        let columns: Vec<&[u16]> = features.iter().map(|feature| codes(*feature)).collect();
+                        lookups.add_scores(scores, &columns);
+                    }
+                    Term::Many { feature, shape } if *feature < there => {
                         for (score, code) in scores.iter_mut().zip(codes(*feature)) {
+                            // A code that the model has no value for adds nothing; there is none after the recoding.
                             *score += shape.get(usize::from(*code)).copied().unwrap_or(0.0);
                         }
                     }
-                    Term::Two { feature, last, values } if feature + 1 < features => {
-                        let rows = codes(*feature).iter().zip(codes(feature + 1));
-                        for (place, (a, b)) in places.iter_mut().zip(rows) {
-                            *place = (*a).min(last.0) * (last.1 + 1) + (*b).min(last.1);
-                        }
-                        for (score, place) in scores.iter_mut().zip(&places) {
-                            // The remainder changes nothing, and says that the place is in the table.
-                            *score += values[usize::from(*place) % PAIRED];
-                        }
-                    }
                     // Of a block that is not one of the plan.
-                    Term::One { .. } | Term::Two { .. } => {}
+                    Term::Few { .. } | Term::Many { .. } => {}
                 }
             }
         }
         scores
     }
-}
-
-/// The columns of a block with the widths of the plan.
-fn columns<'a>(block: &'a Block, widths: &[usize]) -> Vec<Codes<'a>> {
-    let codes = |(feature, cells): (usize, &usize)| Codes { codes: block.codes(feature), cells: *cells };
-    widths.iter().enumerate().take(block.columns().len()).map(codes).collect()
 }
 
 pub(super) fn start(settings: &Settings, training: &Training, input: &Input) -> Result<Box<dyn Contribute>, Unfit> {
@@ -172,11 +152,10 @@ struct Sizes {
 
 impl Contribute for Sizes {
     fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
-        let columns = columns(block, &self.widths);
         let residuals = self.scorer.residuals(block, target);
         sums.add(&[
-            Part::Cells { columns: &columns, values: &vec![ONE; block.rows()] },
-            Part::Cells { columns: &columns, values: &residuals },
+            Part::Block { block, cells: &self.widths, values: &vec![ONE; block.rows()] },
+            Part::Block { block, cells: &self.widths, values: &residuals },
         ]);
     }
 }
@@ -190,6 +169,6 @@ struct Round {
 impl Contribute for Round {
     fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
         let residuals = self.scorer.residuals(block, target);
-        sums.add(&[Part::Cells { columns: &columns(block, &self.widths), values: &residuals }]);
+        sums.add(&[Part::Block { block, cells: &self.widths, values: &residuals }]);
     }
 }
