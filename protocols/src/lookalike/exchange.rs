@@ -3,9 +3,9 @@
 //! ```text
 //! candidates' owner                       model's owner
 //!   Hello                     ─────────▶
-//!                             ◀─────────    Offer (commitment: names the session)
-//!   Contribution              ─────────▶
-//!                             ◀─────────    Request (encrypted weights)
+//!                             ◀─────────    Offered (commitment: names the session)
+//!   Part (of the joint seed)  ─────────▶
+//!                             ◀─────────    Weights (encrypted)
 //!   Blocks, some at a time    ─────────▶
 //!                             ◀─────────    Shares of the same blocks
 //! ```
@@ -30,7 +30,7 @@ pub enum ToModelOwner {
         session: u32,
     },
     /// The answer to an offer.
-    Contribution {
+    Part {
         /// The offer's.
         session: Commitment,
         /// The part of the joint seed.
@@ -49,14 +49,14 @@ pub enum ToModelOwner {
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub enum ToCandidatesOwner {
     /// A session.
-    Offer {
+    Offered {
         /// The hello's.
         session: u32,
         /// What the owner commits to; it names the session from now on.
         commitment: Commitment,
     },
     /// The encrypted weights.
-    Request {
+    Weights {
         /// Of this session.
         session: Commitment,
         /// The weights.

@@ -48,14 +48,14 @@ impl Session {
         let failed = |error: crate::error::Error| Problem::Failed(error.to_string());
         let number = u32::from_le_bytes(random::<4>().map_err(failed)?);
         let name = talk.ask(&ToModelOwner::Hello { session: number }, |answer| match answer {
-            ToCandidatesOwner::Offer { session, commitment } if session == number => Some(Ok(commitment)),
+            ToCandidatesOwner::Offered { session, commitment } if session == number => Some(Ok(commitment)),
             _ => None,
         })?;
         let blocks = params.shape().blocks as usize;
         let awaiting = Awaiting::new(context, params, name, random_secret().map_err(failed)?);
-        let contribution = ToModelOwner::Contribution { session: name, contribution: awaiting.contribution() };
+        let contribution = ToModelOwner::Part { session: name, contribution: awaiting.contribution() };
         let (request, bits) = talk.ask(&contribution, |answer| match answer {
-            ToCandidatesOwner::Request { session, request, bits } if session == name => Some(Ok((request, bits))),
+            ToCandidatesOwner::Weights { session, request, bits } if session == name => Some(Ok((request, bits))),
             ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Problem::Unknown)),
             _ => None,
         })?;

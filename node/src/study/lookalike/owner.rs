@@ -105,7 +105,7 @@ impl Owner {
     pub fn answer(&mut self, message: ToModelOwner) -> Result<ToCandidatesOwner, Error> {
         Ok(match message {
             ToModelOwner::Hello { session } => return self.hello(session),
-            ToModelOwner::Contribution { session, contribution } => self.contribution(session, contribution),
+            ToModelOwner::Part { session, contribution } => self.contribution(session, contribution),
             ToModelOwner::Blocks { session, blocks } => self.blocks(session, &blocks),
         })
     }
@@ -126,7 +126,7 @@ impl Owner {
                 name
             }
         };
-        Ok(ToCandidatesOwner::Offer { session: hello, commitment })
+        Ok(ToCandidatesOwner::Offered { session: hello, commitment })
     }
 
     fn contribution(&mut self, name: Commitment, contribution: SeedPart) -> ToCandidatesOwner {
@@ -144,7 +144,7 @@ impl Owner {
         }
         match &session.state {
             State::Answering(answering) if answering.contribution == contribution => {
-                ToCandidatesOwner::Request { session: name, request: answering.request.clone(), bits: self.model.bits }
+                ToCandidatesOwner::Weights { session: name, request: answering.request.clone(), bits: self.model.bits }
             }
             // Another contribution to the same commitment would be another choice of masks.
             State::Answering(_) | State::Offered(_) => unknown,

@@ -246,14 +246,14 @@ fn block(number: u32, fill: u8) -> MaskedBlock {
 fn a_model_owner_answers_each_block_once_and_no_more_than_the_study_has() {
     let (mut owner, _) = owner();
     let mut answer = |message: ToModelOwner| owner.answer(message).unwrap();
-    let ToCandidatesOwner::Offer { commitment: session, .. } = answer(ToModelOwner::Hello { session: 7 }) else {
+    let ToCandidatesOwner::Offered { commitment: session, .. } = answer(ToModelOwner::Hello { session: 7 }) else {
         panic!("an offer")
     };
     let blocks = |blocks: Vec<MaskedBlock>| ToModelOwner::Blocks { session, blocks };
     assert_eq!(answer(blocks(vec![block(0, 1)])), ToCandidatesOwner::Unknown { session }, "not before the request");
-    let contribution = |part: u8| ToModelOwner::Contribution { session, contribution: SeedPart([part; 32]) };
+    let contribution = |part: u8| ToModelOwner::Part { session, contribution: SeedPart([part; 32]) };
     let request = answer(contribution(1));
-    assert!(matches!(request, ToCandidatesOwner::Request { .. }));
+    assert!(matches!(request, ToCandidatesOwner::Weights { .. }));
     assert_eq!(answer(contribution(1)), request, "the same again");
     assert_eq!(answer(contribution(2)), ToCandidatesOwner::Unknown { session }, "no other choice of masks");
     let first = answer(blocks(vec![block(0, 1), block(1, 2)]));
@@ -273,8 +273,8 @@ fn a_model_owner_answers_each_block_once_and_no_more_than_the_study_has() {
     assert_eq!(answer(blocks(vec![])), ToCandidatesOwner::Shares { session, shares: vec![] });
     // Sessions are counted: each gives shares of as many blocks again.
     for other in 8..11 {
-        assert!(matches!(answer(ToModelOwner::Hello { session: other }), ToCandidatesOwner::Offer { .. }));
+        assert!(matches!(answer(ToModelOwner::Hello { session: other }), ToCandidatesOwner::Offered { .. }));
     }
     assert!(matches!(answer(ToModelOwner::Hello { session: 11 }), ToCandidatesOwner::Refused(_)));
-    assert!(matches!(answer(ToModelOwner::Hello { session: 10 }), ToCandidatesOwner::Offer { .. }), "the same again");
+    assert!(matches!(answer(ToModelOwner::Hello { session: 10 }), ToCandidatesOwner::Offered { .. }), "the same again");
 }
