@@ -67,7 +67,7 @@
 //! - [`message`]: what travels; [`exchange`]: in what order;
 //! - [`model`]: models in whole numbers, and what is public of them;
 //! - [`owner`] and [`candidates`]: the two sides;
-//! - [`buckets`]: the same, but for scores: only in which of some ranges each lies is opened.
+//! - [`buckets`]: the same, but of a score only the range that it lies in is opened.
 
 pub mod buckets;
 pub mod candidates;

@@ -32,11 +32,11 @@
 //! **Weights and edges are hidden from the candidates' owner** by ring-LWE and LWE: weights under s, as with scores; edges
 //! in a table that is encrypted under S; and the keys by the evaluation key's own encryptions. z encrypts s, S encrypts z
 //! and itself, s encrypts S: that is a cycle, so it takes the assumption of circular security that all of bootstrapping
-//! takes (CGGI 2016). Parameters are those of tfhe's `V1_8_PARAM_MESSAGE_2_CARRY_2_KS_PBS_TUNIFORM_2M128`: tfhe says of
-//! its sets that the lattice estimator gives them at least 128 bits, and of the curve that their noise is taken from
-//! that it is for 132 (`core_crypto::commons::noise_formulas`, "132 bits security"); bodies are rounded where they travel
-//! (`BODY_CUT`), by a public rule. Shares are hints about s, and here about z and S too: `Budget::loss` bounds what they
-//! take together.
+//! takes (the same authors, 2016). Parameters are those of tfhe's `V1_8_PARAM_MESSAGE_2_CARRY_2_KS_PBS_TUNIFORM_2M128`.
+//! tfhe's source says 128 bits of security of its parameters (`shortint::parameters`), and 132 of the noise for which it
+//! has formulas (`core_crypto::commons::noise_formulas`); for degree 2048 see `params` of scores. No estimate of our own
+//! was made. Bodies are rounded where they travel (`BODY_CUT`), by a public rule. Shares are hints about s, and here
+//! about z and S too: `Budget::loss` bounds what they take together, 0.04 bits with a million candidates.
 //!
 //! **What is not hidden, or not covered.**
 //!
