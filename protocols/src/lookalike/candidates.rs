@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tfhe::core_crypto::commons::math::random::CompressionSeed;
 use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;
 
@@ -53,12 +54,16 @@ impl Awaiting {
             return Err(Refused::Opening);
         }
         let seed = self.agreement.seed(&request.opening, &self.contribution.0);
-        let high = 64 - MODULUS_BITS;
-        let bodies: Vec<u64> = request.bodies().map(|body| body << high).collect();
-        let (size, degree) = (GlweSize(2), PolynomialSize(BLOCK));
-        let list = SeededGlweCiphertextList::from_container(bodies, size, degree, seed, modulus());
-        Ok(list.decompress_into_glwe_ciphertext_list().as_ref().iter().map(|value| value >> high).collect())
+        Ok(decompress(request.bodies().map(|body| body << (64 - MODULUS_BITS)).collect(), seed))
     }
+}
+
+/// Mask and body in turn, modulo q, of bodies in the high bits.
+pub(super) fn decompress(bodies: Vec<u64>, seed: CompressionSeed) -> Vec<u64> {
+    let (size, degree) = (GlweSize(2), PolynomialSize(BLOCK));
+    let list = SeededGlweCiphertextList::from_container(bodies, size, degree, seed, modulus());
+    let list = list.decompress_into_glwe_ciphertext_list();
+    list.as_ref().iter().map(|value| value >> (64 - MODULUS_BITS)).collect()
 }
 
 /// The features of the customers of one block in one column.
@@ -93,13 +98,13 @@ impl Feature<'_> {
 }
 
 /// Transforms of one ciphertext: the limbs of its mask and of its body.
-const PAIR: usize = 2 * LIMBS;
+pub(super) const PAIR: usize = 2 * LIMBS;
 
 /// A request that was accepted, with the transforms of all it contains. No `Debug`; zeroized when dropped.
 pub struct Evaluator {
     params: Params,
     secret: Zeroizing<[u8; 32]>,
-    ring: Ring,
+    pub(super) ring: Ring,
     ciphertexts: Spectra,
     next: AtomicU32,
 }
@@ -150,29 +155,51 @@ impl Worker<'_> {
     /// is for the seed owner, the rest stays here. Every block has a number of its own, and by it its own randomness; a
     /// block takes part of the study's number of blocks however few customers are in it.
     pub fn block(&mut self, features: &[Feature<'_>]) -> Result<(MaskedBlock, PendingBlock), Refused> {
+        let count = self.check(features)?;
+        let number = self.number()?;
+        self.begin(0);
+        self.add_mask("entente lookalike block 1", number);
+        self.add_features(features);
+        Ok(self.finish(number, count, self.evaluator.params.budget().step_bits, None))
+    }
+
+    /// Evaluates up to [`BLOCK`] customers: the block's number, how many they are, and A and B without any mask, which
+    /// are for nobody else.
+    pub(super) fn bare(&mut self, features: &[Feature<'_>], pair: &mut [u64]) -> Result<(u32, usize), Refused> {
+        let count = self.check(features)?;
+        let number = self.number()?;
+        self.begin(1);
+        self.add_features(features);
+        let (mask, body) = pair.split_at_mut(BLOCK);
+        self.evaluator.ring.inverse_limbs(self.sums.get_mut(0, LIMBS), &mut self.scratch, mask);
+        self.evaluator.ring.inverse_limbs(self.sums.get_mut(LIMBS, LIMBS), &mut self.scratch, body);
+        Ok((number, count))
+    }
+
+    /// Masks A and B, whatever they are of, for the seed owner to open.
+    pub(super) fn mask(
+        &mut self,
+        (number, count): (u32, usize),
+        step_bits: u32,
+        pair: &[u64],
+    ) -> (MaskedBlock, PendingBlock) {
+        self.begin(0);
+        self.add_mask("entente lookalike bucket block 1", number);
+        self.multiply();
+        self.finish(number, count, step_bits, Some(pair))
+    }
+
+    /// How many customers these are.
+    fn check(&self, features: &[Feature<'_>]) -> Result<usize, Refused> {
         let columns = &self.evaluator.params.shape().columns;
         let count = features.first().map_or(0, Feature::len);
         if features.len() != columns.len() || count > BLOCK || features.iter().any(|feature| feature.len() != count) {
             return Err(Refused::Features);
         }
-        if let Some(column) = features.iter().zip(columns).position(|(feature, column)| !feature.within(column)) {
-            return Err(Refused::Column(column));
+        match features.iter().zip(columns).position(|(feature, column)| !feature.within(column)) {
+            Some(column) => Err(Refused::Column(column)),
+            None => Ok(count),
         }
-        let number = self.number()?;
-        let secret = &self.evaluator.secret;
-        Stream::new(secret, "entente lookalike block 1", &[&number.to_le_bytes()]).bytes(&mut self.random);
-
-        self.sums.clear();
-        (self.first, self.loaded) = (0, 0);
-        self.add_mask();
-        for (feature, column) in features.iter().zip(columns) {
-            for level in 0..column.weights() {
-                self.load(feature, level);
-                self.add();
-            }
-        }
-        self.multiply();
-        Ok(self.finish(number, count))
     }
 
     /// A number that no other block of the study has.
@@ -182,13 +209,31 @@ impl Worker<'_> {
         self.evaluator.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_err(|_| Refused::Number)
     }
 
-    /// Adds u times the public key.
-    fn add_mask(&mut self) {
+    /// Begins a sum with the ciphertext of this number.
+    fn begin(&mut self, first: usize) {
+        self.sums.clear();
+        (self.first, self.loaded) = (first, 0);
+    }
+
+    /// Adds u times the public key; draws e' too.
+    fn add_mask(&mut self, label: &str, number: u32) {
+        Stream::new(&self.evaluator.secret, label, &[&number.to_le_bytes()]).bytes(&mut self.random);
         let bits = self.random.iter().take(BLOCK / 8).flat_map(|byte| (0..8).map(move |bit| (byte >> bit) & 1));
         for (small, bit) in self.scratch.small.iter_mut().zip(bits) {
             *small = f64::from(bit);
         }
         self.add();
+    }
+
+    /// Adds all columns times their weights.
+    fn add_features(&mut self, features: &[Feature<'_>]) {
+        for (feature, column) in features.iter().zip(&self.evaluator.params.shape().columns) {
+            for level in 0..column.weights() {
+                self.load(feature, level);
+                self.add();
+            }
+        }
+        self.multiply();
     }
 
     /// Makes a column's polynomial, or that of the customers of one level.
@@ -224,17 +269,25 @@ impl Worker<'_> {
         self.loaded = 0;
     }
 
-    /// A' = ⌊(A + e')/2^14⌋ for the seed owner, and B, which stays.
-    fn finish(&mut self, number: u32, count: usize) -> (MaskedBlock, PendingBlock) {
+    /// A' = ⌊(A + e')/2^14⌋ for the seed owner, and B, which stays; `pair` is added to both sums.
+    fn finish(
+        &mut self,
+        number: u32,
+        count: usize,
+        step_bits: u32,
+        pair: Option<&[u64]>,
+    ) -> (MaskedBlock, PendingBlock) {
         let ring = &self.evaluator.ring;
         ring.inverse_limbs(self.sums.get_mut(0, LIMBS), &mut self.scratch, &mut self.mask);
+        let mut kept = Zeroizing::new(vec![0; BLOCK]);
+        ring.inverse_limbs(self.sums.get_mut(LIMBS, LIMBS), &mut self.scratch, &mut kept);
+        for (value, added) in self.mask.iter_mut().chain(kept.iter_mut()).zip(pair.unwrap_or_default()) {
+            *value += added;
+        }
         let (noise, _) = self.random[BLOCK / 8..].as_chunks::<2>();
         for (value, noise) in self.mask.iter_mut().zip(noise) {
             *value += u64::from(u16::from_le_bytes(*noise)) & ((1 << MASK_CUT) - 1);
         }
-        let mut kept = Zeroizing::new(vec![0; BLOCK]);
-        ring.inverse_limbs(self.sums.get_mut(LIMBS, LIMBS), &mut self.scratch, &mut kept);
-        let step_bits = self.evaluator.params.budget().step_bits;
         (MaskedBlock::pack(number, &self.mask), PendingBlock { number, count, step_bits, kept })
     }
 }

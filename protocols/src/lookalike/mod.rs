@@ -66,8 +66,10 @@
 //! - `seed`: the joint seed; `draw`: secret randomness;
 //! - [`message`]: what travels; [`exchange`]: in what order;
 //! - [`model`]: models in whole numbers, and what is public of them;
-//! - [`owner`] and [`candidates`]: the two sides.
+//! - [`owner`] and [`candidates`]: the two sides;
+//! - [`buckets`]: the same, but of a score only the range that it lies in is opened.
 
+pub mod buckets;
 pub mod candidates;
 mod draw;
 pub mod exchange;
@@ -99,6 +101,14 @@ pub enum Refused {
     /// The opening of a commitment.
     #[error("the seed owner opened another seed than it had committed to: it may be choosing its masks")]
     Opening,
+    /// The edges of buckets.
+    #[error("edges of buckets are 1 to {most} scores, each higher than the one before", most = buckets::MAX_BUCKETS - 1)]
+    Edges,
+    /// Another evaluation key.
+    #[error(
+        "the seed owner's request is for another evaluation key than the one that is here: ask it for its key anew"
+    )]
+    Key,
 }
 
 #[cfg(test)]

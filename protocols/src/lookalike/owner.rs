@@ -17,9 +17,9 @@ use crate::digest::Digest;
 
 /// A seed owner that has committed to its part of the joint seed. No `Debug`; zeroized when dropped.
 pub struct Offer {
-    params: Params,
+    pub(super) params: Params,
     agreement: Agreement,
-    secret: Zeroizing<[u8; 32]>,
+    pub(super) secret: Zeroizing<[u8; 32]>,
     opening: [u8; 32],
 }
 
@@ -39,6 +39,14 @@ impl Offer {
 
     /// Encrypts `weights`, in the order of the shape's columns and levels, under a fresh key.
     pub fn request(self, contribution: &SeedPart, weights: &[i32]) -> Result<(KeyHolder, Request), Refused> {
+        self.check(weights)?;
+        let (step, sigma) = (1 << self.params.budget().step_bits, self.params.budget().sigma);
+        let (holder, request, _) = self.encrypt(contribution, weights, step, sigma);
+        Ok((holder, request))
+    }
+
+    /// Whether these are weights for the study's columns.
+    pub(super) fn check(&self, weights: &[i32]) -> Result<(), Refused> {
         let columns = self.params.shape().columns.iter();
         let bounds = columns.flat_map(|column| std::iter::repeat_n(column.weight_bound(), column.weights()));
         if weights.len() != self.params.shape().weights()
@@ -46,56 +54,59 @@ impl Offer {
         {
             return Err(Refused::Weights);
         }
+        Ok(())
+    }
+
+    /// Encrypts `weights` that were checked, a score counting `step`, for shares with noise of deviation `sigma`; with
+    /// the key.
+    pub(super) fn encrypt(
+        self,
+        contribution: &SeedPart,
+        weights: &[i32],
+        step: u64,
+        sigma: f64,
+    ) -> (KeyHolder, Request, Zeroizing<Vec<u64>>) {
         let seed = self.agreement.seed(&self.opening, &contribution.0);
-        let key = secret_key(&self.secret);
-        let bodies = encrypt(&self.params, &self.secret, seed, &key, weights);
-        let request = Request::pack(self.opening, bodies.iter().copied());
-        let holder = KeyHolder::new(self.params, self.secret, &key);
-        Ok((holder, request))
+        let key = binary_key(&self.secret, "entente lookalike key 1", BLOCK);
+        // An encryption of 0, and of each weight as a constant.
+        let mut plain = Zeroizing::new(vec![0u64; (weights.len() + 1) * BLOCK]);
+        for (constant, weight) in plain.iter_mut().skip(BLOCK).step_by(BLOCK).zip(weights) {
+            *constant = i64::from(*weight).cast_unsigned().wrapping_mul(step);
+        }
+        let noise = draw::key(&self.secret, "entente lookalike key noise 1", &[]);
+        let bodies = encrypt(&key, &plain, seed, &noise);
+        let request = Request::pack(self.opening, bodies.iter().map(|body| body >> (64 - MODULUS_BITS)));
+        let holder = KeyHolder::new(&self.params, sigma, self.secret, &key);
+        (holder, request, key)
     }
 }
 
-/// A binary key.
-fn secret_key(secret: &[u8; 32]) -> Zeroizing<Vec<u64>> {
-    let mut key = Zeroizing::new(vec![0; BLOCK]);
-    let seed = tfhe_seed(&draw::key(secret, "entente lookalike key 1", &[]));
+/// A binary key of so many bits.
+pub(super) fn binary_key(secret: &[u8; 32], label: &str, length: usize) -> Zeroizing<Vec<u64>> {
+    let mut key = Zeroizing::new(vec![0; length]);
+    let seed = tfhe_seed(&draw::key(secret, label, &[]));
     let mut generator = SecretRandomGenerator::<DefaultRandomGenerator>::new(seed);
-    let mut view = GlweSecretKey::from_container(&mut key[..], PolynomialSize(BLOCK));
-    generate_binary_glwe_secret_key(&mut view, &mut generator);
+    generate_binary_lwe_secret_key(&mut LweSecretKey::from_container(&mut key[..]), &mut generator);
     key
 }
 
-/// The bodies, modulo q, of an encryption of 0 and of each weight as a constant.
-fn encrypt(
-    params: &Params,
-    secret: &[u8; 32],
-    seed: CompressionSeed,
+/// The bodies of encryptions of polynomials modulo q, one behind another, as tfhe has them: in the high bits.
+pub(super) fn encrypt(
     key: &Zeroizing<Vec<u64>>,
-    weights: &[i32],
+    plain: &Zeroizing<Vec<u64>>,
+    seed: CompressionSeed,
+    noise: &[u8; 32],
 ) -> Vec<u64> {
-    let count = weights.len() + 1;
-    let mut plain = Zeroizing::new(vec![0u64; count * BLOCK]);
-    for (constant, weight) in plain.iter_mut().skip(BLOCK).step_by(BLOCK).zip(weights) {
-        *constant = (i64::from(*weight) << params.budget().step_bits).cast_unsigned();
-    }
-    let mut list = SeededGlweCiphertextList::new(
-        0u64,
-        GlweSize(2),
-        PolynomialSize(BLOCK),
-        GlweCiphertextCount(count),
-        seed,
-        modulus(),
-    );
-    let noise = tfhe_seed(&draw::key(secret, "entente lookalike key noise 1", &[]));
+    let count = GlweCiphertextCount(plain.len() / BLOCK);
+    let mut list = SeededGlweCiphertextList::new(0, GlweSize(2), PolynomialSize(BLOCK), count, seed, modulus());
     encrypt_seeded_glwe_ciphertext_list(
         &GlweSecretKey::from_container(&key[..], PolynomialSize(BLOCK)),
         &mut list,
         &PlaintextList::from_container(&plain[..]),
         TUniform::new(KEY_NOISE_BITS),
-        &mut DeterministicSeeder::<DefaultRandomGenerator>::new(noise),
+        &mut DeterministicSeeder::<DefaultRandomGenerator>::new(tfhe_seed(noise)),
     );
-    // tfhe keeps what is modulo a smaller power of two in the high bits.
-    list.as_ref().iter().map(|body| body >> (64 - MODULUS_BITS)).collect()
+    list.into_container()
 }
 
 /// q, as tfhe has it.
@@ -105,7 +116,7 @@ pub(super) fn modulus() -> CiphertextModulus<u64> {
 
 /// A seed owner that has sent its request. It answers every block once. No `Debug`; zeroized when dropped.
 pub struct KeyHolder {
-    params: Params,
+    sigma: f64,
     secret: Zeroizing<[u8; 32]>,
     ring: Ring,
     key: Spectra,
@@ -113,7 +124,7 @@ pub struct KeyHolder {
 }
 
 impl KeyHolder {
-    fn new(params: Params, secret: Zeroizing<[u8; 32]>, key: &Zeroizing<Vec<u64>>) -> Self {
+    fn new(params: &Params, sigma: f64, secret: Zeroizing<[u8; 32]>, key: &Zeroizing<Vec<u64>>) -> Self {
         let (ring, mut spectrum) = (Ring::new(), Spectra::new(1));
         let mut scratch = ring.scratch();
         for (small, bit) in scratch.small.iter_mut().zip(key.iter()) {
@@ -121,7 +132,7 @@ impl KeyHolder {
         }
         ring.forward(&mut scratch, spectrum.get_mut(0, 1));
         let answered = (0..params.shape().blocks).map(|_| AtomicBool::new(false)).collect();
-        Self { params, secret, ring, key: spectrum, answered }
+        Self { sigma, secret, ring, key: spectrum, answered }
     }
 
     /// What computes shares, with memory of its own: one for each thread.
@@ -180,7 +191,7 @@ impl Sharer<'_> {
     pub(super) fn smudge(&mut self, block: &MaskedBlock) -> &[u64] {
         let parts: [&[u8]; 2] = [&block.number.to_le_bytes(), &block.values];
         let mut stream = Stream::new(&self.holder.secret, "entente lookalike smudging 1", &parts);
-        stream.gaussian(self.holder.params.budget().sigma, &mut self.noise);
+        stream.gaussian(self.holder.sigma, &mut self.noise);
         for (value, noise) in self.polynomial.iter_mut().zip(self.noise.iter()) {
             *value = value.wrapping_add(noise.cast_unsigned());
         }
@@ -198,7 +209,7 @@ pub(super) mod tests {
 
     /// The key that a seed owner derives from `secret`.
     pub(in crate::lookalike) fn secret_bits(secret: &[u8; 32]) -> Vec<bool> {
-        secret_key(secret).iter().map(|bit| *bit == 1).collect()
+        binary_key(secret, "entente lookalike key 1", BLOCK).iter().map(|bit| *bit == 1).collect()
     }
 
     /// tfhe's encryption modulo 2^54 is what the budget counts with: TUniform(7) around Δ·w, at every coefficient.
@@ -209,7 +220,7 @@ pub(super) mod tests {
         let awaiting = Awaiting::new(context(), params.clone(), offer.commitment(), Zeroizing::new([4; 32]));
         let weights = [2047, -2047, 1, 0];
         let (_, request) = offer.request(&awaiting.contribution(), &weights).unwrap();
-        let key: Vec<i64> = secret_key(&secret).iter().map(|bit| bit.cast_signed()).collect();
+        let key: Vec<i64> = secret_bits(&secret).into_iter().map(i64::from).collect();
         let polynomials = awaiting.polynomials(&request).unwrap();
         let messages = std::iter::once(0).chain(weights);
         let mut seen = std::collections::BTreeSet::new();

@@ -94,7 +94,7 @@ impl Column {
         }
     }
 
-    fn largest(&self) -> u64 {
+    pub(super) fn largest(&self) -> u64 {
         match self {
             Self::Scaled { bound, .. } => u64::from(*bound),
             Self::OneHot { .. } => 1,

@@ -1,4 +1,6 @@
 use entente_protocols::identity::{IdentityKey, Ticket};
+use entente_protocols::lookalike::buckets::candidates::{BucketEvaluator, PendingBuckets, ScoredBlock};
+use entente_protocols::lookalike::buckets::owner::EvaluationSecret;
 use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::secagg::join::EphemeralKey;
@@ -16,4 +18,8 @@ fn main() {
     debug::<PendingBlock>();
     debug::<KeyHolder>();
     debug::<Offer>();
+    debug::<EvaluationSecret>();
+    debug::<BucketEvaluator>();
+    debug::<ScoredBlock>();
+    debug::<PendingBuckets>();
 }
