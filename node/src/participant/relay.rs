@@ -116,7 +116,7 @@ impl Participant {
             )));
         }
         let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
-            StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.sha256 == plan.model.sha256 => {
+            StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.same_model(&plan.model) => {
                 Some(attempt.proposal.id.clone()).filter(|other| other != id)
             }
             StudySpec::Lookalike(_) | StudySpec::Query(_) | StudySpec::Train(_) => None,
