@@ -287,21 +287,22 @@ mod tests {
                 |()| Question::new(&study, &schema(), &study.partners, 0).map_err(|refusal| refusal.to_string());
             study.validate().and_then(planned).map(drop).unwrap_err()
         };
-        let cases: [(&dyn Fn(&mut LookalikeSpec), &str); 8] = [
-            (&|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
-            (&|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
+        type Change = fn(&mut LookalikeSpec);
+        let cases: [(Change, &str); 8] = [
+            (|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
+            (|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
             (
-                &|spec| spec.features = "SELECT id, age + 1 AS age, active FROM customers".into(),
+                |spec| spec.features = "SELECT id, age + 1 AS age, active FROM customers".into(),
                 "`age` has other bounds",
             ),
-            (&|spec| spec.features = "SELECT id, agee AS age, active FROM customers".into(), "agee"),
-            (&|spec| spec.candidate_partners.clear(), "names nobody"),
-            (&|spec| spec.candidate_partners.push("retailer".into()), "both"),
-            (&|spec| spec.candidates = 1 << 40, "blocks"),
-            (&|spec| spec.model.shares.clear(), "`holdout`"),
+            (|spec| spec.features = "SELECT id, agee AS age, active FROM customers".into(), "agee"),
+            (|spec| spec.candidate_partners.clear(), "names nobody"),
+            (|spec| spec.candidate_partners.push("retailer".into()), "both"),
+            (|spec| spec.candidates = 1 << 40, "blocks"),
+            (|spec| spec.model.shares.clear(), "`holdout`"),
         ];
         for (change, expected) in cases {
-            let refusal = refusal(change);
+            let refusal = refusal(&change);
             assert!(refusal.contains(expected), "{refusal} lacks {expected}");
         }
         let mut others = study(spec());
