@@ -156,7 +156,7 @@ impl Policy {
                 _ => format!("{participants} participants"),
             };
             return Some(format!(
-                "the study has {has}; policy asks for at least {} (`min_partners`)",
+                "the study has {has}; policy asks for at least {} (`min_partners` in node.toml)",
                 self.min_partners
             ));
         }

@@ -242,7 +242,7 @@ fn interrupted_training(id: Option<String>, dir: &Path, served: bool) -> Error {
         "the training goes on".to_owned()
     };
     Error::refused(format!(
-        "interrupted; {then}. When entente study show {id} --dir {dir} says that it is complete, the same command as now has \
+        "interrupted; {then}. When entente study show {id} --dir {dir} says that it is done, the same command as now has \
          its answers at no charge, and goes on to the lookalike study; entente study cancel {id} --dir {dir} gives it up"
     ))
 }
