@@ -220,33 +220,33 @@ fn unexpected(answer: &ToOperator) -> Error {
 /// Runs a study of the alliance in `dir` to its result: with the coordinator if it runs, else serving for the length of
 /// the study. If the latter is stopped, the study waits for the next `entente serve`.
 pub async fn run_study(dir: &Path, study: Study, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
-    if serving::running(dir)?.is_some() {
-        return Client::connect(dir).await?.run(study, on_progress).await;
-    }
-    let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
-    let result = match Client::connect(dir).await {
-        Ok(client) => client.run(study, on_progress).await,
-        Err(error) => Err(error),
-    };
-    running.shutdown().await;
-    result
+    served(dir, None, async { Client::connect(dir).await?.run(study, on_progress).await }).await
 }
 
 /// What a study would cost, and who must approve: with the coordinator if it runs, else serving until the partners that
 /// the study names (or `enough` time) are there.
 pub async fn check_study(dir: &Path, study: Study, enough: Duration) -> Result<CheckView, Error> {
+    served(dir, Some((&study.clone(), enough)), async { Client::connect(dir).await?.check(study).await }).await
+}
+
+/// Does `work` with the coordinator of the alliance in `dir` if it runs, else serving for its length: then not before the
+/// partners that a study names (or so much time) are there, if one is given.
+pub(crate) async fn served<T>(
+    dir: &Path,
+    partners: Option<(&Study, Duration)>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     if serving::running(dir)?.is_some() {
-        return Client::connect(dir).await?.check(study).await;
+        return work.await;
     }
     let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
-    let deadline = tokio::time::Instant::now() + enough;
-    while !running.has_all(&study)? && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    if let Some((study, enough)) = partners {
+        let deadline = tokio::time::Instant::now() + enough;
+        while !running.has_all(study)? && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
-    let result = match Client::connect(dir).await {
-        Ok(client) => client.check(study).await,
-        Err(error) => Err(error),
-    };
+    let result = work.await;
     running.shutdown().await;
     result
 }

@@ -6,7 +6,7 @@
 //! sessions, studies          who is connected; studies from submission to result
 //! study, results             what a study kind's result is, and its files
 //! scoring                    a local table's rows, scored by a model file
-//! client, cli                the operator's side
+//! client, seeds, cli         the operator's side
 //! ```
 //!
 //! The binary `entente` is a thin layer over this library:
@@ -35,6 +35,7 @@ mod invite;
 mod link;
 pub mod results;
 pub mod scoring;
+mod seeds;
 mod serving;
 mod sessions;
 pub mod store;
@@ -47,3 +48,4 @@ pub use client::{Client, Update, check_study, run_study};
 pub use coordinator::{Coordinator, Running, TakeUp};
 pub use error::Error;
 pub use invite::{DEFAULT_EXPIRES, invite, parse_duration};
+pub use seeds::{check_seeded, run_seeded};

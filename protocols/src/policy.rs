@@ -151,8 +151,12 @@ impl Policy {
         }
         let participants = request.participants.len();
         if participants < self.min_partners as usize {
+            let has = match participants {
+                1 => "one participant, so that its noisy sums are of this partner alone".to_owned(),
+                _ => format!("{participants} participants"),
+            };
             return Some(format!(
-                "the study has {participants} participants; policy asks for at least {}",
+                "the study has {has}; policy asks for at least {} (`min_partners` in node.toml)",
                 self.min_partners
             ));
         }
@@ -251,6 +255,9 @@ pub(crate) mod tests {
         assert!(refusal(&|p| p.kinds.clear(), 1000).contains("kind query"));
         assert!(refusal(&|p| p.min_partners = 4, 1000).contains("at least 4"));
         assert!(refusal(&|p| p.min_colluders = 2, 1000).contains("at least 2"));
+        let alone = Request { participants: vec!["a".into()], ..request("s", 1, 1000) };
+        let why = policy(ApprovalMode::Auto).objection(&alone).unwrap();
+        assert!(why.contains("this partner alone") && why.contains("`min_partners`"), "{why}");
         let why = refusal(&|_| (), 60_000);
         assert!(why.contains("0.060000") && why.contains("0.050000"), "{why}");
     }

@@ -11,8 +11,11 @@ use entente_node::data::UnitKey;
 use entente_node::data::audience::{Audience, Form, Selection, StudyId};
 
 use entente_node::state::Folder;
+use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::study::{Study, file};
+use entente_protocols::study::Study;
+use entente_protocols::study::file::{self, Asked};
+use entente_protocols::study::lookalike::seeds::Seeded;
 use entente_tests::{SETTINGS, World};
 use serde_json::Value;
 
@@ -134,6 +137,109 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
         let again = self::files(&world, lookalike("again", &model, candidates, "candidates = 4096")?).await?;
         let again: Value = serde_json::from_slice(&again["result.json"])?;
         assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
+    }
+    Ok(())
+}
+
+/// Subscribers by fibre at the retailer are the seeds; what the internet service is, the model does not see.
+fn seeded(candidates: &[&str], keys: &str) -> Result<Seeded, Error> {
+    let text = format!(
+        "name = \"like-fibre\"\npurpose = \"test\"\nkind = \"lookalike\"\n[privacy]\nepsilon = 0.5\ndelta = 1e-6\n\
+         [lookalike]\nseed_partner = \"retailer\"\ncandidate_partners = {candidates:?}\n\
+         seeds = '''SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic' '''\n\
+         features = '''SELECT customerID, tenure, \"Contract\", \"MonthlyCharges\" FROM subscribers'''\n{keys}\n"
+    );
+    match file::parse_asked("test.toml", &text, |_| Err("is not read".into()))? {
+        Asked::Seeded(seeded) => Ok(*seeded),
+        Asked::Study(_) => Err("it names seeds".into()),
+    }
+}
+
+/// Whether customers of a partner are what seeds are, by the table itself.
+fn fibre(world: &World, partner: &str) -> Result<BTreeMap<String, f64>, Error> {
+    let csv = std::fs::read_to_string(world.folders().node(partner).join("data/subscribers.csv"))?;
+    let header = csv.lines().next().ok_or("a header")?;
+    let column = |name: &str| header.split(',').position(|column| column == name).ok_or("a column");
+    let (name, service) = (column("customerID")?, column("InternetService")?);
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        (fields[name].to_owned(), f64::from(u8::from(fields[service] == "Fiber optic")))
+    };
+    Ok(csv.lines().skip(1).map(row).collect())
+}
+
+/// The model is trained at the seed partner alone, for its own budget; candidates who are like the seeds score higher (the
+/// correlation is some 0.8, and 0 for a model that has learnt nothing); the same training again costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
+    let alone = |partner: &str| match partner {
+        "retailer" => format!("{SETTINGS}min_partners = 1\nmax_studies_per_model = 1\n"),
+        _ => SETTINGS.to_owned(),
+    };
+    let world = World::with(alone).await?;
+    let dir = world.folders().coordinator();
+    let charged = || -> Result<Vec<usize>, Error> {
+        ["retailer", "bank", "telecom"].iter().map(|partner| world.count(partner, State::Reserved)).collect()
+    };
+    let seeded = seeded(&["telecom"], "seeds_epsilon = 3.0")?;
+    let check = entente::check_seeded(&dir, &seeded, Duration::from_secs(10)).await?;
+    assert!(!check.refused && check.participants == ["retailer"], "{check:?}");
+    assert!(check.privacy.is_some_and(|privacy| (2.5..=3.0).contains(&privacy.epsilon)));
+    assert!(check.notes.iter().any(|note| note.contains("`model`")), "{:?}", check.notes);
+    assert_eq!(charged()?, [0, 0, 0]);
+
+    // Whoever runs it is gone when the model has come, and runs it again.
+    let mut lost = None;
+    let gone = |files: &BTreeMap<String, Vec<u8>>| {
+        lost = Some(files["model.json"].clone());
+        Err(entente::Error::Failed("interrupted".into()))
+    };
+    assert!(entente::run_seeded(&dir, &seeded, |_| (), gone).await.is_err());
+    let trained = charged()?;
+    assert!(trained[0] > 0 && trained[1..] == [0, 0], "{trained:?}");
+    let mut model = None;
+    let keep = |files: &BTreeMap<String, Vec<u8>>| {
+        model = Some(files.clone());
+        Ok(())
+    };
+    let files = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
+    let model = model.ok_or("a model")?;
+    let training: Value = serde_json::from_slice(&model["result.json"])?;
+    assert_eq!(training["repeated"], true);
+    assert_eq!(training["participants"], serde_json::json!(["retailer"]));
+    assert_eq!(charged()?, [trained[0], 0, 1], "the training once, then the reach alone");
+    let spent = world.ledger("retailer")?.last().ok_or("entries")?.account.spent_after.epsilon(1e-6);
+    assert!((2.5..=3.0 * (1.0 + 1e-9)).contains(&spent), "{spent}");
+    let spent = world.ledger("telecom")?.last().ok_or("entries")?.account.spent_after.epsilon(1e-6);
+    assert!(spent <= 0.5 * (1.0 + 1e-9), "{spent}");
+
+    let parsed = |model: &[u8]| Ok::<_, Error>(ModelFile::parse(model)?.model);
+    assert_eq!(parsed(&lost.ok_or("a model")?)?, parsed(&model["model.json"])?, "the same answers, the same model");
+    let result: Value = serde_json::from_slice(&files["result.json"])?;
+    let scored = audience(&world, "telecom", result["study"]["id"].as_str().ok_or("id")?)?;
+    let fibre = fibre(&world, "telecom")?;
+    assert_eq!(scored.keys().collect::<Vec<_>>(), fibre.keys().collect::<Vec<_>>());
+    let pairs: Vec<(f64, f64)> = scored.iter().map(|(name, score)| (*score, fibre[name])).collect();
+    let correlation = rank_correlation(&pairs);
+    assert!(correlation > 0.4, "{correlation}");
+    // A file of its own does not make it another model.
+    let third = entente::run_seeded(&dir, &seeded, |_| (), |_| Ok(())).await.err().ok_or("refused")?.to_string();
+    assert!(third.contains("`max_studies_per_model`"), "{third}");
+    assert_eq!(charged()?, [trained[0], 0, 1]);
+    Ok(())
+}
+
+/// By the rules that a node has unless it says otherwise, no training is of its customers alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn seeds_of_a_partner_that_wants_company_are_refused_before_any_charge() -> Result<(), Error> {
+    let world = World::new().await?;
+    let (dir, seeded) = (world.folders().coordinator(), seeded(&["telecom"], "")?);
+    let never = |_: &BTreeMap<String, Vec<u8>>| Err(entente::Error::Failed("there is a model".into()));
+    let refusal = entente::run_seeded(&dir, &seeded, |_| (), never).await.err().ok_or("refused")?.to_string();
+    assert!(refusal.contains("this partner alone") && refusal.contains("`min_partners`"), "{refusal}");
+    assert!(entente::check_seeded(&dir, &seeded, Duration::from_secs(10)).await?.refused);
+    for partner in ["retailer", "bank", "telecom"] {
+        assert_eq!(world.count(partner, State::Reserved)?, 0, "{partner}");
     }
     Ok(())
 }

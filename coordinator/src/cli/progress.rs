@@ -1,7 +1,8 @@
 //! Progress: one live line on a terminal, else a line for each change. To stderr.
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
 use std::time::Duration;
 
 use entente_protocols::wire::message::Progress;
@@ -12,7 +13,7 @@ use crate::client::Update;
 /// Tells how a study gets on.
 pub(super) struct Reporter {
     bar: Option<ProgressBar>,
-    id: Arc<OnceLock<String>>,
+    id: Rc<RefCell<Option<String>>>,
     last: Option<Progress>,
 }
 
@@ -24,11 +25,11 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { bar, id: Arc::default(), last: None }
+        Self { bar, id: Rc::default(), last: None }
     }
 
-    /// The study's identifier, once it is known.
-    pub(super) fn id(&self) -> Arc<OnceLock<String>> {
+    /// The identifier of the study that was accepted last.
+    pub(super) fn id(&self) -> Rc<RefCell<Option<String>>> {
         self.id.clone()
     }
 
@@ -36,7 +37,8 @@ impl Reporter {
         match update {
             Update::Accepted(id) => {
                 self.say(&format!("study {id}"));
-                let _ = self.id.set(id);
+                *self.id.borrow_mut() = Some(id);
+                self.last = None;
             }
             Update::Progress(progress) => {
                 let known = self.last.as_ref().map_or(0, |last| last.notes.len());

@@ -1,22 +1,26 @@
 //! `study check`, `run`, `list`, `show`, `cancel`, `resume`.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use entente_protocols::study::file;
+use entente_protocols::study::file::{self, Asked};
 
 use super::progress::Reporter;
 use super::{Dir, print, print_json, stop_signal, tables};
 use crate::client::{Client, check_study, run_study};
 use crate::error::Error;
 use crate::files;
+use crate::seeds::{check_seeded, run_seeded};
 use crate::serving;
 use crate::store::StudyState;
 use crate::views::Files;
 
 /// How long `check` waits for partners to connect if it has to serve itself.
 const CONNECTING: Duration = Duration::from_secs(10);
+/// Where in the results folder the model of a lookalike study's seeds is.
+const MODEL: &str = "model";
 
 #[derive(Subcommand)]
 pub(super) enum Study {
@@ -31,7 +35,8 @@ Exit code 1 if somebody would refuse.")]
 Example:
   entente study run spend.toml --dir alliance --out results
   entente study run spend.toml --dir alliance --no-wait
-Without a running coordinator it serves for the length of the study.")]
+Without a running coordinator it serves for the length of the study. A lookalike study with `seeds` trains its
+model first, and writes that result to RESULTS/model.")]
     Run(Run),
     /// List all studies
     #[command(after_help = "Example:\n  entente study list --dir alliance")]
@@ -125,7 +130,7 @@ impl Study {
     }
 }
 
-fn read(path: &Path) -> Result<entente_protocols::study::Study, Error> {
+fn read(path: &Path) -> Result<Asked, Error> {
     let text = files::read_text(path)?;
     // As the study file has it, seen from where the command runs; else beside the study file.
     let model = |name: &str| {
@@ -134,13 +139,15 @@ fn read(path: &Path) -> Result<entente_protocols::study::Study, Error> {
         let found = if here.exists() { here } else { &beside };
         std::fs::read(found).map_err(|error| format!("{} cannot be read: {error}", here.display()))
     };
-    file::parse_with(&path.display().to_string(), &text, model).map_err(|error| Error::refused(error.to_string()))
+    file::parse_asked(&path.display().to_string(), &text, model).map_err(|error| Error::refused(error.to_string()))
 }
 
 impl Check {
     async fn run(self) -> Result<(), Error> {
-        let study = read(&self.file)?;
-        let view = check_study(&self.dir.dir, study, CONNECTING).await?;
+        let view = match read(&self.file)? {
+            Asked::Study(study) => check_study(&self.dir.dir, *study, CONNECTING).await?,
+            Asked::Seeded(seeded) => check_seeded(&self.dir.dir, &seeded, CONNECTING).await?,
+        };
         if self.json {
             print_json(&view)?;
         } else {
@@ -168,25 +175,53 @@ impl Check {
 
 impl Run {
     async fn run(self) -> Result<(), Error> {
-        let (study, dir) = (read(&self.file)?, &self.dir.dir);
+        let (asked, dir) = (read(&self.file)?, &self.dir.dir);
         let Some(out) = self.out else {
-            return print(&Client::connect(dir).await?.submit(study).await?);
+            return match asked {
+                Asked::Study(study) => print(&Client::connect(dir).await?.submit(*study).await?),
+                Asked::Seeded(_) => Err(Error::refused(format!(
+                    "a lookalike study with `seeds` is two studies, the second with the first one's result, so --no-wait cannot \
+                     submit it; give --out RESULTS, or submit the training and then a lookalike study with its `model`: {}",
+                    self.file.display()
+                ))),
+            };
         };
         check_folder(&out)?;
         let serves = serving::running(dir)?.is_none();
         let mut reporter = Reporter::new();
         let id = reporter.id();
-        let result = tokio::select! {
-            result = run_study(dir, study, |update| reporter.report(update)) => result,
-            () = stop_signal() => Err(interrupted(id.get().map(String::as_str), dir, serves)),
+        let id = || id.borrow().clone();
+        let result = match asked {
+            Asked::Study(study) => tokio::select! {
+                result = run_study(dir, *study, |update| reporter.report(update)) => result,
+                () = stop_signal() => Err(interrupted(id(), dir, serves)),
+            },
+            Asked::Seeded(seeded) => {
+                let folder = out.join(MODEL);
+                check_folder(&folder)?;
+                reporter.say("training the model of the seeds first");
+                let trained = Cell::new(false);
+                let on_model = |files: &Files| {
+                    write(&folder, files)?;
+                    trained.set(true);
+                    Ok(())
+                };
+                tokio::select! {
+                    result = run_seeded(dir, &seeded, |update| reporter.report(update), on_model) => result,
+                    () = stop_signal() => Err(match trained.get() {
+                        true => interrupted(id(), dir, serves),
+                        false => interrupted_training(id(), dir, serves),
+                    }),
+                }
+            }
         };
         reporter.end();
         deliver(&out, &result?, self.json)
     }
 }
 
-fn interrupted(id: Option<&str>, dir: &Path, served: bool) -> Error {
-    let (id, dir) = (id.unwrap_or("ID"), dir.display());
+fn interrupted(id: Option<String>, dir: &Path, served: bool) -> Error {
+    let (id, dir) = (id.unwrap_or_else(|| "ID".into()), dir.display());
     Error::refused(if served {
         format!(
             "interrupted; the study is kept: entente serve --dir {dir} takes it up again, and then entente study show {id} --dir {dir} --out RESULTS writes its result, or entente study cancel {id} --dir {dir} gives it up"
@@ -196,6 +231,20 @@ fn interrupted(id: Option<&str>, dir: &Path, served: bool) -> Error {
             "interrupted; the study goes on: entente study show {id} --dir {dir} --out RESULTS writes its result, entente study cancel {id} --dir {dir} gives it up"
         )
     })
+}
+
+/// Of a training that a lookalike study waits for. Its rounds are answered again, at no charge, to whoever asks for the same.
+fn interrupted_training(id: Option<String>, dir: &Path, served: bool) -> Error {
+    let (id, dir) = (id.unwrap_or_else(|| "ID".into()), dir.display());
+    let then = if served {
+        format!("the training is kept: entente serve --dir {dir} takes it up again")
+    } else {
+        "the training goes on".to_owned()
+    };
+    Error::refused(format!(
+        "interrupted; {then}. When entente study show {id} --dir {dir} says that it is done, the same command as now has \
+         its answers at no charge, and goes on to the lookalike study; entente study cancel {id} --dir {dir} gives it up"
+    ))
 }
 
 impl Show {
@@ -225,8 +274,15 @@ fn check_folder(out: &Path) -> Result<(), Error> {
     std::fs::remove_file(&probe).map_err(|error| files::failed("write into", out, &error))
 }
 
-/// Writes the result folder, result.json last, and prints the result.
+/// Writes the result folder and prints the result.
 fn deliver(out: &Path, result: &Files, json: bool) -> Result<(), Error> {
+    write(out, result)?;
+    let content = result.get("result.json").map_or(&[][..], Vec::as_slice);
+    if json { print(String::from_utf8_lossy(content).trim_end()) } else { print(&tables::result(content)) }
+}
+
+/// Writes the result folder, result.json last.
+fn write(out: &Path, result: &Files) -> Result<(), Error> {
     let (last, others): (Vec<_>, Vec<_>) = result.iter().partition(|(file, _)| *file == "result.json");
     for (file, content) in others.into_iter().chain(last) {
         let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
@@ -237,6 +293,5 @@ fn deliver(out: &Path, result: &Files, json: bool) -> Result<(), Error> {
     }
     let names: Vec<&str> = result.keys().map(String::as_str).collect();
     eprintln!("wrote {} to {}", names.join(", "), out.display());
-    let content = result.get("result.json").map_or(&[][..], Vec::as_slice);
-    if json { print(String::from_utf8_lossy(content).trim_end()) } else { print(&tables::result(content)) }
+    Ok(())
 }

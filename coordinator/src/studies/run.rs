@@ -410,10 +410,11 @@ impl<'a> Runner<'a> {
         let left: Vec<String> = self.record.participants.iter().filter(is_left).cloned().collect();
         let least = self.record.study.min_partners.map_or(self.record.named.len(), |least| least as usize);
         if left.len() < least.max(1) {
-            let shortage = if self.record.study.min_partners.is_none() {
-                "the study needs all its partners; `min_partners` in the study file lets it go on with fewer".to_owned()
-            } else {
-                format!("{} would be left, and `min_partners` is {least}", left.len())
+            let shortage = match self.record.study.min_partners {
+                _ if self.record.named.len() == 1 => "nobody else takes part in the study".to_owned(),
+                None => "the study needs all its partners; `min_partners` in the study file lets it go on with fewer"
+                    .to_owned(),
+                Some(_) => format!("{} would be left, and `min_partners` is {least}", left.len()),
             };
             let text = format!("{reason}; {shortage}");
             let refused = losses.iter().any(|loss| loss.refused);

@@ -115,7 +115,7 @@ impl Participant {
             )));
         }
         let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
-            StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.sha256 == plan.model.sha256 => {
+            StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.same_model(&plan.model) => {
                 let this = attempt.proposal.id == id && attempt.proposal.attempt == number;
                 (!this).then_some(())
             }

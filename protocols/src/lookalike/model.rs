@@ -116,6 +116,13 @@ impl PublicModel {
         Ok((public, file))
     }
 
+    /// Whether both are of the same model, be they of other files: a training that is asked again gives another file with
+    /// what it released before. Two trainings do not agree in that, as it is noisy.
+    pub fn same_model(&self, other: &Self) -> bool {
+        let named = Self { study: other.study.clone(), sha256: other.sha256, ..self.clone() };
+        named == *other || self.sha256 == other.sha256
+    }
+
     /// Checks what may have come from anybody.
     ///
     /// # Errors

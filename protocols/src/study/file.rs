@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::lookalike::seeds::{Seeded, Stated};
 use super::lookalike::{self, LookalikeSpec, OUTPUTS};
 use super::query::QuerySpec;
 use super::train::{self, TrainSpec};
@@ -85,7 +86,10 @@ struct Train {
 #[serde(deny_unknown_fields)]
 struct Lookalike {
     seed_partner: String,
-    model: String,
+    model: Option<String>,
+    seeds: Option<String>,
+    method: Option<String>,
+    seeds_epsilon: Option<f64>,
     candidate_partners: Vec<String>,
     features: String,
     #[serde(default = "scores")]
@@ -97,20 +101,46 @@ fn scores() -> String {
     OUTPUTS[0].into()
 }
 
+/// A lookalike study by where its model comes from.
+enum Source {
+    File(LookalikeSpec),
+    Seeds(Stated),
+}
+
 impl Lookalike {
-    fn spec(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<LookalikeSpec, String> {
+    fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, String> {
         if !OUTPUTS.contains(&self.output.as_str()) {
             return Err(lookalike::unknown_output(&self.output));
         }
-        let bytes = model(&self.model).map_err(|problem| format!("`model`: {problem}"))?;
-        let (public, _) = PublicModel::of(&bytes).map_err(|problem| format!("`model`: {} {problem}", self.model))?;
-        Ok(LookalikeSpec {
-            seed_partner: self.seed_partner,
-            model: public,
-            candidate_partners: self.candidate_partners,
-            features: self.features,
-            candidates: self.candidates.unwrap_or(lookalike::CANDIDATES),
-        })
+        let Self { seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, .. } = self;
+        let candidates = self.candidates.unwrap_or(lookalike::CANDIDATES);
+        match (self.model, self.seeds) {
+            (Some(_), None) if method.is_some() || epsilon.is_some() => {
+                Err("`method` and `seeds_epsilon` say how `seeds` are learnt; with `model`, leave them out".into())
+            }
+            (Some(name), None) => {
+                let bytes = model(&name).map_err(|problem| format!("`model`: {problem}"))?;
+                let (model, _) = PublicModel::of(&bytes).map_err(|problem| format!("`model`: {name} {problem}"))?;
+                Ok(Source::File(LookalikeSpec { seed_partner, model, candidate_partners, features, candidates }))
+            }
+            (None, Some(seeds)) => Ok(Source::Seeds(Stated {
+                seed_partner,
+                seeds,
+                method,
+                epsilon,
+                candidate_partners,
+                features,
+                candidates,
+            })),
+            (Some(_), Some(_)) => Err("[lookalike] has both `model` and `seeds`; a model that is there needs no \
+                                       seeds, so leave one of them out"
+                .into()),
+            (None, None) => {
+                Err("[lookalike] has neither `model`, the file of a model that the seed partner holds, nor \
+                                 `seeds`, a query of the customers to train one from"
+                    .into())
+            }
+        }
     }
 }
 
@@ -139,18 +169,43 @@ impl Train {
     }
 }
 
+/// What a study file asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// One study.
+    Study(Box<Study>),
+    /// A lookalike study, and the training of its model before it.
+    Seeded(Box<Seeded>),
+}
+
 /// Parses the study file `file` with content `text`, of a study that names no model file.
 pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
     parse_with(file, text, |_| Err("is a file, and files are not read here".into()))
 }
 
-/// Parses the study file `file` with content `text`. `model` reads a model file that the study names; its error says in words
-/// what is wrong.
+/// Parses the study file `file` with content `text`, of one study. `model` reads a model file that the study names; its error
+/// says in words what is wrong.
 pub fn parse_with(
     file: &str,
     text: &str,
     model: impl Fn(&str) -> Result<Vec<u8>, String>,
 ) -> Result<Study, ConfigError> {
+    match parse_asked(file, text, model)? {
+        Asked::Study(study) => Ok(*study),
+        Asked::Seeded(_) => {
+            let problem = "a lookalike study with `seeds` is two studies, and one is expected here; train the model first, \
+                           and name its file as `model`";
+            Err(ConfigError { file: file.into(), problem: problem.into() })
+        }
+    }
+}
+
+/// Parses any study file, as [`parse_with`] does that of one study.
+pub fn parse_asked(
+    file: &str,
+    text: &str,
+    model: impl Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Asked, ConfigError> {
     let fail = |problem: String| Err(ConfigError { file: file.into(), problem });
     if text.len() > MAX_LENGTH {
         return fail(format!("is longer than {MAX_LENGTH} bytes; a study file is a few lines"));
@@ -165,6 +220,7 @@ pub fn parse_with(
     let Privacy { epsilon, delta, scope, colluders } = privacy;
     // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
     let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
+    let mut seeds = None;
     let spec = match (kind.as_str(), parsed.query, parsed.train, parsed.lookalike) {
         ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None, None) => {
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
@@ -174,19 +230,26 @@ pub fn parse_with(
         }
         ("train", None, Some(train), None) => StudySpec::Train(train.spec()),
         ("lookalike", None, None, Some(lookalike)) => {
-            let spec = lookalike.spec(model).map_err(|problem| ConfigError { file: file.into(), problem })?;
+            let problem = |problem: String| ConfigError { file: file.into(), problem };
+            let (participants, spec) = match lookalike.source(model).map_err(problem)? {
+                Source::File(spec) => (spec.participants(), StudySpec::Lookalike(Box::new(spec))),
+                Source::Seeds(stated) => {
+                    let training = StudySpec::Train(stated.training().map_err(problem)?);
+                    (seeds.insert(stated).participants(), training)
+                }
+            };
             if partners.is_empty() {
-                partners = spec.participants();
+                partners = participants;
             }
-            StudySpec::Lookalike(Box::new(spec))
+            spec
         }
         ("query", ..) => return fail("a study of kind query has a table [query] with `sql`, and no other".into()),
         ("train", ..) => {
             return fail("a study of kind train has a table [train] with `model` and `features`, and no other".into());
         }
         ("lookalike", ..) => {
-            let needs = "a study of kind lookalike has a table [lookalike] with `seed_partner`, `model`, `candidate_partners` \
-                         and `features`, and no other";
+            let needs = "a study of kind lookalike has a table [lookalike] with `seed_partner`, `model` or `seeds`, \
+                         `candidate_partners` and `features`, and no other";
             return fail(needs.into());
         }
         (other, ..) => return fail(unavailable(other)),
@@ -201,10 +264,11 @@ pub fn parse_with(
         privacy: Terms { epsilon, delta, rho, scope, colluders },
         spec,
     };
-    match study.validate() {
-        Ok(()) => Ok(study),
-        Err(problem) => fail(problem),
-    }
+    let asked = match seeds {
+        Some(stated) => Seeded::new(study, stated).map(|seeded| Asked::Seeded(Box::new(seeded))),
+        None => study.validate().map(|()| Asked::Study(Box::new(study))),
+    };
+    asked.or_else(fail)
 }
 
 fn unavailable(kind: &str) -> String {
@@ -253,6 +317,10 @@ sql = "SELECT COUNT(*) FROM customers"
         assert!(problem(&text, Ok(b"{}")).contains("`model`: m.json is not a model file"));
         let buckets = format!("{text}output = \"bukets\"\n");
         assert!(problem(&buckets, Ok(b"{}")).contains("no output `bukets`"));
+        let both = format!("{text}seeds = \"SELECT id FROM customers WHERE gold\"\n");
+        assert!(problem(&both, Ok(b"{}")).contains("both `model` and `seeds`"));
+        assert!(problem(&text.replace("model = \"m.json\"\n", ""), Ok(b"{}")).contains("neither `model`"));
+        assert!(problem(&format!("{text}method = \"additive\"\n"), Ok(b"{}")).contains("`method`"));
         let none = text.replace("[lookalike]", "[query]\nsql = \"\"\n[lookalike]");
         assert!(problem(&none, Ok(b"{}")).contains("a table [lookalike]"));
     }

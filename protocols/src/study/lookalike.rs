@@ -7,6 +7,10 @@
 //!
 //! What is released is the reach: how many candidates score at least so much, one bounded vector sum over the candidates'
 //! owners. The model's owner contributes nothing to it, and is charged nothing.
+//!
+//! Where a study names seeds instead of a model, the model is trained first ([`seeds`]).
+
+pub mod seeds;
 
 use super::schema::DatasetSchema;
 use super::train::rows::RowsPlan;
@@ -68,29 +72,7 @@ impl LookalikeSpec {
     ///
     /// What is wrong, in words.
     pub fn validate(&self, partners: &[String]) -> Result<(), String> {
-        check_name(&self.seed_partner).map_err(|error| format!("`seed_partner`: {error}"))?;
-        if self.candidate_partners.is_empty() {
-            return Err("`candidate_partners` names nobody; name the partners whose customers are to be scored".into());
-        }
-        for (i, partner) in self.candidate_partners.iter().enumerate() {
-            check_name(partner).map_err(|error| format!("`candidate_partners`: {error}"))?;
-            if self.candidate_partners[..i].contains(partner) {
-                return Err(format!("`candidate_partners` names `{partner}` twice"));
-            }
-            if *partner == self.seed_partner {
-                return Err(format!("`{partner}` is both `seed_partner` and among `candidate_partners`"));
-            }
-        }
-        let mut all = self.participants();
-        let mut named = partners.to_vec();
-        all.sort();
-        named.sort();
-        if all != named {
-            return Err(
-                "`partners` are not the seed partner and the candidates' partners; leave it out of a lookalike study"
-                    .into(),
-            );
-        }
+        check_parties(&self.seed_partner, &self.candidate_partners, partners)?;
         self.model.check().map_err(|problem| format!("`model`: {problem}"))
     }
 
@@ -180,6 +162,31 @@ impl LookalikePlan {
         let components = vec![cells(self.cells()), cells(self.candidate_partners.len())];
         (Layout::sums(components), vec![part(MILLION - OWNERS), part(OWNERS)])
     }
+}
+
+/// Checks who takes part in a lookalike study whose `partners` are these.
+fn check_parties(seed_partner: &str, candidate_partners: &[String], partners: &[String]) -> Result<(), String> {
+    check_name(seed_partner).map_err(|error| format!("`seed_partner`: {error}"))?;
+    if candidate_partners.is_empty() {
+        return Err("`candidate_partners` names nobody; name the partners whose customers are to be scored".into());
+    }
+    for (i, partner) in candidate_partners.iter().enumerate() {
+        check_name(partner).map_err(|error| format!("`candidate_partners`: {error}"))?;
+        if candidate_partners[..i].contains(partner) {
+            return Err(format!("`candidate_partners` names `{partner}` twice"));
+        }
+        if partner == seed_partner {
+            return Err(format!("`{partner}` is both `seed_partner` and among `candidate_partners`"));
+        }
+    }
+    let mut all: Vec<&str> = candidate_partners.iter().map(String::as_str).chain([seed_partner]).collect();
+    let mut named: Vec<&str> = partners.iter().map(String::as_str).collect();
+    all.sort_unstable();
+    named.sort_unstable();
+    if all == named {
+        return Ok(());
+    }
+    Err("`partners` are not the seed partner and the candidates' partners; leave it out of a lookalike study".into())
 }
 
 /// What is said of an output that does not exist.
@@ -280,21 +287,22 @@ mod tests {
                 |()| Question::new(&study, &schema(), &study.partners, 0).map_err(|refusal| refusal.to_string());
             study.validate().and_then(planned).map(drop).unwrap_err()
         };
-        let cases: [(&dyn Fn(&mut LookalikeSpec), &str); 8] = [
-            (&|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
-            (&|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
+        type Change = fn(&mut LookalikeSpec);
+        let cases: [(Change, &str); 8] = [
+            (|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
+            (|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
             (
-                &|spec| spec.features = "SELECT id, age + 1 AS age, active FROM customers".into(),
+                |spec| spec.features = "SELECT id, age + 1 AS age, active FROM customers".into(),
                 "`age` has other bounds",
             ),
-            (&|spec| spec.features = "SELECT id, agee AS age, active FROM customers".into(), "agee"),
-            (&|spec| spec.candidate_partners.clear(), "names nobody"),
-            (&|spec| spec.candidate_partners.push("retailer".into()), "both"),
-            (&|spec| spec.candidates = 1 << 40, "blocks"),
-            (&|spec| spec.model.shares.clear(), "`holdout`"),
+            (|spec| spec.features = "SELECT id, agee AS age, active FROM customers".into(), "agee"),
+            (|spec| spec.candidate_partners.clear(), "names nobody"),
+            (|spec| spec.candidate_partners.push("retailer".into()), "both"),
+            (|spec| spec.candidates = 1 << 40, "blocks"),
+            (|spec| spec.model.shares.clear(), "`holdout`"),
         ];
         for (change, expected) in cases {
-            let refusal = refusal(change);
+            let refusal = refusal(&change);
             assert!(refusal.contains(expected), "{refusal} lacks {expected}");
         }
         let mut others = study(spec());

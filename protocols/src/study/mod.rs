@@ -62,6 +62,10 @@ impl Study {
         if legal_basis.as_ref().is_some_and(|basis| basis.len() > 2000) {
             return Err("`legal_basis` is longer than 2000 bytes".into());
         }
+        // Before `partners`, which usually follow from it.
+        if let StudySpec::Lookalike(lookalike) = &self.spec {
+            lookalike.validate(partners)?;
+        }
         for (i, partner) in partners.iter().enumerate() {
             check_name(partner).map_err(|error| format!("`partners`: {error}"))?;
             if partners[..i].contains(partner) {
@@ -82,9 +86,6 @@ impl Study {
             return Err(format!(
                 "`epsilon` in [privacy] is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
             ));
-        }
-        if let StudySpec::Lookalike(lookalike) = &self.spec {
-            lookalike.validate(partners)?;
         }
         // ρ is stated with (ε, δ), so that all use the same number; it must be what they allow.
         if rho.epsilon(delta) > epsilon * (1.0 + 1e-9) {

@@ -12,6 +12,8 @@ pub(super) enum Form {
     Query,
     /// One row a customer, with its features.
     Features,
+    /// Customers who fulfil a condition.
+    Seeds,
     /// One of these, while only the name of its data set is asked for.
     Either,
 }
@@ -22,18 +24,23 @@ impl Form {
         match self {
             Self::Query => "Write SELECT keys and measures FROM data_set [WHERE condition] [GROUP BY keys]",
             Self::Features => "Write SELECT privacy_unit, feature, feature AS name FROM data_set [WHERE condition]",
+            Self::Seeds => "Write SELECT privacy_unit FROM data_set WHERE condition",
             Self::Either => "Write SELECT items FROM data_set [WHERE condition] [GROUP BY keys]",
         }
     }
 
     /// Why there are no aggregates and groups, where there are none.
     pub fn no_aggregates(self) -> Option<Reason> {
-        const REASON: Reason = (
-            "a features query yields one row per customer, and aggregates per customer are not available in this version",
-            "Write columns and expressions over one row; aggregate where the table is made, into one row per customer, \
-             and declare the result as a column in node.toml at each partner",
-        );
-        (self == Self::Features).then_some(REASON)
+        const INSTEAD: &str = "Write columns and expressions over one row; aggregate where the table is made, into one row per \
+                               customer, and declare the result as a column in node.toml at each partner";
+        match self {
+            Self::Query | Self::Either => None,
+            Self::Features => Some((
+                "a features query yields one row per customer, and aggregates per customer are not available in this version",
+                INSTEAD,
+            )),
+            Self::Seeds => Some(("the condition for a seed is one over a customer's row", INSTEAD)),
+        }
     }
 
     /// ORDER BY and the like.
@@ -43,7 +50,7 @@ impl Form {
                 "results are not sorted by the query",
                 "Delete it; results are listed in the order of their groups, sort them afterwards",
             ),
-            Self::Features => ("the order of customers means nothing", "Delete it"),
+            Self::Features | Self::Seeds => ("the order of customers means nothing", "Delete it"),
         }
     }
 
@@ -54,7 +61,7 @@ impl Form {
                 "results are not cut by the query",
                 "Delete it; every public group is part of the result, pick from them afterwards",
             ),
-            Self::Features => (
+            Self::Features | Self::Seeds => (
                 "customers are not cut off by the query, since fewer of them spend as much",
                 "Delete it, or write a condition in WHERE",
             ),
@@ -72,6 +79,7 @@ impl Form {
                 "a customer has one row, and a customer for whom the query yields several is left out",
                 "Delete DISTINCT, and write a condition in WHERE that keeps one row per customer",
             ),
+            Self::Seeds => ("a customer is a seed once, whatever the query says", "Delete DISTINCT"),
         }
     }
 
@@ -94,6 +102,7 @@ impl Form {
                 "features are named one by one, so that all who read the study see what it uses",
                 "Write the privacy unit and the columns that the model is to see",
             ),
+            Self::Seeds => ("seeds are customers, named by the privacy unit", Self::Seeds.shape()),
         }
     }
 
@@ -101,7 +110,9 @@ impl Form {
     pub fn unit(self, unit: &str) -> String {
         match self {
             Self::Query | Self::Either => format!("Write COUNT(DISTINCT {unit}) to count customers"),
-            Self::Features => format!("Write {unit} once, as an item of its own, and no condition on it"),
+            Self::Features | Self::Seeds => {
+                format!("Write {unit} once, as an item of its own, and no condition on it")
+            }
         }
     }
 
@@ -109,7 +120,7 @@ impl Form {
     pub fn over(self) -> &'static str {
         match self {
             Self::Query | Self::Either => "Write GROUP BY, without OVER",
-            Self::Features => "Write an expression over one row, without OVER",
+            Self::Features | Self::Seeds => "Write an expression over one row, without OVER",
         }
     }
 
@@ -117,7 +128,7 @@ impl Form {
     pub fn functions(self) -> String {
         match self {
             Self::Query | Self::Either => format!("{FUNCTIONS}; {MEASURE_NAMES}"),
-            Self::Features => FUNCTIONS.to_owned(),
+            Self::Features | Self::Seeds => FUNCTIONS.to_owned(),
         }
     }
 }

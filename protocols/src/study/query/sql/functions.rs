@@ -7,7 +7,6 @@ use crate::study::schema::Day;
 
 use super::error::{Refusal, nearest};
 use super::expression::{Outcome, Scope};
-use super::form::Form;
 use super::operators::{as_condition, is_null, not};
 use super::range::Range;
 use super::typed::{Kind, Typed};
@@ -110,7 +109,7 @@ impl<'a> Scope<'a> {
             }
             (name, _) => {
                 let form = self.source.form;
-                let measures = MEASURES.into_iter().filter(|_| form != Form::Features);
+                let measures = MEASURES.into_iter().filter(|_| form.no_aggregates().is_none());
                 let near = nearest(name, FUNCTION_NAMES.into_iter().chain(measures));
                 let instead = match near.first() {
                     Some(near) => format!("Write {near} if you mean that. {}", form.functions()),

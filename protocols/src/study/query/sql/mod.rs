@@ -12,7 +12,9 @@
 //! **Features query.** One `SELECT` over one data set, with `WHERE`. Its items are the privacy unit, once, and row
 //! expressions with public values, each with a name of its own: numbers and dates within bounds, categories, conditions.
 //!
-//! **Privacy unit.** It appears in `COUNT(DISTINCT unit)`, or as an item of a features query, and nowhere else, so no
+//! **Seeds query.** One `SELECT` of the privacy unit over one data set, with `WHERE`. It becomes an item of a features query.
+//!
+//! **Privacy unit.** It appears in `COUNT(DISTINCT unit)`, or as an item of a features or seeds query, and nowhere else, so no
 //! condition can single out a customer.
 //!
 //! **Row expressions.** Columns, literals, `+ - * /`, comparisons, `AND OR NOT`, `IS [NOT] NULL`, `IN (…)`, `BETWEEN`,
@@ -38,6 +40,7 @@ mod measures;
 mod operators;
 mod range;
 mod rows;
+mod seeds;
 mod source;
 mod statement;
 mod typed;
@@ -60,6 +63,7 @@ use statement::{Item, Statement};
 use typed::Typed;
 
 pub use error::Refusal;
+pub use seeds::LabelRefusal;
 
 /// What a study says about one customer's contribution, beside the SQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +96,27 @@ pub fn rows(sql: &str, schema: &DatasetSchema) -> Result<RowsPlan, Refusal> {
     with_room(|| parsed(sql, Form::Features, schema, rows::plan))
 }
 
-/// The data set that a query, of either kind, is over, as written, so that the caller can find its schema.
+/// A features query with one item more, called `label`: whether a customer is among those whom the seeds query `SELECT unit
+/// FROM data_set WHERE condition` names. Where the condition is NULL, it is not.
+///
+/// # Errors
+///
+/// A [`LabelRefusal`] where a text has another shape, or the two do not go together. What it takes a schema to find is left
+/// to [`rows`] and [`shared`].
+pub fn labelled(features: &str, seeds: &str, label: &str) -> Result<String, LabelRefusal> {
+    with_room(|| Ok(seeds::labelled(features, seeds, label)))?
+}
+
+/// The features of a plan that read a column which the condition of a seeds query over the same data set reads as well.
+///
+/// # Errors
+///
+/// A [`Refusal`] of the seeds query, for anything outside the grammar.
+pub fn shared(seeds: &str, features: &RowsPlan, schema: &DatasetSchema) -> Result<Vec<String>, Refusal> {
+    with_room(|| parsed(seeds, Form::Seeds, schema, |scope, statement| seeds::shared(scope, statement, features)))
+}
+
+/// The data set that a query, of any kind, is over, as written, so that the caller can find its schema.
 ///
 /// # Errors
 ///

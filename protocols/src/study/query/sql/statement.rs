@@ -35,7 +35,8 @@ pub(super) fn table_name(source: &Source<'_>) -> Result<Ident, Refusal> {
     Ok(table(source, plain_select(source, *parsed(source)?.body)?.from)?.0)
 }
 
-fn parsed(source: &Source<'_>) -> Result<ast::Query, Refusal> {
+/// The parser's tree of the text.
+pub(super) fn parsed(source: &Source<'_>) -> Result<ast::Query, Refusal> {
     let mut parser = Parser::new(&StudyDialect).with_tokens_with_locations(source.tokens());
     let query = parser.parse_query().map_err(|error| unparsed(source, error))?;
     let next = parser.peek_token();
@@ -81,7 +82,8 @@ fn refuse_any(source: &Source<'_>, clauses: &[Clause]) -> Result<(), Refusal> {
 const DELETE: &str = "Delete it";
 const UNAVAILABLE: &str = "this clause is not available in this version";
 
-fn select(source: &Source<'_>, query: ast::Query) -> Result<Statement, Refusal> {
+/// Takes the clauses of a query apart.
+pub(super) fn select(source: &Source<'_>, query: ast::Query) -> Result<Statement, Refusal> {
     let ast::Query {
         with,
         body,

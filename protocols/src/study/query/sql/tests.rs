@@ -4,6 +4,7 @@ mod accepted;
 mod random;
 mod refused;
 mod rows;
+mod seeds;
 
 use super::*;
 use crate::study::schema::{ColumnType, Day};
