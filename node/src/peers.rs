@@ -3,10 +3,10 @@
 //! Messages are sealed before they come here and opened after ([`entente_protocols::secagg::channel`]). They may be lost
 //! whenever the connection is: whoever waits for an answer says it again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::FromNode;
@@ -21,8 +21,16 @@ pub type With = (AttemptId, String);
 #[derive(Default)]
 pub struct Peers {
     link: Mutex<Option<tokio::sync::mpsc::Sender<Vec<u8>>>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
     /// Who waits for messages, by attempt and participant.
-    open: Mutex<HashMap<With, Sender<Vec<u8>>>>,
+    waiting: HashMap<With, Sender<Vec<u8>>>,
+    /// Attempts that are over: whoever begins to talk in one, as its end was on the way, waits for nothing.
+    ended: HashSet<AttemptId>,
+    stopped: bool,
 }
 
 /// A conversation with one participant of an attempt, as long as it lasts.
@@ -52,24 +60,32 @@ impl Peers {
     /// Begins a conversation. There is one at a time with a participant of an attempt: an older one ends.
     pub fn converse(&self, attempt: AttemptId, peer: &str) -> Conversation<'_> {
         let (sender, incoming) = channel();
-        lock(&self.open).insert((attempt.clone(), peer.into()), sender);
+        let mut open = lock(&self.open);
+        if !open.stopped && !open.ended.contains(&attempt) {
+            open.waiting.insert((attempt.clone(), peer.into()), sender);
+        }
+        drop(open);
         Conversation { peers: self, attempt, peer: peer.into(), incoming }
     }
 
     /// Takes a message of a participant. False if nobody here waits for one.
     pub fn deliver(&self, attempt: &AttemptId, from: &str, sealed: Vec<u8>) -> bool {
         let open = lock(&self.open);
-        open.get(&(attempt.clone(), from.to_owned())).is_some_and(|sender| sender.send(sealed).is_ok())
+        open.waiting.get(&(attempt.clone(), from.to_owned())).is_some_and(|sender| sender.send(sealed).is_ok())
     }
 
-    /// Ends all conversations of an attempt.
+    /// Ends all conversations of an attempt, those to come included.
     pub fn end(&self, attempt: &AttemptId) {
-        lock(&self.open).retain(|(of, _), _| of != attempt);
+        let mut open = lock(&self.open);
+        open.ended.insert(attempt.clone());
+        open.waiting.retain(|(of, _), _| of != attempt);
     }
 
-    /// Ends all conversations: this node stops.
+    /// Ends all conversations, those to come included: this node stops.
     pub fn stop(&self) {
-        lock(&self.open).clear();
+        let mut open = lock(&self.open);
+        open.stopped = true;
+        open.waiting.clear();
     }
 }
 
@@ -97,11 +113,6 @@ impl Conversation<'_> {
             Err(RecvTimeoutError::Disconnected) => Err(Ended),
         }
     }
-
-    /// How long until `deadline`, at most `step`.
-    pub fn until(deadline: Instant, step: Duration) -> Duration {
-        deadline.saturating_duration_since(Instant::now()).min(step)
-    }
 }
 
 #[cfg(test)]
@@ -122,6 +133,11 @@ mod tests {
         assert_eq!(conversation.receive(Duration::ZERO), Ok(None));
         peers.end(&attempt);
         assert_eq!(conversation.receive(Duration::ZERO), Err(Ended));
+        assert_eq!(peers.converse(attempt, "bank").receive(Duration::from_secs(60)), Err(Ended), "it began too late");
+        let other = peers.converse(("s".to_owned(), 2), "bank");
+        peers.stop();
+        assert_eq!(other.receive(Duration::from_secs(60)), Err(Ended));
+        assert_eq!(peers.converse(("s".to_owned(), 3), "bank").receive(Duration::from_secs(60)), Err(Ended));
     }
 
     #[test]
