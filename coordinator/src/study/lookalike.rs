@@ -55,10 +55,11 @@ pub(super) fn finish(
 }
 
 /// Share of seeds over share of candidates. Its interval is that of the worst of both intervals, which covers at least as
-/// often; at least one candidate is reckoned with.
+/// often; at least one candidate is reckoned with, and where there may be none, as many as the middle of the interval.
 fn lift(seeds: f64, size: Estimate, all: Estimate) -> Estimate {
     let over = |size: f64, all: f64| seeds * all.max(1.0) / size.max(1.0);
-    Estimate { value: over(size.value, all.value), low: over(size.high, all.low), high: over(size.low, all.high) }
+    let likely = if size.low > 0.0 { size.value } else { (size.low + size.high) / 2.0 };
+    Estimate { value: over(likely, all.value), low: over(size.high, all.low), high: over(size.low, all.high) }
 }
 
 /// See [`super::expected_error`].
@@ -217,6 +218,8 @@ mod tests {
         assert_eq!(result["privacy"]["colluders"], 0);
         let sizes = result["reach"].as_array().unwrap();
         assert!(sizes.iter().all(|step| step["size"]["low"].as_f64() >= Some(0.0)), "counts are not negative");
+        let last = |path: &str| sizes[2].pointer(path).unwrap().as_f64().unwrap();
+        assert!((last("/lift/value") - 0.2 * 99.0 / (last("/size/high") / 2.0)).abs() < 1e-9, "of next to nobody");
         assert!(finished(&["telecom"], &[1, 2]).unwrap_err().contains("another plan"));
     }
 
