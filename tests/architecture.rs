@@ -87,6 +87,30 @@ fn no_product_keeps_its_ledger_in_memory() {
     nowhere("examples/src", &["store::Memory", "Memory::default"]);
 }
 
+/// What participants say to each other is the one way to the wire beside releases: nothing but the exchange of a lookalike
+/// study takes it.
+#[test]
+fn messages_between_participants_are_sealed_where_a_lookalike_study_talks_alone() {
+    let only = |word: &str, places: &[&str]| {
+        let found: Vec<String> = sources("node/src")
+            .into_iter()
+            .filter(|(path, text)| !path.ends_with("tests.rs") && code(text).contains(word))
+            .map(|(path, _)| path.to_string_lossy().replace('\\', "/"))
+            .collect();
+        assert_eq!(found.len(), places.len(), "{word}: {found:?}");
+        assert!(places.iter().all(|place| found.iter().any(|path| path.ends_with(place))), "{word}: {found:?}");
+    };
+    only("FromNode::Relay ", &["node/src/peers.rs", "node/src/participant/relay.rs"]);
+    only(
+        ".seal(",
+        &[
+            "node/src/study/lookalike/talk.rs",
+            "node/src/study/lookalike/candidates.rs",
+            "node/src/participant/relay.rs",
+        ],
+    );
+}
+
 #[test]
 fn bincode_is_named_by_the_wire_alone() {
     for (path, text) in sources("protocols/src") {

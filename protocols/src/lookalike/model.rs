@@ -83,6 +83,18 @@ enum Term<'a> {
     Constant,
 }
 
+impl Term<'_> {
+    /// How many weights it has.
+    fn weights(&self) -> usize {
+        match self {
+            Self::Scaled(_) | Self::Constant => 1,
+            Self::Missing(_) => 2,
+            Self::Levels(_, levels) => *levels,
+            Self::Pair(pair) => width(&pair.groups.0) * width(&pair.groups.1),
+        }
+    }
+}
+
 impl PublicModel {
     /// The public half of a model file with this content.
     ///
@@ -189,10 +201,7 @@ impl PublicModel {
         };
         let column = |term: &Term<'_>| match term {
             Term::Scaled(_) => params::Column::Scaled { bound: STEPS as u8, weight: scaled },
-            Term::Missing(_) => levels(2),
-            Term::Levels(_, count) => levels(*count),
-            Term::Pair(pair) => levels(width(&pair.groups.0) * width(&pair.groups.1)),
-            Term::Constant => levels(1),
+            _ => levels(term.weights()),
         };
         let blocks = u32::try_from(candidates.div_ceil(BLOCK as u64)).unwrap_or(u32::MAX);
         Params::new(Shape { columns: self.terms().iter().map(column).collect(), blocks })
@@ -261,16 +270,7 @@ impl PublicModel {
             }
             _ => return Err(wrong()),
         }
-        let count: usize = self
-            .terms()
-            .iter()
-            .map(|term| match term {
-                Term::Scaled(_) | Term::Constant => 1,
-                Term::Missing(_) => 2,
-                Term::Levels(_, levels) => *levels,
-                Term::Pair(pair) => width(&pair.groups.0) * width(&pair.groups.1),
-            })
-            .sum();
+        let count: usize = self.terms().iter().map(Term::weights).sum();
         if values.len() != count {
             return Err(wrong());
         }

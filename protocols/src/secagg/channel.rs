@@ -9,11 +9,8 @@
 
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use hkdf::Hkdf;
-use sha2::Sha256;
-use zeroize::Zeroizing;
 
-use super::join::{Abort, EphemeralKey, Transcript};
+use super::join::{Abort, EphemeralKey, Transcript, derived};
 use crate::digest::Digest;
 
 /// Bytes of a nonce, which must be random for every message.
@@ -41,10 +38,7 @@ impl Channel {
         let shared = key.shared(theirs.ephemeral).ok_or_else(|| Abort::WeakKey(peer.into()))?;
         let cipher = |from: &str, to: &str| {
             let info = Digest::of("entente channel 1", &[from.as_bytes(), to.as_bytes()]);
-            let mut key = Zeroizing::new([0; 32]);
-            Hkdf::<Sha256>::new(Some(&transcript.digest().0), &*shared)
-                .expand(&info.0, &mut *key)
-                .expect("32 bytes are within HKDF-SHA256's limit of 8160");
+            let key = derived(&shared, transcript.digest(), info);
             XChaCha20Poly1305::new(&Key::from(*key))
         };
         Ok(Self { sending: cipher(me, peer), receiving: cipher(peer, me) })

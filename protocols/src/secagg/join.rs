@@ -1,5 +1,7 @@
 //! Joins and the transcript: who takes part in what, with which keys, agreed by all before anything is computed.
 
+use hkdf::Hkdf;
+use sha2::Sha256;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -35,6 +37,15 @@ impl EphemeralKey {
         let shared = self.0.diffie_hellman(&PublicKey::from(other));
         shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
     }
+}
+
+/// The key of two participants for one use, from the secret that they share: HKDF-SHA256 with the transcript's hash as salt.
+pub(super) fn derived(shared: &[u8; 32], transcript: Digest, info: Digest) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(&transcript.0), shared)
+        .expand(&info.0, &mut *key)
+        .expect("32 bytes are within HKDF-SHA256's limit of 8160");
+    key
 }
 
 /// What a participant states when it joins an attempt of a study.

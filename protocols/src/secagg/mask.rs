@@ -2,11 +2,9 @@
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use hkdf::Hkdf;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::join::{Abort, EphemeralKey, Transcript};
+use super::join::{Abort, EphemeralKey, Transcript, derived};
 use crate::digest::Digest;
 
 /// The keys of one participant's mask streams in one round. No `Debug`; zeroized when dropped.
@@ -49,11 +47,7 @@ impl MaskKeys {
         let others = others.filter(|(other, join)| *other != mine && contributes(&join.participant));
         let streams = others.map(|(other, join)| {
             let shared = key.shared(join.ephemeral).ok_or_else(|| Abort::WeakKey(join.participant.clone()))?;
-            let mut stream = Zeroizing::new([0; 32]);
-            Hkdf::<Sha256>::new(Some(&transcript.digest().0), &*shared)
-                .expand(&info.0, &mut *stream)
-                .expect("32 bytes are within HKDF-SHA256's limit of 8160");
-            Ok((stream, mine < other))
+            Ok((derived(&shared, transcript.digest(), info), mine < other))
         });
         Ok(Self { streams: streams.collect::<Result<_, _>>()? })
     }
