@@ -6,10 +6,12 @@ use std::path::Path;
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
 use entente_protocols::ledger::Caps;
+use entente_protocols::lookalike::exchange::SESSIONS;
+use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{ApprovalMode, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::file::KINDS;
-use entente_protocols::study::lookalike::CANDIDATES;
+use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
 use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use serde::Deserialize;
 
@@ -41,7 +43,29 @@ pub struct ModelRules {
     pub max_candidates: u64,
     /// The most studies with one model.
     pub max_studies_per_model: u32,
+    /// The most candidates of one partner whose scores are put into buckets with one model, in all studies: buckets of those
+    /// at an edge tell of the model's keys.
+    pub max_bucketed: u64,
+    /// Whether scores may be opened.
+    pub scores: bool,
+    /// Whether buckets may.
+    pub buckets: bool,
 }
+
+impl ModelRules {
+    /// Whether this may be opened.
+    pub fn admit(&self, output: Output) -> bool {
+        match output {
+            Output::Scores => self.scores,
+            Output::Buckets(_) => self.buckets,
+        }
+    }
+}
+
+/// So many candidates of a partner may be put into buckets at most, whatever the policy: the shares of all sessions of all
+/// studies with one key stay within the blocks for which [`entente_protocols::lookalike::buckets`] bounds what they take
+/// from it.
+const MOST_BUCKETED: u64 = (MAX_BLOCKS / SESSIONS) as u64 * BLOCK as u64;
 
 /// What an exported audience has to keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +141,8 @@ struct PolicyTable {
     min_colluders: u32,
     max_candidates: u64,
     max_studies_per_model: u32,
+    max_bucketed: u64,
+    outputs: Vec<String>,
     min_audience: u64,
     max_contacts: u32,
     contact_days: u32,
@@ -132,6 +158,8 @@ impl Default for PolicyTable {
             min_colluders: 1,
             max_candidates: CANDIDATES,
             max_studies_per_model: 10,
+            max_bucketed: 200_000,
+            outputs: OUTPUTS.map(String::from).into(),
             min_audience: 100,
             max_contacts: 3,
             contact_days: 30,
@@ -177,8 +205,23 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         let problem = "write 1 to 3660; `max_contacts = 0` is how no contacts are counted";
         return Err(fail(format!("`contact_days` in [policy] is {}; {problem}", policy.contact_days)));
     }
-    let models =
-        ModelRules { max_candidates: policy.max_candidates, max_studies_per_model: policy.max_studies_per_model };
+    if let Some(other) = policy.outputs.iter().find(|output| !OUTPUTS.contains(&output.as_str())) {
+        return Err(fail(format!("`outputs` in [policy] names `{other}`; known: {}", OUTPUTS.join(", "))));
+    }
+    if policy.max_bucketed > MOST_BUCKETED {
+        return Err(fail(format!(
+            "`max_bucketed` in [policy] is {}; {MOST_BUCKETED} is the most for which keys are known to be safe",
+            policy.max_bucketed
+        )));
+    }
+    let may = |output: &str| policy.outputs.iter().any(|named| named == output);
+    let models = ModelRules {
+        max_candidates: policy.max_candidates,
+        max_studies_per_model: policy.max_studies_per_model,
+        max_bucketed: policy.max_bucketed,
+        scores: may(OUTPUTS[0]),
+        buckets: may(OUTPUTS[1]),
+    };
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
     let PolicyTable { approve, kinds, min_partners, min_colluders, .. } = policy;
@@ -291,6 +334,8 @@ min_partners = 2
 min_colluders = 1
 max_candidates = 1000000           # of each partner, whom a model of this node may score in one study
 max_studies_per_model = 10         # that one of them may score in
+max_bucketed = 200000              # candidates of each partner whose buckets one of them may give, in all studies
+outputs = ["scores", "buckets"]    # what one of them may give
 min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
 max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
 contact_days = 30                  # within so many days
@@ -375,6 +420,8 @@ min_colluders = 1
             ("min_colluders = 1", "min_audiense = 1", "did you mean `min_audience`"),
             ("min_colluders = 1", "max_contact = 1", "did you mean `max_contacts`"),
             ("min_colluders = 1", "contact_days = 0", "write 1 to 3660"),
+            ("min_colluders = 1", "outputs = [\"score\"]", "known: scores, buckets"),
+            ("min_colluders = 1", "max_bucketed = 5000000", "keys are known to be safe"),
             ("min_colluders = 1", "min_audience = -1", "expected u64"),
             ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),

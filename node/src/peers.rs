@@ -41,6 +41,23 @@ pub struct Conversation<'a> {
     incoming: Receiver<Vec<u8>>,
 }
 
+/// What tells whether an attempt goes on: for whoever works long before saying something.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    peers: &'a Peers,
+    attempt: &'a AttemptId,
+}
+
+impl Watch<'_> {
+    /// # Errors
+    ///
+    /// [`Ended`].
+    pub fn goes_on(&self) -> Result<(), Ended> {
+        let open = lock(&self.peers.open);
+        if open.stopped || open.ended.contains(self.attempt) { Err(Ended) } else { Ok(()) }
+    }
+}
+
 /// The attempt has ended, or this node stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the attempt has ended, or this node stops")]
@@ -101,6 +118,11 @@ impl Conversation<'_> {
         }
     }
 
+    /// What tells any thread whether it goes on.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch { peers: self.peers, attempt: &self.attempt }
+    }
+
     /// The next sealed message within `patience`; `None` if there is none.
     ///
     /// # Errors
@@ -127,12 +149,13 @@ mod tests {
         let old = peers.converse(attempt.clone(), "bank");
         let conversation = peers.converse(attempt.clone(), "bank");
         assert_eq!(old.receive(Duration::ZERO), Err(Ended), "a newer one has begun");
-        assert!(peers.deliver(&attempt, "bank", vec![1]));
+        assert!(peers.deliver(&attempt, "bank", vec![1]) && conversation.watch().goes_on().is_ok());
         assert!(!peers.deliver(&attempt, "telecom", vec![2]) && !peers.deliver(&("s".into(), 2), "bank", vec![3]));
         assert_eq!(conversation.receive(Duration::ZERO), Ok(Some(vec![1])));
         assert_eq!(conversation.receive(Duration::ZERO), Ok(None));
         peers.end(&attempt);
         assert_eq!(conversation.receive(Duration::ZERO), Err(Ended));
+        assert_eq!(conversation.watch().goes_on(), Err(Ended));
         assert_eq!(peers.converse(attempt, "bank").receive(Duration::from_secs(60)), Err(Ended), "it began too late");
         let other = peers.converse(("s".to_owned(), 2), "bank");
         peers.stop();

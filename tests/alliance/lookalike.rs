@@ -13,9 +13,9 @@ use entente_node::data::audience::{Audience, Form, Selection, StudyId};
 use entente_node::state::Folder;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::study::Study;
 use entente_protocols::study::file::{self, Asked};
 use entente_protocols::study::lookalike::seeds::Seeded;
+use entente_protocols::study::{Study, StudySpec};
 use entente_tests::{SETTINGS, World};
 use serde_json::Value;
 
@@ -138,6 +138,62 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
         let again: Value = serde_json::from_slice(&again["result.json"])?;
         assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     }
+    Ok(())
+}
+
+/// Buckets: each candidate is in that of its score, but for those near an edge, and in the next one then; the evaluation key is kept
+/// for the next study; scores are not given where the model's owner gives buckets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_are_put_into_buckets_and_counted_with_noise() -> Result<(), Error> {
+    let strict = |partner: &str| match partner {
+        "retailer" => format!("{SETTINGS}outputs = [\"buckets\"]\nmax_bucketed = 5000\n"),
+        _ => SETTINGS.to_owned(),
+    };
+    let world = World::with(strict).await?;
+    let model = model(&world, "logistic").await?;
+    let refusal = |study: Study| async {
+        let charged = world.count("telecom", State::Reserved)?;
+        let error = files(&world, study).await.err().ok_or("it must be refused")?.to_string();
+        assert_eq!(world.count("telecom", State::Reserved)?, charged, "{error}");
+        Ok::<_, Error>(error)
+    };
+    let scores = refusal(lookalike("scores", &model, &["telecom"], "")?).await?;
+    assert!(scores.contains("`outputs`"), "{scores}");
+    let many = refusal(lookalike("many", &model, &["telecom"], "output = \"buckets\"\ncandidates = 5001")?).await?;
+    assert!(many.contains("`max_bucketed`"), "{many}");
+
+    let keys = "output = \"buckets\"\nbuckets = 4\ncandidates = 2048";
+    let long = format!("{FEATURES} WHERE tenure > 69");
+    let bucketed = || -> Result<Study, Error> {
+        let mut study = lookalike("buckets", &model, &["telecom"], keys)?;
+        let StudySpec::Lookalike(spec) = &mut study.spec else { return Err("a lookalike study".into()) };
+        spec.features.clone_from(&long);
+        Ok(study)
+    };
+    let result: Value = serde_json::from_slice(&files(&world, bucketed()?).await?["result.json"])?;
+    let id = result["study"]["id"].as_str().ok_or("id")?;
+    let (buckets, plain) = (audience(&world, "telecom", id)?, plain(&world, "telecom", &model)?);
+    assert!((50..500).contains(&buckets.len()), "{}", buckets.len());
+    let steps = result["reach"].as_array().ok_or("reach")?;
+    assert_eq!(steps.iter().map(|step| &step["bucket"]).collect::<Vec<_>>(), [1, 2, 3]);
+    let number = |step: &Value, path: &str| step.pointer(path).and_then(Value::as_f64).ok_or_else(|| path.to_owned());
+    let edges: Vec<f64> = steps.iter().map(|step| number(step, "/threshold")).collect::<Result<_, _>>()?;
+    let expected = |name: &String| edges.iter().filter(|edge| **edge <= plain[name]).count() as f64;
+    let apart: Vec<f64> = buckets.iter().map(|(name, bucket)| (bucket - expected(name)).abs()).collect();
+    assert!(apart.iter().all(|apart| *apart <= 1.0), "{apart:?}");
+    let right = apart.iter().filter(|apart| **apart == 0.0).count();
+    assert!(right * 10 >= 8 * buckets.len(), "{right} of {}", buckets.len());
+    // See above: sevenfold intervals.
+    for step in steps {
+        let truth = buckets.values().filter(|bucket| **bucket >= number(step, "/bucket").unwrap_or(0.0)).count() as f64;
+        let width = number(step, "/size/high")? - number(step, "/size/low")?;
+        assert!((number(step, "/size/value")? - truth).abs() < 7.0 * width.max(1.0), "{step} {truth}");
+    }
+    let kept = world.folders().node("telecom").join("state/evaluation-keys");
+    assert_eq!(std::fs::read_dir(kept)?.count(), 1);
+    // The same question again: the same bytes, no charge and no bootstrap.
+    let again: Value = serde_json::from_slice(&files(&world, bucketed()?).await?["result.json"])?;
+    assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     Ok(())
 }
 

@@ -29,6 +29,8 @@ pub struct Reach<'a> {
     pub sql: &'a str,
     /// The partner that holds the model.
     pub seed_partner: &'a str,
+    /// What its owner lets be opened of a candidate's score.
+    pub output: &'static str,
     /// What the model predicts, and which study trained it.
     pub predicts: &'a str,
     /// The study that trained it.
@@ -43,6 +45,8 @@ pub struct Reach<'a> {
 
 /// Candidates who score at least so much.
 pub struct Step {
+    /// The lowest bucket that they are in, where scores are put into buckets.
+    pub bucket: Option<u32>,
     /// The score, as a probability.
     pub threshold: f64,
     /// The share of customers with the event, among those whom the model was evaluated with, who score as much.
@@ -68,14 +72,17 @@ pub fn files(header: &Header<'_>, reach: &Reach<'_>) -> Result<BTreeMap<String, 
 /// Columns and rows of a `result.json` as text for people; `None` if it is not the result of a lookalike study.
 pub fn table(result: &[u8]) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let result: serde_json::Value = serde_json::from_slice(result).ok()?;
-    let columns = ["threshold", "seeds", "size", "lift"];
     let number = |step: &serde_json::Value, name: &str| Some(format!("{:.3}", step.get(name)?.as_f64()?));
     let row = |step: &serde_json::Value| {
+        let bucket = step.get("bucket").map(ToString::to_string);
         let (threshold, seeds) = (number(step, "threshold")?, number(step, "seeds")?);
-        Some(vec![threshold, seeds, cell(step.get("size")?)?, cell(step.get("lift")?)?])
+        let rest = [threshold, seeds, cell(step.get("size")?)?, cell(step.get("lift")?)?];
+        Some(bucket.into_iter().chain(rest).collect())
     };
-    let rows = result.get("reach")?.as_array()?.iter().map(row).collect::<Option<Vec<_>>>()?;
-    Some((columns.map(String::from).to_vec(), rows))
+    let rows = result.get("reach")?.as_array()?.iter().map(row).collect::<Option<Vec<Vec<String>>>>()?;
+    let columns = ["bucket", "threshold", "seeds", "size", "lift"].map(String::from);
+    let there = rows.first().map_or(columns.len(), Vec::len);
+    Some((columns[columns.len().checked_sub(there)?..].to_vec(), rows))
 }
 
 #[derive(Serialize)]
@@ -84,6 +91,7 @@ struct Document<'a> {
     header: &'a Header<'a>,
     confidence: f64,
     model: ModelView<'a>,
+    output: &'a str,
     candidates: BTreeMap<&'a str, EstimateView>,
     reach: Vec<StepView>,
     timings: Timings,
@@ -98,6 +106,8 @@ struct ModelView<'a> {
 
 #[derive(Serialize)]
 struct StepView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<u32>,
     threshold: f64,
     seeds: f64,
     size: EstimateView,
@@ -111,6 +121,7 @@ struct Timings {
 
 fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
     let step = |step: &Step| StepView {
+        bucket: step.bucket,
         threshold: step.threshold,
         seeds: step.seeds,
         size: step.size.into(),
@@ -120,6 +131,7 @@ fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
         header,
         confidence: CONFIDENCE,
         model: ModelView { study: reach.model, predicts: reach.predicts, seed_partner: reach.seed_partner },
+        output: reach.output,
         candidates: reach.candidates.iter().map(|(name, count)| (name.as_str(), (*count).into())).collect(),
         reach: reach.steps.iter().map(step).collect(),
         timings: Timings { seconds: reach.seconds },
@@ -132,19 +144,26 @@ fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
 
 fn flat(reach: &Reach<'_>) -> ResultTable {
     let key = |name: &str| Key { name: name.into(), value_type: ValueType::Float, unit: None, sequence: true };
+    let bucketed = reach.steps.iter().any(|step| step.bucket.is_some());
+    let bucket = Key { name: "bucket".into(), value_type: ValueType::Int, unit: None, sequence: true };
+    let keys: Vec<Key> = bucketed.then_some(bucket).into_iter().chain(["threshold", "seeds"].map(key)).collect();
+    let groups = (0..keys.len()).map(Output::Group);
     let row = |step: &Step| Row {
-        keys: vec![Value::Float(step.threshold), Value::Float(step.seeds)],
+        keys: (step.bucket.map(|bucket| Value::Int(bucket.into())).into_iter())
+            .chain([Value::Float(step.threshold), Value::Float(step.seeds)])
+            .collect(),
         cells: vec![Cell { estimate: step.size, known: true }, Cell { estimate: step.lift, known: true }],
     };
     ResultTable {
-        keys: vec![key("threshold"), key("seeds")],
         measures: vec![Measure { name: "size".into(), whole: true }, Measure { name: "lift".into(), whole: false }],
-        order: vec![Output::Group(0), Output::Group(1), Output::Measure(0), Output::Measure(1)],
+        order: groups.chain([Output::Measure(0), Output::Measure(1)]).collect(),
+        keys,
         rows: reach.steps.iter().map(row).collect(),
     }
 }
 
 fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup {
+    let bucketed = reach.steps.iter().any(|step| step.bucket.is_some());
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let body = html! {
         (page::heading(header, "Result of a lookalike study"))
@@ -158,7 +177,7 @@ fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup
                     @if i > 0 { ", " }
                     strong { (name) } " (" (count.value) ", " (count.low) " to " (count.high) ")"
                 }
-                " under encryption: their scores are known there alone, and the model to nobody else."
+                " under encryption: their " (reach.output) " are known there alone, and the model to nobody else."
             }
         }
         (page::privacy(header, reach.privacy_unit))
@@ -166,7 +185,8 @@ fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup
         section aria-labelledby="reading" {
             h2 id="reading" { "How to read it" }
             p {
-                "Each row has a score, the share of customers with the event (the seeds) who score at least that, and how many "
+                @if bucketed { "Each row has a bucket with the score that it begins at" } @else { "Each row has a score" }
+                ", the share of customers with the event (the seeds) who score at least that, and how many "
                 "candidates do. Lift is how many times the share of candidates that of the seeds is."
                 @if let Some(step) = reach.steps.iter().min_by(|a, b| (a.seeds - 0.5).abs().total_cmp(&(b.seeds - 0.5).abs())) {
                     " At " (format!("{:.3}", step.threshold)) " about " (percent(step.seeds)) " of the seeds are reached, and "

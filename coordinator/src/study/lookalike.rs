@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use entente_protocols::learn::file::ScoreShare;
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rows::UNIT;
-use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec};
+use entente_protocols::study::lookalike::{BUCKET_MILLIS, LookalikePlan, LookalikeSpec, Output};
 
 use super::{Finished, MeasureError, header};
 use crate::results::reach::{self, Reach, Step};
@@ -34,21 +35,24 @@ pub(super) fn finish(
         }
         (None, names) => names.iter().map(|name| (name.clone(), all)).collect(),
     };
-    let step = |(i, share): (usize, &entente_protocols::learn::file::ScoreShare)| {
+    let bucketed = matches!(plan.output, Output::Buckets(_));
+    let step = |(i, share): (usize, &ScoreShare)| {
         let above = &counts[i + 1..];
         let size = Estimate::of_count(above.iter().sum(), noise * (above.len() as f64).sqrt());
         let threshold = 1.0 / (1.0 + (-share.threshold).exp());
-        Step { threshold, seeds: share.events, size, lift: lift(share.events, size, all) }
+        let bucket = bucketed.then_some(i as u32 + 1);
+        Step { bucket, threshold, seeds: share.events, size, lift: lift(share.events, size, all) }
     };
     let reach = Reach {
         dataset: &plan.rows.dataset,
         privacy_unit: &plan.rows.privacy_unit,
         sql: &spec.features,
         seed_partner: &plan.seed_partner,
+        output: plan.output.name(),
         predicts: &plan.model.predicts,
         model: &plan.model.study,
         candidates,
-        steps: plan.model.shares.iter().enumerate().map(step).collect(),
+        steps: plan.steps().iter().enumerate().map(step).collect(),
         seconds: round.seconds,
     };
     reach::files(&header(finished), &reach)
@@ -80,24 +84,36 @@ pub(super) fn expected_error(plan: &LookalikePlan, mechanism: &Mechanism) -> Vec
 
 /// See [`super::notes`].
 pub(super) fn notes(plan: &LookalikePlan) -> Vec<String> {
-    vec![
+    let (opened, most) = (plan.output.name(), plan.candidates);
+    let mut notes = vec![
         format!(
-            "Scores are written at {} alone, in the node's folder `audience`; only the reach is released.",
+            "The {opened} are written at {} alone, in the node's folder `audience`; only the reach is released.",
             plan.candidate_partners.join(" and ")
         ),
         format!(
-            "Whoever learns the scores of many more customers than the model has weights can infer the model; {} lets it score \
+            "Whoever learns the {opened} of many more customers than the model has weights can infer the model; {} lets it score \
              at most {} candidates of each partner.",
-            plan.seed_partner, plan.candidates
+            plan.seed_partner, most
         ),
         "A customer for whom `features` yields several rows is left out.".into(),
-    ]
+    ];
+    if let Output::Buckets(asked) = plan.output {
+        let minutes = plan.output.seconds(most).div_ceil(60);
+        notes.push(format!(
+            "A candidate's bucket takes some {BUCKET_MILLIS} ms of one core of its own partner's machine, {most} of them some {minutes} \
+             minutes of one core; `wait_seconds` is how long is waited for that."
+        ));
+        let there = plan.cells();
+        if there < asked as usize {
+            notes.push(format!("The model tells too few scores apart for {asked} buckets: there are {there}."));
+        }
+    }
+    notes
 }
 
 #[cfg(test)]
 mod tests {
     use entente_protocols::digest::Digest;
-    use entente_protocols::learn::file::ScoreShare;
     use entente_protocols::learn::recipe::{Feature, Recipe, Values};
     use entente_protocols::lookalike::model::PublicModel;
     use entente_protocols::privacy::mechanism::Scope;
@@ -105,11 +121,12 @@ mod tests {
     use entente_protocols::study::schema::{ColumnType, DatasetSchema};
     use entente_protocols::study::{Question, Study, StudySpec, Terms};
 
+    use super::{Output, ScoreShare};
     use crate::results::{REPORT, RESULT, reach};
     use crate::store::RoundRecord;
     use crate::study::{Course, Finished, expected_error, finish, notes, table};
 
-    fn study(candidates: &[&str]) -> (Study, Question) {
+    fn study(candidates: &[&str], output: Output) -> (Study, Question) {
         let share = |threshold: f64, events: f64| ScoreShare { threshold, events, others: 0.1 };
         let model = PublicModel {
             study: "m-0001".into(),
@@ -127,6 +144,7 @@ mod tests {
             candidate_partners: candidates.iter().map(|name| (*name).to_owned()).collect(),
             features: "SELECT id, active FROM customers".into(),
             candidates: 10_000,
+            output,
         };
         let rho = Rho::within(1.0, 1e-6).unwrap();
         let study = Study {
@@ -146,7 +164,11 @@ mod tests {
     }
 
     fn finished(candidates: &[&str], counts: &[i64]) -> Result<super::BTreeMap<String, Vec<u8>>, String> {
-        let (study, question) = study(candidates);
+        opened(candidates, Output::Scores, counts)
+    }
+
+    fn opened(candidates: &[&str], output: Output, counts: &[i64]) -> Result<super::BTreeMap<String, Vec<u8>>, String> {
+        let (study, question) = study(candidates, output);
         let mechanism = question.mechanism();
         let rounds = [RoundRecord {
             round: 1,
@@ -209,6 +231,24 @@ mod tests {
         assert_eq!(table.rows.len(), 3);
     }
 
+    /// Counts by bucket are counted up, each bucket with the score that it begins at.
+    #[test]
+    fn counts_by_bucket_become_the_reach() {
+        let files = opened(&["telecom"], Output::Buckets(2), &[700, 300]).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
+        let steps = result["reach"].as_array().unwrap();
+        // Of the model's shares of seeds the one nearest to a half.
+        assert_eq!(
+            (&steps[0]["bucket"], &steps[0]["seeds"], &steps[0]["size"]["value"]),
+            (&1.into(), &0.6.into(), &300.into())
+        );
+        assert_eq!((steps.len(), &result["output"]), (1, &"buckets".into()));
+        let csv = String::from_utf8(files[reach::CSV].clone()).unwrap();
+        assert!(csv.starts_with("bucket,threshold,seeds,size,"), "{csv}");
+        assert_eq!(table(&files[RESULT]).unwrap().columns, ["bucket", "threshold", "seeds", "size", "lift"]);
+        assert!(opened(&["telecom"], Output::Buckets(2), &[1, 2, 3]).unwrap_err().contains("another plan"));
+    }
+
     #[test]
     fn one_owner_has_all_candidates_and_noise_of_its_own() {
         let files = finished(&["telecom"], &[100, 0, -3, 2]).unwrap();
@@ -225,10 +265,13 @@ mod tests {
 
     #[test]
     fn its_error_and_what_to_mind_are_told_beforehand() {
-        let (study, question) = study(&["telecom", "bank"]);
+        let (study, question) = study(&["telecom", "bank"], Output::Scores);
         let errors = expected_error(&question);
         assert!(errors[0].name == "size" && errors[0].half_width > 10.0 && errors[0].half_width < 10_000.0);
         let notes = notes(&study, &question).join(" ");
         assert!(notes.contains("bank and telecom alone") && notes.contains("10000 candidates"), "{notes}");
+        let (bucketed, question) = self::study(&["telecom"], Output::Buckets(16));
+        let notes = self::notes(&bucketed, &question).join(" ");
+        assert!(notes.contains("5 minutes") && notes.contains("there are 4"), "{notes}");
     }
 }

@@ -38,6 +38,7 @@ use crate::error::Error;
 use crate::peers::{AttemptId, Peers};
 use crate::state::Folder;
 use crate::store::{LedgerStore, StudyStore};
+use crate::study::lookalike::keys::OwnKeys;
 use crate::study::lookalike::owner::Owners;
 use rounds::{Round, Running};
 
@@ -59,6 +60,8 @@ pub struct Participant {
     peers: Peers,
     /// Those whose candidates a model of this node scores.
     owners: Owners,
+    /// The evaluation keys of those models.
+    own_keys: OwnKeys,
     /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
     /// once would fork.
     _lock: Option<File>,
@@ -159,6 +162,7 @@ impl Participant {
             waiting: Mutex::default(),
             peers: Peers::default(),
             owners: Owners::default(),
+            own_keys: OwnKeys::default(),
             _lock: None,
         })
     }

@@ -3,13 +3,12 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::lookalike::exchange::{LIMIT, ToModelOwner};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Transcript};
-use entente_protocols::study::lookalike::LookalikePlan;
+use entente_protocols::study::lookalike::{LookalikePlan, Output};
 use entente_protocols::study::{Plan, Question, StudySpec};
 use entente_protocols::wire::message::{FromNode, Proposal};
 use entente_protocols::wire::{canonical_bytes, frame, from_canonical};
@@ -23,8 +22,9 @@ use crate::error::Error;
 use crate::peers::AttemptId;
 use crate::state::random;
 use crate::store::Attempt;
-use crate::study::lookalike::owner::Owner;
-use crate::study::lookalike::{Talk, context};
+use crate::study::lookalike::keys::GivenKeys;
+use crate::study::lookalike::owner::{Buckets, Owner};
+use crate::study::lookalike::{Meeting, Talk, context};
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::failure(error.to_string())
@@ -68,7 +68,15 @@ impl Participant {
             let file = self.model(plan).map_err(problem)?;
             let context = context(transcript.digest(), self.name(), from);
             let params = plan.params().map_err(failed)?;
-            let owner = Owner::new(context, params, &plan.model, &file.model.parameters).map_err(failed)?;
+            let buckets = match plan.output {
+                Output::Scores => None,
+                Output::Buckets(_) => {
+                    let key = self.own_keys.of(&self.folder, plan.model.sha256, from)?;
+                    Some(Buckets { edges: plan.steps(), key })
+                }
+            };
+            let model = (&plan.model, &file.model.parameters);
+            let owner = Owner::new(context, params, model, buckets).map_err(failed)?;
             Ok((channel, owner))
         })?;
         let mut owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,13 +99,14 @@ impl Participant {
         attempt: &Attempt,
         transcript: &Transcript,
         plan: &Plan,
-    ) -> Result<Option<(Digest, Talk<'_>)>, Problem> {
+    ) -> Result<Option<Meeting<'_>>, Problem> {
         let Plan::Lookalike(plan) = plan else { return Ok(None) };
         let channel = self.channel(attempt, transcript, &plan.seed_partner)?;
         let id = (attempt.proposal.id.clone(), attempt.proposal.attempt);
         let patience = Duration::from_secs(u64::from(attempt.proposal.study.wait.max(1)));
         let talk = Talk::new(self.peers.converse(id, &plan.seed_partner), channel, patience);
-        Ok(Some((context(transcript.digest(), &plan.seed_partner, self.name()), talk)))
+        let context = context(transcript.digest(), &plan.seed_partner, self.name());
+        Ok(Some(Meeting { context, talk, keys: GivenKeys::of(&self.folder) }))
     }
 
     /// Whether this node's rules let attempt `number` of the study `id` score with its model, if it asks for one of this node.
@@ -114,15 +123,29 @@ impl Participant {
                 plan.candidates, rules.max_candidates
             )));
         }
+        if !rules.admit(plan.output) {
+            let output = plan.output.name();
+            return Err(Problem::refused(format!("policy does not admit that {output} are opened (`outputs`)")));
+        }
         let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
             StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.same_model(&plan.model) => {
                 let this = attempt.proposal.id == id && attempt.proposal.attempt == number;
-                (!this).then_some(())
+                let bucketed = if matches!(spec.output, Output::Buckets(_)) { spec.candidates } else { 0 };
+                (!this).then_some(bucketed)
             }
             StudySpec::Lookalike(_) | StudySpec::Query(_) | StudySpec::Train(_) => None,
         };
         // Attempts, as each can score others.
-        let scored = lock(&self.studies).all()?.iter().filter_map(scored).count();
+        let scored: Vec<u64> = lock(&self.studies).all()?.iter().filter_map(scored).collect();
+        let bucketed = scored.iter().fold(0, |sum: u64, bucketed| sum.saturating_add(*bucketed));
+        let scored = scored.len();
+        if matches!(plan.output, Output::Buckets(_)) && bucketed.saturating_add(plan.candidates) > rules.max_bucketed {
+            return Err(Problem::refused(format!(
+                "the study may put {} candidates of each partner into buckets, after {bucketed} with this model before, attempts \
+                 counted; policy admits at most {} (`max_bucketed`), since buckets of candidates at an edge tell of the model's keys",
+                plan.candidates, rules.max_bucketed
+            )));
+        }
         if scored >= rules.max_studies_per_model as usize {
             return Err(Problem::refused(format!(
                 "{scored} studies have scored with the model of study {} already, attempts counted; policy admits at most {} \

@@ -6,14 +6,13 @@ mod train;
 
 use std::sync::Arc;
 
-use entente_protocols::digest::Digest;
 use entente_protocols::learn::training::Place;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::study::Plan;
 
 use crate::data::audience::Scores;
 use crate::data::{DataError, Dataset, Engine};
-use lookalike::{Problem, Talk};
+use lookalike::{Meeting, Problem};
 
 /// The execution of one attempt of a study: what its rounds share.
 pub enum Execution {
@@ -43,9 +42,6 @@ pub enum Computed {
     Scored(Bounded, Scores),
 }
 
-/// What a candidates' owner and the model's owner agree on, and how they talk.
-pub type Meeting<'a> = (Digest, Talk<'a>);
-
 impl Execution {
     /// Nothing is read yet. `place` is this node's among the participants.
     pub fn new(plan: &Plan, place: Place) -> Self {
@@ -71,9 +67,7 @@ impl Execution {
     /// What other participants have to be told and asked before anything is charged.
     pub fn meet(&mut self, plan: &Plan, meeting: Option<&Meeting<'_>>) -> Result<(), Problem> {
         match (self, plan, meeting) {
-            (Self::Lookalike(execution), Plan::Lookalike(plan), Some((context, talk))) => {
-                execution.meet(plan, *context, talk)
-            }
+            (Self::Lookalike(execution), Plan::Lookalike(plan), Some(meeting)) => execution.meet(plan, meeting),
             _ => Ok(()),
         }
     }
@@ -97,9 +91,9 @@ impl Execution {
                 runtime.block_on(execution.read(engine, dataset, plan))?;
                 Ok(Computed::Bounded(execution.compute(ready, Arc::new(layout))?))
             }
-            (Self::Lookalike(execution), Ready::Lookalike, Plan::Lookalike(plan), Some((context, talk))) => {
+            (Self::Lookalike(execution), Ready::Lookalike, Plan::Lookalike(plan), Some(meeting)) => {
                 let layout = Arc::new(layout);
-                let (bounded, audience) = execution.compute(engine, dataset, plan, layout, (*context, talk))?;
+                let (bounded, audience) = execution.compute(engine, dataset, plan, layout, meeting)?;
                 Ok(Computed::Scored(bounded, audience))
             }
             _ => Err(DataError::opaque("a round of another study kind").into()),

@@ -16,7 +16,10 @@
 //! 2^(−b−1), each scaled weight by 2^(−b−1) a step and so 127·2^(−b−1) at the ends of the range, and each number by half a
 //! step, |w|/254. b is the largest for which all weights fit, so the first two are below 2^−11 of the largest weight.
 
+use std::collections::BTreeSet;
+
 use super::Refused;
+use super::buckets::MAX_BUCKETS;
 use super::candidates::Feature;
 use super::params::{self, BLOCK, Infeasible, Params, Shape};
 use crate::digest::Digest;
@@ -72,6 +75,20 @@ pub struct Quantised {
     pub weights: Vec<i32>,
     /// A unit of scores is 2^−bits.
     pub bits: i32,
+}
+
+impl Quantised {
+    /// The edges of buckets, log-odds in ascending order, in whole numbers: a score is at least one if its log-odds are.
+    pub fn edges(&self, edges: &[ScoreShare]) -> Vec<i64> {
+        let step = f64::from(self.bits).exp2();
+        let mut whole: Vec<i64> = Vec::with_capacity(edges.len());
+        for edge in edges {
+            let edge = (edge.threshold * step).ceil() as i64;
+            // Two that no score lies between: the upper bucket of them is empty.
+            whole.push(whole.last().map_or(edge, |below| edge.max(below.saturating_add(1))));
+        }
+        whole
+    }
 }
 
 /// One column of the shape, and what it is made of.
@@ -167,6 +184,18 @@ impl PublicModel {
             return Err("the model's shares of customers by score are none".into());
         }
         Ok(())
+    }
+
+    /// The edges of so many buckets, ascending: the scores that the model states of which each share of seeds, from all but
+    /// 1/`buckets` down to 1/`buckets`, comes nearest to scoring as much. There are fewer where two would be the same.
+    pub fn edges(&self, buckets: u32) -> Vec<ScoreShare> {
+        let nearest = |k: u32| {
+            let share = 1.0 - f64::from(k) / f64::from(buckets);
+            let apart = |at: &usize| (self.shares[*at].events - share).abs();
+            (0..self.shares.len()).min_by(|one, two| apart(one).total_cmp(&apart(two)))
+        };
+        let places: BTreeSet<usize> = (1..buckets.min(MAX_BUCKETS as u32)).filter_map(nearest).collect();
+        places.into_iter().map(|place| self.shares[place]).collect()
     }
 
     /// What the codes mean once they are recoded.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::lookalike::seeds::{Seeded, Stated};
-use super::lookalike::{self, LookalikeSpec, OUTPUTS};
+use super::lookalike::{self, LookalikeSpec, OUTPUTS, Output};
 use super::query::QuerySpec;
 use super::train::{self, TrainSpec};
 use super::{Study, StudySpec, Terms};
@@ -92,13 +92,9 @@ struct Lookalike {
     seeds_epsilon: Option<f64>,
     candidate_partners: Vec<String>,
     features: String,
-    #[serde(default = "scores")]
-    output: String,
+    output: Option<String>,
+    buckets: Option<u32>,
     candidates: Option<u64>,
-}
-
-fn scores() -> String {
-    OUTPUTS[0].into()
 }
 
 /// A lookalike study by where its model comes from.
@@ -108,12 +104,24 @@ enum Source {
 }
 
 impl Lookalike {
-    fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, String> {
-        if !OUTPUTS.contains(&self.output.as_str()) {
-            return Err(lookalike::unknown_output(&self.output));
+    fn output(&self) -> Result<Output, String> {
+        match self.output.as_deref().unwrap_or(OUTPUTS[0]) {
+            "scores" if self.buckets.is_some() => {
+                Err("`buckets` is for `output = \"buckets\"`; scores have none, so leave one of them out".into())
+            }
+            "scores" => Ok(Output::Scores),
+            "buckets" => Ok(Output::Buckets(self.buckets.unwrap_or(lookalike::BUCKETS))),
+            other => Err(lookalike::unknown_output(other)),
         }
+    }
+
+    fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, String> {
+        let output = self.output()?;
         let Self { seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, .. } = self;
-        let candidates = self.candidates.unwrap_or(lookalike::CANDIDATES);
+        let candidates = self.candidates.unwrap_or(match output {
+            Output::Scores => lookalike::CANDIDATES,
+            Output::Buckets(_) => lookalike::BUCKETED,
+        });
         match (self.model, self.seeds) {
             (Some(_), None) if method.is_some() || epsilon.is_some() => {
                 Err("`method` and `seeds_epsilon` say how `seeds` are learnt; with `model`, leave them out".into())
@@ -121,7 +129,14 @@ impl Lookalike {
             (Some(name), None) => {
                 let bytes = model(&name).map_err(|problem| format!("`model`: {problem}"))?;
                 let (model, _) = PublicModel::of(&bytes).map_err(|problem| format!("`model`: {name} {problem}"))?;
-                Ok(Source::File(LookalikeSpec { seed_partner, model, candidate_partners, features, candidates }))
+                Ok(Source::File(LookalikeSpec {
+                    seed_partner,
+                    model,
+                    candidate_partners,
+                    features,
+                    candidates,
+                    output,
+                }))
             }
             (None, Some(seeds)) => Ok(Source::Seeds(Stated {
                 seed_partner,
@@ -131,6 +146,7 @@ impl Lookalike {
                 candidate_partners,
                 features,
                 candidates,
+                output,
             })),
             (Some(_), Some(_)) => Err("[lookalike] has both `model` and `seeds`; a model that is there needs no \
                                        seeds, so leave one of them out"
@@ -220,7 +236,7 @@ pub fn parse_asked(
     let Privacy { epsilon, delta, scope, colluders } = privacy;
     // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
     let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
-    let mut seeds = None;
+    let (mut seeds, mut default_wait) = (None, DEFAULT_WAIT_SECONDS);
     let spec = match (kind.as_str(), parsed.query, parsed.train, parsed.lookalike) {
         ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None, None) => {
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
@@ -232,8 +248,12 @@ pub fn parse_asked(
         ("lookalike", None, None, Some(lookalike)) => {
             let problem = |problem: String| ConfigError { file: file.into(), problem };
             let (participants, spec) = match lookalike.source(model).map_err(problem)? {
-                Source::File(spec) => (spec.participants(), StudySpec::Lookalike(Box::new(spec))),
+                Source::File(spec) => {
+                    default_wait += spec.output.seconds(spec.candidates);
+                    (spec.participants(), StudySpec::Lookalike(Box::new(spec)))
+                }
                 Source::Seeds(stated) => {
+                    default_wait += stated.output.seconds(stated.candidates);
                     let training = StudySpec::Train(stated.training().map_err(problem)?);
                     (seeds.insert(stated).participants(), training)
                 }
@@ -260,7 +280,7 @@ pub fn parse_asked(
         legal_basis,
         partners,
         min_partners,
-        wait: wait_seconds.unwrap_or(DEFAULT_WAIT_SECONDS),
+        wait: wait_seconds.unwrap_or(default_wait),
         privacy: Terms { epsilon, delta, rho, scope, colluders },
         spec,
     };
@@ -317,6 +337,7 @@ sql = "SELECT COUNT(*) FROM customers"
         assert!(problem(&text, Ok(b"{}")).contains("`model`: m.json is not a model file"));
         let buckets = format!("{text}output = \"bukets\"\n");
         assert!(problem(&buckets, Ok(b"{}")).contains("no output `bukets`"));
+        assert!(problem(&format!("{text}buckets = 4\n"), Ok(b"{}")).contains("`output = \"buckets\"`"));
         let both = format!("{text}seeds = \"SELECT id FROM customers WHERE gold\"\n");
         assert!(problem(&both, Ok(b"{}")).contains("both `model` and `seeds`"));
         assert!(problem(&text.replace("model = \"m.json\"\n", ""), Ok(b"{}")).contains("neither `model`"));

@@ -16,7 +16,9 @@ use super::schema::DatasetSchema;
 use super::train::rows::RowsPlan;
 use crate::config::nearest;
 use crate::identity::check_name;
+use crate::learn::file::ScoreShare;
 use crate::learn::training::MILLION;
+use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
 use crate::lookalike::params::Params;
 use crate::privacy::bounds::{Component, Layout};
@@ -24,11 +26,45 @@ use crate::privacy::rho::Rho;
 use crate::privacy::rows::UNIT;
 
 /// What may be opened of a candidate's score.
-pub const OUTPUTS: [&str; 1] = ["scores"];
+pub const OUTPUTS: [&str; 2] = ["scores", "buckets"];
 /// The most candidates of one partner, unless the study says otherwise.
 pub const CANDIDATES: u64 = 1_000_000;
+/// The same where scores are put into buckets, which takes far longer and tells of keys as well ([`crate::lookalike::buckets`]).
+pub const BUCKETED: u64 = 50_000;
+/// How many buckets there are, unless the study says otherwise.
+pub const BUCKETS: u32 = 10;
+/// Milliseconds that a processor's core takes to put one candidate into its bucket: what is told beforehand, and how long is
+/// waited for it. `cargo bench -p entente-protocols --bench buckets` measures it.
+pub const BUCKET_MILLIS: u64 = 27;
 /// Where there are several candidates' owners: the share of the budget that says how many candidates each has.
 const OWNERS: u32 = 200_000;
+
+/// What a candidates' owner learns of each of its candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Output {
+    /// The score.
+    Scores,
+    /// In which of so many ranges of scores it lies: at most, as ranges of no customer are left out.
+    Buckets(u32),
+}
+
+impl Output {
+    /// One of [`OUTPUTS`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scores => OUTPUTS[0],
+            Self::Buckets(_) => OUTPUTS[1],
+        }
+    }
+
+    /// Seconds that one core takes for so many candidates, where that is worth telling.
+    pub fn seconds(self, candidates: u64) -> u32 {
+        match self {
+            Self::Scores => 0,
+            Self::Buckets(_) => u32::try_from(candidates.saturating_mul(BUCKET_MILLIS) / 1000).unwrap_or(u32::MAX / 2),
+        }
+    }
+}
 
 /// A lookalike study as its file states it.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
@@ -43,6 +79,8 @@ pub struct LookalikeSpec {
     pub features: String,
     /// The most candidates of one partner.
     pub candidates: u64,
+    /// What is opened.
+    pub output: Output,
 }
 
 /// The typed plan of a lookalike study over one data set.
@@ -58,6 +96,8 @@ pub struct LookalikePlan {
     pub candidate_partners: Vec<String>,
     /// The most candidates of one partner.
     pub candidates: u64,
+    /// What is opened.
+    pub output: Output,
 }
 
 /// Why a lookalike study cannot be asked: what is wrong, and what to write instead.
@@ -73,6 +113,11 @@ impl LookalikeSpec {
     /// What is wrong, in words.
     pub fn validate(&self, partners: &[String]) -> Result<(), String> {
         check_parties(&self.seed_partner, &self.candidate_partners, partners)?;
+        if let Output::Buckets(count) = self.output
+            && !(2..=MAX_BUCKETS as u32).contains(&count)
+        {
+            return Err(format!("`buckets` is {count}; there can be 2 to {MAX_BUCKETS}"));
+        }
         self.model.check().map_err(|problem| format!("`model`: {problem}"))
     }
 
@@ -127,6 +172,7 @@ impl LookalikeSpec {
             seed_partner: self.seed_partner.clone(),
             candidate_partners,
             candidates: self.candidates,
+            output: self.output,
         };
         plan.params().map_err(|infeasible| Refusal(format!("the model cannot be scored blindly: {infeasible}")))?;
         Ok(plan)
@@ -143,9 +189,18 @@ impl LookalikePlan {
         self.model.params(self.candidates)
     }
 
+    /// The scores by which candidates are counted, ascending: all that the model's evaluation has, or the edges of the
+    /// buckets.
+    pub fn steps(&self) -> Vec<ScoreShare> {
+        match self.output {
+            Output::Scores => self.model.shares.clone(),
+            Output::Buckets(count) => self.model.edges(count),
+        }
+    }
+
     /// Cells of the reach: below the first threshold, from each threshold to the next, and from the last.
     pub fn cells(&self) -> usize {
-        self.model.shares.len() + 1
+        self.steps().len() + 1
     }
 
     /// How the one released vector is laid out and bounded, with what each component may cost of `rho`: a candidate
@@ -200,7 +255,6 @@ pub(super) fn unknown_output(output: &str) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::learn::file::ScoreShare;
     use crate::learn::recipe::{Feature, Recipe, Values};
     use crate::privacy::mechanism::Scope;
     use crate::study::schema::ColumnType;
@@ -241,6 +295,7 @@ mod tests {
             candidate_partners: vec!["telecom".into(), "bank".into()],
             features: "SELECT id, age, active FROM customers".into(),
             candidates: CANDIDATES,
+            output: Output::Scores,
         }
     }
 
@@ -277,6 +332,36 @@ mod tests {
         assert_eq!(question.mechanism().layout().len(), 3);
     }
 
+    /// Buckets have cells of their own, and are another question.
+    #[test]
+    fn buckets_are_counted_by_their_edges() {
+        let shares = (0..100).map(|i| ScoreShare {
+            threshold: f64::from(i) / 10.0 - 5.0,
+            events: 1.0 - f64::from(i) / 100.0,
+            others: 0.1,
+        });
+        let mut scores = spec();
+        scores.model.shares = shares.collect();
+        let bucketed = LookalikeSpec { output: Output::Buckets(4), ..scores.clone() };
+        let question = |spec: &LookalikeSpec| {
+            let study = study(spec.clone());
+            study.validate().unwrap();
+            Question::new(&study, &schema(), &study.partners, 0).unwrap()
+        };
+        let (all, few) = (question(&scores), question(&bucketed));
+        assert_eq!((all.mechanism().layout().len(), few.mechanism().layout().len()), (101 + 2, 4 + 2));
+        assert_ne!(all.digest(), few.digest());
+        let crate::study::Plan::Lookalike(plan) = few.plan() else { panic!("a lookalike plan") };
+        // A quarter of the seeds in each.
+        assert_eq!(plan.steps().iter().map(|step| step.events).collect::<Vec<_>>(), [0.75, 0.5, 0.25]);
+        // Where the model tells fewer scores apart, there are fewer.
+        scores.model.shares.truncate(2);
+        assert_eq!(
+            question(&LookalikeSpec { output: Output::Buckets(16), ..scores }).mechanism().layout().len(),
+            2 + 2
+        );
+    }
+
     #[test]
     fn what_cannot_be_scored_is_refused_with_what_to_write() {
         let refusal = |change: &dyn Fn(&mut LookalikeSpec)| {
@@ -288,7 +373,7 @@ mod tests {
             study.validate().and_then(planned).map(drop).unwrap_err()
         };
         type Change = fn(&mut LookalikeSpec);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 10] = [
             (|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
             (|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
             (
@@ -300,6 +385,8 @@ mod tests {
             (|spec| spec.candidate_partners.push("retailer".into()), "both"),
             (|spec| spec.candidates = 1 << 40, "blocks"),
             (|spec| spec.model.shares.clear(), "`holdout`"),
+            (|spec| spec.output = Output::Buckets(1), "2 to 16"),
+            (|spec| spec.output = Output::Buckets(17), "2 to 16"),
         ];
         for (change, expected) in cases {
             let refusal = refusal(&change);

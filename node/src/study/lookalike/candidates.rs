@@ -5,26 +5,60 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use entente_protocols::digest::Digest;
+use entente_protocols::lookalike::Refused;
+use entente_protocols::lookalike::buckets::candidates::{BucketEvaluator, BucketWorker, Evaluation, PendingBuckets};
+use entente_protocols::lookalike::buckets::message::EvaluationKey;
 use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock, Worker};
-use entente_protocols::lookalike::exchange::{BATCH, ToCandidatesOwner, ToModelOwner, WINDOW};
+use entente_protocols::lookalike::exchange::{BATCH, KEY_PARTS, ToCandidatesOwner, ToModelOwner, WINDOW};
 use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Share};
-use entente_protocols::lookalike::model::PublicModel;
+use entente_protocols::lookalike::model::{Features, PublicModel};
 use entente_protocols::lookalike::params::Params;
+use entente_protocols::study::lookalike::Output;
+use entente_protocols::wire::from_canonical;
 use rayon::prelude::*;
 use tracing::info;
 
+use super::Meeting;
+use super::keys::GivenKeys;
 use super::talk::{Problem, Talk};
 use crate::data::Candidates;
+use crate::peers::Watch;
 use crate::state::{random, random_secret};
 
 /// A session with the model's owner: its encrypted weights, ready to be evaluated.
 pub(super) struct Session {
     name: Commitment,
     blocks: usize,
-    evaluator: Evaluator,
+    evaluate: Evaluate,
     bits: i32,
+    /// Candidates that are in their bucket.
+    bucketed: AtomicUsize,
+}
+
+/// What turns candidates into blocks for the model's owner.
+enum Evaluate {
+    Scores(Evaluator),
+    Buckets(BucketEvaluator),
+}
+
+/// What is kept of a block until its share comes.
+enum Pending {
+    Score(PendingBlock),
+    Bucket(PendingBuckets),
+}
+
+impl Pending {
+    /// The scores of the block's customers, or their buckets.
+    fn open(self, share: &Share) -> Result<Vec<i64>, Refused> {
+        match self {
+            Self::Score(pending) => pending.open(share),
+            Self::Bucket(pending) => Ok(pending.open(share)?.into_iter().map(i64::from).collect()),
+        }
+    }
 }
 
 /// Blocks that were sent together and have not all been answered.
@@ -35,16 +69,17 @@ struct Batch {
 
 impl Session {
     /// Begins a session, up to the encrypted weights.
-    pub(super) fn begin(context: Digest, params: Params, talk: &Talk<'_>) -> Result<Self, Problem> {
+    pub(super) fn begin(params: Params, output: Output, meeting: &Meeting<'_>) -> Result<Self, Problem> {
         loop {
-            match Self::try_begin(context, params.clone(), talk) {
+            match Self::try_begin(params.clone(), output, meeting) {
                 Err(Problem::Unknown) => {}
                 done => return done,
             }
         }
     }
 
-    fn try_begin(context: Digest, params: Params, talk: &Talk<'_>) -> Result<Self, Problem> {
+    fn try_begin(params: Params, output: Output, meeting: &Meeting<'_>) -> Result<Self, Problem> {
+        let Meeting { context, talk, keys } = meeting;
         let failed = |error: crate::error::Error| Problem::Failed(error.to_string());
         let number = u32::from_le_bytes(random::<4>().map_err(failed)?);
         let name = talk.ask(&ToModelOwner::Hello { session: number }, |answer| match answer {
@@ -52,15 +87,55 @@ impl Session {
             _ => None,
         })?;
         let blocks = params.shape().blocks as usize;
-        let awaiting = Awaiting::new(context, params, name, random_secret().map_err(failed)?);
+        let awaiting = Awaiting::new(*context, params, name, random_secret().map_err(failed)?);
         let contribution = ToModelOwner::Part { session: name, contribution: awaiting.contribution() };
-        let (request, bits) = talk.ask(&contribution, |answer| match answer {
-            ToCandidatesOwner::Weights { session, request, bits } if session == name => Some(Ok((request, bits))),
+        let (request, bits, buckets) = talk.ask(&contribution, |answer| match answer {
+            ToCandidatesOwner::Weights { session, request, bits, buckets } if session == name => {
+                Some(Ok((request, bits, buckets)))
+            }
             ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Problem::Unknown)),
             _ => None,
         })?;
-        let evaluator = awaiting.accept(&request).map_err(|refused| Problem::Refused(refused.to_string()))?;
-        Ok(Self { name, blocks, evaluator, bits: bits.clamp(-1000, 1000) })
+        let refused = |refused: Refused| Problem::Refused(refused.to_string());
+        let evaluate = match (output, buckets) {
+            (Output::Scores, None) => Evaluate::Scores(awaiting.accept(&request).map_err(refused)?),
+            (Output::Buckets(_), Some(buckets)) => {
+                let key = Self::key(name, buckets.key, talk, keys)?;
+                let evaluation = Arc::new(Evaluation::new(&key).map_err(refused)?);
+                Evaluate::Buckets(awaiting.accept_buckets(&request, &buckets, evaluation).map_err(refused)?)
+            }
+            _ => {
+                return Err(Problem::Refused(
+                    "the model's owner sent what another output than the study's needs".into(),
+                ));
+            }
+        };
+        Ok(Self { name, blocks, evaluate, bits: bits.clamp(-1000, 1000), bucketed: AtomicUsize::new(0) })
+    }
+
+    /// The evaluation key of this digest: the one that is kept here, or else asked for, part by part.
+    fn key(name: Commitment, digest: Digest, talk: &Talk<'_>, keys: &GivenKeys) -> Result<EvaluationKey, Problem> {
+        if let Some(key) = keys.get(digest) {
+            return Ok(key);
+        }
+        let mut bytes = Vec::new();
+        for wanted in 0..KEY_PARTS {
+            let ask = ToModelOwner::Key { session: name, part: wanted };
+            bytes.append(&mut talk.ask(&ask, |answer| match answer {
+                ToCandidatesOwner::KeyPart { session, part, bytes } if session == name && part == wanted => {
+                    Some(Ok(bytes))
+                }
+                ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Problem::Unknown)),
+                _ => None,
+            })?);
+        }
+        let key: Option<EvaluationKey> = from_canonical(&bytes, EvaluationKey::LIMIT).ok();
+        let key = key.filter(|key| key.fits() && key.digest() == digest);
+        let key =
+            key.ok_or_else(|| Problem::Refused("the model's owner sent another evaluation key than it named".into()))?;
+        keys.put(&key).map_err(|error| Problem::Failed(error.to_string()))?;
+        info!(bytes = bytes.len(), "the evaluation key of the model is here, and is kept");
+        Ok(key)
     }
 
     /// A unit of scores is 2^−bits of a unit of log-odds.
@@ -68,7 +143,7 @@ impl Session {
         self.bits
     }
 
-    /// The scores of all candidates, block by block.
+    /// What is opened of all candidates, their scores or their buckets, block by block.
     pub(super) fn score(
         &self,
         model: &PublicModel,
@@ -78,13 +153,15 @@ impl Session {
         let blocks = self.blocks.max(candidates.blocks());
         let mut scores: Vec<Vec<i64>> = vec![Vec::new(); candidates.blocks()];
         // By the number that a block has in the session: its place, what is kept of it, and its batch.
-        let mut waiting: HashMap<u32, (usize, PendingBlock, usize)> = HashMap::new();
+        let mut waiting: HashMap<u32, (usize, Pending, usize)> = HashMap::new();
         let mut batches: HashMap<usize, Batch> = HashMap::new();
         let (mut sent, mut told) = (0, 0);
+        // A block whose scores are put into buckets takes long; it goes on its way at once.
+        let at_once = if matches!(self.evaluate, Evaluate::Buckets(_)) { 1 } else { BATCH };
         loop {
             while batches.len() < WINDOW && sent < blocks {
-                let next = sent..blocks.min(sent + BATCH);
-                let evaluated = self.evaluate(model, candidates, next.clone())?;
+                let next = sent..blocks.min(sent + at_once);
+                let evaluated = self.evaluated(model, candidates, next.clone(), talk.watch())?;
                 let mut masked = Vec::with_capacity(next.len());
                 for (place, (block, pending)) in next.clone().zip(evaluated) {
                     waiting.insert(block.number, (place, pending, sent));
@@ -119,32 +196,68 @@ impl Session {
                 }
             }
             let tenths = 10 * (sent - waiting.len()) / blocks.max(1);
-            if tenths > told {
+            if tenths > told && at_once > 1 {
                 told = tenths;
                 info!(percent = 10 * tenths, "candidates are scored");
             }
         }
     }
 
+    /// Says so at each tenth of the candidates that is in its buckets.
+    fn tell(&self, all: u64) {
+        let before = self.bucketed.fetch_add(1, Ordering::Relaxed) as u64;
+        let tenths = |done: u64| 10 * done / all.max(1);
+        if tenths(before + 1) > tenths(before) {
+            info!(percent = 10 * tenths(before + 1), "candidates are put into buckets");
+        }
+    }
+
     /// Evaluates some blocks on all cores, in their order.
-    fn evaluate(
+    fn evaluated(
         &self,
         model: &PublicModel,
         candidates: &Candidates,
         blocks: Range<usize>,
-    ) -> Result<Vec<(MaskedBlock, PendingBlock)>, Problem> {
-        let nobody: Vec<&[u16]> = vec![&[]; candidates.columns().len()];
-        let evaluate = |worker: &mut Worker<'_>, number: usize| {
-            if number >= candidates.blocks() {
-                return Ok(model.features(&nobody).and_then(|features| worker.block(&features.columns())));
+        watch: Watch<'_>,
+    ) -> Result<Vec<(MaskedBlock, Pending)>, Problem> {
+        match &self.evaluate {
+            Evaluate::Scores(evaluator) => {
+                let evaluate = |worker: &mut Worker<'_>, number: usize| {
+                    let (block, pending) = worker.block(&features(model, candidates, number)?.columns())?;
+                    Ok((block, Pending::Score(pending)))
+                };
+                blocks.into_par_iter().map_init(|| evaluator.worker(), evaluate).collect()
             }
-            candidates.block(number, |_, block| {
-                let codes: Vec<&[u16]> = (0..block.columns().len()).map(|column| block.codes(column)).collect();
-                worker.block(&model.features(&codes)?.columns())
-            })
-        };
-        let evaluated = blocks.into_par_iter().map_init(|| self.evaluator.worker(), evaluate);
-        let evaluated: Vec<_> = evaluated.collect::<Result<_, _>>()?;
-        Ok(evaluated.into_iter().collect::<Result<_, _>>()?)
+            Evaluate::Buckets(evaluator) => {
+                let bucketed = |number: usize| {
+                    let scored = evaluator.worker().scores(&features(model, candidates, number)?.columns())?;
+                    let bootstrap = |worker: &mut BucketWorker<'_>, _| {
+                        worker.bootstrap(&scored);
+                        self.tell(candidates.len());
+                        watch.goes_on()
+                    };
+                    (0..scored.customers())
+                        .into_par_iter()
+                        .map_init(|| evaluator.worker(), bootstrap)
+                        .collect::<Result<(), _>>()?;
+                    let (block, pending) = evaluator.worker().finish(scored);
+                    Ok((block, Pending::Bucket(pending)))
+                };
+                blocks.map(bucketed).collect()
+            }
+        }
     }
+}
+
+/// The features of a block; behind the last there is nobody.
+fn features(model: &PublicModel, candidates: &Candidates, number: usize) -> Result<Features, Problem> {
+    if number >= candidates.blocks() {
+        let nobody: Vec<&[u16]> = vec![&[]; candidates.columns().len()];
+        return Ok(model.features(&nobody)?);
+    }
+    let features = candidates.block(number, |_, block| {
+        let codes: Vec<&[u16]> = (0..block.columns().len()).map(|column| block.codes(column)).collect();
+        model.features(&codes)
+    })?;
+    Ok(features?)
 }

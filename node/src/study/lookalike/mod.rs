@@ -10,6 +10,7 @@
 //! The two meet before anything is charged: a model's owner that is not there costs nothing.
 
 mod candidates;
+pub mod keys;
 pub mod owner;
 mod talk;
 
@@ -20,16 +21,27 @@ use entente_protocols::lookalike::params::BLOCK;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::rows::UNIT;
 use entente_protocols::privacy::sums::{Codes, Part, Sums};
-use entente_protocols::study::lookalike::LookalikePlan;
+use entente_protocols::study::lookalike::{LookalikePlan, Output};
 
 use crate::data::audience::Scores;
 use crate::data::{Cut, DataError, Dataset, Engine};
 use candidates::Session;
+use keys::GivenKeys;
 pub use talk::{Problem, Talk};
 
 /// What the sides agree on beforehand: the transcript and both partners.
 pub fn context(transcript: Digest, owner: &str, candidates: &str) -> Digest {
     Digest::of("entente lookalike context 1", &[&transcript.0, owner.as_bytes(), candidates.as_bytes()])
+}
+
+/// A candidates' owner's way to the model's owner.
+pub struct Meeting<'a> {
+    /// What the sides agree on beforehand.
+    pub context: Digest,
+    /// How they talk.
+    pub talk: Talk<'a>,
+    /// The evaluation keys that are here already.
+    pub keys: GivenKeys,
 }
 
 /// The execution of one attempt at a candidates' owner.
@@ -46,10 +58,10 @@ impl Execution {
     }
 
     /// Meets the model's owner, unless that is done: everything up to the encrypted weights.
-    pub fn meet(&mut self, plan: &LookalikePlan, context: Digest, talk: &Talk<'_>) -> Result<(), Problem> {
+    pub fn meet(&mut self, plan: &LookalikePlan, meeting: &Meeting<'_>) -> Result<(), Problem> {
         if self.session.is_none() {
             let params = plan.params().map_err(|infeasible| Problem::Refused(infeasible.to_string()))?;
-            self.session = Some(Box::new(Session::begin(context, params, talk)?));
+            self.session = Some(Box::new(Session::begin(params, plan.output, meeting)?));
         }
         Ok(())
     }
@@ -61,7 +73,7 @@ impl Execution {
         dataset: &Dataset,
         plan: &LookalikePlan,
         layout: Arc<Layout>,
-        (context, talk): (Digest, &Talk<'_>),
+        meeting: &Meeting<'_>,
     ) -> Result<(Bounded, Scores), Problem> {
         let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates) };
         let reading = engine.candidates(dataset, &plan.rows, cut);
@@ -70,34 +82,49 @@ impl Execution {
             let tables: Vec<Vec<u16>> = (0..recoding.columns.len()).map(|feature| recoding.table(feature)).collect();
             candidates.recode(plan.model.columns().into(), &tables)?;
         }
-        let (scores, bits) = loop {
-            self.meet(plan, context, talk)?;
+        let (opened, bits) = loop {
+            self.meet(plan, meeting)?;
             let session = self.session.take().ok_or_else(|| Problem::Failed("nobody was met".into()))?;
-            match session.score(&plan.model, &candidates, talk) {
-                Ok(scores) => break (scores, session.bits()),
+            match session.score(&plan.model, &candidates, &meeting.talk) {
+                Ok(opened) => break (opened, session.bits()),
                 // The model's owner has started anew, and has another key.
                 Err(Problem::Unknown) => {}
                 Err(problem) => return Err(problem),
             }
         };
-        let mut sums = Sums::new(layout);
+        let (mut sums, steps) = (Sums::new(layout), plan.steps());
         let mut audience = Vec::new();
-        for (number, scores) in scores.iter().enumerate() {
-            let log_odds: Vec<f64> = scores.iter().map(|score| *score as f64 * f64::from(-bits).exp2()).collect();
-            self.count(plan, &log_odds, &mut sums);
-            let chances = log_odds.iter().map(|log_odds| 1.0 / (1.0 + (-log_odds).exp()));
-            candidates.block(number, |units, _| audience.extend(units.iter().copied().zip(chances)))?;
+        for (number, opened) in opened.iter().enumerate() {
+            let (cells, values): (Vec<u16>, Vec<f64>) = match plan.output {
+                Output::Scores => {
+                    let log_odds = opened.iter().map(|score| *score as f64 * f64::from(-bits).exp2());
+                    let cell = |x: f64| steps.partition_point(|step| step.threshold <= x) as u16;
+                    log_odds.map(|x| (cell(x), 1.0 / (1.0 + (-x).exp()))).unzip()
+                }
+                // A wrong key or table of the model's owner can give a bucket that there is not: it counts as the last.
+                Output::Buckets(_) => opened
+                    .iter()
+                    .map(|bucket| (*bucket).clamp(0, steps.len() as i64) as u16)
+                    .map(|bucket| (bucket, f64::from(bucket)))
+                    .unzip(),
+            };
+            self.count(plan, &cells, &mut sums);
+            candidates.block(number, |units, _| audience.extend(units.iter().copied().zip(values)))?;
         }
-        Ok((sums.finish(), Scores::of_scores(audience)?))
+        let audience = match plan.output {
+            Output::Scores => Scores::of_scores(audience)?,
+            Output::Buckets(_) => {
+                Scores::of_buckets(audience.into_iter().map(|(unit, bucket)| (unit, bucket as u8)).collect())?
+            }
+        };
+        Ok((sums.finish(), audience))
     }
 
     /// Counts the customers of a block, each once, in the cell of its score and, where there are several, its owner's.
-    fn count(&self, plan: &LookalikePlan, log_odds: &[f64], sums: &mut Sums) {
-        let cell = |x: &f64| plan.model.shares.partition_point(|share| share.threshold <= *x) as u16;
-        let cells: Vec<u16> = log_odds.iter().map(cell).collect();
-        let owner = vec![self.position as u16; log_odds.len()];
-        let values = vec![UNIT; log_odds.len()];
-        let by_score = [Codes { codes: &cells, cells: plan.cells() }];
+    fn count(&self, plan: &LookalikePlan, cells: &[u16], sums: &mut Sums) {
+        let owner = vec![self.position as u16; cells.len()];
+        let values = vec![UNIT; cells.len()];
+        let by_score = [Codes { codes: cells, cells: plan.cells() }];
         let by_owner = [Codes { codes: &owner, cells: plan.candidate_partners.len() }];
         let by_score = Part::Cells { columns: &by_score, values: &values };
         let by_owner = Part::Cells { columns: &by_owner, values: &values };

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use entente_protocols::digest::Digest;
+use entente_protocols::learn::file::ScoreShare;
 use entente_protocols::learn::model::Parameters;
-use entente_protocols::lookalike::exchange::{BATCH, ToCandidatesOwner, ToModelOwner, WINDOW};
+use entente_protocols::lookalike::buckets::message::BucketRequest;
+use entente_protocols::lookalike::exchange::{BATCH, KEY_PART, SESSIONS, ToCandidatesOwner, ToModelOwner, WINDOW};
 use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use entente_protocols::lookalike::model::{PublicModel, Quantised};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
@@ -18,12 +20,10 @@ use entente_protocols::secagg::channel::Channel;
 use entente_protocols::wire::canonical_bytes;
 use rayon::prelude::*;
 
+use super::keys::OwnKey;
 use crate::error::Error;
 use crate::peers::{AttemptId, With};
 use crate::state::random_secret;
-
-/// The most sessions with one candidates' owner in one attempt.
-const SESSIONS: u32 = 4;
 
 /// The other participants that this node answers, by attempt.
 #[derive(Default)]
@@ -37,8 +37,17 @@ pub struct Owner {
     context: Digest,
     params: Params,
     model: Quantised,
+    buckets: Option<Buckets>,
     sessions: u32,
     session: Option<Session>,
+}
+
+/// What a model's owner needs where scores are put into buckets.
+pub struct Buckets {
+    /// By log-odds, ascending.
+    pub edges: Vec<ScoreShare>,
+    /// The model's towards this candidates' owner.
+    pub key: Arc<OwnKey>,
 }
 
 struct Session {
@@ -57,6 +66,7 @@ enum State {
 struct Answering {
     contribution: SeedPart,
     request: Request,
+    buckets: Option<BucketRequest>,
     holder: KeyHolder,
     /// The last answers, with hashes of what they answer.
     recent: BTreeMap<u32, (Digest, Share)>,
@@ -87,14 +97,19 @@ impl Owners {
 }
 
 impl Owner {
-    /// With the model whose public half and parameters these are.
+    /// With the model whose public half and parameters these are; scores are opened, unless there are `buckets`.
     ///
     /// # Errors
     ///
     /// If the parameters are of another model.
-    pub fn new(context: Digest, params: Params, public: &PublicModel, parameters: &Parameters) -> Result<Self, String> {
+    pub fn new(
+        context: Digest,
+        params: Params,
+        (public, parameters): (&PublicModel, &Parameters),
+        buckets: Option<Buckets>,
+    ) -> Result<Self, String> {
         let model = public.quantised(parameters)?;
-        Ok(Self { context, params, model, sessions: 0, session: None })
+        Ok(Self { context, params, model, buckets, sessions: 0, session: None })
     }
 
     /// The answer to a message.
@@ -106,6 +121,7 @@ impl Owner {
         Ok(match message {
             ToModelOwner::Hello { session } => return self.hello(session),
             ToModelOwner::Part { session, contribution } => self.contribution(session, contribution),
+            ToModelOwner::Key { session, part } => self.key_part(session, part),
             ToModelOwner::Blocks { session, blocks } => self.blocks(session, &blocks),
         })
     }
@@ -134,20 +150,44 @@ impl Owner {
         let Some(session) = self.session.as_mut().filter(|session| session.name == name) else { return unknown };
         if let State::Offered(offer) = &mut session.state {
             let Some(offer) = offer.take() else { return unknown };
-            match offer.request(&contribution, &self.model.weights) {
-                Ok((holder, request)) => {
-                    let answering = Answering { contribution, request, holder, recent: BTreeMap::new() };
+            let weights = &self.model.weights;
+            let made = match &self.buckets {
+                None => offer.request(&contribution, weights).map(|(holder, request)| (holder, request, None)),
+                Some(Buckets { edges, key }) => {
+                    let edges = self.model.edges(edges);
+                    let made = offer.request_buckets(&contribution, weights, &edges, key.secret(), key.digest());
+                    made.map(|(holder, request, buckets)| (holder, request, Some(buckets)))
+                }
+            };
+            match made {
+                Ok((holder, request, buckets)) => {
+                    let answering = Answering { contribution, request, buckets, holder, recent: BTreeMap::new() };
                     session.state = State::Answering(Box::new(answering));
                 }
                 Err(refused) => return ToCandidatesOwner::Refused(refused.to_string()),
             }
         }
         match &session.state {
-            State::Answering(answering) if answering.contribution == contribution => {
-                ToCandidatesOwner::Weights { session: name, request: answering.request.clone(), bits: self.model.bits }
-            }
+            State::Answering(answering) if answering.contribution == contribution => ToCandidatesOwner::Weights {
+                session: name,
+                request: answering.request.clone(),
+                bits: self.model.bits,
+                buckets: answering.buckets.clone(),
+            },
             // Another contribution to the same commitment would be another choice of masks.
             State::Answering(_) | State::Offered(_) => unknown,
+        }
+    }
+
+    fn key_part(&self, name: Commitment, part: u32) -> ToCandidatesOwner {
+        let known = self.session.as_ref().filter(|session| session.name == name);
+        let Some(Session { state: State::Answering(_), .. }) = known else {
+            return ToCandidatesOwner::Unknown { session: name };
+        };
+        let bytes = self.buckets.as_ref().and_then(|buckets| buckets.key.bytes().chunks(KEY_PART).nth(part as usize));
+        match bytes {
+            Some(bytes) => ToCandidatesOwner::KeyPart { session: name, part, bytes: bytes.to_vec() },
+            None => ToCandidatesOwner::Refused("there is no such part of an evaluation key".into()),
         }
     }
 

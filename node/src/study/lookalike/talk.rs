@@ -7,7 +7,7 @@ use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::wire::{canonical_bytes, from_canonical};
 use tracing::warn;
 
-use crate::peers::{Conversation, Ended};
+use crate::peers::{Conversation, Ended, Watch};
 use crate::state::random;
 
 /// After so long without a word, what was said last is said again: it may have been lost.
@@ -62,6 +62,11 @@ impl<'a> Talk<'a> {
         Ok(self.channel.seal(nonce, &canonical_bytes(message)))
     }
 
+    /// What tells whether it is worth going on.
+    pub(super) fn watch(&self) -> Watch<'_> {
+        self.conversation.watch()
+    }
+
     pub(super) fn send(&self, sealed: Vec<u8>) {
         self.conversation.send(sealed);
     }
@@ -106,7 +111,7 @@ impl<'a> Talk<'a> {
                 }
                 None if heard.elapsed() > self.patience => {
                     let seconds = self.patience.as_secs();
-                    return Err(Problem::Failed(format!("the model's owner did not answer within {seconds} s")));
+                    return Err(Problem::Refused(format!("the model's owner did not answer within {seconds} s")));
                 }
                 None => again(),
             }

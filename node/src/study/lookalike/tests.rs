@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -11,24 +12,34 @@ use entente_protocols::learn::file::ScoreShare;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::{Feature, Recipe, Values};
 use entente_protocols::ledger::Head;
-use entente_protocols::lookalike::exchange::{LIMIT, ToCandidatesOwner, ToModelOwner};
+use entente_protocols::lookalike::buckets::clear;
+use entente_protocols::lookalike::buckets::owner::range;
+use entente_protocols::lookalike::exchange::{KEY_PARTS, LIMIT, ToCandidatesOwner, ToModelOwner};
 use entente_protocols::lookalike::message::{MaskedBlock, SeedPart};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::lookalike::params::{BLOCK, Params};
+use entente_protocols::privacy::rows::Block;
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
-use entente_protocols::study::train::rows::{Output, RowsPlan};
+use entente_protocols::study::lookalike::Output;
+use entente_protocols::study::train::rows::RowsPlan;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::FromNode;
 use entente_protocols::wire::{canonical_bytes, from_canonical};
+use zeroize::Zeroizing;
 
 use super::candidates::Session;
-use super::owner::Owner;
-use super::{Problem, Talk, context};
+use super::keys::{GivenKeys, OwnKey};
+use super::owner::{Buckets, Owner};
+use super::{Meeting, Problem, Talk, context};
 use crate::data::{Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
 use crate::peers::Peers;
+use crate::state::Folder;
 
 const NAMES: [&str; 2] = ["retailer", "telecom"];
+
+/// Makes the evaluation key once: it takes its time.
+static KEY: OnceLock<Arc<OwnKey>> = OnceLock::new();
 
 /// A transcript of two, and a channel for either end.
 fn channels() -> (Transcript, Channel, Channel) {
@@ -71,7 +82,7 @@ fn model() -> (PublicModel, Parameters) {
         recoding: None,
         additive: false,
         pairs: Vec::new(),
-        shares: vec![ScoreShare { threshold: 0.0, events: 0.5, others: 0.5 }],
+        shares: [-0.5, 0.5].map(|threshold| ScoreShare { threshold, events: 0.5, others: 0.5 }).to_vec(),
     };
     (public, Parameters::Weights { weights: vec![2.0, -1.0, 0.5, 0.25, -0.75, 0.1] })
 }
@@ -79,7 +90,7 @@ fn model() -> (PublicModel, Parameters) {
 /// Some candidates, from a real table.
 fn candidates(rows: usize) -> Candidates {
     let folder = tempfile::tempdir().unwrap();
-    let row = |i: usize| format!("c{i},{},{}\n", i % 101, ["north", "south", ""][i % 3]);
+    let row = |i: usize| format!("c{i},{},{}\n", i * 29 % 101, ["north", "south", ""][i % 3]);
     let table: String = std::iter::once("id,age,region\n".to_owned()).chain((0..rows).map(row)).collect();
     std::fs::write(folder.path().join("t.csv"), table).unwrap();
     let config = "[node]\nname = \"n\"\ncoordinator = \"h:1\"\n[[dataset]]\nname = \"t\"\nsource = \"t.csv\"\n\
@@ -88,7 +99,7 @@ fn candidates(rows: usize) -> Candidates {
     let config = crate::config::parse(std::path::Path::new("node.toml"), config).unwrap();
     let schema = config.datasets["t"].schema.clone();
     let plan: RowsPlan = entente_protocols::study::query::sql::rows("SELECT id, age, region FROM t", &schema).unwrap();
-    assert_eq!(plan.outputs.iter().map(|output: &Output| output.name.as_str()).collect::<Vec<_>>(), ["age", "region"]);
+    assert_eq!(plan.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["age", "region"]);
     let dataset = Dataset::open(schema, "t.csv", folder.path(), None).unwrap();
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -109,6 +120,18 @@ struct Scored {
 
 /// Scores all candidates over a way that is `bad`, with an owner that starts anew before these messages.
 fn scored(rows: usize, room: usize, again: Duration, bad: Way, anew: &'static [usize]) -> Scored {
+    let folder = tempfile::tempdir().unwrap();
+    opened((rows, room), Output::Scores, &Folder::new(folder.path()), again, (bad, anew))
+}
+
+/// The same, with what the study opens, and the candidates' owner's folder.
+fn opened(
+    (rows, room): (usize, usize),
+    output: Output,
+    folder: &Folder,
+    again: Duration,
+    (bad, anew): (Way, &'static [usize]),
+) -> Scored {
     let (transcript, owner_channel, channel) = channels();
     let (public, parameters) = model();
     let candidates = candidates(rows);
@@ -120,13 +143,20 @@ fn scored(rows: usize, room: usize, again: Duration, bad: Way, anew: &'static [u
     let id = ("s".to_owned(), 1);
     let mut talk = Talk::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
     talk.again_after(again);
+    let meeting = Meeting { context, talk, keys: GivenKeys::of(folder) };
+    let key = KEY.get_or_init(|| Arc::new(OwnKey::new(Zeroizing::new([7; 32])))).clone();
+    let edges = public.shares.clone();
     let (done, stop) = mpsc::channel::<()>();
     let (result, messages) = thread::scope(|scope| {
         let (owner_params, owner_public) = (params.clone(), public.clone());
         let peers = &peers;
         let answering = scope.spawn(move || {
             let mut messages = Vec::new();
-            let fresh = || Owner::new(context, owner_params.clone(), &owner_public, &parameters).unwrap();
+            let fresh = || {
+                let buckets = || Buckets { edges: edges.clone(), key: key.clone() };
+                let buckets = matches!(output, Output::Buckets(_)).then(buckets);
+                Owner::new(context, owner_params.clone(), (&owner_public, &parameters), buckets).unwrap()
+            };
             let (mut owner, mut number) = (fresh(), 0);
             while stop.try_recv() == Err(TryRecvError::Empty) {
                 let Ok(frame) = link.try_recv() else {
@@ -159,8 +189,8 @@ fn scored(rows: usize, room: usize, again: Duration, bad: Way, anew: &'static [u
         });
         let score = || {
             loop {
-                let session = Session::begin(context, params.clone(), &talk)?;
-                match session.score(&public, &candidates, &talk) {
+                let session = Session::begin(params.clone(), output, &meeting)?;
+                match session.score(&public, &candidates, &meeting.talk) {
                     Err(Problem::Unknown) => {}
                     done => return done,
                 }
@@ -174,32 +204,64 @@ fn scored(rows: usize, room: usize, again: Duration, bad: Way, anew: &'static [u
 }
 
 fn check(rows: usize, bad: Way, anew: &'static [usize]) {
-    let Scored { scores, candidates, params, public, .. } = scored(rows, rows, Duration::from_millis(30), bad, anew);
-    let quantised = public.quantised(&model().1).unwrap();
-    assert_eq!(scores.len(), candidates.blocks());
-    for (number, scores) in scores.iter().enumerate() {
-        let plain: Vec<i64> = candidates
-            .block(number, |_, block| {
-                let codes: Vec<&[u16]> = (0..2).map(|column| block.codes(column)).collect();
-                let features = public.features(&codes).unwrap();
-                let mut totals = vec![0i64; block.rows()];
-                let mut weights = &quantised.weights[..];
-                for (feature, column) in features.columns().iter().zip(&params.shape().columns) {
-                    let (own, rest) = weights.split_at(column.weights());
-                    weights = rest;
-                    for (row, total) in totals.iter_mut().enumerate() {
-                        use entente_protocols::lookalike::candidates::Feature as Of;
-                        *total += match feature {
-                            Of::Scaled(values) => i64::from(values[row]) * i64::from(own[0]),
-                            Of::OneHot(levels) => i64::from(own[usize::from(levels[row])]),
-                        };
-                    }
-                }
-                totals
-            })
-            .unwrap();
-        assert_eq!(*scores, plain, "block {number}");
+    let scored = scored(rows, rows, Duration::from_millis(30), bad, anew);
+    assert_eq!(scored.scores.len(), scored.candidates.blocks());
+    for (number, scores) in scored.scores.iter().enumerate() {
+        assert_eq!(*scores, plain(&scored, number), "block {number}");
     }
+}
+
+/// The scores of a block by plain integers.
+fn plain(scored: &Scored, number: usize) -> Vec<i64> {
+    let Scored { candidates, params, public, .. } = scored;
+    let quantised = public.quantised(&model().1).unwrap();
+    let totals = |_: &[u128], block: &Block| {
+        let codes: Vec<&[u16]> = (0..2).map(|column| block.codes(column)).collect();
+        let features = public.features(&codes).unwrap();
+        let mut totals = vec![0i64; block.rows()];
+        let mut weights = &quantised.weights[..];
+        for (feature, column) in features.columns().iter().zip(&params.shape().columns) {
+            let (own, rest) = weights.split_at(column.weights());
+            weights = rest;
+            for (row, total) in totals.iter_mut().enumerate() {
+                use entente_protocols::lookalike::candidates::Feature as Of;
+                *total += match feature {
+                    Of::Scaled(values) => i64::from(values[row]) * i64::from(own[0]),
+                    Of::OneHot(levels) => i64::from(own[usize::from(levels[row])]),
+                };
+            }
+        }
+        totals
+    };
+    candidates.block(number, totals).unwrap()
+}
+
+/// Buckets are those of plain integers, but for customers too near to an edge, over a way that loses and repeats; the evaluation
+/// key comes once, and is found in the folder the next time.
+#[test]
+fn buckets_are_those_of_the_scores_and_their_key_comes_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new(folder.path());
+    folder.create().unwrap();
+    let bad: Way = |number| (usize::from(number % 5 != 0) + usize::from(number % 7 == 0), false);
+    let once = |rows: usize| opened((rows, 1), Output::Buckets(3), &folder, Duration::from_secs(2), (bad, &[]));
+    let first = once(40);
+    let quantised = first.public.quantised(&model().1).unwrap();
+    let edges = quantised.edges(&first.public.shares);
+    let (low, high) = range(&first.params, &quantised.weights).unwrap();
+    let near = clear(&first.params) * (high - low) as f64;
+    let (mut sure, mut seen) = (0, [0; 3]);
+    for (bucket, score) in first.scores[0].iter().zip(plain(&first, 0)) {
+        if edges.iter().all(|edge| (score - edge).abs() as f64 > near) {
+            assert_eq!(*bucket as usize, edges.iter().filter(|edge| **edge <= score).count(), "{score} of {edges:?}");
+            sure += 1;
+            seen[*bucket as usize] += 1;
+        }
+    }
+    assert!(sure > 30 && seen.iter().all(|bucket| *bucket > 0), "{seen:?}");
+    // Hello, contribution, key and block, some of them twice.
+    let again = once(1);
+    assert!(first.messages.len() >= 3 + KEY_PARTS as usize && again.messages.len() <= 6, "{:?}", again.messages);
 }
 
 #[test]
@@ -234,7 +296,7 @@ fn a_model_owner_that_starts_anew_is_met_again() {
 fn owner() -> (Owner, Params) {
     let (public, parameters) = model();
     let params = public.params(2 * BLOCK as u64).unwrap();
-    (Owner::new(Digest([1; 32]), params.clone(), &public, &parameters).unwrap(), params)
+    (Owner::new(Digest([1; 32]), params.clone(), (&public, &parameters), None).unwrap(), params)
 }
 
 fn block(number: u32, fill: u8) -> MaskedBlock {

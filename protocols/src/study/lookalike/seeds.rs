@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LookalikeSpec, check_parties};
+use super::{LookalikeSpec, Output, check_parties};
 use crate::config::nearest;
 use crate::learn::training::Options;
 use crate::lookalike::model::PublicModel;
@@ -44,6 +44,8 @@ pub struct Stated {
     pub features: String,
     /// The most candidates of one partner.
     pub candidates: u64,
+    /// What is opened of their scores.
+    pub output: Output,
 }
 
 /// A lookalike study whose model is still to be trained.
@@ -127,8 +129,8 @@ impl Seeded {
     /// If the model is none that can be scored with, in words.
     pub fn lookalike(&self, model: &[u8]) -> Result<Study, String> {
         let (model, _) = PublicModel::of(model).map_err(|problem| format!("the model of the seeds {problem}"))?;
-        let Stated { seed_partner, candidate_partners, features, candidates, .. } = self.stated.clone();
-        let spec = LookalikeSpec { seed_partner, model, candidate_partners, features, candidates };
+        let Stated { seed_partner, candidate_partners, features, candidates, output, .. } = self.stated.clone();
+        let spec = LookalikeSpec { seed_partner, model, candidate_partners, features, candidates, output };
         let study = Study {
             partners: self.partners.clone(),
             min_partners: self.min_partners,
