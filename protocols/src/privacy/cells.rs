@@ -1,7 +1,7 @@
 //! Each customer's value, added to one cell of every column: what a round over bins spends its time with.
 //!
-//! What takes time is to add to a cell that the processor does not foresee. Up to three narrow columns share that: what is
-//! added to is a table of all combinations of their codes, and its margins are what each column's cells get in the end.
+//! What takes time is to add to a cell that the processor does not foresee. Narrow columns share that ([`super::joint`]): what
+//! is added to is a table of all combinations of their codes, and its margins are what each column's cells get in the end.
 //!
 //! **Overflow.** Tables and their margins have 32 bits. Each number in them is a sum of values of different customers, each
 //! within ±`most`; a table is emptied at the latest after ⌊(2^31 − 1)/`most`⌋ customers, so that no such sum is beyond
@@ -9,22 +9,14 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::joint::{Joint, LANES, PLACES, strides};
 use super::rows::Block;
 use super::sums::Codes;
-
-/// Most cells of a table: it stays in the fastest cache, with what is read beside it.
-const TABLE: usize = 6400;
-/// Columns that share a table.
-const SHARED: usize = 3;
-/// Customers whose places in a table are computed at once.
-const ROWS: usize = 512;
-/// The rows of a table have a multiple of so many cells.
-const LANES: usize = 32;
 
 /// Memory that is used again and again.
 #[derive(Default)]
 pub(super) struct Tables {
-    /// Empty between two uses. It has 2^16 cells, so that any code of 16 bits is a place in it; beyond [`TABLE`] they are
+    /// Empty between two uses. It has 2^16 cells, so that any code of 16 bits is a place in it; beyond [`PLACES`] they are
     /// never touched.
     cells: Vec<i32>,
     rows: Vec<[i32; LANES / 2]>,
@@ -43,7 +35,7 @@ pub(super) enum Columns<'a> {
 struct Column<'a> {
     totals: &'a mut [i64],
     codes: &'a [u16],
-    /// No code is beyond so many, where all that are in no cell count as the one behind the last cell.
+    /// How many codes it has in a joint one.
     slots: usize,
 }
 
@@ -51,91 +43,52 @@ impl Tables {
     /// Adds each value, clamped to ±`most`, to the total of its customer's cell in each column. Their totals follow one
     /// another; columns beyond them, and codes beyond a column's cells, have none.
     pub(super) fn add(&mut self, totals: &mut [i64], columns: Columns<'_>, values: &[i32], most: i32) {
-        Arch::new().dispatch(Adding { tables: self, totals, columns, values, most });
-    }
-
-    #[inline(always)]
-    fn add_all(&mut self, totals: &mut [i64], columns: Columns<'_>, values: &[i32], most: i32) {
         let most = most.max(0);
-        let clamped: Vec<i32> = values.iter().map(|value| (*value).clamp(-most, most)).collect();
         // Customers whose values add up in 32 bits.
         let enough = (i32::MAX / most.max(1)) as usize;
         // With a few customers, emptying a table takes longer than they do.
-        let table = TABLE.min(2 * enough.min(values.len()));
-        let mut shared: Vec<Column<'_>> = Vec::with_capacity(SHARED);
-        let mut rest = totals;
-        for number in 0..columns.len() {
-            let (Codes { codes, cells }, largest) = columns.column(number);
-            let Some((own, others)) = rest.split_at_mut_checked(cells) else { break };
-            rest = others;
-            let codes = &codes[..codes.len().min(values.len())];
-            let largest = largest.unwrap_or_else(|| codes.iter().fold(0, |most, code| most.max(*code)));
-            let column = Column { totals: own, codes, slots: usize::from(largest).min(cells) + 1 };
-            if shared.len() == SHARED || !fits(&shared, &column, table) {
-                self.add_shared(&mut shared, &clamped, enough);
+        let places = PLACES.min(2 * enough.min(values.len()));
+        let joined;
+        let joints = match columns {
+            Columns::Block(block, _) => block.joints(),
+            Columns::Codes(columns) => {
+                joined = joints(columns, values.len(), places);
+                &joined
             }
-            shared.push(column);
-        }
-        self.add_shared(&mut shared, &clamped, enough);
+        };
+        Arch::new().dispatch(Adding { tables: self, totals, columns, joints, values, most, enough, places });
     }
 
     #[inline(always)]
-    fn add_shared(&mut self, columns: &mut Vec<Column<'_>>, values: &[i32], enough: usize) {
-        match &mut columns[..] {
-            [] => {}
-            [one] => one.add(values),
-            [first, inner @ ..] => {
-                // All of one length.
-                let values = &values[..first.codes.len()];
-                let width = inner.iter().map(|column| column.slots).product::<usize>().next_multiple_of(LANES);
-                self.cells.resize(1 << 16, 0);
-                for (number, values) in values.chunks(enough).enumerate() {
-                    self.fill(columns, number * enough, width as u16, values);
-                    self.empty(columns, width);
-                }
-            }
+    fn add_shared(&mut self, columns: &mut [Column<'_>], joint: &[u16], values: &[i32], enough: usize) {
+        let slots: Vec<usize> = columns.iter().map(|column| column.slots).collect();
+        let Some(width) = strides(&slots).first().copied() else { return };
+        self.cells.resize(1 << 16, 0);
+        for (joint, values) in joint.chunks(enough).zip(values.chunks(enough)) {
+            self.fill(joint, values);
+            self.empty(columns, width);
         }
-        columns.clear();
     }
 
-    /// Adds values to the table's cells, of customers from number `start` on.
+    /// Adds values to the table's cells.
     #[inline(always)]
-    fn fill(&mut self, columns: &[Column<'_>], start: usize, width: u16, values: &[i32]) {
+    fn fill(&mut self, places: &[u16], values: &[i32]) {
         let table: &mut [i32; 1 << 16] = (&mut self.cells[..]).try_into().expect("it was made of this size");
-        let mut places = [0u16; ROWS];
-        for (number, values) in values.chunks(ROWS).enumerate() {
-            let start = start + number * ROWS;
-            // A table has at most `TABLE` cells: these are below 2^16.
-            let codes = |column: usize| {
-                let Column { codes, slots, .. } = &columns[column];
-                let last = (slots - 1) as u16;
-                codes[start..].iter().map(move |code| (*code).min(last))
-            };
-            let places = &mut places[..values.len()];
-            let pairs = places.iter_mut().zip(codes(0)).zip(codes(1));
-            match columns.get(2) {
-                None => pairs.for_each(|((place, a), b)| *place = a * width + b),
-                Some(third) => {
-                    let slots = third.slots as u16;
-                    pairs.zip(codes(2)).for_each(|(((place, a), b), c)| *place = a * width + b * slots + c);
-                }
+        let rows = places.len().min(values.len());
+        let (places, last_places) = places[..rows].as_chunks::<4>();
+        let (values, last_values) = values[..rows].as_chunks::<4>();
+        for (places, values) in places.iter().zip(values) {
+            // Four places, and two values, in one load each: beside those of cells there is no time for more.
+            let places = places.iter().rev().fold(0, |all, place| all << 16 | u64::from(*place));
+            let two = |i: usize| u64::from(values[i].cast_unsigned()) | u64::from(values[i + 1].cast_unsigned()) << 32;
+            let values = [two(0), two(2)];
+            for i in 0..4 {
+                let value = (values[i / 2] >> (32 * (i % 2))) as u32;
+                table[usize::from((places >> (16 * i)) as u16)] += value.cast_signed();
             }
-            let (places, last_places) = places.as_chunks::<4>();
-            let (values, last_values) = values.as_chunks::<4>();
-            for (places, values) in places.iter().zip(values) {
-                // Four places, and two values, in one load each: beside those of cells there is no time for more.
-                let places = places.iter().rev().fold(0, |all, place| all << 16 | u64::from(*place));
-                let two =
-                    |i: usize| u64::from(values[i].cast_unsigned()) | u64::from(values[i + 1].cast_unsigned()) << 32;
-                let values = [two(0), two(2)];
-                for i in 0..4 {
-                    let value = (values[i / 2] >> (32 * (i % 2))) as u32;
-                    table[usize::from((places >> (16 * i)) as u16)] += value.cast_signed();
-                }
-            }
-            for (place, value) in last_places.iter().zip(last_values) {
-                table[usize::from(*place)] += value;
-            }
+        }
+        for (place, value) in last_places.iter().zip(last_values) {
+            table[usize::from(*place)] += value;
         }
     }
 
@@ -181,13 +134,16 @@ impl Tables {
     }
 }
 
-/// A call of [`Tables::add_all`] that is compiled for the processor that it runs on.
+/// The part of [`Tables::add`] that is compiled for the processor that it runs on.
 struct Adding<'a> {
     tables: &'a mut Tables,
     totals: &'a mut [i64],
     columns: Columns<'a>,
+    joints: &'a [Joint],
     values: &'a [i32],
     most: i32,
+    enough: usize,
+    places: usize,
 }
 
 impl WithSimd for Adding<'_> {
@@ -196,25 +152,44 @@ impl WithSimd for Adding<'_> {
     // A closure would not be inlined, and so be compiled for any processor.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.tables.add_all(self.totals, self.columns, self.values, self.most);
+        let Self { tables, mut totals, columns, joints, values, most, enough, places } = self;
+        let clamped: Vec<i32> = values.iter().map(|value| (*value).clamp(-most, most)).collect();
+        for joint in joints {
+            let mut own: Vec<Column<'_>> = Vec::with_capacity(joint.slots.len());
+            for (number, slots) in joint.columns.clone().zip(&joint.slots) {
+                let Some(Codes { codes, cells }) = columns.column(number) else { break };
+                let Some((of_column, others)) = std::mem::take(&mut totals).split_at_mut_checked(cells) else { break };
+                totals = others;
+                own.push(Column { totals: of_column, codes, slots: *slots });
+            }
+            // Not where some have no totals, or a table is too large for so few customers.
+            if joint.codes.is_empty() || own.len() < joint.slots.len() || joint.places() > places {
+                own.iter_mut().for_each(|column| column.add(&clamped));
+            } else {
+                tables.add_shared(&mut own, &joint.codes, &clamped, enough);
+            }
+        }
     }
 }
 
-impl<'a> Columns<'a> {
-    fn len(self) -> usize {
-        match self {
-            Self::Codes(columns) => columns.len(),
-            Self::Block(block, cells) => cells.len().min(block.columns().len()),
-        }
-    }
+/// Columns joined where so many places are not too many.
+fn joints(columns: &[Codes<'_>], rows: usize, places: usize) -> Vec<Joint> {
+    // All codes in no cell count as the one behind the last cell.
+    let columns = columns.iter().map(|Codes { codes, cells }| {
+        let codes = &codes[..codes.len().min(rows)];
+        let largest = codes.iter().copied().max().unwrap_or(0);
+        (codes, usize::from(largest).min(*cells) + 1)
+    });
+    let columns: Vec<_> = columns.collect();
+    Joint::all(&columns, rows, places)
+}
 
-    /// Column number `number`, and a code that none is beyond, where that is known.
-    fn column(self, number: usize) -> (Codes<'a>, Option<u16>) {
+impl<'a> Columns<'a> {
+    /// Column number `number`, if there are so many.
+    fn column(self, number: usize) -> Option<Codes<'a>> {
         match self {
-            Self::Codes(columns) => (columns[number], None),
-            Self::Block(block, cells) => {
-                (Codes { codes: block.codes(number), cells: cells[number] }, Some(block.largest(number)))
-            }
+            Self::Codes(columns) => columns.get(number).copied(),
+            Self::Block(block, cells) => Some(Codes { codes: block.codes(number), cells: *cells.get(number)? }),
         }
     }
 }
@@ -228,14 +203,6 @@ impl Column<'_> {
             }
         }
     }
-}
-
-/// Whether a table of some columns and one more is not too large.
-fn fits(columns: &[Column<'_>], more: &Column<'_>, table: usize) -> bool {
-    let Some((first, inner)) = columns.split_first() else { return true };
-    let slots = inner.iter().chain([more]).map(|column| column.slots);
-    let width = slots.fold(1, usize::saturating_mul).checked_next_multiple_of(LANES).unwrap_or(usize::MAX);
-    first.codes.len() == more.codes.len() && first.slots.saturating_mul(width) <= table
 }
 
 fn add(total: &mut i64, value: i32) {

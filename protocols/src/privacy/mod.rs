@@ -11,6 +11,7 @@ pub mod bounds;
 mod cells;
 pub(crate) mod gaussian;
 pub mod interval;
+pub(crate) mod joint;
 pub mod mechanism;
 pub mod rho;
 pub mod rows;

@@ -9,7 +9,9 @@
 //! Indicators and the constant are [`UNIT`] where they hold and 0 elsewhere.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use super::joint::{Joint, PLACES};
 
 /// One, in the units of a design vector.
 pub const UNIT: i32 = 32767;
@@ -33,6 +35,14 @@ impl Column {
     pub fn dims(self) -> usize {
         match self {
             Self::Number => 2,
+            Self::Category { values } => usize::from(values) + 1,
+        }
+    }
+
+    /// How many codes a row can have.
+    pub(crate) fn slots(self) -> usize {
+        match self {
+            Self::Number => 1 << 16,
             Self::Category { values } => usize::from(values) + 1,
         }
     }
@@ -65,8 +75,8 @@ pub struct Block {
     codes: Vec<Vec<u16>>,
     /// Of each column, whether a row lacks it.
     gaps: Vec<bool>,
-    /// Of each column, the largest code.
-    largest: Vec<u16>,
+    /// Narrow columns as one: a third of the codes once more, made when a round first goes over them.
+    joints: OnceLock<Vec<Joint>>,
     /// ⌈‖x‖⌉ of each row's design vector.
     norms: Vec<u32>,
 }
@@ -104,8 +114,7 @@ impl Block {
         });
         let norms = norms.collect();
         let gaps = codes.iter().map(|codes| codes.contains(&0)).collect();
-        let largest = codes.iter().map(|codes| codes.iter().copied().max().unwrap_or(0)).collect();
-        Some(Self { columns, codes, gaps, largest, norms })
+        Some(Self { columns, codes, gaps, joints: OnceLock::new(), norms })
     }
 
     /// The number of customers.
@@ -128,9 +137,18 @@ impl Block {
         self.gaps[column]
     }
 
-    /// The largest code of column number `column`; 0 without rows.
-    pub fn largest(&self, column: usize) -> u16 {
-        self.largest[column]
+    /// All columns in order, neighbours joined as [`super::joint::groups`] says of their slots.
+    pub(crate) fn joints(&self) -> &[Joint] {
+        self.joints.get_or_init(|| {
+            let columns = self.codes.iter().zip(&*self.columns).map(|(codes, column)| (&codes[..], column.slots()));
+            let columns: Vec<_> = columns.collect();
+            Joint::all(&columns, self.rows(), PLACES)
+        })
+    }
+
+    /// The codes of one of the [joints](Self::joints).
+    pub(crate) fn joint_codes<'a>(&'a self, joint: &'a Joint) -> &'a [u16] {
+        if joint.columns.len() == 1 { self.codes(joint.columns.start) } else { &joint.codes }
     }
 
     /// An upper bound on the L2 norm of each row's design vector.
@@ -164,7 +182,6 @@ mod tests {
         assert_eq!((places.clone(), dims(&columns)), (vec![0..2, 2..5, 5..7], 8));
         assert_eq!(block.codes(1), [0, 1, 2, 0, 1], "a code that does not exist is missing");
         assert_eq!([0, 1, 2].map(|column| block.has_gaps(column)), [true; 3]);
-        assert_eq!([0, 1, 2].map(|column| block.largest(column)), [65535, 2, 60000]);
         for row in 0..block.rows() {
             let (mut square, mut last) = (0i64, None);
             block.entries(row, &places, |place, value| {

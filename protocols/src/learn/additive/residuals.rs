@@ -7,7 +7,8 @@ use crate::learn::recipe::Recipe;
 use crate::learn::sigmoid::{sigmoid, steps};
 use crate::learn::training::{Contribute, Input, Target, Training, Unfit};
 use crate::lookups::{LOOKED_UP, Lookups, VALUES};
-use crate::privacy::rows::{Block, UNIT};
+use crate::privacy::joint::{PLACES, groups};
+use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
 
 use super::{ONE, Settings};
@@ -18,6 +19,7 @@ const ROWS: usize = 1 << 12;
 /// A model as nodes score with it.
 pub(super) struct Scorer {
     intercept: f32,
+    columns: Vec<Column>,
     terms: Vec<Term>,
     target: Target,
     /// What residuals are measured in.
@@ -28,25 +30,36 @@ pub(super) struct Scorer {
 
 /// What features add to a score.
 enum Term {
-    /// Some features of few values each.
-    Few { features: Vec<usize>, lookups: Lookups },
+    /// Some joint columns, by their numbers, of features with few values each.
+    Few { joints: Vec<usize>, lookups: Lookups },
     /// A feature of many values.
     Many { feature: usize, shape: Vec<f32> },
 }
 
-/// The terms of shapes, one a feature: the same ones whatever the rows hold.
+/// The terms of shapes, one a feature, over rows of these columns: the same ones whatever the rows hold.
 ///
-/// Values of features with few are rounded to 1/32760 of the largest sum of eight: what that moves a score by is far below
+/// Values of features with few are rounded to 1/32760 of the largest sum of nine: what that moves a score by is far below
 /// what the noise of a round moves the model by.
-fn terms(shapes: &[Vec<f64>]) -> Vec<Term> {
+fn terms(columns: &[Column], shapes: &[Vec<f64>]) -> Vec<Term> {
     let shapes = shapes.iter().map(|shape| shape.iter().map(|value| *value as f32).collect::<Vec<f32>>());
-    let (few, many): (Vec<_>, Vec<_>) = shapes.enumerate().partition(|(_, shape)| shape.len() <= VALUES);
-    let group = |group: &[(usize, Vec<f32>)]| {
-        let values: Vec<&[f32]> = group.iter().map(|(_, shape)| &shape[..]).collect();
-        Term::Few { features: group.iter().map(|(feature, _)| *feature).collect(), lookups: Lookups::new(&values) }
+    let shapes: Vec<Vec<f32>> = shapes.chain(std::iter::repeat(Vec::new())).take(columns.len()).collect();
+    let slots: Vec<usize> = columns.iter().map(|column| column.slots()).collect();
+    let groups = groups(&slots, PLACES);
+    let is_few = |number: &usize| groups[*number].clone().all(|feature| shapes[feature].len() <= VALUES);
+    let (few, many): (Vec<usize>, Vec<usize>) = (0..groups.len()).partition(is_few);
+    let together = |joints: &[usize]| {
+        let joint = |number: &usize| {
+            let group = groups[*number].clone();
+            (&slots[group.clone()], shapes[group].iter().map(|shape| &shape[..]).collect())
+        };
+        let values: Vec<(&[usize], Vec<&[f32]>)> = joints.iter().map(joint).collect();
+        Term::Few { joints: joints.to_vec(), lookups: Lookups::new(&values) }
     };
-    let few = few.chunks(LOOKED_UP).map(group);
-    few.chain(many.into_iter().map(|(feature, shape)| Term::Many { feature, shape })).collect()
+    let alone = |feature: usize| Term::Many { feature, shape: shapes[feature].clone() };
+    few.chunks(LOOKED_UP)
+        .map(together)
+        .chain(many.into_iter().flat_map(|number| groups[number].clone()).map(alone))
+        .collect()
 }
 
 impl Scorer {
@@ -56,7 +69,10 @@ impl Scorer {
         };
         let target = training.target.clone().ok_or_else(|| Unfit("there is no target".into()))?;
         let most = (settings.clip * f64::from(UNIT)) as i32;
-        Ok(Self { intercept: *intercept as f32, terms: terms(shapes), target, unit: input.unit as f32, most })
+        let recipe = &training.recipe;
+        let columns = input.recoding.as_ref().map_or_else(|| recipe.columns(), |recoding| recoding.columns(recipe));
+        let terms = terms(&columns, shapes);
+        Ok(Self { intercept: *intercept as f32, columns, terms, target, unit: input.unit as f32, most })
     }
 
     /// Each customer's clipped residual, in 1/[`UNIT`].
@@ -86,24 +102,26 @@ impl Scorer {
     /// The score of each row, which depends on that row alone.
     fn scores(&self, block: &Block) -> Vec<f32> {
         let mut scores = vec![self.intercept; block.rows()];
-        let there = block.columns().len();
+        if **block.columns() != *self.columns {
+            // Not one of the plan: the model says nothing of it.
+            return scores;
+        }
+        let joints = block.joints();
         for (number, scores) in scores.chunks_mut(ROWS).enumerate() {
             let rows = number * ROWS..number * ROWS + scores.len();
-            let codes = |column: usize| &block.codes(column)[rows.clone()];
             for term in &self.terms {
                 match term {
-                    Term::Few { features, lookups } if features.iter().all(|feature| *feature < there) => {
-                        let columns: Vec<&[u16]> = features.iter().map(|feature| codes(*feature)).collect();
+                    Term::Few { joints: numbers, lookups } => {
+                        let codes = |number: &usize| &block.joint_codes(&joints[*number])[rows.clone()];
+                        let columns: Vec<&[u16]> = numbers.iter().map(codes).collect();
                         lookups.add_scores(scores, &columns);
                     }
-                    Term::Many { feature, shape } if *feature < there => {
-                        for (score, code) in scores.iter_mut().zip(codes(*feature)) {
+                    Term::Many { feature, shape } => {
+                        for (score, code) in scores.iter_mut().zip(&block.codes(*feature)[rows.clone()]) {
                             // A code that the model has no value for adds nothing; there is none after the recoding.
                             *score += shape.get(usize::from(*code)).copied().unwrap_or(0.0);
                         }
                     }
-                    // Of a block that is not one of the plan.
-                    Term::Few { .. } | Term::Many { .. } => {}
                 }
             }
         }
