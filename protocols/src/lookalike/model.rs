@@ -22,6 +22,8 @@ use super::Refused;
 use super::buckets::MAX_BUCKETS;
 use super::candidates::Feature;
 use super::params::{self, BLOCK, Infeasible, Params, Shape};
+use zeroize::Zeroizing;
+
 use crate::digest::Digest;
 use crate::learn::file::{ModelFile, ScoreShare};
 use crate::learn::model::{Pair, Parameters, Recoding};
@@ -69,10 +71,10 @@ pub struct PairGroups {
     pub groups: (Vec<u16>, Vec<u16>),
 }
 
-/// A model in whole numbers. No `Debug`: it is what is to be hidden.
+/// A model in whole numbers. No `Debug`, and zeroized when dropped: it is what is to be hidden.
 pub struct Quantised {
     /// In the order of the shape's columns and levels.
-    pub weights: Vec<i32>,
+    pub weights: Zeroizing<Vec<i32>>,
     /// A unit of scores is 2^−bits.
     pub bits: i32,
 }
@@ -242,13 +244,16 @@ impl PublicModel {
         if codes.len() != self.recipe.features.len() || codes.iter().any(|codes| codes.len() != rows) {
             return Err(Refused::Features);
         }
+        let owned = |levels: Vec<u16>| Owned::Levels(Zeroizing::new(levels));
         let column = |term: &Term<'_>| match term {
-            Term::Scaled(feature) => Owned::Scaled(codes[*feature].iter().map(|code| scaled(*code)).collect()),
-            Term::Missing(feature) => Owned::Levels(codes[*feature].iter().map(|code| u16::from(*code == 0)).collect()),
+            Term::Scaled(feature) => {
+                Owned::Scaled(Zeroizing::new(codes[*feature].iter().map(|code| scaled(*code)).collect()))
+            }
+            Term::Missing(feature) => owned(codes[*feature].iter().map(|code| u16::from(*code == 0)).collect()),
             Term::Levels(feature, levels) => {
                 // A code that its column does not have is a missing value.
                 let level = |code: &u16| if usize::from(*code) < *levels { *code } else { 0 };
-                Owned::Levels(codes[*feature].iter().map(level).collect())
+                owned(codes[*feature].iter().map(level).collect())
             }
             Term::Pair(pair) => {
                 let group = |feature: u32, groups: &[u16], row: usize| {
@@ -259,9 +264,9 @@ impl PublicModel {
                 let level = |row: usize| {
                     group(pair.features.0, &pair.groups.0, row) * second + group(pair.features.1, &pair.groups.1, row)
                 };
-                Owned::Levels((0..rows).map(level).collect())
+                owned((0..rows).map(level).collect())
             }
-            Term::Constant => Owned::Levels(vec![0; rows]),
+            Term::Constant => owned(vec![0; rows]),
         };
         Ok(Features(self.terms().iter().map(column).collect()))
     }
@@ -316,16 +321,18 @@ impl PublicModel {
             (value * step / unit).round() as i32
         };
         // `bits` is a whole number within ±1100, and so are the weights within their bounds: truncated is not rounded up.
-        Ok(Quantised { weights: values.iter().map(weight).collect(), bits: bits as i32 })
+        let weights = Zeroizing::new(values.iter().map(weight).collect());
+        Ok(Quantised { weights, bits: bits as i32 })
     }
 }
 
-/// The features of some customers, in the order of a shape's columns. No `Debug`: they are customers' data.
+/// The features of some customers, in the order of a shape's columns. No `Debug`, and zeroized when dropped: they are customers'
+/// data.
 pub struct Features(Vec<Owned>);
 
 enum Owned {
-    Scaled(Vec<i8>),
-    Levels(Vec<u16>),
+    Scaled(Zeroizing<Vec<i8>>),
+    Levels(Zeroizing<Vec<u16>>),
 }
 
 impl Features {
