@@ -1,5 +1,6 @@
 //! The commands as people type them: separate processes in separate folders, killed without warning.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -32,13 +33,14 @@ impl Drop for Running {
     }
 }
 
-/// Starts a command that runs on, and waits for a line of its output that begins with `ready`.
+/// Starts a command that runs on, logging all there is to `DIR.log`, and waits for a line of its output that begins with `ready`.
 fn start(program: &str, dir: &Path, ready: &str) -> Result<Running, Error> {
+    let log = File::options().create(true).append(true).open(dir.with_extension("log"))?;
     let mut child = Command::new(binary(program))
-        .args(["serve", "--log-format", "json", "--dir"])
+        .args(["serve", "--log", "trace", "--log-format", "json", "--dir"])
         .arg(dir)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()?;
     let out = child.stdout.take().ok_or("stdout is a pipe")?;
     let running = Running(child);
@@ -188,6 +190,91 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     )?;
     assert_ne!(run("entente", &["verify", &changed])?.status.code(), Some(0));
     drop(coordinator);
+    Ok(())
+}
+
+/// What is secret at a partner: its customers, some of their records, its keys.
+fn secrets(dir: &Path) -> Result<Vec<Vec<u8>>, Error> {
+    let mut secrets = Vec::new();
+    let text = std::fs::read_to_string(dir.join("data/subscribers.csv"))?;
+    for line in text.lines().skip(1).step_by(100) {
+        // The customer, and what is known of it.
+        let (name, record) = line.split_once(',').ok_or("columns")?;
+        secrets.extend([name.as_bytes().to_vec(), record.as_bytes().to_vec()]);
+    }
+    let identity = std::fs::read_to_string(dir.join("keys/identity.key"))?;
+    let bytes: Vec<u8> =
+        (0..32).map(|at| u8::from_str_radix(&identity[2 * at..2 * at + 2], 16)).collect::<Result<_, _>>()?;
+    let tls = std::fs::read_to_string(dir.join("keys/tls.key"))?;
+    let tls = tls.lines().nth(1).ok_or("a key in PEM")?.as_bytes().to_vec();
+    secrets.extend([identity.trim().as_bytes().to_vec(), bytes, tls]);
+    Ok(secrets)
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(bytes, wanted).is_some()
+}
+
+/// All files in a folder.
+fn all(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            all(&path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A training and a lookalike study, logged as much as there is to log: no partner's customers, records or keys are in any log,
+/// or in any file that is not in its own folder.
+#[test]
+fn nothing_secret_is_in_a_log_or_at_anybody_else() -> Result<(), Error> {
+    let (place, coordinator, _) = Place::new()?;
+    for partner in PARTNERS {
+        let config = place.folder.path().join(partner).join("node.toml");
+        let text = std::fs::read_to_string(&config)?;
+        std::fs::write(&config, text.replacen("approve = \"manual\"", "approve = \"auto\"", 1))?;
+    }
+    let nodes: Vec<Running> = PARTNERS.iter().map(|partner| place.serve(partner)).collect::<Result<_, _>>()?;
+    let studies = Path::new(STUDY).parent().ok_or("a folder")?;
+    let train = std::fs::read_to_string(studies.join("churn-model.toml"))?;
+    std::fs::write(place.path("train.toml"), train)?;
+    let results = place.path("churn");
+    place.entente(&["study", "run", &place.path("train.toml"), "--out", &results])?;
+    let text = std::fs::read_to_string(studies.join("like-leavers.toml"))?;
+    let model = text.lines().find(|line| line.starts_with("model = ")).ok_or("a model")?;
+    let text = text.replacen(model, &format!("model = \"{results}/model.json\""), 1);
+    std::fs::write(place.path("like.toml"), text)?;
+    place.entente(&["study", "run", &place.path("like.toml"), "--out", &place.path("like")])?;
+    let audience = place.folder.path().join("telecom/state/audience");
+    assert_eq!(std::fs::read_dir(audience)?.count(), 1, "candidates were scored");
+    for process in nodes.iter().chain([&coordinator]) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.0.id()))?;
+        let core: Vec<&str> =
+            limits.lines().find(|line| line.starts_with("Max core")).ok_or("a limit")?.split_whitespace().collect();
+        assert_eq!(core[4..6], ["0", "0"], "a crash writes no memory to the disk");
+    }
+    drop(nodes);
+    drop(coordinator);
+
+    let mut files = Vec::new();
+    all(place.folder.path(), &mut files)?;
+    let logs = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "log")).count();
+    assert_eq!(logs, 4, "{files:?}");
+    for partner in PARTNERS {
+        let own = place.folder.path().join(partner);
+        let secrets = secrets(&own)?;
+        let found = |bytes: &[u8]| secrets.iter().any(|secret| contains(bytes, secret));
+        for path in files.iter().filter(|path| !path.starts_with(&own)) {
+            let bytes = std::fs::read(path)?;
+            assert!(!found(&bytes), "of {partner} in {}", path.display());
+        }
+        // The search finds what is there.
+        assert!(found(&std::fs::read(own.join("data/subscribers.csv"))?));
+    }
     Ok(())
 }
 

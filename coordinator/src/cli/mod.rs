@@ -143,6 +143,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Error> {
     let serves = matches!(cli.command, Command::Serve(_));
     log(cli.log.as_deref().unwrap_or(if serves { "warn,entente=info" } else { "error" }), cli.log_format)?;
+    if let Err(problem) = no_core_dumps() {
+        tracing::warn!("core dumps could not be turned off ({problem}): a crash may write keys to the disk");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -157,6 +160,16 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Revoke(revoke) => runtime.block_on(revoke.run()),
         Command::Verify(verify) => verify.run(),
     }
+}
+
+/// A crash is not to write keys to the disk.
+fn no_core_dumps() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    }
+    Ok(())
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Error> {

@@ -236,6 +236,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     }
+    if let Err(problem) = no_core_dumps() {
+        tracing::warn!("core dumps could not be turned off ({problem}): a crash may write secrets to the disk");
+    }
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -243,6 +246,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.code())
         }
     }
+}
+
+/// A crash is not to write keys and customers to the disk.
+fn no_core_dumps() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    }
+    Ok(())
 }
 
 fn run(command: Command) -> Result<ExitCode, Error> {
