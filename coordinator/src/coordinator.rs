@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use entente_protocols::identity::{Member, Roster};
-use entente_protocols::ledger::{Checkpoint, Head};
+use entente_protocols::ledger::Head;
+use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
+use entente_protocols::ledger::witness::{Answer, Request, Verdict, judge};
 use entente_protocols::wire::message::ToNode;
 use tokio::task::JoinHandle;
 
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk,
     /// Held while the roster changes.
     roster: Mutex<()>,
+    /// Held while a checkpoint is witnessed.
+    witnessing: Mutex<()>,
 }
 
 impl Coordinator {
@@ -86,6 +90,7 @@ impl Coordinator {
             sessions: Sessions::default(),
             desk: Desk::default(),
             roster: Mutex::new(()),
+            witnessing: Mutex::new(()),
         });
         shared.publish_roster()?;
         if take_up == TakeUp::Unfinished {
@@ -202,32 +207,46 @@ impl Shared {
         let partners = self.store.partners()?;
         let Some(partner) = partners.get(node) else { return Ok(None) };
         let Some(checkpoint) = self.store.witnessed(&partner.member.identity)? else { return Ok(None) };
-        let known = checkpoint.statement.head;
-        let advice = "was it restored from an old backup, or does a copy run?";
-        Ok(if head.entries < known.entries {
-            Some(format!(
-                "its ledger has {} entries, but {} were witnessed on {}; {advice}",
-                head.entries, known.entries, checkpoint.statement.time
-            ))
-        } else if head.entries == known.entries && head.hash != known.hash {
-            Some(format!("its ledger is another than the one witnessed on {}; {advice}", checkpoint.statement.time))
+        let known = checkpoint.statement();
+        let advice = "was it restored from an old backup, or does a copy run? Its staff can see what to do by `entente-node check`";
+        Ok(if head.entries < known.size {
+            Some(format!("its ledger has {} entries, but {} were witnessed; {advice}", head.entries, known.size))
+        } else if head.entries == known.size && head.hash != known.head {
+            Some(format!("its ledger is another than the one of {} entries that was witnessed; {advice}", known.size))
         } else {
             None
         })
     }
 
-    /// Takes a node's checkpoint at the end of a study.
-    pub(crate) fn witness(&self, node: &str, checkpoint: &str) -> Result<(), Error> {
-        let checkpoint: Checkpoint = serde_json::from_str(checkpoint)
-            .map_err(|error| Error::refused(format!("its checkpoint cannot be read: {error}")))?;
+    /// Looks at a node's checkpoint, keeps the newest, and cosigns it. What is said to it, which it also gets where it is distrusted:
+    /// its own signature convinces it.
+    pub(crate) fn witness(&self, node: &str, request: &Request) -> Result<Answer, Error> {
+        // Held until the answer is made, so that what is kept only grows.
+        let _witnessing = self.witnessing.lock().unwrap_or_else(PoisonError::into_inner);
         let partners = self.store.partners()?;
-        let signed = partners.get(node).filter(|partner| checkpoint.verify(&partner.member.identity));
-        let partner = signed.filter(|_| checkpoint.statement.node == node);
-        let partner = partner.ok_or_else(|| Error::refused("its checkpoint is not signed by it"))?;
-        if let Some(contradiction) = self.contradiction(node, checkpoint.statement.head)? {
-            return Err(Error::refused(contradiction));
-        }
-        self.store.witness(&partner.member.identity, &checkpoint)
+        let Some(partner) = partners.get(node) else { return Ok(Answer::Refused("it is not enrolled".into())) };
+        let (authority, identity) = (self.alliance.authority(), &partner.member.identity);
+        let held = self.store.witnessed(identity)?;
+        let mut checkpoint = match (judge(request, &node_origin(authority, node), identity, held.as_ref()), held) {
+            (Err(reason), _) => return Ok(Answer::Refused(reason.into())),
+            (Ok(Verdict::Holds), Some(held)) => return Ok(Answer::Holds(held.bare())),
+            (Ok(Verdict::Kept), Some(held)) => held,
+            (Ok(Verdict::Keep(new)), _) => new,
+            (Ok(Verdict::Holds | Verdict::Kept), None) => return Ok(Answer::Refused("nothing is kept of it".into())),
+        };
+        let (name, size) = (coordinator_origin(authority), checkpoint.statement().size);
+        let known = checkpoint.cosignatures().find(|line| line.name() == name).cloned();
+        let line = match known {
+            Some(line) => line,
+            None => {
+                let time = u64::try_from(seconds()).unwrap_or_default();
+                let line = checkpoint.note().cosign(&name, self.alliance.identity(), time);
+                checkpoint.add(line.clone());
+                self.store.witness(node, identity, &checkpoint)?;
+                line
+            }
+        };
+        Ok(Answer::Cosigned { size, line: line.to_string() })
     }
 }
 

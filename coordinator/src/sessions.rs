@@ -106,6 +106,14 @@ impl Sessions {
         }
     }
 
+    /// Sends a message to every node but one.
+    pub(crate) fn send_others(&self, but: &str, message: &ToNode) {
+        let nodes: Vec<String> = self.lock().sessions.keys().filter(|node| *node != but).cloned().collect();
+        for node in nodes {
+            self.send(&node, message);
+        }
+    }
+
     pub(crate) fn is_connected(&self, node: &str) -> bool {
         self.lock().sessions.contains_key(node)
     }

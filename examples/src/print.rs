@@ -7,7 +7,7 @@ use entente_examples::alliance::Error;
 use entente_examples::truth::Row;
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
-use entente_protocols::ledger::entry::{Entry, State};
+use entente_protocols::ledger::entry::{State, StudyRecord};
 use entente_protocols::ledger::store::Store;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
@@ -144,27 +144,28 @@ pub fn repeated(result: &Value) -> Result<(), Error> {
 /// A node's ledger, study by study.
 pub fn ledger(dir: &Path) -> Result<(), Error> {
     let store = LedgerStore::open_read_only(&Folder::new(dir).state("ledger.sqlite"))?;
-    let mut studies: Vec<(Entry, usize, Rho)> = Vec::new();
+    let mut studies: Vec<(StudyRecord, State, usize, Rho)> = Vec::new();
     let entries = store.entries()?;
     for line in &entries {
-        let entry: Entry = serde_json::from_str(&line.json)?;
-        let charge = entry.account.charge;
-        let released = usize::from(entry.state == State::Reserved);
-        match studies.iter_mut().find(|(known, ..)| known.study.id == entry.study.id) {
-            Some((last, releases, charged)) => {
-                (*last, *releases, *charged) = (entry, *releases + released, charged.plus(charge));
+        let entry = line.entry()?;
+        let (Some(record), state) = (entry.study().cloned(), entry.state()) else { continue };
+        let charge = record.account.charge;
+        let released = usize::from(state == State::Reserved);
+        match studies.iter_mut().find(|(known, ..)| known.study.id == record.study.id) {
+            Some((last, ended, releases, charged)) => {
+                (*last, *ended, *releases, *charged) = (record, state, *releases + released, charged.plus(charge));
             }
-            None => studies.push((entry, released, charge)),
+            None => studies.push((record, state, released, charge)),
         }
     }
     let header = ["study", "data set", "releases", "ended as", "charged ρ", "spent ρ", "of ρ", "ε spent"];
     let mut table = table(header.map(String::from).into());
-    for (last, releases, charged) in studies {
+    for (last, ended, releases, charged) in studies {
         table.add_row([
             last.study.name,
             last.dataset,
             releases.to_string(),
-            format!("{:?}", last.state).to_uppercase(),
+            format!("{ended:?}").to_uppercase(),
             charged.to_string(),
             last.account.spent_after.to_string(),
             last.account.cap.to_string(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
 use entente_protocols::ledger::Caps;
+use entente_protocols::ledger::checkpoint::is_dataset_name;
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{ApprovalMode, Policy};
@@ -32,6 +33,8 @@ pub struct Config {
     pub policy: Policy,
     /// The rules for this node's models.
     pub models: ModelRules,
+    /// Who watches over the ledger.
+    pub oversight: Oversight,
     /// The rules for exporting audiences, which concern nobody but this node.
     pub activation: Activation,
 }
@@ -66,6 +69,16 @@ impl ModelRules {
 /// studies with one key stay within the blocks for which [`entente_protocols::lookalike::buckets`] bounds what they take
 /// from it.
 const MOST_BUCKETED: u64 = (MAX_BLOCKS / SESSIONS) as u64 * BLOCK as u64;
+
+/// Who watches over the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oversight {
+    /// Who may pause, change caps and recover, by the names under which the ledger records it.
+    pub officers: Vec<String>,
+    /// How many must have cosigned the charge before a vector leaves; never more than a study has participants: the others and the
+    /// coordinator.
+    pub witnesses: u32,
+}
 
 /// What an exported audience has to keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +159,8 @@ struct PolicyTable {
     min_audience: u64,
     max_contacts: u32,
     contact_days: u32,
+    officers: Vec<String>,
+    witnesses: u32,
 }
 
 impl Default for PolicyTable {
@@ -163,6 +178,9 @@ impl Default for PolicyTable {
             min_audience: 100,
             max_contacts: 3,
             contact_days: 30,
+            officers: Vec::new(),
+            // The coordinator and one more: a ledger that was rolled back is found unless both have lost what they saw.
+            witnesses: 2,
         }
     }
 }
@@ -222,6 +240,17 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         scores: may(OUTPUTS[0]),
         buckets: may(OUTPUTS[1]),
     };
+    if let Some(bad) = policy.officers.iter().find(|name| name.trim().is_empty() || name.chars().any(char::is_control))
+    {
+        return Err(fail(format!("`officers` in [policy] has `{bad}`, which is no name")));
+    }
+    if let Some(twice) = policy.officers.iter().enumerate().find(|(i, name)| policy.officers[..*i].contains(name)) {
+        return Err(fail(format!(
+            "`officers` in [policy] names `{}` twice; some things take two different ones",
+            twice.1
+        )));
+    }
+    let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
     let PolicyTable { approve, kinds, min_partners, min_colluders, .. } = policy;
@@ -234,6 +263,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         epsilon: budget.epsilon,
         policy,
         models,
+        oversight,
         activation,
     })
 }
@@ -257,10 +287,7 @@ fn parse_budget(budget: &Budget) -> Result<Caps, String> {
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, String> {
     let Dataset { name, source, privacy_unit, consent, columns } = raw;
-    if name.is_empty()
-        || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        || name.starts_with(|c: char| c.is_ascii_digit())
-    {
+    if !is_dataset_name(&name) {
         return Err("a data set's name is of letters, digits and `_`, so that SQL can say FROM it".into());
     }
     let mut typed = BTreeMap::new();
@@ -321,7 +348,8 @@ review = "off"                     # the compliance page is not part of this ver
 # joined = {{ type = "date", min = "2015-01-01", max = "2030-12-31" }}
 # active = {{ type = "bool" }}
 
-# What may be spent on each data set, over its lifetime and by one study. Raising it later is a decision, not a setting.
+# What may be spent on each data set, over its lifetime and by one study. Raising it later takes two officers
+# (`entente-node ledger cap`).
 [budget]
 epsilon = 10.0
 delta = 1e-6
@@ -339,6 +367,8 @@ outputs = ["scores", "buckets"]    # what one of them may give
 min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
 max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
 contact_days = 30                  # within so many days
+officers = []                      # who may pause, change caps and recover the ledger; raising and recovering take two
+witnesses = 2                      # who must have cosigned a charge (the coordinator, other partners) before anything leaves
 "#
     )
 }
@@ -384,6 +414,7 @@ min_colluders = 1
         assert_eq!(columns.len(), 5);
         assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
         assert!(config.caps.per_study < config.caps.lifetime);
+        assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
         let Activation { min_audience, max_contacts, contact_days } = config.activation;
         assert_eq!((min_audience, max_contacts, contact_days), (100, 3, 30), "unless it says otherwise");
     }
@@ -417,6 +448,8 @@ min_colluders = 1
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
+            ("min_colluders = 1", "officers = [\"ann\", \"ann\"]", "two different"),
+            ("min_colluders = 1", "officers = [\"\"]", "no name"),
             ("min_colluders = 1", "min_audiense = 1", "did you mean `min_audience`"),
             ("min_colluders = 1", "max_contact = 1", "did you mean `max_contacts`"),
             ("min_colluders = 1", "contact_days = 0", "write 1 to 3660"),

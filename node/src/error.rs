@@ -46,7 +46,11 @@ impl From<entente_protocols::ledger::LedgerError> for Error {
     fn from(error: entente_protocols::ledger::LedgerError) -> Self {
         use entente_protocols::ledger::LedgerError;
         match error {
-            LedgerError::OverCap(_) | LedgerError::NoBudget(_) => Self::user(error.to_string()),
+            LedgerError::OverCap(_)
+            | LedgerError::NoBudget(_)
+            | LedgerError::Paused(_)
+            | LedgerError::Quarantined(_)
+            | LedgerError::Office(_) => Self::user(error.to_string()),
             LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::OutOfOrder(_) => {
                 Self::failure(error.to_string())
             }

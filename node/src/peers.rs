@@ -74,6 +74,13 @@ impl Peers {
         *lock(&self.link) = Some(link);
     }
 
+    /// Sends a frame to the coordinator. False if there is no connection now. Blocks while the connection is slow.
+    pub fn say(&self, frame: Vec<u8>) -> bool {
+        let link = lock(&self.link).clone();
+        // Fails where the connection has gone.
+        link.is_some_and(|link| link.blocking_send(frame).is_ok())
+    }
+
     /// Begins a conversation. There is one at a time with a participant of an attempt: an older one ends.
     pub fn converse(&self, attempt: AttemptId, peer: &str) -> Conversation<'_> {
         let (sender, incoming) = channel();
@@ -109,13 +116,8 @@ impl Peers {
 impl Conversation<'_> {
     /// Sends a sealed message. It is lost if there is no connection now. Blocks while the connection is slow.
     pub fn send(&self, sealed: Vec<u8>) {
-        let link = lock(&self.peers.link).clone();
-        if let Some(link) = link {
-            let (study, attempt) = self.attempt.clone();
-            let message = FromNode::Relay { study, attempt, to: self.peer.clone(), sealed };
-            // Fails where the connection has gone.
-            let _ = link.blocking_send(frame::encode(&message));
-        }
+        let (study, attempt) = self.attempt.clone();
+        self.peers.say(frame::encode(&FromNode::Relay { study, attempt, to: self.peer.clone(), sealed }));
     }
 
     /// What tells any thread whether it goes on.

@@ -10,6 +10,7 @@
 //! state/roster.offered.json  what the coordinator last offered
 //! state/ledger.sqlite        the privacy-budget ledger
 //! state/studies.sqlite       studies and the steward's decisions
+//! state/witnessed.sqlite     the newest checkpoints of other nodes' ledgers
 //! state/audience/            audiences of lookalike studies, one file a study: customers by name, with their scores
 //! state/contacts.sqlite      which customers, by pseudonym, were in which exported audience, and when
 //! state/audience.lock        held while an audience is exported
@@ -22,6 +23,10 @@ use std::path::{Path, PathBuf};
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Roster};
+use entente_protocols::ledger::Signer;
+use entente_protocols::ledger::checkpoint::node_origin;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -82,6 +87,15 @@ impl Folder {
             ))
         })?;
         Ok(IdentityKey::from_secret(&secret))
+    }
+
+    /// What the checkpoints of the ledger of `node`, this node, are signed with.
+    pub fn signer(&self, node: &str) -> Result<Signer, Error> {
+        let path = self.key("authority.crt");
+        let authority = CertificateDer::from_pem_slice(self.read(&path)?.as_bytes());
+        let authority = authority
+            .map_err(|_| Error::user(format!("{} is not a certificate; restore it from a backup", path.display())))?;
+        Ok(Signer { origin: node_origin(Digest::plain(&authority), node), key: self.identity()? })
     }
 
     /// A text file of this folder; a missing one most likely means that the node has not joined.

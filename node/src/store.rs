@@ -1,5 +1,5 @@
-//! What a node keeps: the ledger, the studies it takes part in, and whom it contacted; three SQLite databases in its state
-//! folder.
+//! What a node keeps: the ledger, the studies it takes part in, others' checkpoints that it witnesses, and whom it contacted; four
+//! SQLite databases in its state folder.
 //!
 //! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
 //! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, ephemeral keys
@@ -8,11 +8,13 @@
 
 mod contacts;
 mod models;
+mod witnessed;
 
 use std::path::Path;
 
 use entente_protocols::digest::Digest;
-use entente_protocols::ledger::entry::{Checkpoint, Line};
+use entente_protocols::ledger::entry::Line;
+use entente_protocols::ledger::office::Sighting;
 use entente_protocols::ledger::store::{Store, StoreError};
 use entente_protocols::policy::StewardDecision;
 use entente_protocols::secagg::join::SignedJoin;
@@ -23,21 +25,25 @@ use zeroize::Zeroizing;
 
 pub use contacts::{ContactCap, ContactStore, Export, Recorded};
 pub use models::StoredModel;
+pub use witnessed::WitnessStore;
 
-/// The ledger's entries, stored vectors and checkpoints, in SQLite.
+/// The ledger's entries, stored vectors, checkpoints and sightings, in SQLite. Several processes can have it open: an entry's sequence
+/// is taken once.
 pub struct LedgerStore(Connection);
 
 const LEDGER_SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS outbox (release TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS checkpoints (number INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS sightings (number INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL, by TEXT NOT NULL, time TEXT NOT NULL) STRICT;
 CREATE VIEW IF NOT EXISTS log AS SELECT sequence,
     entry ->> '$.time' AS time, entry ->> '$.state' AS state, entry ->> '$.dataset' AS dataset,
     entry ->> '$.study.id' AS study, entry ->> '$.study.name' AS name, entry ->> '$.study.purpose' AS purpose,
     CAST(entry ->> '$.account.charge' AS INTEGER) AS charge_micro_rho,
     CAST(entry ->> '$.account.spent_after' AS INTEGER) AS spent_micro_rho,
     CAST(entry ->> '$.account.cap' AS INTEGER) AS cap_micro_rho,
-    entry ->> '$.approved_by' AS approved_by, entry ->> '$.reason' AS reason, hash FROM entries ORDER BY sequence;
+    entry ->> '$.approved_by' AS approved_by, COALESCE(entry ->> '$.officer', entry ->> '$.officers') AS officers,
+    COALESCE(entry ->> '$.reason', entry ->> '$.text') AS reason, hash FROM entries ORDER BY sequence;
 ";
 
 fn read<E: std::fmt::Display>(error: E) -> StoreError {
@@ -64,7 +70,7 @@ impl LedgerStore {
     /// Opens or makes the ledger's database.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut schema = LEDGER_SCHEMA.to_owned();
-        for table in ["entries", "outbox", "checkpoints"] {
+        for table in ["entries", "outbox", "checkpoints", "sightings"] {
             for action in ["UPDATE", "DELETE"] {
                 schema += &format!(
                     "CREATE TRIGGER IF NOT EXISTS {table}_no_{action} BEFORE {action} ON {table} \
@@ -85,24 +91,26 @@ impl LedgerStore {
     fn column<T>(
         &self,
         sql: &str,
+        parameters: impl rusqlite::Params,
         row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let mut statement = self.0.prepare_cached(sql).map_err(read)?;
-        let rows = statement.query_map([], row).map_err(read)?;
+        let rows = statement.query_map(parameters, row).map_err(read)?;
         rows.collect::<Result<_, _>>().map_err(read)
     }
 }
 
 impl Store for LedgerStore {
-    fn entries(&self) -> Result<Vec<Line>, StoreError> {
-        let rows = self.column("SELECT hash, entry FROM entries ORDER BY sequence", |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?))
-        })?;
+    fn entries_after(&self, sequence: u64) -> Result<Vec<Line>, StoreError> {
+        let sql = "SELECT hash, entry FROM entries WHERE sequence > ?1 ORDER BY sequence";
+        let rows = self.column(sql, [sequence], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
         rows.into_iter().map(|(hash, json)| Ok(Line { hash: hash.parse().map_err(read)?, json })).collect()
     }
 
     fn append(&mut self, sequence: u64, line: &Line, release: Option<(Digest, &[u8])>) -> Result<(), StoreError> {
-        let transaction = self.0.transaction().map_err(written)?;
+        // Immediate: another writer between the look at the last sequence and the insertion would be an error that no waiting mends.
+        let immediate = rusqlite::TransactionBehavior::Immediate;
+        let transaction = self.0.transaction_with_behavior(immediate).map_err(written)?;
         let last: u64 = transaction
             .query_row("SELECT COALESCE(MAX(sequence), 0) FROM entries", [], |row| row.get(0))
             .map_err(written)?;
@@ -123,14 +131,25 @@ impl Store for LedgerStore {
         self.0.query_row(sql, [release.to_string()], |row| row.get(0)).optional().map_err(read)
     }
 
-    fn append_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let json = serde_json::to_string(checkpoint).map_err(written)?;
-        self.0.execute("INSERT INTO checkpoints (checkpoint) VALUES (?1)", [json]).map(drop).map_err(written)
+    fn append_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO checkpoints (checkpoint) VALUES (?1)";
+        self.0.execute(sql, [checkpoint]).map(drop).map_err(written)
     }
 
-    fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
-        let rows = self.column("SELECT checkpoint FROM checkpoints ORDER BY number", |row| row.get::<_, String>(0))?;
-        rows.iter().map(|json| serde_json::from_str(json).map_err(read)).collect()
+    fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
+        self.column("SELECT checkpoint FROM checkpoints ORDER BY number", [], |row| row.get(0))
+    }
+
+    fn append_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
+        let Sighting { checkpoint, by, time } = sighting;
+        let sql = "INSERT INTO sightings (checkpoint, by, time) VALUES (?1, ?2, ?3)";
+        self.0.execute(sql, params![checkpoint, by, time]).map(drop).map_err(written)
+    }
+
+    fn sightings(&self) -> Result<Vec<Sighting>, StoreError> {
+        self.column("SELECT checkpoint, by, time FROM sightings ORDER BY number", [], |row| {
+            Ok(Sighting { checkpoint: row.get(0)?, by: row.get(1)?, time: row.get(2)? })
+        })
     }
 }
 

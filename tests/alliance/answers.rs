@@ -2,10 +2,11 @@
 
 use entente_examples::alliance::{Error, PARTNERS};
 use entente_examples::truth;
-use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::Checkpoint;
+use entente_protocols::ledger::entry::{Entry, State};
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
-use entente_tests::{World, study};
+use entente_tests::{World, last_study, study};
 use serde_json::Value;
 
 /// Half the width of a 95 % interval is 1.96 standard deviations: seven of them are 3.57 half-widths. Beyond that lies a
@@ -93,11 +94,13 @@ async fn new_data_at_one_partner_mean_fresh_noise_and_a_charge_at_all() -> Resul
     assert_ne!(first["transcript_sha256"], second["transcript_sha256"]);
     for partner in PARTNERS {
         let charged: Vec<_> =
-            world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Reserved).collect();
+            world.ledger(partner)?.into_iter().filter(|entry| entry.state() == State::Reserved).collect();
         assert_eq!(charged.len(), 2, "{partner}");
         // What each node sent is new, not only the changed one's.
-        let sent: Vec<_> = world.ledger(partner)?.into_iter().filter(|entry| entry.state == State::Computed).collect();
-        assert_ne!(sent[0].result_sha256, sent[1].result_sha256);
+        let entries = world.ledger(partner)?;
+        let sent = entries.iter().filter(|entry| entry.state() == State::Computed).filter_map(Entry::study);
+        let sent: Vec<_> = sent.map(|record| record.result_sha256).collect();
+        assert_ne!(sent[0], sent[1]);
     }
     Ok(())
 }
@@ -110,16 +113,18 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
     for partner in PARTNERS {
         let folder = entente_node::state::Folder::new(world.folders().node(partner));
         let entries = world.ledger(partner)?;
-        let states: Vec<State> = entries.iter().map(|entry| entry.state).collect();
-        assert_eq!(states, [State::Reserved, State::Computed, State::Released]);
-        let last = entries.last().ok_or("entries")?;
+        let states: Vec<State> = entries.iter().map(Entry::state).collect();
+        assert_eq!(states, [State::Cap, State::Reserved, State::Computed, State::Released]);
+        let last = last_study(&entries)?;
         assert_eq!(last.account.spent_after.micro(), rho);
         assert_eq!((last.dataset.as_str(), last.study.purpose.as_str()), ("subscribers", "test"));
         assert!(last.result_sha256.is_some() && last.transcript.is_some() && last.approved_by.is_some());
         let store = entente_node::store::LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
-        assert_eq!(store.checkpoints()?.len(), 1);
+        let kept = store.checkpoints()?;
+        let cosigned = kept.iter().map(|kept| Checkpoint::parse(kept)).collect::<Result<Vec<_>, _>>()?;
+        assert!(!cosigned.is_empty() && cosigned.iter().all(|kept| kept.cosignatures().count() >= 2), "{kept:?}");
         let report =
-            verify_export(&export(partner, folder.identity()?.public(), &store)?, folder.pinned_roster()?.as_ref());
+            verify_export(&export(partner, &folder.signer(partner)?, &store)?, folder.pinned_roster()?.as_ref());
         assert!(report.passed(), "{}", report.text());
         assert_eq!(report.spent["subscribers"].rho.micro(), rho);
     }
@@ -140,8 +145,7 @@ async fn scope_person_widens_the_intervals_by_the_number_of_partners() -> Result
         width.push(estimate["high"].as_f64().ok_or("high")? - estimate["low"].as_f64().ok_or("low")?);
     }
     assert!((width[1] / width[0] - 3.0).abs() < 0.01, "{width:?}");
-    let last = world.ledger("bank")?.pop().ok_or("entries")?;
-    let privacy = last.privacy.ok_or("privacy")?;
+    let privacy = last_study(&world.ledger("bank")?)?.privacy.clone().ok_or("privacy")?;
     assert_eq!(privacy.rho, privacy.rho_person);
     Ok(())
 }

@@ -17,7 +17,7 @@ use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
 use entente_tests::{World, ledger, study};
 
-const SQL: &str = "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing";
+pub const SQL: &str = "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing";
 
 /// The participants of a world whose nodes do not run: driven by hand.
 pub struct Puppets {
@@ -51,7 +51,30 @@ impl Puppets {
         Ok(())
     }
 
+    /// What a participant answers, once the others have witnessed its ledger.
     pub fn tell(&self, partner: &str, message: ToNode) -> Vec<Frame> {
+        let (mut asks, mut answers): (Vec<Frame>, Vec<Frame>) =
+            self.tell_alone(partner, message).into_iter().partition(asks_witnesses);
+        while let Some(frame) = asks.pop() {
+            let Ok(FromNode::Witness(request)) = frame.decode() else { continue };
+            for witness in PARTNERS.iter().filter(|witness| **witness != partner) {
+                let asked = ToNode::Witness { node: partner.into(), request: request.clone() };
+                let FromNode::Witnessed { node, answer } = self.ask(witness, asked) else {
+                    panic!("a witness answers")
+                };
+                assert_eq!(node, partner);
+                let told = ToNode::Witnessed { by: Some((*witness).into()), answer };
+                let (again, more): (Vec<Frame>, Vec<Frame>) =
+                    self.tell_alone(partner, told).into_iter().partition(asks_witnesses);
+                asks.extend(again);
+                answers.extend(more);
+            }
+        }
+        answers
+    }
+
+    /// What a participant answers at once.
+    pub fn tell_alone(&self, partner: &str, message: ToNode) -> Vec<Frame> {
         let frames = tokio::task::block_in_place(|| self.participants[partner].handle(message));
         let mut reader = FrameReader::from_nodes();
         frames.iter().for_each(|frame| reader.feed(frame));
@@ -75,13 +98,17 @@ impl Puppets {
     pub fn reserved(&self) -> Result<Vec<usize>, Error> {
         let count = |partner: &&str| {
             let entries = ledger(&self.world.folders().node(partner))?;
-            Ok(entries.iter().filter(|entry| entry.state == State::Reserved).count())
+            Ok(entries.iter().filter(|entry| entry.state() == State::Reserved).count())
         };
         PARTNERS.iter().map(count).collect()
     }
 }
 
-fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {
+fn asks_witnesses(frame: &Frame) -> bool {
+    matches!(frame.decode(), Ok(FromNode::Witness(_)))
+}
+
+pub fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {
     Ok(proposed(study(id, sql)?))
 }
 

@@ -18,6 +18,7 @@ use entente_protocols::secagg::join::SignedJoin;
 use entente_protocols::study::{Plan, Question};
 use entente_protocols::wire::canonical_bytes;
 use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
+use entente_tests::last_study;
 
 use super::hostile::{Puppets, proposed, refused, start};
 use super::training::training;
@@ -476,8 +477,8 @@ async fn a_new_attempt_goes_on_behind_the_rounds_that_are_complete() -> Result<(
         .world
         .ledger("bank")?
         .iter()
-        .filter(|entry| entry.state == State::Reserved)
-        .map(|entry| entry.round)
+        .filter(|entry| entry.state() == State::Reserved)
+        .filter_map(|entry| entry.study().map(|record| record.round))
         .collect();
     assert_eq!(numbers, [1, 2, 3, 3, 4, 5].map(Some));
     Ok(())
@@ -524,7 +525,7 @@ async fn lies_about_complete_rounds_are_charged_like_truth() -> Result<(), Error
         refused(puppets.ask("bank", ToNode::Propose(proposal)), "");
     }
     // What the ledger says was spent is what all of these cost.
-    let spent = puppets.world.ledger("bank")?.last().ok_or("entries")?.account.spent_after;
+    let spent = last_study(&puppets.world.ledger("bank")?)?.account.spent_after;
     let rho = |attempt: &Attempt, round: u32| attempt.question.round(round).map(|mechanism| mechanism.rho());
     let charged = [(&one, 1), (&one, 2), (&one, 3), (&two, 3), (&three, 5)];
     let charged = charged.into_iter().filter_map(|(attempt, round)| rho(attempt, round)).sum();

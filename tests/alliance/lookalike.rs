@@ -16,7 +16,7 @@ use entente_protocols::ledger::entry::State;
 use entente_protocols::study::file::{self, Asked};
 use entente_protocols::study::lookalike::seeds::Seeded;
 use entente_protocols::study::{Study, StudySpec};
-use entente_tests::{SETTINGS, World};
+use entente_tests::{SETTINGS, World, last_study};
 use serde_json::Value;
 
 use crate::training::training;
@@ -264,9 +264,9 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     assert_eq!(training["repeated"], true);
     assert_eq!(training["participants"], serde_json::json!(["retailer"]));
     assert_eq!(charged()?, [trained[0], 0, 1], "the training once, then the reach alone");
-    let spent = world.ledger("retailer")?.last().ok_or("entries")?.account.spent_after.epsilon(1e-6);
+    let spent = last_study(&world.ledger("retailer")?)?.account.spent_after.epsilon(1e-6);
     assert!((2.5..=3.0 * (1.0 + 1e-9)).contains(&spent), "{spent}");
-    let spent = world.ledger("telecom")?.last().ok_or("entries")?.account.spent_after.epsilon(1e-6);
+    let spent = last_study(&world.ledger("telecom")?)?.account.spent_after.epsilon(1e-6);
     assert!(spent <= 0.5 * (1.0 + 1e-9), "{spent}");
 
     let parsed = |model: &[u8]| Ok::<_, Error>(ModelFile::parse(model)?.model);

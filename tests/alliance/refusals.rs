@@ -43,7 +43,7 @@ async fn caps_and_rules_refuse_with_the_numbers() -> Result<(), Error> {
     let error = refusal(&world, study("dear", "SELECT COUNT(*) AS n FROM clients")?).await?;
     assert!(error.contains("telecom") && error.contains("per study") && error.contains("0.5"), "{error}");
     let entry = world.ledger("telecom")?.pop().ok_or("a refusal is recorded")?;
-    assert_eq!(entry.state, State::Refused);
+    assert_eq!(entry.state(), State::Refused);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use entente_node::state::Folder;
 use entente_node::store::{Stage, StudyStore};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::StewardDecision;
-use entente_tests::{SETTINGS, World, study, study_with};
+use entente_tests::{SETTINGS, World, last_study, study, study_with};
 
 /// An alliance whose bank asks its steward.
 pub async fn with_a_steward_at_the_bank() -> Result<World, Error> {
@@ -50,7 +50,7 @@ async fn a_study_goes_on_when_the_steward_approves() -> Result<(), Error> {
     });
     assert_eq!(result?["study"]["id"], id?.as_str());
     let entries = world.ledger("bank")?;
-    assert_eq!(entries[0].approved_by.as_deref(), Some("steward ann"));
+    assert_eq!(last_study(&entries)?.approved_by.as_deref(), Some("steward ann"));
     Ok(())
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use entente_examples::alliance::{Error, PARTNERS};
 use entente_protocols::learn::file::ModelFile;
-use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::entry::{Entry, State};
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::study::{Study, file};
-use entente_tests::World;
+use entente_tests::{World, last_study};
 use serde_json::Value;
 
 const CLIENTS: &str = "SELECT client_id, age, job, education, balance, housing, loan, y FROM clients";
@@ -46,16 +46,16 @@ fn check_ledgers(world: &World, rounds: usize, epsilon: f64) -> Result<(), Error
             assert_eq!(world.count(partner, state)?, rounds, "{partner}: {state:?}");
         }
         let entries = world.ledger(partner)?;
-        let spent = entries.last().ok_or("entries")?.account.spent_after;
+        let spent = last_study(&entries)?.account.spent_after;
         assert!(spent.epsilon(1e-6) <= epsilon * (1.0 + 1e-9), "{partner} spent {spent}");
-        let numbers: Vec<Option<u32>> =
-            entries.iter().filter(|entry| entry.state == State::Reserved).map(|entry| entry.round).collect();
+        let charged = entries.iter().filter(|entry| entry.state() == State::Reserved).filter_map(Entry::study);
+        let numbers: Vec<Option<u32>> = charged.map(|record| record.round).collect();
         assert_eq!(numbers, (1..=rounds as u32).map(Some).collect::<Vec<_>>(), "{partner}");
         let path = entente_node::state::Folder::new(world.folders().node(partner)).state("ledger.sqlite");
         let store = entente_node::store::LedgerStore::open_read_only(&path)?;
         assert!(!store.entries()?.is_empty());
-        let key = entente_node::state::Folder::new(world.folders().node(partner)).identity()?.public();
-        assert!(verify_export(&export(partner, key, &store)?, None).passed(), "{partner}");
+        let signer = entente_node::state::Folder::new(world.folders().node(partner)).signer(partner)?;
+        assert!(verify_export(&export(partner, &signer, &store)?, None).passed(), "{partner}");
     }
     Ok(())
 }
@@ -171,7 +171,7 @@ async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<
     // The round in which the bank was lost is charged twice to the others, all else once; and the rounds behind it share
     // what is left, so that the study costs no more than it stated.
     assert!((63..=64).contains(&world.count("telecom", State::Reserved)?));
-    let spent = world.ledger("telecom")?.last().ok_or("entries")?.account.spent_after;
+    let spent = last_study(&world.ledger("telecom")?)?.account.spent_after;
     assert!(spent.epsilon(1e-6) <= 2.0 * (1.0 + 1e-9), "{spent}");
     assert!(result["privacy"]["rho"].as_f64().ok_or("rho")? + 1e-9 >= spent.value(), "the result states all of it");
     assert!(result["warnings"].to_string().contains("bank"));

@@ -8,7 +8,7 @@ use entente::Running;
 use entente_examples::alliance::{Error, Folders, PARTNERS, RunningNode, enrol, found, start};
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
-use entente_protocols::ledger::entry::{Entry, State};
+use entente_protocols::ledger::entry::{Entry, State, StudyRecord};
 use entente_protocols::ledger::store::Store;
 use entente_protocols::study::Study;
 use serde_json::Value;
@@ -83,8 +83,13 @@ impl World {
 
     /// How many entries of a state a partner's ledger has.
     pub fn count(&self, partner: &str, state: State) -> Result<usize, Error> {
-        Ok(self.ledger(partner)?.iter().filter(|entry| entry.state == state).count())
+        Ok(self.ledger(partner)?.iter().filter(|entry| entry.state() == state).count())
     }
+}
+
+/// What the last entry about a study says.
+pub fn last_study(entries: &[Entry]) -> Result<&StudyRecord, Error> {
+    Ok(entries.iter().rev().find_map(Entry::study).ok_or("entries about studies")?)
 }
 
 /// The entries of the ledger of the node in `dir`.
@@ -94,7 +99,7 @@ pub fn ledger(dir: &Path) -> Result<Vec<Entry>, Error> {
         return Ok(Vec::new());
     }
     let lines = LedgerStore::open_read_only(&path)?.entries()?;
-    lines.iter().map(|line| Ok(serde_json::from_str(&line.json)?)).collect()
+    lines.iter().map(|line| Ok(line.entry()?)).collect()
 }
 
 /// A study over the example data sets: `sql`, with one row and one group a customer.

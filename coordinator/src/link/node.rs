@@ -1,5 +1,6 @@
 //! A partner's node: its hello, then whatever its studies need, both ways, until one side goes.
 
+use entente_protocols::ledger::witness::{Answer, Request};
 use entente_protocols::study::schema::DatasetSchema;
 use entente_protocols::wire::frame::{self, Frame, FrameReader};
 use entente_protocols::wire::message::{FromNode, ToNode};
@@ -128,13 +129,15 @@ async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(),
             return Ok(());
         }
         FromNode::Failed { study, attempt } => (study, What::Failed { attempt }),
-        FromNode::Closed { study, attempt, checkpoint } => {
-            if let Err(error) = shared.witness(name, &checkpoint) {
-                tracing::warn!(node = name, study = clean(&study), %error, "checkpoint not taken");
-                if matches!(error, Error::Refused(_)) {
-                    shared.sessions.distrust(name, Some(error.to_string()));
-                }
-            }
+        FromNode::Witness(request) => {
+            witness(shared, name, request);
+            return Ok(());
+        }
+        FromNode::Witnessed { node, answer } => {
+            shared.sessions.send(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
+            return Ok(());
+        }
+        FromNode::Closed { study, attempt } => {
             if let Err(error) = shared.store.remove_notice(name, &study, attempt) {
                 tracing::error!(%error, "a notice could not be deleted");
             }
@@ -143,6 +146,29 @@ async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(),
     };
     shared.desk.tell(&study, name, what).await;
     Ok(())
+}
+
+/// Has a node's ledger witnessed: by the others that are connected, who are told first as their answers take longer, and here.
+fn witness(shared: &Shared, name: &str, request: Request) {
+    shared.sessions.send_others(name, &ToNode::Witness { node: name.into(), request: request.clone() });
+    let answer = match shared.witness(name, &request) {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::error!(node = name, %error, "its ledger could not be witnessed");
+            Answer::Refused("the coordinator could not keep it".into())
+        }
+    };
+    let distrusted = match &answer {
+        Answer::Cosigned { .. } => None,
+        // It may only lack the proof from what is held here, which it then brings; or it cannot, and says so itself.
+        Answer::Holds(_) => shared.sessions.distrusted(name),
+        Answer::Refused(reason) => Some(format!("its ledger was not witnessed: {reason}")),
+    };
+    if let Some(why) = &distrusted {
+        tracing::warn!(node = name, why, "no studies with this node");
+    }
+    shared.sessions.distrust(name, distrusted);
+    shared.sessions.send(name, &ToNode::Witnessed { by: None, answer });
 }
 
 /// Passes a sealed message on to another participant of the present attempt of a study that runs, and keeps nothing of it. What is

@@ -183,7 +183,10 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
         if last.is_none() {
             notices.push("enrolled, but never connected since; start its node: entente-node serve".into());
         }
-        let witnessed = shared.store.witnessed(&partner.member.identity)?.map(|checkpoint| checkpoint.statement.head);
+        let witnessed = shared.store.witnessed(&partner.member.identity)?.map(|checkpoint| {
+            let witnessed = checkpoint.statement();
+            Head { entries: witnessed.size, hash: witnessed.head }
+        });
         let said = last.as_ref().map(|last: &crate::store::LastSeen| -> Head { last.ledger });
         let since =
             live.as_ref().map(|live| time(live.since.as_second())).or(last.as_ref().map(|last| time(last.time)));

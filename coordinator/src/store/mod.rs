@@ -28,7 +28,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -58,12 +58,6 @@ CREATE TABLE last_seen (
     datasets TEXT NOT NULL,          -- public schemas, JSON
     entries INTEGER NOT NULL,        -- head of its ledger
     head BLOB NOT NULL
-) STRICT;
-CREATE TABLE checkpoint (            -- the latest of each node, by identity: a partner that enrols anew begins anew
-    identity BLOB PRIMARY KEY,
-    name TEXT NOT NULL,
-    entries INTEGER NOT NULL,
-    json TEXT NOT NULL
 ) STRICT;
 CREATE TABLE study (
     id TEXT PRIMARY KEY,
@@ -119,6 +113,17 @@ CREATE TABLE lost_round (            -- rounds that nodes may have been charged 
 ) STRICT;
 ";
 
+/// What version 3 has in another form than version 2: nodes show their checkpoints anew.
+const CHECKPOINTS: &str = "
+DROP TABLE IF EXISTS checkpoint;
+CREATE TABLE checkpoint (            -- the latest of each node, by identity: a partner that enrols anew begins anew
+    identity BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    entries INTEGER NOT NULL,
+    note TEXT NOT NULL               -- with the coordinator's cosignature
+) STRICT;
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -138,11 +143,14 @@ impl Store {
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
         match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).map_err(failed)? {
-            before @ (0 | 1) => {
+            before @ 0..VERSION => {
                 if before == 0 {
                     transaction.execute_batch(SCHEMA).map_err(failed)?;
                 }
-                transaction.execute_batch(ROUNDS).map_err(failed)?;
+                if before < 2 {
+                    transaction.execute_batch(ROUNDS).map_err(failed)?;
+                }
+                transaction.execute_batch(CHECKPOINTS).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

@@ -108,57 +108,31 @@ impl Store {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
-    /// Keeps a node's checkpoint unless a longer one is kept already. The caller has verified it.
-    pub fn witness(&self, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let json = serde_json::to_string(checkpoint).map_err(|error| Error::failed(error.to_string()))?;
-        let statement = &checkpoint.statement;
-        let entries = i64::try_from(statement.head.entries).unwrap_or(i64::MAX);
+    /// Keeps a node's checkpoint, with the coordinator's cosignature, in the place of an older one. The caller has judged it.
+    pub fn witness(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let entries = i64::try_from(checkpoint.statement().size).unwrap_or(i64::MAX);
+        let row = params![identity.0.as_slice(), node, entries, checkpoint.to_string()];
         self.lock()
-            .execute(
-                "INSERT INTO checkpoint (identity, name, entries, json) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (identity) DO UPDATE SET name = excluded.name, entries = excluded.entries, json = excluded.json
-                 WHERE excluded.entries > checkpoint.entries",
-                params![identity.0.as_slice(), statement.node, entries, json],
-            )
+            .execute("INSERT OR REPLACE INTO checkpoint (identity, name, entries, note) VALUES (?1, ?2, ?3, ?4)", row)
             .map(drop)
             .map_err(failed)
     }
 
     /// The latest checkpoint of the node with this identity.
     pub fn witnessed(&self, identity: &PublicIdentity) -> Result<Option<Checkpoint>, Error> {
-        let json: Option<String> = self
+        let note: Option<String> = self
             .lock()
-            .query_row("SELECT json FROM checkpoint WHERE identity = ?1", [identity.0.as_slice()], |row| row.get(0))
+            .query_row("SELECT note FROM checkpoint WHERE identity = ?1", [identity.0.as_slice()], |row| row.get(0))
             .optional()
             .map_err(failed)?;
         let damaged = |error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}"));
-        json.map(|json| serde_json::from_str(&json).map_err(damaged)).transpose()
+        note.map(|note| Checkpoint::parse(&note).map_err(damaged)).transpose()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use entente_protocols::digest::Digest;
-    use entente_protocols::identity::IdentityKey;
-    use entente_protocols::ledger::entry::Statement;
-
     use super::*;
-
-    #[test]
-    fn the_longest_checkpoint_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let key = IdentityKey::from_secret(&[1; 32]);
-        let checkpoint = |entries| {
-            let head = Head { entries, hash: Digest([entries as u8; 32]) };
-            Checkpoint::sign(Statement { node: "bank".into(), time: "t".into(), head, spent: [].into() }, &key)
-        };
-        assert_eq!(store.witnessed(&key.public()).unwrap(), None);
-        for entries in [3, 5, 4] {
-            store.witness(&key.public(), &checkpoint(entries)).unwrap();
-        }
-        assert_eq!(store.witnessed(&key.public()).unwrap(), Some(checkpoint(5)));
-    }
 
     #[test]
     fn what_was_heard_of_a_partner_is_remembered_until_it_is_revoked() {

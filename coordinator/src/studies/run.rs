@@ -330,11 +330,8 @@ impl<'a> Runner<'a> {
             What::Connected => self.send(attempt, &from),
             What::Revoked => return Err(lost("its certificate was revoked".into(), false)),
             What::Joined(signed) if present(signed.join.attempt) => {
-                let contradiction = self.shared.contradiction(&from, signed.join.ledger);
-                match contradiction {
-                    Ok(None) => {}
-                    Ok(Some(contradiction)) => return Err(lost(contradiction, true)),
-                    Err(error) => return Err(Outcome::Failed(error.to_string())),
+                if let Some(contradiction) = self.shared.sessions.distrusted(&from) {
+                    return Err(lost(contradiction, true));
                 }
                 changed = attempt.collector.join(&from, signed).map_err(unusable)?;
                 attempt.waiting.remove(&from);
@@ -356,6 +353,7 @@ impl<'a> Runner<'a> {
                 let (transcript, round, values) = (contribution.transcript, contribution.round, contribution.values);
                 // What comes after the last one is seen to where the sum is taken.
                 attempt.collector.contribution(&from, transcript, round, &values).map_err(unusable)?;
+                attempt.waiting.remove(&from);
             }
             What::Disconnected
             | What::Cancel
@@ -496,7 +494,7 @@ impl<'a> Runner<'a> {
             Stage::Complete => ("complete", ""),
         };
         let reason = |name: &str| {
-            let said = attempt.waiting.get(name).filter(|_| stage == Stage::Joining);
+            let said = attempt.waiting.get(name);
             match said {
                 _ if !self.shared.sessions.is_connected(name) => "not connected".to_owned(),
                 Some(reason) => reason.clone(),
@@ -557,7 +555,8 @@ impl Attempt {
                 Some(reason) if self.since.is_none() => {
                     format!("did not decide within {} days ({reason})", STEWARD.as_secs() / (24 * 3600))
                 }
-                _ => format!("did not answer within {} s", wait.as_secs()),
+                Some(reason) => format!("did not answer within {} s: it waited for {reason}", wait.as_secs()),
+                None => format!("did not answer within {} s", wait.as_secs()),
             };
             Loss { partner: name.to_owned(), reason, refused: false }
         };

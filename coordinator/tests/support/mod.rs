@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
+use entente_protocols::ledger::checkpoint::node_origin;
 use entente_protocols::ledger::store::Memory;
-use entente_protocols::ledger::{Begin, Caps, Head, Ledger};
+use entente_protocols::ledger::witness::{self, Consistency, MAX_PROOFS};
+use entente_protocols::ledger::{Begin, Caps, Head, Ledger, Signer};
 use entente_protocols::policy::{ApprovalMode, Approved, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Clipping, CustomerCell};
 use entente_protocols::privacy::rho::Rho;
@@ -324,12 +326,22 @@ impl FakeNode {
                 if let Some(release) = self.released.get(&(study.clone(), attempt)) {
                     self.ledger.released(*release, result, "now").unwrap();
                 }
-                let checkpoint = self.ledger.checkpoint(&self.identity.name, &self.identity.identity, "now").unwrap();
-                let checkpoint = serde_json::to_string(&checkpoint).unwrap();
-                vec![frame::encode(&FromNode::Closed { study, attempt, checkpoint })]
+                vec![self.asks_witnesses(), frame::encode(&FromNode::Closed { study, attempt })]
             }
-            ToNode::Abandoned { .. } => vec![],
+            ToNode::Abandoned { .. } | ToNode::Witness { .. } | ToNode::Witnessed { .. } => vec![],
         }
+    }
+
+    fn asks_witnesses(&self) -> Vec<u8> {
+        let origin = node_origin(Digest::plain(&self.identity.authority), &self.identity.name);
+        let key = IdentityKey::from_secret(&self.identity.identity.secret());
+        let checkpoint = self.ledger.checkpoint(&Signer { origin, key }).unwrap();
+        // From every size that the coordinator may hold.
+        let (tree, size) = (self.ledger.chain().tree(), checkpoint.statement().size);
+        let proofs = (1..size).rev().take(MAX_PROOFS);
+        let proofs = proofs.map(|from| Consistency { from, hashes: tree.consistency(from, size).unwrap() }).collect();
+        let request = witness::Request { checkpoint: checkpoint.to_string(), proofs, recoveries: Vec::new() };
+        frame::encode(&FromNode::Witness(request))
     }
 
     fn propose(&mut self, proposal: Proposal) -> Vec<Vec<u8>> {
@@ -476,6 +488,8 @@ fn kind(message: &ToNode) -> &'static str {
         ToNode::Go { .. } => "go",
         ToNode::Resend { .. } => "resend",
         ToNode::Relayed { .. } => "relayed",
+        ToNode::Witness { .. } => "witness",
+        ToNode::Witnessed { .. } => "witnessed",
         ToNode::Finished { .. } => "finished",
         ToNode::Abandoned { .. } => "abandoned",
     }

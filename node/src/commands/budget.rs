@@ -1,7 +1,7 @@
 //! `entente-node budget`.
 
+use entente_protocols::ledger::Chain;
 use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::verify::Chain;
 use serde::Serialize;
 
 use super::{print_json, table};
@@ -47,13 +47,13 @@ pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
         .datasets
         .keys()
         .map(|dataset| {
-            let spent = chain.spent(dataset);
+            let (spent, cap) = (chain.spent(dataset), chain.cap(dataset).unwrap_or(config.caps.lifetime));
             Budget {
                 dataset: dataset.clone(),
                 delta,
-                cap: amount(config.caps.lifetime),
+                cap: amount(cap),
                 spent: amount(spent.rho),
-                left: amount(config.caps.lifetime.minus(spent.rho)),
+                left: amount(cap.minus(spent.rho)),
                 spent_person: amount(spent.person),
             }
         })
@@ -71,5 +71,11 @@ pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
         }
     }
     say!("{table}");
+    for hold in chain.paused() {
+        say!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason);
+    }
+    if let Some(words) = super::ledger::quarantine(folder)? {
+        say!("{words}");
+    }
     Ok(())
 }

@@ -115,11 +115,16 @@ fn ledger(folder: &Folder, config: &Config) -> Line {
     }
     let text = LedgerStore::open_read_only(&path)
         .map_err(Error::from)
-        .and_then(|store| Ok(export(&config.name, folder.identity()?.public(), &store)?));
+        .and_then(|store| Ok(export(&config.name, &folder.signer(&config.name)?, &store)?));
     let report = match text {
         Ok(text) => verify_export(&text, None),
         Err(error) => return Line::error("ledger", error, "restore the state folder from a backup"),
     };
+    match super::ledger::quarantine(folder) {
+        Ok(None) => {}
+        Ok(Some(words)) => return Line::error("ledger", words, "see `entente-node ledger recover --help`"),
+        Err(error) => return Line::error("ledger", error, "see `entente-node ledger verify`"),
+    }
     let failed = report.checks.iter().find(|check| !check.passed);
     match failed {
         Some(check) => {

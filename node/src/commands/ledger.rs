@@ -1,13 +1,17 @@
 //! `entente-node ledger show / verify / export`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use entente_protocols::ledger::entry::Entry;
+use entente_protocols::ledger::Ledger;
+use entente_protocols::ledger::entry::{Entry, Record};
+use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export as write_export, verify_export};
 
 use super::table;
+use crate::SOFTWARE;
 use crate::error::Error;
 use crate::state::{Folder, write_private};
 use crate::store::LedgerStore;
@@ -33,29 +37,73 @@ pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
     let mut table =
         table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
     for line in lines {
-        let entry: Entry = serde_json::from_str(&line.json)
-            .map_err(|error| Error::failure(format!("an entry of the ledger cannot be read: {error}")))?;
-        let note = entry.reason.or(entry.approved_by).unwrap_or_default();
-        table.add_row([
-            entry.sequence.to_string(),
-            entry.time.chars().take(19).collect(),
-            format!("{:?}", entry.state).to_uppercase(),
-            entry.dataset,
-            format!("{} ({})", entry.study.name, entry.study.id),
-            entry.account.charge.to_string(),
-            entry.account.spent_after.to_string(),
-            entry.account.cap.to_string(),
-            format!("{:.3}", entry.account.epsilon_after),
-            note,
-        ]);
+        let entry =
+            line.entry().map_err(|error| Error::failure(format!("an entry of the ledger cannot be read: {error}")))?;
+        table.add_row(row(&entry));
     }
     say!("{table}");
+    if let Some(words) = quarantine(folder)? {
+        say!("{words}");
+    }
     Ok(())
+}
+
+/// Why the ledger is in quarantine, if it is.
+pub fn quarantine(folder: &Folder) -> Result<Option<String>, Error> {
+    Ok(Ledger::open(open(folder)?, BTreeMap::new(), SOFTWARE)?.quarantine())
+}
+
+fn row(entry: &Entry) -> [String; 10] {
+    let state = format!("{:?}", entry.state()).to_uppercase();
+    let (number, time) = (entry.sequence.to_string(), entry.time.chars().take(19).collect());
+    if let Some(record) = entry.study() {
+        let account = &record.account;
+        return [
+            number,
+            time,
+            state,
+            record.dataset.clone(),
+            format!("{} ({})", record.study.name, record.study.id),
+            account.charge.to_string(),
+            account.spent_after.to_string(),
+            account.cap.to_string(),
+            format!("{:.3}", account.epsilon_after),
+            record.reason.clone().or_else(|| record.approved_by.clone()).unwrap_or_default(),
+        ];
+    }
+    let (dataset, cap, note) = match &entry.record {
+        Record::Note(note) => {
+            (String::new(), String::new(), format!("{} on {}: {}", note.officer, note.about, note.text))
+        }
+        Record::Paused(hold) | Record::Resumed(hold) => {
+            (String::new(), String::new(), format!("{}, by {}: {}", hold.subject, hold.officer, hold.reason))
+        }
+        Record::Proposed(proposal) => {
+            let (dataset, cap) = match &proposal.action {
+                Action::Cap { dataset, to } => (dataset.clone(), to.to_string()),
+                Action::Recover(_) => (String::new(), String::new()),
+            };
+            (dataset, cap, format!("by {}: {}", proposal.officer, proposal.reason))
+        }
+        Record::Cap(change) => {
+            let by = change.officers.join(" and ");
+            let by = if by.is_empty() { by } else { format!("by {by}: ") };
+            (change.dataset.clone(), change.to.to_string(), by + &change.reason)
+        }
+        Record::Recovered(recovery) => {
+            (String::new(), String::new(), format!("by {}: {}", recovery.officers.join(" and "), recovery.reason))
+        }
+        Record::Reserved(_) | Record::Computed(_) | Record::Released(_) | Record::Repeated(_) | Record::Refused(_) => {
+            Default::default()
+        }
+    };
+    let none = String::new;
+    [number, time, state, dataset, none(), none(), none(), cap, none(), note]
 }
 
 fn text(folder: &Folder) -> Result<String, Error> {
     let config = crate::load(folder)?;
-    Ok(write_export(&config.name, folder.identity()?.public(), &open(folder)?)?)
+    Ok(write_export(&config.name, &folder.signer(&config.name)?, &open(folder)?)?)
 }
 
 pub fn verify(folder: &Folder) -> Result<ExitCode, Error> {

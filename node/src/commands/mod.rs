@@ -14,6 +14,7 @@ mod desk;
 mod join;
 mod ledger;
 mod models;
+mod office;
 mod roster;
 
 use std::io::IsTerminal;
@@ -132,7 +133,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show, verify or export the ledger
+    /// Show, verify or export the ledger; what officers record in it
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// List, export or import the models that this node keeps
@@ -212,6 +213,71 @@ enum LedgerCommand {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Attach a note to an entry
+    #[command(
+        after_help = "Example:\n  entente-node ledger note 12 --officer ann --text \"see contract 7\" --dir bank"
+    )]
+    Note {
+        /// The entry's number, as `show` shows it.
+        entry: u64,
+        /// The officer; one of `officers` in [policy] of node.toml.
+        #[arg(long)]
+        officer: String,
+        /// What the note says.
+        #[arg(long)]
+        text: String,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Pause a data set or a study kind: nothing leaves from now on, not even in a study that runs
+    #[command(
+        after_help = "Example:\n  entente-node ledger pause --dataset customers --officer ann --reason \"legal hold\" --dir bank"
+    )]
+    Pause {
+        #[command(flatten)]
+        what: office::What,
+        #[command(flatten)]
+        by: office::By,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Let a data set or a study kind go on
+    #[command(
+        after_help = "Example:\n  entente-node ledger resume --dataset customers --officer ann --reason \"hold is over\" --dir bank"
+    )]
+    Resume {
+        #[command(flatten)]
+        what: office::What,
+        #[command(flatten)]
+        by: office::By,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Change a data set's cap: lower at once, higher once a second officer runs the same command
+    #[command(
+        after_help = "Example:\n  entente-node ledger cap customers --epsilon 5 --officer ann --reason \"board of May\" --dir bank"
+    )]
+    Cap {
+        /// The data set.
+        dataset: String,
+        /// The cap over its lifetime, at the δ of [budget].
+        #[arg(long)]
+        epsilon: f64,
+        #[command(flatten)]
+        by: office::By,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// End the quarantine of a ledger that is not what witnesses saw: takes over what was spent, once a second officer runs it too
+    #[command(
+        after_help = "Example:\n  entente-node ledger recover --officer ann --reason \"disk of 3 May lost\" --dir bank"
+    )]
+    Recover {
+        #[command(flatten)]
+        by: office::By,
+        #[command(flatten)]
+        dir: Dir,
+    },
 }
 
 /// Runs the command line and ends with its exit code: 0 done, 1 refused or the user's mistake, 2 failure.
@@ -271,6 +337,19 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ledger(LedgerCommand::Show { dir, json }) => ledger::show(&dir.folder(), json).map(done),
         Command::Ledger(LedgerCommand::Verify { dir }) => ledger::verify(&dir.folder()),
         Command::Ledger(LedgerCommand::Export { dir, out }) => ledger::export(&dir.folder(), out.as_deref()).map(done),
+        Command::Ledger(LedgerCommand::Note { entry, officer, text, dir }) => {
+            office::note(&dir.folder(), entry, officer, text).map(done)
+        }
+        Command::Ledger(LedgerCommand::Pause { what, by, dir }) => {
+            office::hold(&dir.folder(), what, true, &by).map(done)
+        }
+        Command::Ledger(LedgerCommand::Resume { what, by, dir }) => {
+            office::hold(&dir.folder(), what, false, &by).map(done)
+        }
+        Command::Ledger(LedgerCommand::Cap { dataset, epsilon, by, dir }) => {
+            office::cap(&dir.folder(), &dataset, epsilon, &by).map(done)
+        }
+        Command::Ledger(LedgerCommand::Recover { by, dir }) => office::recover(&dir.folder(), &by).map(done),
         Command::Models(ModelsCommand::List { dir, json }) => models::list(&dir.folder(), json).map(done),
         Command::Models(ModelsCommand::Export { study, out, dir }) => {
             models::export(&dir.folder(), &study, out.as_deref()).map(done)

@@ -136,6 +136,8 @@ async fn exchange(
                         }
                         participant.welcome(roster).map_err(|error| lost(&error))?;
                         info!(coordinator, "connected");
+                        // A ledger that is not the one they saw is found before anything else happens.
+                        answer(participant, &sender, Participant::ask_witnesses);
                         welcomed();
                     }
                     message => answer(participant, &sender, move |participant| participant.handle(message)),

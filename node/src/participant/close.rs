@@ -14,12 +14,7 @@ use crate::error::Error;
 use crate::store::{Attempt, Stage, StoredModel};
 
 impl Participant {
-    pub(super) fn close(
-        &self,
-        study: &str,
-        number: u32,
-        end: Result<Digest, String>,
-    ) -> Result<Option<Vec<u8>>, Problem> {
+    pub(super) fn close(&self, study: &str, number: u32, end: Result<Digest, String>) -> Result<Vec<Vec<u8>>, Problem> {
         lock(&self.waiting).remove(&(study.to_owned(), number));
         let known = lock(&self.studies).get(study, number)?;
         if let Some(mut attempt) = known.filter(|attempt| attempt.stage != Stage::Refused) {
@@ -47,9 +42,9 @@ impl Participant {
             lock(&self.studies).put(&attempt)?;
         }
         lock(&self.attempts).remove(&(study.to_owned(), number));
-        let checkpoint = lock(&self.ledger).checkpoint(self.name(), &self.key, &now())?;
-        let checkpoint = serde_json::to_string(&checkpoint).map_err(Problem::failed)?;
-        Ok(Some(frame::encode(&FromNode::Closed { study: study.into(), attempt: number, checkpoint })))
+        let mut frames = self.ask_witnesses();
+        frames.push(frame::encode(&FromNode::Closed { study: study.into(), attempt: number }));
+        Ok(frames)
     }
 
     /// Keeps the model that a study trained with this node's part. That it cannot be kept does not keep the study from
@@ -117,7 +112,7 @@ impl Participant {
                     participants: proposal.participants.clone(),
                     reason: reason.into(),
                 };
-                lock(&self.ledger).refused_early(refused, &now())?;
+                lock(&self.ledger).refused_early(&refused, &now())?;
             }
         }
         attempt.stage = Stage::Refused;

@@ -53,8 +53,12 @@ impl Participant {
         let Ok(request) = self.request(&proposal, schema, &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
-        let ledger = lock(&self.ledger);
-        let admitted = if contributes { ledger.admits(&request, rho) } else { Ok(()) };
+        let ledger = match self.ledger() {
+            Ok(ledger) => ledger,
+            Err(error) => return refused(error.to_string()),
+        };
+        let obstacle = ledger.obstacle(&request.dataset, &request.study.kind);
+        let admitted = if contributes { ledger.admits(&request, rho) } else { obstacle };
         let approval = match (self.config.policy.decide(request.clone(), None), admitted) {
             (Decision::Refused(reason), _) => Approval::Refused(reason),
             (_, Err(error)) => Approval::Refused(error.to_string()),
@@ -62,7 +66,7 @@ impl Participant {
             (Decision::Approved(_), Ok(())) => Approval::Rules,
         };
         let spent = ledger.spent(&request.dataset).rho;
-        CheckAnswer { approval, rho, spent, cap: self.config.caps.lifetime }
+        CheckAnswer { approval, rho, spent, cap: ledger.cap(&request.dataset).unwrap_or_default() }
     }
 
     pub(super) fn propose(&self, proposal: Proposal) -> Result<SignedJoin, Problem> {
@@ -90,6 +94,8 @@ impl Participant {
         let rho = question.rho_from(0);
         let request = self.request(&proposal, schema, &question, *question.rounds().start(), snapshot)?;
         let refused = |reason: String| Problem::Refused { reason, request: Some(Box::new(request.clone())) };
+        // Before a steward is asked, and whether or not there will be a charge.
+        self.ledger()?.obstacle(&request.dataset, &request.study.kind).map_err(|error| refused(error.to_string()))?;
         let mut attempt = known.unwrap_or_else(|| Attempt::proposed(proposal.clone(), now()));
         let steward = lock(&self.studies).decision(&proposal.id)?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
@@ -111,7 +117,7 @@ impl Participant {
         lock(&self.waiting).remove(&key);
         let contributes = self.contributes(&question);
         if stored.is_none() && contributes {
-            lock(&self.ledger).admits(&request, rho).map_err(|error| match error {
+            self.ledger()?.admits(&request, rho).map_err(|error| match error {
                 LedgerError::OverCap(over) => refused(over.to_string()),
                 other => other.into(),
             })?;
@@ -126,7 +132,7 @@ impl Participant {
             ledger: lock(&self.ledger).head(),
             stored,
         };
-        let join = SignedJoin::new(join, &self.key);
+        let join = SignedJoin::new(join, &self.signer.key);
         attempt.stage = Stage::Joined;
         attempt.join = Some(join.clone());
         attempt.ephemeral = Some(secret);
@@ -176,7 +182,7 @@ impl Participant {
             attempt.joins = Some(joins);
             lock(&self.studies).put(&attempt)?;
         }
-        Ok(transcript.sign(&self.key))
+        Ok(transcript.sign(&self.signer.key))
     }
 
     /// The data set's schema and the question that a proposal asks of it.

@@ -6,6 +6,7 @@
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
 //! Relayed ─▶ opened: to whoever waits for it, or answered ─▶ Relay
+//! Witness ─▶ another's checkpoint: judged, kept       ─▶ Witnessed
 //! Finished, Abandoned ─▶ recorded                      ─▶ Closed
 //! ```
 //!
@@ -17,6 +18,7 @@ mod close;
 mod join;
 mod relay;
 mod rounds;
+mod witness;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -24,12 +26,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::{IdentityKey, Roster};
-use entente_protocols::ledger::{Ledger, LedgerError};
+use entente_protocols::identity::Roster;
+use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::{Ledger, LedgerError, Signer};
 use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::SOFTWARE;
 use crate::config::Config;
@@ -37,21 +40,27 @@ use crate::data::{Embedded, Options, UnitKey};
 use crate::error::Error;
 use crate::peers::{AttemptId, Peers};
 use crate::state::Folder;
-use crate::store::{LedgerStore, StudyStore};
+use crate::store::{LedgerStore, StudyStore, WitnessStore};
 use crate::study::lookalike::keys::OwnKeys;
 use crate::study::lookalike::owner::Owners;
 use rounds::{Round, Running};
+use witness::Witnesses;
 
 /// A node's part in studies. Shared by all connections; calls block on disk and computation.
 pub struct Participant {
     folder: Folder,
     config: Config,
-    key: IdentityKey,
+    /// Whose ledger it is; its key signs joins and transcripts as well.
+    signer: Signer,
     snapshot_secret: Digest,
     engine: Embedded,
     ledger: Mutex<Ledger<LedgerStore>>,
     studies: Mutex<StudyStore>,
     rosters: Mutex<Rosters>,
+    /// What this node has witnessed of others.
+    witnessed: Mutex<WitnessStore>,
+    /// Those who witness its own ledger. Never locked before the ledger is.
+    witnesses: Mutex<Witnesses>,
     /// One lock an attempt: a message that comes again waits until the first is answered. It holds what its rounds share.
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
@@ -106,7 +115,11 @@ impl From<crate::study::lookalike::Problem> for Problem {
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::OverCap(_) | LedgerError::NoBudget(_) => Self::refused(error),
+            LedgerError::OverCap(_)
+            | LedgerError::NoBudget(_)
+            | LedgerError::Paused(_)
+            | LedgerError::Quarantined(_)
+            | LedgerError::Office(_) => Self::refused(error),
             LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::OutOfOrder(_) => Self::failed(error),
         }
     }
@@ -141,10 +154,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Participant {
     /// Opens what is in the folder.
     pub fn open(folder: &Folder, config: Config) -> Result<Self, Error> {
-        let key = folder.identity()?;
+        let signer = folder.signer(&config.name)?;
         let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
         let store = LedgerStore::open(&folder.state("ledger.sqlite"))?;
-        let ledger = Ledger::open(store, caps, SOFTWARE)?;
+        let mut ledger = Ledger::open(store, caps, SOFTWARE)?;
+        ledger.follow_configuration(&now())?;
+        if let Some(words) = ledger.quarantine() {
+            error!("{words}");
+        }
+        let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
         let rosters = Rosters { pinned: folder.pinned_roster()?, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
@@ -153,11 +171,13 @@ impl Participant {
             snapshot_secret: folder.local_secret("snapshots")?,
             folder: folder.clone(),
             config,
-            key,
+            signer,
             engine,
             ledger: Mutex::new(ledger),
             studies: Mutex::new(studies),
             rosters: Mutex::new(rosters),
+            witnessed: Mutex::new(WitnessStore::open(&folder.state("witnessed.sqlite"))?),
+            witnesses: Mutex::new(witnesses),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
             peers: Peers::default(),
@@ -176,6 +196,13 @@ impl Participant {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// The ledger, with what officers have appended beside this node.
+    fn ledger(&self) -> Result<MutexGuard<'_, Ledger<LedgerStore>>, LedgerError> {
+        let mut ledger = lock(&self.ledger);
+        ledger.sync()?;
+        Ok(ledger)
     }
 
     /// Frames for the coordinator go to `link` from now on.
@@ -229,6 +256,8 @@ impl Participant {
             ToNode::Relayed { study, attempt, from, sealed } => {
                 return self.relayed((study.clone(), *attempt), from, sealed);
             }
+            ToNode::Witness { node, request } => return self.witness_for(node, request),
+            ToNode::Witnessed { by, answer } => return self.witnessed(by.as_deref(), answer.clone()),
             ToNode::Propose(proposed) => {
                 proposal = Some(proposed.clone());
                 (proposed.id.clone(), proposed.attempt)
@@ -243,43 +272,52 @@ impl Participant {
             // First, so that what waits for another participant lets go of the attempt.
             self.peers.end(&(study.clone(), attempt));
             self.owners.end(&(study.clone(), attempt));
+            self.let_go(&(study.clone(), attempt));
         }
         let one_at_a_time = lock(&self.attempts).entry((study.clone(), attempt)).or_default().clone();
         let mut running = lock(&one_at_a_time);
         let answer = match message {
-            ToNode::Welcome { .. } | ToNode::Check { .. } | ToNode::Relayed { .. } => return Vec::new(),
+            ToNode::Welcome { .. }
+            | ToNode::Check { .. }
+            | ToNode::Relayed { .. }
+            | ToNode::Witness { .. }
+            | ToNode::Witnessed { .. } => return Vec::new(),
             ToNode::Propose(proposal) => {
-                self.propose(proposal).map(|join| Some(frame::encode(&FromNode::Joined(join))))
+                self.propose(proposal).map(|join| vec![frame::encode(&FromNode::Joined(join))])
             }
             ToNode::Start { joins, .. } => self
                 .start(&study, attempt, joins)
-                .map(|signature| Some(frame::encode(&FromNode::Signed { study: study.clone(), attempt, signature }))),
+                .map(|signature| vec![frame::encode(&FromNode::Signed { study: study.clone(), attempt, signature })]),
             ToNode::Go { round, input, signatures, .. } => {
                 let told = Round { number: round, input: &input, signatures: &signatures };
                 self.go(&study, attempt, told, &mut running)
-                    .map(|out| Some(frame::encode_contribution(&study, attempt, round, &out)))
+                    .and_then(|(release, out)| self.send_when_witnessed(release, out))
             }
             ToNode::Resend { round, transcript, .. } => self
                 .resend(&study, attempt, round, transcript)
-                .map(|out| Some(frame::encode_contribution(&study, attempt, round, &out))),
+                .and_then(|(release, out)| self.send_when_witnessed(release, out)),
             ToNode::Finished { result, model, .. } => {
                 self.keep_model(&study, attempt, model.as_deref(), result);
                 self.close(&study, attempt, Ok(result))
             }
             ToNode::Abandoned { reason, .. } => self.close(&study, attempt, Err(reason)),
         };
-        let answer =
-            answer.unwrap_or_else(|problem| Some(frame::encode(&self.explain(&study, attempt, problem, proposal))));
-        answer.into_iter().collect()
+        answer.unwrap_or_else(|problem| vec![frame::encode(&self.explain(&study, attempt, problem, proposal))])
     }
 
-    /// Whether an attempt waits for a steward.
+    /// Whether there may be something to look at again: an attempt that waits for a steward, or has waited long for witnesses, or a
+    /// quarantine that officers may have ended.
     pub fn has_waiting(&self) -> bool {
-        !lock(&self.waiting).is_empty()
+        !lock(&self.waiting).is_empty() || self.waits_for_witnesses() || lock(&self.ledger).quarantine().is_some()
     }
 
-    /// Looks again at attempts that waited for a steward; returns frames to send.
+    /// Looks again at attempts that waited; returns frames to send.
     pub fn reconsider(&self) -> Vec<Vec<u8>> {
+        let mut frames = match (self.waits_for_witnesses(), self.has_recovered()) {
+            (true, _) => self.remind_witnesses(),
+            (false, true) => self.ask_witnesses(),
+            (false, false) => Vec::new(),
+        };
         let waiting: Vec<(String, u32)> = lock(&self.waiting).iter().cloned().collect();
         let decided = waiting.into_iter().filter_map(|(study, attempt)| {
             let studies = lock(&self.studies);
@@ -288,7 +326,8 @@ impl Participant {
             Some(ToNode::Propose(known.proposal))
         });
         let decided: Vec<ToNode> = decided.collect();
-        decided.into_iter().flat_map(|proposal| self.handle(proposal)).collect()
+        frames.extend(decided.into_iter().flat_map(|proposal| self.handle(proposal)));
+        frames
     }
 }
 

@@ -8,8 +8,10 @@ use entente_protocols::release;
 use entente_protocols::secagg::join::{EphemeralKey, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
+use entente_protocols::wire::message::Proposal;
 use tracing::info;
 
+use super::witness::Release;
 use super::{Participant, Problem, lock, now, release_id};
 use crate::data::Dataset;
 use crate::store::{Attempt, Stage};
@@ -40,15 +42,32 @@ impl Participant {
         number: u32,
         round: Round<'_>,
         running: &mut Option<Running>,
-    ) -> Result<Outbound, Problem> {
+    ) -> Result<(Release, Outbound), Problem> {
         let mut now_running = match running.take() {
             Some(running) => running,
             None => self.verified(study, number, round.signatures)?,
         };
         let outbound = self.round(&mut now_running, &round);
+        let dataset = now_running.dataset.schema().name.clone();
+        let (attempt, release) =
+            (now_running.attempt.proposal.clone(), release_id(now_running.transcript.digest(), round.number));
         // Whatever went wrong with a round, the next one is not to read the data again for it.
         *running = Some(now_running);
-        outbound
+        let outbound = outbound?;
+        Ok((self.to_witness(&attempt, round.number, dataset, release), outbound))
+    }
+
+    /// What a vector is sent for, and how far the ledger has to be witnessed before.
+    fn to_witness(&self, proposal: &Proposal, round: u32, dataset: String, release: Digest) -> Release {
+        let witnesses = self.config.oversight.witnesses as usize;
+        Release {
+            attempt: (proposal.id.clone(), proposal.attempt),
+            round,
+            entry: lock(&self.ledger).charged_by(release).unwrap_or(u64::MAX),
+            quorum: witnesses.min(proposal.participants.len()),
+            dataset,
+            kind: proposal.study.spec.kind().into(),
+        }
     }
 
     /// Checks what holds for all rounds: that everybody signed the transcript, and that the question is still the one
@@ -100,10 +119,11 @@ impl Participant {
         // A model's owner that is not there is found out before anything is charged.
         let talk = self.talk(attempt, transcript, question.plan())?;
         execution.meet(question.plan(), talk.as_ref())?;
-        let begun = lock(&self.ledger).reserve(approved, release, transcript.digest(), &now())?;
+        let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
+                self.ask_early()?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let bounded =
                     match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {
@@ -133,31 +153,41 @@ impl Participant {
             attempt = attempt.proposal.attempt,
             round = number,
             of = last,
-            "the vector is stored and sent"
+            "the vector is stored"
         );
         Ok(outbound)
     }
 
-    pub(super) fn resend(&self, study: &str, number: u32, round: u32, transcript: Digest) -> Result<Outbound, Problem> {
+    pub(super) fn resend(
+        &self,
+        study: &str,
+        number: u32,
+        round: u32,
+        transcript: Digest,
+    ) -> Result<(Release, Outbound), Problem> {
         let mut attempt = self.joined(study, number)?;
         if attempt.join.as_ref().and_then(|join| join.join.stored) != Some(transcript) {
             return Err(Problem::refused("the coordinator asks for a stored answer that this node did not offer"));
         }
         let release = release_id(transcript, round);
+        let (schema, question) = self.question(&attempt.proposal)?;
+        let mut to_witness = self.to_witness(&attempt.proposal, round, schema.name.clone(), release);
         if attempt.stage != Stage::Joined {
-            return Ok(lock(&self.ledger).stored(release)?);
+            return Ok((to_witness, lock(&self.ledger).stored(release)?));
         }
         // The first of them is recorded, for all.
-        let (schema, question) = self.question(&attempt.proposal)?;
         let snapshot = self.snapshot(&self.dataset(schema)?)?;
         let request = self.request(&attempt.proposal, schema, &question, round, snapshot)?;
         let approved = self.approved(&attempt.proposal, request)?;
-        let outbound = lock(&self.ledger).repeated(approved, release, &now())?;
+        let mut ledger = self.ledger()?;
+        let outbound = ledger.repeated(approved, release, &now())?;
+        to_witness.entry = ledger.head().entries;
+        drop(ledger);
         attempt.stage = Stage::Repeated;
         attempt.ephemeral = None;
         lock(&self.studies).put(&attempt)?;
         info!(study, attempt = number, "what is stored is sent again, at no charge");
-        Ok(outbound)
+        Ok((to_witness, outbound))
     }
 
     pub(super) fn joined(&self, study: &str, number: u32) -> Result<Attempt, Problem> {

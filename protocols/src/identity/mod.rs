@@ -2,7 +2,8 @@
 //!
 //! Each party has one Ed25519 **identity key**, made where it is used and never elsewhere. It signs what must hold
 //! beyond a connection: ephemeral mask keys, transcripts, checkpoints. Connections have TLS keys of their own.
-//! Every signature is over a label and a message, so that none can be used for another purpose.
+//! Every signature is over a label and a message, so that none can be used for another purpose; but for those of notes, whose form
+//! is C2SP's ([`crate::ledger::note`] says why they cannot be confused either).
 
 mod roster;
 mod ticket;
@@ -40,6 +41,11 @@ impl IdentityKey {
     pub fn sign(&self, label: &str, message: &[u8]) -> Signature {
         Signature(self.0.sign(&Digest::of(label, &[message]).0).to_bytes())
     }
+
+    /// Signs the text of a note, or a cosignature's, as it is.
+    pub(crate) fn sign_note(&self, text: &str) -> Signature {
+        Signature(self.0.sign(text.as_bytes()).to_bytes())
+    }
 }
 
 /// A public identity key; shown as hexadecimal.
@@ -53,6 +59,12 @@ impl PublicIdentity {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         VerifyingKey::from_bytes(&self.0)
             .is_ok_and(|key| key.verify_strict(&Digest::of(label, &[message]).0, &signature).is_ok())
+    }
+
+    /// Whether `signature` is this identity's over the text of a note, or a cosignature's.
+    pub(crate) fn verify_note(&self, text: &str, signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.verify_strict(text.as_bytes(), &signature).is_ok())
     }
 }
 

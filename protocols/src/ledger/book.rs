@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::entry::{Account, Checkpoint, Entry, Head, Line, Privacy, State, Statement};
+use super::chain::{Chain, Finding};
+use super::checkpoint::{Checkpoint, Statement};
+use super::entry::{Account, Entry, Head, Line, Privacy, Record, State, StudyRecord};
+use super::note::NoteError;
+use super::office::{CapChange, Sighting};
 use super::store::{Store, StoreError};
-use super::verify::{Chain, Finding};
 use crate::digest::Digest;
 use crate::identity::IdentityKey;
 use crate::policy::{Approved, Request, StudyRef};
@@ -76,6 +79,21 @@ pub enum LedgerError {
     /// A call out of order.
     #[error("release {0} is not in the state that this step needs")]
     OutOfOrder(Digest),
+    /// An officer has paused it; a refusal.
+    #[error("{0}")]
+    Paused(String),
+    /// Somebody holds a checkpoint of this ledger that it does not go on from; a refusal.
+    #[error("{0}")]
+    Quarantined(String),
+    /// What an officer asks for cannot be done; a refusal.
+    #[error("{0}")]
+    Office(String),
+}
+
+impl From<NoteError> for LedgerError {
+    fn from(error: NoteError) -> Self {
+        Self::Office(format!("no checkpoint can be made of this ledger: {error}"))
+    }
 }
 
 /// A charged release. Its one [`Permit`] is drawn from it.
@@ -148,30 +166,67 @@ pub enum Begin {
 }
 
 struct Release {
-    entry: Entry,
+    record: Box<StudyRecord>,
     state: State,
+    /// Of the entry that charged it.
+    reserved: u64,
 }
 
-/// The ledger of a node, over a store.
+/// Whose ledger it is: what checkpoints are signed with.
+pub struct Signer {
+    /// The log's name ([`super::checkpoint::node_origin`]).
+    pub origin: String,
+    /// The node's identity.
+    pub key: IdentityKey,
+}
+
+/// The ledger of a node, over a store. Several can be open over one store, such as a running node's and an officer's command: each
+/// reads what another has appended before it appends, and a store takes one entry of a sequence.
 pub struct Ledger<S> {
-    store: S,
-    caps: BTreeMap<String, Caps>,
+    pub(super) store: S,
+    pub(super) caps: BTreeMap<String, Caps>,
     software: String,
-    chain: Chain,
+    pub(super) chain: Chain,
     releases: HashMap<Digest, Release>,
     answers: HashMap<(Digest, Digest), Digest>,
+    /// What others have shown, with its statement.
+    pub(super) sightings: Vec<(Sighting, Statement)>,
 }
 
 impl<S: Store> Ledger<S> {
     /// Opens a ledger and checks its chain from the first entry on.
     pub fn open(store: S, caps: BTreeMap<String, Caps>, software: &str) -> Result<Self, LedgerError> {
-        let mut chain = Chain::default();
-        let (mut releases, mut answers) = (HashMap::new(), HashMap::new());
-        for line in store.entries()? {
-            let entry = chain.check(&line).map_err(LedgerError::Damaged)?;
-            remember(&mut releases, &mut answers, &entry);
+        let mut ledger = Self {
+            store,
+            caps,
+            software: software.into(),
+            chain: Chain::default(),
+            releases: HashMap::new(),
+            answers: HashMap::new(),
+            sightings: Vec::new(),
+        };
+        ledger.sync()?;
+        for sighting in ledger.store.sightings()? {
+            // What cannot be read was not written by this code, and is not lost by being passed over: it is shown again.
+            if let Ok(checkpoint) = Checkpoint::parse(&sighting.checkpoint) {
+                ledger.sightings.push((sighting, checkpoint.statement().clone()));
+            }
         }
-        Ok(Self { store, caps, software: software.into(), chain, releases, answers })
+        Ok(ledger)
+    }
+
+    /// Reads what others have appended since.
+    pub fn sync(&mut self) -> Result<(), LedgerError> {
+        for line in self.store.entries_after(self.head().entries)? {
+            let entry = self.chain.check(&line).map_err(LedgerError::Damaged)?;
+            remember(&mut self.releases, &mut self.answers, &entry);
+        }
+        Ok(())
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// What has been spent on a data set.
@@ -192,12 +247,38 @@ impl<S: Store> Ledger<S> {
     /// The transcript under which an answer to this question over this snapshot is stored, if there is one.
     pub fn stored_answer(&self, question: Digest, snapshot: Digest) -> Option<Digest> {
         let release = self.answers.get(&(question, snapshot))?;
-        self.releases.get(release)?.entry.transcript
+        self.releases.get(release)?.record.transcript
+    }
+
+    /// The entry that charged a release: what has to be witnessed before its bytes leave.
+    pub fn charged_by(&self, release: Digest) -> Option<u64> {
+        self.releases.get(&release).map(|known| known.reserved)
+    }
+
+    /// What may be spent on a data set: the recorded cap, or before its first use what `node.toml` says.
+    pub fn cap(&self, dataset: &str) -> Option<Rho> {
+        self.chain.cap(dataset).or_else(|| Some(self.caps.get(dataset)?.lifetime))
+    }
+
+    /// Why nothing of a data set may be released now for a study of this kind, if so: an officer has paused it, or the ledger is in
+    /// quarantine.
+    pub fn obstacle(&self, dataset: &str, kind: &str) -> Result<(), LedgerError> {
+        if let Some(words) = self.quarantine() {
+            return Err(LedgerError::Quarantined(words));
+        }
+        match self.chain.hold(dataset, kind) {
+            Some(hold) => {
+                Err(LedgerError::Paused(format!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether the caps would admit a charge of `asked` for a request now; [`Ledger::reserve`] makes the same check.
     pub fn admits(&self, request: &Request, asked: Rho) -> Result<(), LedgerError> {
+        self.obstacle(&request.dataset, &request.study.kind)?;
         let caps = self.caps.get(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
+        let lifetime = self.cap(&request.dataset).unwrap_or(caps.lifetime);
         let over = |what, spent: Rho, cap: Rho| OverCap {
             what,
             dataset: request.dataset.clone(),
@@ -209,8 +290,8 @@ impl<S: Store> Ledger<S> {
             delta: caps.delta,
         };
         let spent = self.spent(&request.dataset).rho;
-        if spent.plus(asked) > caps.lifetime {
-            return Err(over("the lifetime budget", spent, caps.lifetime).into());
+        if spent.plus(asked) > lifetime {
+            return Err(over("the lifetime budget", spent, lifetime).into());
         }
         let spent = self.chain.spent_by_study(&request.dataset, &request.study.id);
         if spent.plus(asked) > caps.per_study {
@@ -229,38 +310,65 @@ impl<S: Store> Ledger<S> {
         transcript: Digest,
         now: &str,
     ) -> Result<Begin, LedgerError> {
-        let mechanism = approved.request.mechanism.clone();
+        let Approved { request, by } = approved;
+        let mechanism = request.mechanism.clone();
+        self.sync()?;
+        self.obstacle(&request.dataset, &request.study.kind)?;
         if let Some(known) = self.releases.get(&release) {
             if known.state != State::Reserved {
                 return self.stored(release).map(Begin::Send);
             }
         } else {
-            self.admits(&approved.request, mechanism.rho())?;
-            let mut entry = self.entry(&approved.request, State::Reserved, now);
-            entry.release = Some(release);
-            entry.transcript = Some(transcript);
-            entry.approved_by = Some(approved.by);
-            self.charge(&mut entry, approved.request.mechanism.rho(), approved.request.mechanism.rho_person());
-            self.append(entry, None)?;
+            self.admits(&request, mechanism.rho())?;
+            self.record_cap(&request.dataset, now)?;
+            self.append(now, None, |ledger| {
+                ledger.admits(&request, mechanism.rho())?;
+                let mut record = ledger.record(&request);
+                record.release = Some(release);
+                record.transcript = Some(transcript);
+                record.approved_by = Some(by.clone());
+                ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
+                Ok(Record::Reserved(record))
+            })?;
         }
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
+    }
+
+    /// Records a data set's cap at its first use.
+    fn record_cap(&mut self, dataset: &str, now: &str) -> Result<(), LedgerError> {
+        let caps = *self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?;
+        if self.chain.cap(dataset).is_some() {
+            return Ok(());
+        }
+        self.append(now, None, |ledger| {
+            Ok(Record::Cap(CapChange {
+                dataset: dataset.into(),
+                from: ledger.chain.cap(dataset),
+                to: caps.lifetime,
+                configured: caps.lifetime,
+                officers: Vec::new(),
+                reason: "first use; as node.toml says".into(),
+                proposal: None,
+            }))
+        })
     }
 
     /// Stores the exact bytes of a release; from now on they are what is sent.
     pub fn computed(&mut self, protected: impl Protected, now: &str) -> Result<Outbound, LedgerError> {
         let parts = protected.into_parts();
         let known = self.releases.get(&parts.release).filter(|known| known.state == State::Reserved);
-        let known = known.ok_or(LedgerError::OutOfOrder(parts.release))?;
+        known.ok_or(LedgerError::OutOfOrder(parts.release))?;
         let bytes = crate::wire::canonical_bytes(&(parts.transcript, parts.values));
-        let mut entry = self.follow(known, State::Computed, now);
-        entry.result_sha256 = Some(Digest::plain(&bytes));
-        self.append(entry, Some((parts.release, &bytes)))?;
+        let result = Digest::plain(&bytes);
+        self.append(now, Some((parts.release, &bytes)), |ledger| {
+            Ok(Record::Computed(ledger.follow(parts.release, result)?))
+        })?;
         Ok(Outbound { transcript: parts.transcript, bytes })
     }
 
     /// The stored bytes of a release.
     pub fn stored(&self, release: Digest) -> Result<Outbound, LedgerError> {
-        let transcript = self.releases.get(&release).and_then(|known| known.entry.transcript);
+        let transcript = self.releases.get(&release).and_then(|known| known.record.transcript);
         match (transcript, self.store.release(release)?) {
             (Some(transcript), Some(bytes)) => Ok(Outbound { transcript, bytes }),
             _ => Err(LedgerError::OutOfOrder(release)),
@@ -280,69 +388,64 @@ impl<S: Store> Ledger<S> {
             State::Computed => {}
             _ => return Err(LedgerError::OutOfOrder(release)),
         }
-        let mut entry = self.follow(known, State::Released, now);
-        entry.result_sha256 = Some(result);
-        self.append(entry, None)
+        self.append(now, None, |ledger| Ok(Record::Released(ledger.follow(release, result)?)))
     }
 
     /// Records that a stored answer was sent again, to `approved`, at no charge.
     pub fn repeated(&mut self, approved: Approved, release: Digest, now: &str) -> Result<Outbound, LedgerError> {
+        let Approved { request, by } = approved;
         let outbound = self.stored(release)?;
-        let mut entry = self.entry(&approved.request, State::Repeated, now);
-        entry.release = Some(release);
-        entry.transcript = Some(outbound.transcript);
-        entry.approved_by = Some(approved.by);
-        self.append(entry, None)?;
+        self.append(now, None, |ledger| {
+            ledger.obstacle(&request.dataset, &request.study.kind)?;
+            let mut record = ledger.record(&request);
+            record.release = Some(release);
+            record.transcript = Some(outbound.transcript);
+            record.approved_by = Some(by.clone());
+            Ok(Record::Repeated(record))
+        })?;
         Ok(outbound)
     }
 
     /// Records a refusal of a request.
     pub fn refused(&mut self, request: &Request, reason: &str, now: &str) -> Result<(), LedgerError> {
-        let mut entry = self.entry(request, State::Refused, now);
-        entry.reason = Some(reason.into());
-        self.append(entry, None)
+        self.append(now, None, |ledger| {
+            let mut record = ledger.record(request);
+            record.reason = Some(reason.into());
+            Ok(Record::Refused(record))
+        })
     }
 
     /// Records a refusal of a study before there was a request: its plan could not be made here.
-    pub fn refused_early(&mut self, refused: EarlyRefusal, now: &str) -> Result<(), LedgerError> {
-        let entry = Entry {
-            sequence: 0,
-            previous: Digest::ZERO,
-            time: now.into(),
-            state: State::Refused,
-            release: None,
-            account: self.account(&refused.dataset),
-            dataset: refused.dataset,
-            study: refused.study,
-            snapshot: None,
-            consent: None,
-            requester: refused.requester.clone(),
-            recipients: vec![refused.requester],
-            participants: refused.participants,
-            round: None,
-            privacy: None,
-            approved_by: None,
-            transcript: None,
-            result_sha256: None,
-            reason: Some(refused.reason),
-            software: self.software.clone(),
-        };
-        self.append(entry, None)
+    pub fn refused_early(&mut self, refused: &EarlyRefusal, now: &str) -> Result<(), LedgerError> {
+        self.append(now, None, |ledger| {
+            Ok(Record::Refused(Box::new(StudyRecord {
+                release: None,
+                account: ledger.account(&refused.dataset),
+                dataset: refused.dataset.clone(),
+                study: refused.study.clone(),
+                snapshot: None,
+                consent: None,
+                requester: refused.requester.clone(),
+                recipients: vec![refused.requester.clone()],
+                participants: refused.participants.clone(),
+                round: None,
+                privacy: None,
+                approved_by: None,
+                transcript: None,
+                result_sha256: None,
+                reason: Some(refused.reason.clone()),
+            })))
+        })
     }
 
-    /// A signed statement of the ledger as it is now; stored, unless nothing has changed since the last one.
-    pub fn checkpoint(&mut self, node: &str, key: &IdentityKey, now: &str) -> Result<Checkpoint, LedgerError> {
-        if let Some(last) = self.store.checkpoints()?.pop()
-            && last.statement.head == self.head()
-            && last.statement.node == node
-        {
-            return Ok(last);
-        }
-        let statement =
-            Statement { node: node.into(), time: now.into(), head: self.head(), spent: self.chain.totals() };
-        let checkpoint = Checkpoint::sign(statement, key);
-        self.store.append_checkpoint(&checkpoint)?;
-        Ok(checkpoint)
+    /// The signed checkpoint of the ledger as it is now. The same bytes for the same entries.
+    pub fn checkpoint(&self, signer: &Signer) -> Result<Checkpoint, LedgerError> {
+        Ok(Checkpoint::sign(self.chain.statement(&signer.origin), &signer.key)?)
+    }
+
+    /// Keeps a checkpoint, with the cosignatures that it has.
+    pub fn keep(&mut self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
+        Ok(self.store.append_checkpoint(&checkpoint.to_string())?)
     }
 
     fn account(&self, dataset: &str) -> Account {
@@ -353,7 +456,7 @@ impl<S: Store> Ledger<S> {
         let epsilon = if epsilon.is_finite() { epsilon } else { 0.0 };
         Account {
             charge: Rho::ZERO,
-            cap: caps.map_or(Rho::ZERO, |caps| caps.lifetime),
+            cap: self.cap(dataset).unwrap_or_default(),
             spent_before: spent.rho,
             spent_after: spent.rho,
             spent_person_after: spent.person,
@@ -363,20 +466,16 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    fn charge(&self, entry: &mut Entry, rho: Rho, person: Rho) {
-        let account = &mut entry.account;
+    fn charge(&self, record: &mut StudyRecord, rho: Rho, person: Rho) {
+        let account = &mut record.account;
         account.charge = rho;
         account.spent_after = account.spent_before.plus(rho);
         account.spent_person_after = account.spent_person_after.plus(person);
         account.epsilon_after = account.spent_after.epsilon(account.delta);
     }
 
-    fn entry(&self, request: &Request, state: State, now: &str) -> Entry {
-        Entry {
-            sequence: 0,
-            previous: Digest::ZERO,
-            time: now.into(),
-            state,
+    fn record(&self, request: &Request) -> Box<StudyRecord> {
+        Box::new(StudyRecord {
             release: None,
             study: request.study.clone(),
             dataset: request.dataset.clone(),
@@ -392,27 +491,50 @@ impl<S: Store> Ledger<S> {
             transcript: None,
             result_sha256: None,
             reason: None,
-            software: self.software.clone(),
-        }
+        })
     }
 
     /// The next state of a release: what was recorded of it, with today's account and no charge.
-    fn follow(&self, known: &Release, state: State, now: &str) -> Entry {
-        let account = self.account(&known.entry.dataset);
-        Entry { state, time: now.into(), account, software: self.software.clone(), ..known.entry.clone() }
+    fn follow(&self, release: Digest, result: Digest) -> Result<Box<StudyRecord>, LedgerError> {
+        let known = self.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
+        let account = self.account(&known.record.dataset);
+        Ok(Box::new(StudyRecord { account, result_sha256: Some(result), ..(*known.record).clone() }))
     }
 
-    fn append(&mut self, mut entry: Entry, bytes: Option<(Digest, &[u8])>) -> Result<(), LedgerError> {
-        let head = self.head();
-        entry.sequence = head.entries + 1;
-        entry.previous = head.hash;
-        let line = Line::of(&entry);
-        // Checked before it is written: an entry that verification would refuse is a bug here and must not be kept.
-        self.chain.verify(&line).map_err(LedgerError::Damaged)?;
-        self.store.append(entry.sequence, &line, bytes)?;
-        self.chain.accept(&line, &entry);
-        remember(&mut self.releases, &mut self.answers, &entry);
-        Ok(())
+    /// Appends what `make` makes of the ledger as it is. Where another has appended meanwhile, it is made again.
+    pub(super) fn append(
+        &mut self,
+        now: &str,
+        bytes: Option<(Digest, &[u8])>,
+        make: impl Fn(&Self) -> Result<Record, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        loop {
+            self.sync()?;
+            let head = self.head();
+            let entry = Entry {
+                sequence: head.entries + 1,
+                previous: head.hash,
+                time: now.into(),
+                software: self.software.clone(),
+                record: make(self)?,
+            };
+            let line = Line::of(&entry);
+            // Checked before it is written: an entry that verification would refuse is a bug here and must not be kept.
+            self.chain.verify(&line).map_err(LedgerError::Damaged)?;
+            match self.store.append(entry.sequence, &line, bytes) {
+                Ok(()) => {
+                    self.chain.accept(&line, &entry);
+                    remember(&mut self.releases, &mut self.answers, &entry);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.sync()?;
+                    if self.head() == head {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -431,15 +553,17 @@ pub struct EarlyRefusal {
 }
 
 fn remember(releases: &mut HashMap<Digest, Release>, answers: &mut HashMap<(Digest, Digest), Digest>, entry: &Entry) {
-    let (Some(release), State::Reserved | State::Computed | State::Released) = (entry.release, entry.state) else {
+    let (Record::Reserved(record) | Record::Computed(record) | Record::Released(record)) = &entry.record else {
         return;
     };
-    if entry.state != State::Reserved
-        && let (Some(question), Some(snapshot)) = (entry.study.question_sha256, entry.snapshot)
+    let (Some(release), state) = (record.release, entry.state()) else { return };
+    if state != State::Reserved
+        && let (Some(question), Some(snapshot)) = (record.study.question_sha256, record.snapshot)
     {
         answers.insert((question, snapshot), release);
     }
-    releases.insert(release, Release { entry: entry.clone(), state: entry.state });
+    let reserved = releases.get(&release).map_or(entry.sequence, |known| known.reserved);
+    releases.insert(release, Release { record: record.clone(), state, reserved });
 }
 
 #[cfg(test)]
@@ -499,7 +623,7 @@ mod tests {
         ledger.released(id(1), Digest::ZERO, "now").unwrap();
         let mut ledger = reopen(ledger);
         ledger.released(id(1), Digest::ZERO, "now").unwrap();
-        assert_eq!(ledger.head().entries, 3);
+        assert_eq!(ledger.head().entries, 4, "with the cap");
         assert_eq!(ledger.spent("d").rho, Rho::from_micro(40_000));
         assert_eq!(ledger.spent("d").person, Rho::from_micro(360_000));
         assert_eq!(ledger.stored_answer(id(1), id(1)), Some(T));
@@ -534,7 +658,7 @@ mod tests {
         assert!(ledger.stored(id(1)).is_err());
         begin(&mut ledger, 1, 1000).unwrap();
         assert!(ledger.released(id(1), Digest::ZERO, "now").is_err());
-        assert_eq!(ledger.head().entries, 1);
+        assert_eq!(ledger.head().entries, 2);
     }
 
     #[test]
@@ -543,27 +667,30 @@ mod tests {
         begin(&mut ledger, 1, 1000).unwrap();
         begin(&mut ledger, 2, 1000).unwrap();
         let lines = ledger.store.entries().unwrap();
-        let changed = lines[0].json.replace("\"1000\"", "\"0\"");
-        assert_ne!(changed, lines[0].json);
+        let changed = lines[1].json.replace("\"1000\"", "\"0\"");
+        assert_ne!(changed, lines[1].json);
         let mut store = Memory::default();
         let forged = Line { hash: Line::hash(&changed), json: changed };
-        store.append(1, &forged, None).unwrap();
-        store.append(2, &lines[1], None).unwrap();
+        store.append(1, &lines[0], None).unwrap();
+        store.append(2, &forged, None).unwrap();
+        store.append(3, &lines[2], None).unwrap();
         assert!(matches!(Ledger::open(store, caps(), "test 1"), Err(LedgerError::Damaged(_))));
     }
 
     #[test]
     fn what_is_written_verifies_as_an_export() {
         let mut ledger = ledger();
-        let key = IdentityKey::from_secret(&[3; 32]);
+        let signer = Signer { origin: "entente/5a/a".into(), key: IdentityKey::from_secret(&[3; 32]) };
         begin(&mut ledger, 1, 40_000).unwrap();
         ledger.computed(Vector(id(1)), "now").unwrap();
         ledger.released(id(1), Digest::ZERO, "now").unwrap();
         ledger.repeated(approved(request("again", 1, 40_000)), id(1), "now").unwrap();
         ledger.refused(&request("no", 2, 1000), "policy", "now").unwrap();
-        ledger.checkpoint("a", &key, "now").unwrap();
-        assert_eq!(ledger.checkpoint("a", &key, "later").unwrap().statement.time, "now", "nothing changed since");
-        let text = crate::ledger::verify::export("a", key.public(), ledger.store()).unwrap();
+        let checkpoint = ledger.checkpoint(&signer).unwrap();
+        ledger.keep(&checkpoint).unwrap();
+        let ledger = reopen(ledger);
+        assert_eq!(ledger.checkpoint(&signer).unwrap(), checkpoint, "the same bytes for the same entries");
+        let text = crate::ledger::verify::export("a", &signer, ledger.store()).unwrap();
         let report = verify_export(&text, None);
         assert!(report.passed(), "{report:?}");
         assert_eq!(report.spent["d"].rho, Rho::from_micro(40_000));

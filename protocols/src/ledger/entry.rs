@@ -1,14 +1,12 @@
-//! Entries and checkpoints: what they say, how they are written and what is hashed.
+//! Entries: what they say, how they are written and what is hashed.
 //!
 //! An entry is one line of JSON. Its hash is SHA-256 over a label and **the exact bytes of that line**, so anybody can
 //! recompute it without knowing the fields. Integers that may exceed 2^53 are decimal strings; ρ is in micro-units.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use super::office::{CapChange, Hold, Note, Proposal, Recovery};
 use crate::digest::Digest;
-use crate::identity::{IdentityKey, PublicIdentity, Signature};
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
 use crate::privacy::rho::Rho;
@@ -27,7 +25,7 @@ impl Head {
     pub const EMPTY: Self = Self { entries: 0, hash: Digest::ZERO };
 }
 
-/// What an entry records.
+/// What kind of thing an entry records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
@@ -41,6 +39,18 @@ pub enum State {
     Repeated,
     /// A study was refused.
     Refused,
+    /// An officer says something about an entry.
+    Note,
+    /// An officer stops a data set or a study kind.
+    Paused,
+    /// An officer lets it go on.
+    Resumed,
+    /// An officer proposes what takes two.
+    Proposed,
+    /// A data set's cap, for the first time or changed.
+    Cap,
+    /// Two officers have taken over what witnesses saw and this ledger had lost.
+    Recovered,
 }
 
 /// The noise of one component of a release.
@@ -141,7 +151,7 @@ pub struct Account {
     pub epsilon_after: f64,
 }
 
-/// One entry of the ledger. Fields that do not apply to its state are null.
+/// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Counted from 1.
@@ -150,8 +160,44 @@ pub struct Entry {
     pub previous: Digest,
     /// RFC 3339, by the node's clock. Nothing depends on it.
     pub time: String,
-    /// What is recorded.
-    pub state: State,
+    /// Name and version of the software.
+    pub software: String,
+    /// What is recorded; its fields stand beside the others, and `state` says which they are.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// What an entry records, by its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "UPPERCASE")]
+pub enum Record {
+    /// See [`State::Reserved`].
+    Reserved(Box<StudyRecord>),
+    /// See [`State::Computed`].
+    Computed(Box<StudyRecord>),
+    /// See [`State::Released`].
+    Released(Box<StudyRecord>),
+    /// See [`State::Repeated`].
+    Repeated(Box<StudyRecord>),
+    /// See [`State::Refused`].
+    Refused(Box<StudyRecord>),
+    /// See [`State::Note`].
+    Note(Note),
+    /// See [`State::Paused`].
+    Paused(Hold),
+    /// See [`State::Resumed`].
+    Resumed(Hold),
+    /// See [`State::Proposed`].
+    Proposed(Proposal),
+    /// See [`State::Cap`].
+    Cap(CapChange),
+    /// See [`State::Recovered`].
+    Recovered(Box<Recovery>),
+}
+
+/// What is recorded of a study. Fields that do not apply to its state are null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyRecord {
     /// Identifies a release over its states.
     pub release: Option<Digest>,
     /// The study.
@@ -182,8 +228,42 @@ pub struct Entry {
     pub result_sha256: Option<Digest>,
     /// Why a study was refused.
     pub reason: Option<String>,
-    /// Name and version of the software.
-    pub software: String,
+}
+
+impl Entry {
+    /// What kind of thing it records.
+    pub fn state(&self) -> State {
+        match &self.record {
+            Record::Reserved(_) => State::Reserved,
+            Record::Computed(_) => State::Computed,
+            Record::Released(_) => State::Released,
+            Record::Repeated(_) => State::Repeated,
+            Record::Refused(_) => State::Refused,
+            Record::Note(_) => State::Note,
+            Record::Paused(_) => State::Paused,
+            Record::Resumed(_) => State::Resumed,
+            Record::Proposed(_) => State::Proposed,
+            Record::Cap(_) => State::Cap,
+            Record::Recovered(_) => State::Recovered,
+        }
+    }
+
+    /// What it records of a study, if it is about one.
+    pub fn study(&self) -> Option<&StudyRecord> {
+        match &self.record {
+            Record::Reserved(record)
+            | Record::Computed(record)
+            | Record::Released(record)
+            | Record::Repeated(record)
+            | Record::Refused(record) => Some(record),
+            Record::Note(_)
+            | Record::Paused(_)
+            | Record::Resumed(_)
+            | Record::Proposed(_)
+            | Record::Cap(_)
+            | Record::Recovered(_) => None,
+        }
+    }
 }
 
 /// An entry's text and its hash.
@@ -207,45 +287,9 @@ impl Line {
     pub fn hash(json: &str) -> Digest {
         Digest::of("entente ledger entry 1", &[json.as_bytes()])
     }
-}
 
-/// A signed statement of how long a ledger is, where it ends and what has been spent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// What is stated.
-    pub statement: Statement,
-    /// By the node's identity key, over the statement's JSON.
-    pub signature: Signature,
-}
-
-/// What a checkpoint states.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statement {
-    /// The node.
-    pub node: String,
-    /// RFC 3339.
-    pub time: String,
-    /// Number of entries and hash of the last one.
-    pub head: Head,
-    /// Σρ of each data set.
-    pub spent: BTreeMap<String, Rho>,
-}
-
-const CHECKPOINT_LABEL: &str = "entente checkpoint 1";
-
-impl Checkpoint {
-    /// Signs a statement.
-    pub fn sign(statement: Statement, key: &IdentityKey) -> Self {
-        let signature = key.sign(CHECKPOINT_LABEL, &Self::message(&statement));
-        Self { statement, signature }
-    }
-
-    /// Whether `identity` signed it.
-    pub fn verify(&self, identity: &PublicIdentity) -> bool {
-        identity.verify(CHECKPOINT_LABEL, &Self::message(&self.statement), &self.signature)
-    }
-
-    fn message(statement: &Statement) -> Vec<u8> {
-        serde_json::to_vec(statement).expect("a statement has string keys and no failing serialisers")
+    /// The entry that it says.
+    pub fn entry(&self) -> Result<Entry, serde_json::Error> {
+        serde_json::from_str(&self.json)
     }
 }

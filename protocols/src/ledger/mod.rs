@@ -11,18 +11,31 @@
 //! is never taken back. A crash before COMPUTED recomputes under the same charge, as nothing has left; after it,
 //! the stored bytes are sent again and again, never recomputed.
 //!
-//! - [`entry`]: what an entry says, its text form and hash;
+//! - [`entry`]: what an entry says, its text form and hash; [`office`]: what officers record;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
+//! - [`chain`]: how an entry follows from those before it;
+//! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
+//! - [`witness`]: who keeps and cosigns that;
 //! - [`verify`]: checks an export, offline and without trust in who wrote it.
 
+pub mod chain;
+pub mod checkpoint;
 pub mod entry;
+pub mod note;
+pub mod office;
 pub mod store;
+pub mod tree;
 pub mod verify;
+pub mod witness;
 
 mod book;
+mod desk;
 
 pub(crate) use book::sealed as book_sealed;
 pub use book::{
-    Begin, Caps, EarlyRefusal, Ledger, LedgerError, Outbound, OverCap, Permit, Protected, Reservation, Spent,
+    Begin, Caps, EarlyRefusal, Ledger, LedgerError, Outbound, OverCap, Permit, Protected, Reservation, Signer, Spent,
 };
-pub use entry::{Checkpoint, Entry, Head, State};
+pub use chain::Chain;
+pub use checkpoint::Checkpoint;
+pub use desk::{Act, Outcome};
+pub use entry::{Entry, Head, State};

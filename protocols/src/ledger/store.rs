@@ -1,7 +1,8 @@
 //! Where a ledger is kept: a trait, and an implementation in memory that tests use as its double.
 
 use crate::digest::Digest;
-use crate::ledger::entry::{Checkpoint, Line};
+use crate::ledger::entry::Line;
+use crate::ledger::office::Sighting;
 
 /// A store failed; the ledger's state on disk is as before or as after the call, never between.
 #[derive(Debug, thiserror::Error)]
@@ -19,15 +20,23 @@ pub struct StoreError {
 /// one call appear together or not at all. Nothing is ever changed or deleted. [`contract`] tests it.
 pub trait Store {
     /// All entries, first to last.
-    fn entries(&self) -> Result<Vec<Line>, StoreError>;
+    fn entries(&self) -> Result<Vec<Line>, StoreError> {
+        self.entries_after(0)
+    }
+    /// The entries behind number `sequence`, first to last: also those that another has appended to the same store.
+    fn entries_after(&self, sequence: u64) -> Result<Vec<Line>, StoreError>;
     /// Appends an entry, and with it the bytes of a release if given. An entry whose sequence exists is refused.
     fn append(&mut self, sequence: u64, line: &Line, release: Option<(Digest, &[u8])>) -> Result<(), StoreError>;
     /// The bytes of a release.
     fn release(&self, release: Digest) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Appends a checkpoint.
-    fn append_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+    /// Appends a checkpoint, as a note.
+    fn append_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError>;
     /// All checkpoints, first to last.
-    fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
+    fn checkpoints(&self) -> Result<Vec<String>, StoreError>;
+    /// Appends a checkpoint that somebody has shown and the ledger does not go on from.
+    fn append_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError>;
+    /// All of them, first to last.
+    fn sightings(&self) -> Result<Vec<Sighting>, StoreError>;
 }
 
 /// A store in memory: for tests and simulations. It survives nothing.
@@ -35,12 +44,14 @@ pub trait Store {
 pub struct Memory {
     entries: Vec<Line>,
     releases: Vec<(Digest, Vec<u8>)>,
-    checkpoints: Vec<Checkpoint>,
+    checkpoints: Vec<String>,
+    sightings: Vec<Sighting>,
 }
 
 impl Store for Memory {
-    fn entries(&self) -> Result<Vec<Line>, StoreError> {
-        Ok(self.entries.clone())
+    fn entries_after(&self, sequence: u64) -> Result<Vec<Line>, StoreError> {
+        let before = usize::try_from(sequence).unwrap_or(usize::MAX);
+        Ok(self.entries.get(before..).unwrap_or_default().to_vec())
     }
 
     fn append(&mut self, sequence: u64, line: &Line, release: Option<(Digest, &[u8])>) -> Result<(), StoreError> {
@@ -62,32 +73,40 @@ impl Store for Memory {
         Ok(self.releases.iter().find(|(id, _)| *id == release).map(|(_, bytes)| bytes.clone()))
     }
 
-    fn append_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        self.checkpoints.push(checkpoint.clone());
+    fn append_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {
+        self.checkpoints.push(checkpoint.into());
         Ok(())
     }
 
-    fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+    fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
         Ok(self.checkpoints.clone())
+    }
+
+    fn append_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
+        self.sightings.push(sighting.clone());
+        Ok(())
+    }
+
+    fn sightings(&self) -> Result<Vec<Sighting>, StoreError> {
+        Ok(self.sightings.clone())
     }
 }
 
 /// The contract as tests: call it with a way to open the same store again and again (for a store in files, from its
 /// files). Panics where the contract is broken.
 pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
-    use crate::ledger::entry::{Head, Statement};
-
     let line = |text: &str| Line { json: text.into(), hash: Line::hash(text) };
     let release = (Digest([1; 32]), &b"bytes"[..]);
-    let checkpoint = Checkpoint {
-        statement: Statement { node: "n".into(), time: "t".into(), head: Head::EMPTY, spent: [].into() },
-        signature: crate::identity::Signature([2; 64]),
-    };
+    let sighting = Sighting { checkpoint: "c".into(), by: "b".into(), time: "t".into() };
     let mut store = open();
     assert!(store.entries().unwrap().is_empty() && store.checkpoints().unwrap().is_empty());
+    assert!(store.sightings().unwrap().is_empty());
     store.append(1, &line("one"), None).unwrap();
     store.append(2, &line("two"), Some(release)).unwrap();
-    store.append_checkpoint(&checkpoint).unwrap();
+    assert_eq!(store.entries_after(1).unwrap(), [line("two")]);
+    assert!(store.entries_after(2).unwrap().is_empty() && store.entries_after(9).unwrap().is_empty());
+    store.append_checkpoint("a checkpoint").unwrap();
+    store.append_sighting(&sighting).unwrap();
     assert!(store.append(2, &line("fork"), None).is_err(), "an entry is never replaced");
     assert!(store.append(4, &line("gap"), None).is_err(), "no entry is left out");
     assert!(store.append(3, &line("three"), Some((release.0, b"others"))).is_err(), "bytes are never replaced");
@@ -101,7 +120,8 @@ pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
         assert_eq!(entries, [line("one"), line("two")]);
         assert_eq!(store.release(release.0).unwrap().as_deref(), Some(release.1));
         assert_eq!(store.release(Digest::ZERO).unwrap(), None);
-        assert_eq!(store.checkpoints().unwrap(), [checkpoint]);
+        assert_eq!(store.checkpoints().unwrap(), ["a checkpoint"]);
+        assert_eq!(store.sightings().unwrap(), [sighting]);
     }
 }
 

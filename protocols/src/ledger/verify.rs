@@ -1,146 +1,52 @@
-//! Verification of a ledger: pure functions over lines of text, the same at the node, the coordinator and for anybody
-//! with an export.
+//! Verification of an exported ledger: pure functions that trust nobody who wrote it.
 //!
-//! An **export** is JSON lines: a header that names format, version, node, identity and the unit of ρ; each entry as
-//! `{"hash": …, "entry": …}`, the entry's text exactly as hashed; then the checkpoints.
+//! The export is JSON lines: a [`Header`]; every entry as `{"hash": …, "entry": …}`, the entry's text exactly as hashed; the
+//! checkpoints that were kept as `{"checkpoint": "…"}`, each a note with cosignatures, the last over all entries; and
+//! `{"seal": "…"}`, the node's signature over the SHA-256 of everything before, in hexadecimal.
+//!
+//! What was changed, dropped, added or moved in an export shows in the seal. What a node changes in its own ledger before it exports it
+//! shows in the checkpoints that others have cosigned or hold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::book::Spent;
-use super::entry::{Checkpoint, Entry, Head, Line, State};
+use super::book::{LedgerError, Signer, Spent};
+use super::chain::Chain;
+use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
+use super::entry::{Line, Record};
+use super::note::verifier;
 use super::store::{Store, StoreError};
 use crate::digest::Digest;
-use crate::identity::{PublicIdentity, Roster};
-use crate::privacy::rho::Rho;
-
-/// Something that is wrong with an entry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entry {sequence}: {problem}")]
-pub struct Finding {
-    /// Which entry, counted from 1.
-    pub sequence: u64,
-    /// What is wrong.
-    pub problem: String,
-}
-
-/// The state of a chain of entries, checked one by one.
-#[derive(Clone, Debug, Default)]
-pub struct Chain {
-    head: Option<Head>,
-    spent: BTreeMap<String, Spent>,
-    by_study: HashMap<(String, String), Rho>,
-    releases: HashMap<Digest, (State, String)>,
-}
-
-impl Chain {
-    /// The end of the chain.
-    pub fn head(&self) -> Head {
-        self.head.unwrap_or(Head::EMPTY)
-    }
-
-    /// What has been spent on a data set.
-    pub fn spent(&self, dataset: &str) -> Spent {
-        self.spent.get(dataset).copied().unwrap_or_default()
-    }
-
-    /// What one study has spent on a data set.
-    pub fn spent_by_study(&self, dataset: &str, study: &str) -> Rho {
-        self.by_study.get(&(dataset.to_owned(), study.to_owned())).copied().unwrap_or_default()
-    }
-
-    /// Σρ of each data set.
-    pub fn totals(&self) -> BTreeMap<String, Rho> {
-        self.spent.iter().map(|(dataset, spent)| (dataset.clone(), spent.rho)).collect()
-    }
-
-    /// Checks the next entry and goes on behind it.
-    pub fn check(&mut self, line: &Line) -> Result<Entry, Finding> {
-        let entry = self.verify(line)?;
-        self.accept(line, &entry);
-        Ok(entry)
-    }
-
-    /// Checks the next entry: hash, chain, sums, cap and the order of states.
-    pub fn verify(&self, line: &Line) -> Result<Entry, Finding> {
-        let head = self.head();
-        let fail = |problem: String| Finding { sequence: head.entries + 1, problem };
-        let entry: Entry =
-            serde_json::from_str(&line.json).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        let require = |good: bool, problem: &str| if good { Ok(()) } else { Err(fail(problem.into())) };
-        require(Line::hash(&line.json) == line.hash, "its hash is not that of its text: it was changed")?;
-        require(entry.sequence == head.entries + 1, "its sequence does not follow: an entry is missing or was added")?;
-        require(entry.previous == head.hash, "it does not name the entry before: the chain is broken")?;
-        let (account, before) = (&entry.account, self.spent(&entry.dataset));
-        require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
-        require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
-        let charged = entry.state == State::Reserved;
-        let (rho, person) = entry.privacy.as_ref().map_or_else(Default::default, |p| (p.rho, p.rho_person));
-        require(account.charge == if charged { rho } else { Rho::ZERO }, "its charge is not that of its state")?;
-        let person = before.person.plus(if charged { person } else { Rho::ZERO });
-        require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
-        require(!charged || account.spent_after <= account.cap, "it spends more than the cap")?;
-        self.verify_state(&entry).map_err(|problem| fail(problem.into()))?;
-        Ok(entry)
-    }
-
-    fn verify_state(&self, entry: &Entry) -> Result<(), &'static str> {
-        let before = entry.release.and_then(|release| self.releases.get(&release));
-        let same_dataset = before.is_none_or(|(_, dataset)| *dataset == entry.dataset);
-        let follows = match (entry.state, before.map(|(state, _)| *state)) {
-            (State::Refused, _) => {
-                return if entry.release.is_none() { Ok(()) } else { Err("a refusal has no release") };
-            }
-            (State::Reserved, None) => entry.release.is_some(),
-            (State::Computed, Some(State::Reserved)) | (State::Released, Some(State::Computed)) => true,
-            (State::Repeated, Some(State::Computed | State::Released)) => true,
-            _ => false,
-        };
-        if follows && same_dataset {
-            Ok(())
-        } else {
-            Err("its state does not follow from what was recorded of its release")
-        }
-    }
-
-    /// Goes on behind an entry that [`Chain::verify`] has passed.
-    pub fn accept(&mut self, line: &Line, entry: &Entry) {
-        self.head = Some(Head { entries: entry.sequence, hash: line.hash });
-        let account = &entry.account;
-        let spent = Spent { rho: account.spent_after, person: account.spent_person_after };
-        self.spent.insert(entry.dataset.clone(), spent);
-        let study = self.by_study.entry((entry.dataset.clone(), entry.study.id.clone())).or_default();
-        *study = study.plus(account.charge);
-        if let Some(release) = entry.release
-            && entry.state != State::Repeated
-        {
-            self.releases.insert(release, (entry.state, entry.dataset.clone()));
-        }
-    }
-}
+use crate::identity::{PublicIdentity, Roster, Signature};
 
 /// The first line of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// `entente-ledger`.
     pub format: String,
-    /// 1.
+    /// 2.
     pub version: u32,
     /// The node's name.
     pub node: String,
+    /// The log's name, as in its checkpoints.
+    pub origin: String,
     /// Its identity key.
     pub identity: PublicIdentity,
+    /// The same as tools of transparency logs take it.
+    pub verifier: String,
     /// `1e-6`: integers named ρ are in this unit.
     pub rho_unit: String,
 }
 
 const FORMAT: &str = "entente-ledger";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const SEAL_LABEL: &str = "entente ledger export 2";
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EntryLine<'a> {
     hash: Digest,
     #[serde(borrow)]
@@ -148,26 +54,57 @@ struct EntryLine<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CheckpointLine {
-    checkpoint: Checkpoint,
+    checkpoint: String,
 }
 
-/// Writes a store's content as an export.
-pub fn export(node: &str, identity: PublicIdentity, store: &impl Store) -> Result<String, StoreError> {
-    let header =
-        Header { format: FORMAT.into(), version: VERSION, node: node.into(), identity, rho_unit: "1e-6".into() };
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SealLine {
+    seal: Signature,
+}
+
+fn seal_message(text: &str) -> Digest {
+    Digest::plain(text.as_bytes())
+}
+
+/// Writes a store's content as an export, with a checkpoint over all of it and the node's seal.
+pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String, LedgerError> {
+    let identity = signer.key.public();
+    let header = Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        node: node.into(),
+        origin: signer.origin.clone(),
+        identity,
+        verifier: verifier(&signer.origin, &identity),
+        rho_unit: "1e-6".into(),
+    };
     let infallible = "these types have string keys and no failing serialisers";
     let mut text = serde_json::to_string(&header).expect(infallible) + "\n";
+    let mut chain = Chain::default();
     for line in store.entries()? {
         let damaged =
             |error: serde_json::Error| StoreError { what: "read", why: format!("an entry is not JSON: {error}") };
         let entry: &RawValue = serde_json::from_str(&line.json).map_err(damaged)?;
-        let line = serde_json::to_string(&EntryLine { hash: line.hash, entry }).expect(infallible);
-        text = text + &line + "\n";
+        text += &serde_json::to_string(&EntryLine { hash: line.hash, entry }).expect(infallible);
+        text += "\n";
+        // What does not verify is exported all the same, for people to see; the last checkpoint is then over what does.
+        let _ = chain.check(&line);
     }
-    for checkpoint in store.checkpoints()? {
-        text = text + &serde_json::to_string(&CheckpointLine { checkpoint }).expect(infallible) + "\n";
+    let last = Checkpoint::sign(chain.statement(&signer.origin), &signer.key)?;
+    let mut checkpoints = store.checkpoints()?;
+    if checkpoints.last().and_then(|kept| Checkpoint::parse(kept).ok()).is_none_or(|kept| kept.bare() != last.bare()) {
+        checkpoints.push(last.to_string());
     }
+    for checkpoint in checkpoints {
+        text += &serde_json::to_string(&CheckpointLine { checkpoint }).expect(infallible);
+        text += "\n";
+    }
+    let seal = signer.key.sign(SEAL_LABEL, &seal_message(&text).0);
+    text += &serde_json::to_string(&SealLine { seal }).expect(infallible);
+    text += "\n";
     Ok(text)
 }
 
@@ -215,12 +152,11 @@ impl Report {
     }
 }
 
-/// Checks an export: its form, the chain with its sums, caps and states, the checkpoints and their signatures, and, with
-/// a roster, that the node is who the roster says.
+/// Checks an export: its form and seal, the chain with its sums, caps, states and officers, the checkpoints with the root and sums
+/// at each, their signatures and cosignatures, and, with a roster, that the node and its witnesses are who the roster says.
 pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     let mut report = Report::default();
-    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
-    let header = lines.next().ok_or("the file is empty".to_owned()).and_then(|(_, line)| {
+    let header = text.lines().next().ok_or("the file is empty".to_owned()).and_then(|line| {
         let header: Header =
             serde_json::from_str(line).map_err(|error| format!("line 1 is not a ledger's header: {error}"))?;
         let known = header.format == FORMAT && header.version == VERSION && header.rho_unit == "1e-6";
@@ -235,65 +171,154 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     };
     report.note("format", Ok(format!("{FORMAT} version {VERSION} of node {}", header.node)));
     if let Some(roster) = roster {
-        let known = roster.members.get(&header.node).is_some_and(|member| member.identity == header.identity);
+        let known = roster.members.get(&header.node).is_some_and(|member| member.identity == header.identity)
+            && header.origin == node_origin(roster.authority, &header.node);
         let problem = format!("{} with this identity is not in the roster", header.node);
         report.note("identity", if known { Ok("the one in the roster".into()) } else { Err(problem) });
     }
+    report.note("seal", verify_seal(text, &header));
     let mut chain = Chain::default();
-    // Head and Σρ after each number of entries, to hold checkpoints against.
-    let mut heads = vec![(Head::EMPTY, chain.totals())];
-    let mut checkpoints: Vec<Checkpoint> = Vec::new();
-    let mut chained = Ok(());
-    for (number, line) in lines {
-        if let Ok(CheckpointLine { checkpoint }) = serde_json::from_str(line) {
-            checkpoints.push(checkpoint);
-        } else if let Ok(EntryLine { hash, entry }) = serde_json::from_str(line)
-            && checkpoints.is_empty()
-        {
-            if chained.is_ok() {
-                let line = Line { json: entry.get().into(), hash };
-                chained = chain.check(&line).map(drop).map_err(|finding| finding.to_string());
-                heads.push((chain.head(), chain.totals()));
+    let mut checkpoints = Checkpoints { header: &header, roster, by_size: BTreeMap::new(), problem: None };
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    let split = lines.iter().position(|line| line.starts_with("{\"checkpoint\"")).unwrap_or(lines.len());
+    for (i, line) in lines[split..].iter().enumerate() {
+        match serde_json::from_str::<CheckpointLine>(line) {
+            Ok(CheckpointLine { checkpoint }) => checkpoints.take(&checkpoint),
+            // The last line, which was looked at.
+            Err(_) if split + i + 1 == lines.len() && serde_json::from_str::<SealLine>(line).is_ok() => {}
+            Err(_) => {
+                checkpoints.problem.get_or_insert(format!("line {} is no checkpoint", split + i + 2));
             }
-        } else {
-            chained = chained.and(Err(format!("line {number} is neither an entry nor a checkpoint")));
         }
+    }
+    checkpoints.hold_against(&chain);
+    let mut chained = Ok(());
+    for (i, line) in lines[..split].iter().enumerate() {
+        let number = i + 2;
+        chained = serde_json::from_str::<EntryLine<'_>>(line)
+            .map_err(|_| format!("line {number} is neither an entry nor a checkpoint"))
+            .and_then(|EntryLine { hash, entry }| {
+                let line = Line { json: entry.get().into(), hash };
+                let entry = chain.check(&line).map_err(|finding| finding.to_string())?;
+                let Record::Recovered(recovery) = &entry.record else { return Ok(()) };
+                let signed =
+                    |note: &str| Checkpoint::parse(note).is_ok_and(|seen| seen.is_of(&header.origin, &header.identity));
+                let all = recovery.witnessed.iter().all(|sighting| signed(&sighting.checkpoint));
+                if all {
+                    Ok(())
+                } else {
+                    Err(format!("entry {}: it takes over what the node has not signed", entry.sequence))
+                }
+            });
+        if chained.is_err() {
+            break;
+        }
+        checkpoints.hold_against(&chain);
     }
     let entries = chain.head().entries;
     report.note(
         "chain, sums, caps and states",
         chained.map(|()| format!("{entries} entries, each follows from the one before")),
     );
-    report.note("checkpoints", verify_checkpoints(&checkpoints, &header, &heads));
-    report.spent = chain.spent;
+    report.note("checkpoints", checkpoints.verdict(entries));
+    report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
     report
 }
 
-fn verify_checkpoints(
-    checkpoints: &[Checkpoint],
-    header: &Header,
-    heads: &[(Head, BTreeMap<String, Rho>)],
-) -> Result<String, String> {
-    for (i, checkpoint) in checkpoints.iter().enumerate() {
-        let Checkpoint { statement, .. } = checkpoint;
-        let name = format!("checkpoint {} over {} entries", i + 1, statement.head.entries);
-        if statement.node != header.node || !checkpoint.verify(&header.identity) {
-            return Err(format!("{name} is not signed by the node"));
-        }
-        let at = usize::try_from(statement.head.entries).ok().and_then(|entries| heads.get(entries));
-        match at {
-            None => return Err(format!("{name}: the ledger is shorter; entries are missing")),
-            Some((head, _)) if *head != statement.head => {
-                return Err(format!("{name}: the entries are others than were signed"));
+fn verify_seal(text: &str, header: &Header) -> Result<String, String> {
+    let ended = text.strip_suffix('\n').ok_or("the last line does not end: something is missing")?;
+    let start = ended.rfind('\n').map_or(0, |at| at + 1);
+    let (sealed, last) = text.split_at(start);
+    let line = serde_json::from_str::<SealLine>(last.trim_end_matches('\n'));
+    let line = line.map_err(|_| "the last line is no seal: something is missing or was added".to_owned())?;
+    let written = serde_json::to_string(&line).is_ok_and(|line| line + "\n" == last);
+    let good = written && header.identity.verify(SEAL_LABEL, &seal_message(sealed).0, &line.seal);
+    if good {
+        Ok("by the node, over all lines".into())
+    } else {
+        Err("the export is not as the node wrote and signed it".into())
+    }
+}
+
+/// The checkpoints of an export, held against the chain as it grows.
+struct Checkpoints<'a> {
+    header: &'a Header,
+    roster: Option<&'a Roster>,
+    by_size: BTreeMap<u64, Vec<Checkpoint>>,
+    problem: Option<String>,
+}
+
+impl Checkpoints<'_> {
+    fn take(&mut self, text: &str) {
+        let parsed = Checkpoint::parse(text).map_err(|error| format!("a checkpoint: {error}"));
+        let checked = parsed.and_then(|checkpoint| {
+            let size = checkpoint.statement().size;
+            if !checkpoint.is_of(&self.header.origin, &self.header.identity) {
+                return Err(format!("the checkpoint over {size} entries is not signed by the node"));
             }
-            Some((_, spent)) if *spent != statement.spent => {
-                return Err(format!("{name}: the sums are others than were signed"));
-            }
-            Some(_) => {}
+            self.verify_cosignatures(&checkpoint).map_err(|who| {
+                format!("the checkpoint over {size} entries has a cosignature of {who} that does not verify")
+            })?;
+            Ok(checkpoint)
+        });
+        match checked {
+            Ok(checkpoint) => self.by_size.entry(checkpoint.statement().size).or_default().push(checkpoint),
+            Err(problem) => drop(self.problem.get_or_insert(problem)),
         }
     }
-    let covered = checkpoints.last().map_or(0, |last| last.statement.head.entries);
-    Ok(format!("{} signed by the node, the last over {covered} of {} entries", checkpoints.len(), heads.len() - 1))
+
+    /// Those of whom the roster knows. Others are former members of the alliance, or nobody.
+    fn verify_cosignatures(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let Some(roster) = self.roster else { return Ok(()) };
+        for line in checkpoint.cosignatures() {
+            let coordinator = coordinator_origin(roster.authority);
+            let key = if line.name() == coordinator {
+                Some(roster.coordinator)
+            } else {
+                let name = line.name().strip_prefix(&format!("{coordinator}/"));
+                name.and_then(|name| roster.members.get(name)).map(|member| member.identity)
+            };
+            if key.is_some_and(|key| checkpoint.note().cosigned(line, line.name(), &key).is_none()) {
+                return Err(line.name().to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those over as many entries as the chain has now.
+    fn hold_against(&mut self, chain: &Chain) {
+        let now = chain.statement(&self.header.origin);
+        for checkpoint in self.by_size.get(&now.size).into_iter().flatten() {
+            let stated = checkpoint.statement();
+            if *stated != now {
+                let what = if stated.root == now.root { "sums" } else { "entries" };
+                let problem =
+                    format!("the checkpoint over {} entries: the {what} are others than were signed", now.size);
+                self.problem.get_or_insert(problem);
+            }
+        }
+    }
+
+    fn verdict(self, entries: u64) -> Result<String, String> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        let last = self.by_size.last_key_value().map(|(size, _)| *size);
+        match last {
+            Some(size) if size > entries => {
+                Err(format!("a checkpoint is over {size} entries: the ledger is shorter, entries are missing"))
+            }
+            Some(size) if size == entries => {
+                let count = self.by_size.values().map(Vec::len).sum::<usize>();
+                let all = || self.by_size.values().flatten();
+                let cosigned = all().filter(|checkpoint| checkpoint.cosignatures().next().is_some());
+                let last = cosigned.last().map_or(0, |checkpoint| checkpoint.statement().size);
+                let known = if self.roster.is_some() { "" } else { " (by whom, a roster would tell)" };
+                Ok(format!("{count} signed by the node, the last over all entries; cosigned up to entry {last}{known}"))
+            }
+            _ => Err("no checkpoint is over all entries: some were added".into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,22 +326,51 @@ mod tests {
     use super::*;
     use crate::identity::{IdentityKey, Member};
     use crate::ledger::book::{Caps, Ledger};
+    use crate::ledger::desk::Act;
+    use crate::ledger::office::Subject;
     use crate::ledger::store::Memory;
     use crate::policy::tests::{approved, request};
+    use crate::privacy::rho::Rho;
 
-    fn key() -> IdentityKey {
-        IdentityKey::from_secret(&[3; 32])
+    fn key(byte: u8) -> IdentityKey {
+        IdentityKey::from_secret(&[byte; 32])
+    }
+
+    fn signer() -> Signer {
+        Signer { origin: node_origin(Digest::ZERO, "a"), key: key(3) }
+    }
+
+    fn roster() -> Roster {
+        Roster {
+            alliance: "a".into(),
+            authority: Digest::ZERO,
+            coordinator: key(9).public(),
+            members: [("a".into(), Member { identity: key(3).public(), tls: Digest::ZERO })].into(),
+        }
+    }
+
+    fn ledger() -> Ledger<Memory> {
+        ledger_of(3)
+    }
+
+    fn ledger_of(charges: u8) -> Ledger<Memory> {
+        let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
+        let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
+        for i in 1..=charges {
+            let id = Digest([i; 32]);
+            ledger.reserve(approved(request("s", i, 10_000)), id, id, "now").unwrap();
+            let mut checkpoint = ledger.checkpoint(&signer()).unwrap();
+            let cosignature = checkpoint.note().cosign(&coordinator_origin(Digest::ZERO), &key(9), 1);
+            checkpoint.add(cosignature);
+            ledger.keep(&checkpoint).unwrap();
+        }
+        let act = Act { officer: "ann", reason: "hold", now: "now" };
+        ledger.hold(&Subject::Dataset("d".into()), true, act).unwrap();
+        ledger
     }
 
     fn good() -> String {
-        let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-        let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
-        for i in 1..=3 {
-            let id = Digest([i; 32]);
-            ledger.reserve(approved(request("s", i, 10_000)), id, id, "now").unwrap();
-            ledger.checkpoint("a", &key(), "now").unwrap();
-        }
-        export("a", key().public(), ledger.store()).unwrap()
+        export("a", &signer(), ledger().store()).unwrap()
     }
 
     fn failed(text: &str) -> String {
@@ -325,36 +379,99 @@ mod tests {
         report.text()
     }
 
-    fn without_line(text: &str, line: usize) -> String {
-        text.lines().enumerate().filter(|(i, _)| *i != line).map(|(_, l)| format!("{l}\n")).collect()
+    /// Sealed by the node's own key: what its own staff could make of it.
+    fn sealed(lines: &[&str]) -> String {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let seal = signer().key.sign(SEAL_LABEL, &seal_message(&text).0);
+        text + &serde_json::to_string(&SealLine { seal }).unwrap() + "\n"
     }
 
     #[test]
-    fn every_kind_of_tampering_is_found() {
+    fn a_good_export_passes_with_and_without_a_roster() {
         let good = good();
-        assert!(verify_export(&good, None).passed(), "{}", verify_export(&good, None).text());
-        assert!(failed(&good.replacen("\"10000\"", "\"10001\"", 1)).contains("hash"));
-        assert!(failed(&without_line(&good, 1)).contains("sequence"));
-        assert!(failed(&without_line(&good, 2)).contains("sequence"));
-        assert!(failed(&without_line(&good, 3)).contains("shorter"), "the last entry, which a checkpoint has seen");
-        assert!(failed(&good.replacen("now", "new", 20)).contains("FAILED"));
-        let other = IdentityKey::from_secret(&[4; 32]).public().to_string();
-        assert!(failed(&good.replacen(&key().public().to_string(), &other, 1)).contains("not signed"));
-        assert!(failed("").contains("empty"));
-        assert!(failed("{}").contains("header"));
-        assert!(failed(&(good.clone() + "nonsense\n")).contains("neither"));
+        for roster in [None, Some(&roster())] {
+            let report = verify_export(&good, roster);
+            assert!(report.passed(), "{}", report.text());
+            assert_eq!(report.spent["d"].rho, Rho::from_micro(30_000));
+        }
+        // Three with cosignatures, and one over the last entry.
+        assert_eq!(good.lines().filter(|line| line.contains("checkpoint")).count(), 4);
+        assert!(verify_export(&good, None).text().contains("cosigned up to entry 4"), "the hold is not yet");
     }
 
     #[test]
-    fn the_roster_tells_whose_ledger_it_is() {
-        let mut roster = Roster {
-            alliance: "a".into(),
-            authority: Digest::ZERO,
-            coordinator: key().public(),
-            members: [("a".into(), Member { identity: key().public(), tls: Digest::ZERO })].into(),
+    fn every_changed_dropped_added_and_moved_piece_of_an_export_is_found() {
+        let good = export("a", &signer(), ledger_of(1).store()).unwrap();
+        for i in 0..good.len() {
+            let mut changed = good.clone().into_bytes();
+            changed[i] ^= 1;
+            let Ok(changed) = String::from_utf8(changed) else { continue };
+            assert!(!verify_export(&changed, None).passed(), "byte {i}");
+        }
+        let lines: Vec<&str> = good.lines().collect();
+        let join = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        for i in 0..lines.len() {
+            let mut dropped = lines.clone();
+            dropped.remove(i);
+            failed(&join(&dropped));
+            for j in 0..=lines.len() {
+                let mut added = lines.clone();
+                added.insert(j, lines[i]);
+                failed(&join(&added));
+            }
+            for j in i + 1..lines.len() {
+                let mut moved = lines.clone();
+                moved.swap(i, j);
+                failed(&join(&moved));
+            }
+        }
+        for cut in [0, 1, good.len() / 2, good.len() - 1] {
+            failed(&good[..cut]);
+        }
+        failed(&(good.clone() + "\n"));
+        failed(&(good + "{}\n"));
+    }
+
+    /// What a node's own staff could change and seal again shows in what others have cosigned.
+    #[test]
+    fn what_is_sealed_anew_is_held_against_the_checkpoints() {
+        let good = good();
+        let lines: Vec<&str> = good.lines().collect();
+        let all = &lines[..lines.len() - 1];
+        assert!(verify_export(&sealed(all), None).passed());
+        let without = |at: usize| {
+            let mut lines = all.to_vec();
+            lines.remove(at);
+            failed(&sealed(&lines))
         };
-        assert!(verify_export(&good(), Some(&roster)).passed());
-        roster.members.clear();
-        assert!(!verify_export(&good(), Some(&roster)).passed());
+        assert!(without(1).contains("sequence") && without(2).contains("sequence"));
+        let last = all.iter().position(|line| line.contains("PAUSED")).unwrap();
+        assert!(without(last).contains("shorter"));
+        assert!(without(all.len() - 1).contains("over all entries"));
+        // A chain of its own, with the old one's checkpoints.
+        let mut other = Ledger::open(Memory::default(), ledger().caps, "test 1").unwrap();
+        for i in 4..=6 {
+            let id = Digest([i; 32]);
+            other.reserve(approved(request("s", i, 10_000)), id, id, "now").unwrap();
+        }
+        let other = export("a", &signer(), other.store()).unwrap();
+        let mut mixed: Vec<&str> = other.lines().filter(|line| line.contains("\"entry\"")).collect();
+        mixed.insert(0, all[0]);
+        mixed.extend(all.iter().filter(|line| line.starts_with("{\"checkpoint\"")));
+        assert!(failed(&sealed(&mixed)).contains("entries are others than were signed"));
+    }
+
+    #[test]
+    fn the_roster_tells_whose_ledger_it_is_and_who_cosigned_it() {
+        let report = |roster: &Roster| verify_export(&good(), Some(roster));
+        let mut other = roster();
+        other.members.clear();
+        assert!(!report(&other).passed());
+        let mut other = roster();
+        other.authority = Digest([1; 32]);
+        assert!(!report(&other).passed(), "another alliance's node of this name");
+        let mut other = roster();
+        other.coordinator = key(8).public();
+        assert!(report(&other).text().contains("cosignature of entente/"), "{}", report(&other).text());
     }
 }

@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::identity::{Member, Roster, Signature};
 use crate::ledger::Head;
+use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
 use crate::secagg::join::SignedJoin;
 use crate::study::Study;
@@ -82,6 +83,20 @@ pub enum ToNode {
         /// The sealed message.
         sealed: Vec<u8>,
     },
+    /// Witness another node's ledger.
+    Witness {
+        /// The node.
+        node: String,
+        /// What it asks.
+        request: Request,
+    },
+    /// A witness's answer on this node's ledger.
+    Witnessed {
+        /// The partner; `None` for the coordinator.
+        by: Option<String>,
+        /// What it says.
+        answer: Answer,
+    },
     /// The result is there.
     Finished {
         /// The study.
@@ -148,7 +163,7 @@ pub enum FromNode {
     },
     /// Takes part.
     Joined(SignedJoin),
-    /// Not yet: a person must decide.
+    /// Not yet: a person must decide, or the ledger's witnesses have not answered.
     Waiting {
         /// The study.
         study: String,
@@ -186,6 +201,15 @@ pub enum FromNode {
         /// The sealed message.
         sealed: Vec<u8>,
     },
+    /// Asks all witnesses to cosign a checkpoint of this node's ledger: the coordinator, and through it the other partners.
+    Witness(Request),
+    /// This node's answer on another one's ledger.
+    Witnessed {
+        /// The other.
+        node: String,
+        /// What is said to it.
+        answer: Answer,
+    },
     /// Something went wrong here; this node's staff can see what.
     Failed {
         /// The study.
@@ -199,8 +223,6 @@ pub enum FromNode {
         study: String,
         /// The attempt.
         attempt: u32,
-        /// The signed checkpoint of the ledger, as JSON.
-        checkpoint: String,
     },
 }
 

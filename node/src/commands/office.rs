@@ -1,0 +1,142 @@
+//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / recover`, beside a running node or without one.
+
+use entente_protocols::ledger::office::Subject;
+use entente_protocols::ledger::{Act, Ledger, Outcome};
+use entente_protocols::privacy::rho::Rho;
+
+use crate::SOFTWARE;
+use crate::config::Config;
+use crate::error::Error;
+use crate::state::Folder;
+use crate::store::LedgerStore;
+
+/// Who acts, and why.
+#[derive(clap::Args)]
+pub struct By {
+    /// The officer; one of `officers` in [policy] of node.toml.
+    #[arg(long)]
+    officer: String,
+    /// Why; the ledger records it.
+    #[arg(long)]
+    reason: String,
+}
+
+/// What is paused or goes on.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct What {
+    /// A data set.
+    #[arg(long)]
+    dataset: Option<String>,
+    /// A study kind: query, train or lookalike.
+    #[arg(long)]
+    kind: Option<String>,
+}
+
+/// The ledger, for an officer who is one.
+fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
+    let config = crate::load(folder)?;
+    if by.reason.trim().is_empty() {
+        return Err(Error::user("write a --reason; the ledger records it"));
+    }
+    let officers = &config.oversight.officers;
+    if !officers.contains(&by.officer) {
+        let named = match officers.as_slice() {
+            [] => "node.toml names no officers: add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
+            officers => format!("node.toml names as officers: {}", officers.join(", ")),
+        };
+        return Err(Error::user(format!("`{}` is no officer of this node; {named}", by.officer)));
+    }
+    let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
+    let ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, SOFTWARE)?;
+    Ok((config, ledger))
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+impl By {
+    fn act<'a>(&'a self, now: &'a str) -> Act<'a> {
+        Act { officer: &self.officer, reason: &self.reason, now }
+    }
+}
+
+pub fn note(folder: &Folder, entry: u64, officer: String, text: String) -> Result<(), Error> {
+    let by = By { officer, reason: text };
+    let (_, mut ledger) = open(folder, &by)?;
+    ledger.note(entry, by.act(&now()))?;
+    say!("entry {} is a note about entry {entry}", ledger.head().entries);
+    Ok(())
+}
+
+pub fn hold(folder: &Folder, what: What, paused: bool, by: &By) -> Result<(), Error> {
+    let (config, mut ledger) = open(folder, by)?;
+    let subject = match (what.dataset, what.kind) {
+        (Some(name), _) => {
+            let known = config.datasets.contains_key(&name);
+            // A pause of a data set that is gone can still be ended.
+            if paused && !known {
+                let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
+                return Err(Error::user(format!("there is no data set `{name}`; there are: {}", names.join(", "))));
+            }
+            Subject::Dataset(name)
+        }
+        (None, Some(kind)) => {
+            let kinds = entente_protocols::study::file::KINDS;
+            if paused && !kinds.contains(&kind.as_str()) {
+                return Err(Error::user(format!("there is no study kind `{kind}`; there are: {}", kinds.join(", "))));
+            }
+            Subject::Kind(kind)
+        }
+        (None, None) => return Err(Error::user("name a --dataset or a --kind")),
+    };
+    ledger.hold(&subject, paused, by.act(&now()))?;
+    if paused {
+        say!("{subject} is paused from now on, also for studies that run; `entente-node ledger resume` ends it");
+    } else {
+        say!("{subject} goes on");
+    }
+    Ok(())
+}
+
+pub fn cap(folder: &Folder, dataset: &str, epsilon: f64, by: &By) -> Result<(), Error> {
+    let (config, mut ledger) = open(folder, by)?;
+    let delta = config.caps.delta;
+    let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
+    let to = to.ok_or_else(|| Error::user(format!("--epsilon is {epsilon}; it must be a number above 0")))?;
+    match ledger.set_cap(dataset, to, by.act(&now()))? {
+        Outcome::Done => {
+            say!("the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on")
+        }
+        Outcome::Proposed => say!(
+            "proposed as entry {}: raising a cap takes two officers; another one has to run the same command",
+            ledger.head().entries
+        ),
+    }
+    Ok(())
+}
+
+pub fn recover(folder: &Folder, by: &By) -> Result<(), Error> {
+    let (config, mut ledger) = open(folder, by)?;
+    for sighting in ledger.contradictions() {
+        say!("shown by {} on {}:", sighting.by, sighting.time);
+        say!("{}", sighting.checkpoint.trim_end());
+    }
+    match ledger.recover(by.act(&now()))? {
+        Outcome::Done => {
+            say!(
+                "the ledger has taken over what was witnessed; a running node shows that to its witnesses at once. Spent is now:"
+            );
+            for dataset in config.datasets.keys() {
+                let spent = ledger.spent(dataset);
+                say!("{dataset}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person);
+            }
+        }
+        Outcome::Proposed => say!(
+            "proposed as entry {}: a recovery takes two officers; another one has to run the same command",
+            ledger.head().entries
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! Witnesses: this node's checkpoints on their way to them, vectors that wait for their cosignatures, and this node as a witness of
+//! others.
+//!
+//! ```text
+//! RESERVED ─▶ checkpoint, proofs ─▶ Witness ─▶ coordinator, other partners
+//! COMPUTED ─▶ waits                                │ Witnessed: Cosigned ─▶ quorum ─▶ the vector leaves
+//!                                                  └─────────── Holds ─▶ ours? ask again : quarantine
+//! ```
+//!
+//! A cosignature of a checkpoint that includes the charge is enough, also of a later one. What waits is in memory only: after a
+//! restart the coordinator asks for the round again, and the same stored vector waits anew.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use entente_protocols::identity::{PublicIdentity, Roster};
+use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
+use entente_protocols::ledger::note::SignatureLine;
+use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, Verdict, judge};
+use entente_protocols::ledger::{Checkpoint, Outbound};
+use entente_protocols::wire::frame;
+use entente_protocols::wire::message::FromNode;
+use tracing::{error, info, warn};
+
+use super::{Participant, Problem, lock, now};
+use crate::error::Error;
+use crate::peers::AttemptId;
+
+/// After how long witnesses are asked again, and the coordinator is told who is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The most checkpoints that wait for cosignatures; older ones are included in newer ones.
+const MAX_ASKED: usize = 64;
+
+/// What this node knows of its witnesses. In memory: it is asked for again after a restart.
+#[derive(Default)]
+pub(super) struct Witnesses {
+    /// Checkpoints that cosignatures were asked for, by size, and whether they are kept with as many as policy asks.
+    asked: BTreeMap<u64, (Checkpoint, bool)>,
+    /// Up to which size each witness has cosigned.
+    cosigned: BTreeMap<String, u64>,
+    /// What size each holds, as far as it is known.
+    held: BTreeMap<String, u64>,
+    /// What some of them held when this node started.
+    began: Option<u64>,
+    /// The recoveries that those need to see who hold what was recovered from.
+    recoveries: BTreeMap<String, u64>,
+    waiting: Vec<Waiting>,
+    last_asked: Option<Instant>,
+}
+
+/// A vector that waits for cosignatures of its charge.
+struct Waiting {
+    release: Release,
+    outbound: Outbound,
+    since: Instant,
+    told: Option<String>,
+}
+
+/// What a vector is sent for, and what it waits for.
+#[derive(Clone)]
+pub(super) struct Release {
+    pub(super) attempt: AttemptId,
+    pub(super) round: u32,
+    /// The entry that must be witnessed.
+    pub(super) entry: u64,
+    /// By how many.
+    pub(super) quorum: usize,
+    pub(super) dataset: String,
+    pub(super) kind: String,
+}
+
+/// As people call a witness.
+fn called(by: Option<&str>) -> &str {
+    by.unwrap_or("the coordinator")
+}
+
+impl Witnesses {
+    /// Begins with what was kept before this node started.
+    pub(super) fn begin(kept: Option<&String>) -> Self {
+        let began = kept.and_then(|kept| Checkpoint::parse(kept).ok()).map(|kept| kept.statement().size);
+        Self { began, ..Self::default() }
+    }
+
+    fn have(&self, entry: u64) -> Vec<&str> {
+        let have = self.cosigned.iter().filter(|(_, size)| **size >= entry);
+        have.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+impl Participant {
+    /// Asks all witnesses to cosign the ledger as it is now.
+    pub fn ask_witnesses(&self) -> Vec<Vec<u8>> {
+        match self.request_cosignatures() {
+            Ok(request) => vec![request],
+            Err(problem) => {
+                let (Problem::Failed(why) | Problem::Waiting(why) | Problem::Refused { reason: why, .. }) = problem;
+                error!(why, "witnesses cannot be asked");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The frame that asks.
+    fn request_cosignatures(&self) -> Result<Vec<u8>, Problem> {
+        let ledger = self.ledger()?;
+        let checkpoint = ledger.checkpoint(&self.signer)?;
+        let mut witnesses = lock(&self.witnesses);
+        let (chain, size) = (ledger.chain(), checkpoint.statement().size);
+        let known = witnesses.held.values().copied().chain(witnesses.began);
+        let mut sizes: Vec<u64> = known.filter(|held| (1..size).contains(held)).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        sizes.dedup();
+        let proofs = sizes.into_iter().take(MAX_PROOFS).filter_map(|from| {
+            let hashes = chain.tree().consistency(from, size)?;
+            Some(Consistency { from, hashes })
+        });
+        let proofs = proofs.collect();
+        let mut recoveries = Vec::new();
+        for sequence in witnesses.recoveries.values().take(MAX_PROOFS) {
+            let line = ledger.store().entries_after(sequence - 1)?.into_iter().next();
+            if let (Some(line), Some(hashes)) = (line, chain.tree().inclusion(sequence - 1, size)) {
+                recoveries.push(Recovered { entry: line.json, hashes });
+            }
+        }
+        let request = Request { checkpoint: checkpoint.bare(), proofs, recoveries };
+        witnesses.asked.entry(size).or_insert((checkpoint, false));
+        while witnesses.asked.len() > MAX_ASKED {
+            witnesses.asked.pop_first();
+        }
+        witnesses.last_asked = Some(Instant::now());
+        Ok(frame::encode(&FromNode::Witness(request)))
+    }
+
+    /// Asks for cosignatures of a charge that was just made, while the vector is computed. Without a connection they are asked
+    /// for when it is to be sent.
+    pub(super) fn ask_early(&self) -> Result<(), Problem> {
+        if self.config.oversight.witnesses > 0 && !self.peers.say(self.request_cosignatures()?) {
+            lock(&self.witnesses).last_asked = None;
+        }
+        Ok(())
+    }
+
+    /// Sends a vector, if enough witnesses have cosigned its charge, or keeps it until they have.
+    pub(super) fn send_when_witnessed(&self, release: Release, outbound: Outbound) -> Result<Vec<Vec<u8>>, Problem> {
+        {
+            let mut witnesses = lock(&self.witnesses);
+            if witnesses.have(release.entry).len() < release.quorum {
+                witnesses.waiting.retain(|known| known.release.attempt != release.attempt);
+                let asked = witnesses.asked.last_key_value().is_some_and(|(size, _)| *size >= release.entry)
+                    && witnesses.last_asked.is_some();
+                witnesses.waiting.push(Waiting { release, outbound, since: Instant::now(), told: None });
+                drop(witnesses);
+                return if asked { Ok(Vec::new()) } else { Ok(vec![self.request_cosignatures()?]) };
+            }
+        }
+        self.released(&release, &outbound)
+    }
+
+    /// The frame of a vector whose charge is witnessed, unless an officer has paused it since.
+    fn released(&self, release: &Release, outbound: &Outbound) -> Result<Vec<Vec<u8>>, Problem> {
+        self.ledger()?.obstacle(&release.dataset, &release.kind)?;
+        let (study, attempt) = &release.attempt;
+        Ok(vec![frame::encode_contribution(study, *attempt, release.round, outbound)])
+    }
+
+    /// Forgets a vector that is not waited for any more.
+    pub(super) fn let_go(&self, attempt: &AttemptId) {
+        lock(&self.witnesses).waiting.retain(|waiting| waiting.release.attempt != *attempt);
+    }
+
+    /// Takes a witness's answer; returns frames to send.
+    pub(super) fn witnessed(&self, by: Option<&str>, answer: Answer) -> Vec<Vec<u8>> {
+        let taken = match answer {
+            Answer::Cosigned { size, line } => self.cosigned(by, size, &line),
+            Answer::Holds(checkpoint) => self.shown(by, &checkpoint),
+            Answer::Refused(reason) => {
+                warn!(by = called(by), reason, "does not witness this node's ledger");
+                Ok(Vec::new())
+            }
+        };
+        taken.unwrap_or_else(|problem| {
+            let (Problem::Failed(why) | Problem::Waiting(why) | Problem::Refused { reason: why, .. }) = problem;
+            error!(by = called(by), why, "a witness's answer could not be taken");
+            Vec::new()
+        })
+    }
+
+    fn cosigned(&self, by: Option<&str>, size: u64, line: &str) -> Result<Vec<Vec<u8>>, Problem> {
+        let (origin, identity) = self.witness(by).ok_or_else(|| Problem::failed("it is not in the roster"))?;
+        let line = SignatureLine::parse(line).map_err(Problem::failed)?;
+        let mut ready = Vec::new();
+        let mut kept = None;
+        {
+            let mut witnesses = lock(&self.witnesses);
+            let quorum = self.config.oversight.witnesses.max(1) as usize;
+            // Asked for long ago, or never.
+            let Some((checkpoint, is_kept)) = witnesses.asked.get_mut(&size) else { return Ok(Vec::new()) };
+            if checkpoint.note().cosigned(&line, &origin, &identity).is_none() {
+                return Err(Problem::failed("its cosignature does not verify"));
+            }
+            checkpoint.add(line);
+            let complete = checkpoint.cosignatures().count() >= quorum;
+            let with = checkpoint.clone();
+            if complete && !*is_kept {
+                *is_kept = true;
+                kept = Some(with.clone());
+            }
+            let name = by.unwrap_or_default().to_owned();
+            let cosigned = witnesses.cosigned.entry(name.clone()).or_default();
+            *cosigned = size.max(*cosigned);
+            let cosigned = *cosigned;
+            witnesses.held.insert(name.clone(), cosigned);
+            witnesses.recoveries.remove(&name);
+            let waiting = std::mem::take(&mut witnesses.waiting);
+            let have = |release: &Release| witnesses.have(release.entry).len() >= release.quorum;
+            let (done, open): (Vec<Waiting>, Vec<Waiting>) =
+                waiting.into_iter().partition(|waiting| have(&waiting.release));
+            witnesses.waiting = open;
+            if kept.is_none() && !done.is_empty() {
+                // A study of few participants waits for fewer.
+                kept = Some(with);
+            }
+            ready.extend(done);
+        }
+        let frames = ready.iter().flat_map(|Waiting { release, outbound, .. }| {
+            let (study, attempt) = release.attempt.clone();
+            self.released(release, outbound)
+                .unwrap_or_else(|problem| vec![frame::encode(&self.explain(&study, attempt, problem, None))])
+        });
+        let frames: Vec<Vec<u8>> = frames.collect();
+        // The vectors are on their way before the evidence is on the disk: nothing depends on it.
+        let unsent = frames.into_iter().filter(|frame| !self.peers.say(frame.clone())).collect();
+        if let Some(kept) = kept {
+            self.ledger()?.keep(&kept)?;
+        }
+        Ok(unsent)
+    }
+
+    /// A witness holds another checkpoint than it was asked to cosign.
+    fn shown(&self, by: Option<&str>, checkpoint: &str) -> Result<Vec<Vec<u8>>, Problem> {
+        let checkpoint = Checkpoint::parse(checkpoint).map_err(Problem::failed)?;
+        if !checkpoint.is_of(&self.signer.origin, &self.signer.key.public()) {
+            return Err(Problem::failed("what it shows was not signed by this node: it proves nothing"));
+        }
+        let mut ledger = self.ledger()?;
+        let statement = checkpoint.statement();
+        let was_quarantined = ledger.quarantine().is_some();
+        if ledger.sighted(&checkpoint, called(by), &now())? {
+            let words = ledger.quarantine().unwrap_or_default();
+            drop(ledger);
+            if !was_quarantined {
+                error!("{words}");
+            }
+            // Whatever waits is refused with these words.
+            let waiting = std::mem::take(&mut lock(&self.witnesses).waiting);
+            let refused = waiting.into_iter().map(|Waiting { release, .. }| {
+                let (study, attempt) = release.attempt;
+                frame::encode(&self.explain(&study, attempt, Problem::refused(words.clone()), None))
+            });
+            return Ok(refused.collect());
+        }
+        let recovery = ledger.chain().recovered(statement);
+        let size = ledger.head().entries;
+        drop(ledger);
+        let name = by.unwrap_or_default().to_owned();
+        let mut witnesses = lock(&self.witnesses);
+        let again = match recovery {
+            Some(sequence) => witnesses.recoveries.insert(name, sequence) != Some(sequence),
+            None => {
+                let new = witnesses.held.insert(name, statement.size) != Some(statement.size);
+                // Where it holds what this node has asked for in the meantime, its cosignature of that is on the way.
+                new && statement.size < size
+            }
+        };
+        drop(witnesses);
+        if again { Ok(vec![self.request_cosignatures()?]) } else { Ok(Vec::new()) }
+    }
+
+    /// Under which name and key a witness cosigns.
+    fn witness(&self, by: Option<&str>) -> Option<(String, PublicIdentity)> {
+        let rosters = lock(&self.rosters);
+        let roster: &Roster = rosters.pinned.as_ref().or(rosters.offered.as_ref())?;
+        match by {
+            None => Some((coordinator_origin(roster.authority), roster.coordinator)),
+            Some(name) if name != self.name() => {
+                Some((node_origin(roster.authority, name), roster.members.get(name)?.identity))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether vectors have waited for so long that it is worth a word.
+    pub(super) fn waits_for_witnesses(&self) -> bool {
+        let witnesses = lock(&self.witnesses);
+        let late = |waiting: &Waiting| waiting.since.elapsed() >= PATIENCE;
+        witnesses.waiting.iter().any(late) && witnesses.last_asked.is_none_or(|asked| asked.elapsed() >= PATIENCE)
+    }
+
+    /// Whether officers have ended the ledger's quarantine since this node last looked: witnesses have to see that.
+    pub(super) fn has_recovered(&self) -> bool {
+        let mut ledger = lock(&self.ledger);
+        ledger.quarantine().is_some() && ledger.sync().is_ok() && ledger.quarantine().is_none()
+    }
+
+    /// Asks again, and says who is waited for.
+    pub(super) fn remind_witnesses(&self) -> Vec<Vec<u8>> {
+        let mut frames = self.ask_witnesses();
+        let mut witnesses = lock(&self.witnesses);
+        let mut waiting = std::mem::take(&mut witnesses.waiting);
+        for Waiting { release, told, .. } in &mut waiting {
+            let have = witnesses.have(release.entry);
+            let names: Vec<&str> =
+                have.iter().map(|name| if name.is_empty() { "the coordinator" } else { name }).collect();
+            let has = if names.is_empty() {
+                "nobody has answered".to_owned()
+            } else {
+                format!("it has {}", names.join(", "))
+            };
+            let reason =
+                format!("{} witnesses of the charge in its ledger, which its policy asks for; {has}", release.quorum);
+            if told.as_ref() != Some(&reason) {
+                let (study, attempt) = release.attempt.clone();
+                info!(study, attempt, "waiting for {reason}");
+                frames.push(frame::encode(&FromNode::Waiting { study, attempt, reason: reason.clone() }));
+                *told = Some(reason);
+            }
+        }
+        witnesses.waiting = waiting;
+        frames
+    }
+
+    /// This node as a witness: looks at another one's checkpoint, keeps the newest, and cosigns it.
+    pub(super) fn witness_for(&self, node: &str, request: &Request) -> Vec<Vec<u8>> {
+        let answer = self.answer_for(node, request).unwrap_or_else(|error| {
+            error!(node, %error, "its ledger could not be witnessed here");
+            Answer::Refused(format!("{} could not keep it", self.name()))
+        });
+        if let Answer::Refused(reason) = &answer {
+            warn!(node, reason, "its ledger is not witnessed here");
+        }
+        vec![frame::encode(&FromNode::Witnessed { node: node.into(), answer })]
+    }
+
+    fn answer_for(&self, node: &str, request: &Request) -> Result<Answer, Error> {
+        let Some((origin, identity)) = self.witness(Some(node)) else {
+            return Ok(Answer::Refused(format!("`{node}` is not in the roster that {} has", self.name())));
+        };
+        // Held until the answer is made, so that what is kept only grows.
+        let store = lock(&self.witnessed);
+        let held = store.newest(&identity)?;
+        let mut checkpoint = match (judge(request, &origin, &identity, held.as_ref()), held) {
+            (Err(reason), _) => return Ok(Answer::Refused(reason.into())),
+            (Ok(Verdict::Holds), Some(held)) => {
+                warn!(node, "its ledger is not the one that was witnessed here, or it has not shown that it is");
+                return Ok(Answer::Holds(held.bare()));
+            }
+            (Ok(Verdict::Kept), Some(held)) => held,
+            (Ok(Verdict::Keep(new)), _) => new,
+            (Ok(Verdict::Holds | Verdict::Kept), None) => return Ok(Answer::Refused("nothing is kept of it".into())),
+        };
+        let size = checkpoint.statement().size;
+        let known = checkpoint.cosignatures().find(|line| line.name() == self.signer.origin).cloned();
+        let line = match known {
+            Some(line) => line,
+            None => {
+                let time = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+                let line = checkpoint.note().cosign(&self.signer.origin, &self.signer.key, time);
+                checkpoint.add(line.clone());
+                store.keep(node, &identity, &checkpoint)?;
+                line
+            }
+        };
+        Ok(Answer::Cosigned { size, line: line.to_string() })
+    }
+}

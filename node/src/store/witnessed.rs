@@ -1,0 +1,40 @@
+//! The newest checkpoint of each other node, as this one has witnessed it.
+
+use std::path::Path;
+
+use entente_protocols::identity::PublicIdentity;
+use entente_protocols::ledger::Checkpoint;
+use entente_protocols::ledger::store::StoreError;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{open, read, written};
+
+/// What this node has witnessed of others. By identity: a partner that enrols anew begins a new ledger.
+pub struct WitnessStore(Connection);
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS witnessed (identity TEXT PRIMARY KEY, node TEXT NOT NULL, entries INTEGER NOT NULL,
+    checkpoint TEXT NOT NULL) STRICT;
+";
+
+impl WitnessStore {
+    /// Opens or makes the database.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        open(path, SCHEMA).map(Self)
+    }
+
+    /// The newest checkpoint of the node with this identity, with this node's cosignature.
+    pub fn newest(&self, identity: &PublicIdentity) -> Result<Option<Checkpoint>, StoreError> {
+        let sql = "SELECT checkpoint FROM witnessed WHERE identity = ?1";
+        let note: Option<String> =
+            self.0.query_row(sql, [identity.to_string()], |row| row.get(0)).optional().map_err(read)?;
+        note.map(|note| Checkpoint::parse(&note).map_err(read)).transpose()
+    }
+
+    /// Keeps a checkpoint in the place of an older one. It is on the disk when this returns.
+    pub fn keep(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO witnessed (identity, node, entries, checkpoint) VALUES (?1, ?2, ?3, ?4)";
+        let row = params![identity.to_string(), node, checkpoint.statement().size, checkpoint.to_string()];
+        self.0.execute(sql, row).map(drop).map_err(written)
+    }
+}

@@ -1,0 +1,287 @@
+//! The state of a chain of entries, checked one by one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::book::Spent;
+use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
+use super::entry::{Entry, Head, Line, Record, State, StudyRecord};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
+use super::tree::Tree;
+use crate::digest::Digest;
+use crate::privacy::rho::Rho;
+
+/// Something that is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {sequence}: {problem}")]
+pub struct Finding {
+    /// Which entry, counted from 1.
+    pub sequence: u64,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// The state of a chain of entries.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    head: Option<Head>,
+    tree: Tree,
+    datasets: BTreeMap<String, Totals>,
+    configured: BTreeMap<String, Rho>,
+    by_study: HashMap<(String, String), Rho>,
+    releases: HashMap<Digest, (State, String)>,
+    paused: BTreeMap<Subject, Hold>,
+    proposals: BTreeMap<u64, Proposal>,
+    recovered: BTreeMap<(u64, Digest), u64>,
+}
+
+/// What keeps an entry from following, in words.
+type Problem = String;
+
+fn require(good: bool, problem: &str) -> Result<(), Problem> {
+    if good { Ok(()) } else { Err(problem.into()) }
+}
+
+impl Chain {
+    /// The end of the chain.
+    pub fn head(&self) -> Head {
+        self.head.unwrap_or(Head::EMPTY)
+    }
+
+    /// The tree over the entries.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// What has been spent on a data set.
+    pub fn spent(&self, dataset: &str) -> Spent {
+        self.datasets
+            .get(dataset)
+            .map_or_else(Spent::default, |totals| Spent { rho: totals.spent, person: totals.person })
+    }
+
+    /// What one study has spent on a data set.
+    pub fn spent_by_study(&self, dataset: &str, study: &str) -> Rho {
+        self.by_study.get(&(dataset.to_owned(), study.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// The accounts of the data sets that have one.
+    pub fn datasets(&self) -> &BTreeMap<String, Totals> {
+        &self.datasets
+    }
+
+    /// A data set's cap, once it is recorded.
+    pub fn cap(&self, dataset: &str) -> Option<Rho> {
+        self.datasets.get(dataset).map(|totals| totals.cap)
+    }
+
+    /// What `node.toml` said of a data set's budget when it was last recorded.
+    pub fn configured(&self, dataset: &str) -> Option<Rho> {
+        self.configured.get(dataset).copied()
+    }
+
+    /// What is paused.
+    pub fn paused(&self) -> impl Iterator<Item = &Hold> {
+        self.paused.values()
+    }
+
+    /// Why nothing may be released of a data set for a study of this kind now, if an officer has paused one of them.
+    pub fn hold(&self, dataset: &str, kind: &str) -> Option<&Hold> {
+        let of = |subject| self.paused.get(&subject);
+        of(Subject::Dataset(dataset.into())).or_else(|| of(Subject::Kind(kind.into())))
+    }
+
+    /// Open proposals by sequence.
+    pub fn proposals(&self) -> &BTreeMap<u64, Proposal> {
+        &self.proposals
+    }
+
+    /// Which entry has taken over a checkpoint, if one has.
+    pub fn recovered(&self, checkpoint: &Statement) -> Option<u64> {
+        self.recovered.get(&(checkpoint.size, checkpoint.root)).copied()
+    }
+
+    /// Whether the chain goes on from what a checkpoint states.
+    pub fn goes_on_from(&self, checkpoint: &Statement) -> bool {
+        self.tree.root_at(checkpoint.size) == Some(checkpoint.root)
+    }
+
+    /// What a checkpoint of the chain as it is now states.
+    pub fn statement(&self, origin: &str) -> Statement {
+        let Head { entries, hash } = self.head();
+        let (root, datasets) = (self.tree.root(), self.datasets.clone());
+        Statement { origin: origin.into(), size: entries, root, head: hash, datasets }
+    }
+
+    /// Checks the next entry and goes on behind it.
+    pub fn check(&mut self, line: &Line) -> Result<Entry, Finding> {
+        let entry = self.verify(line)?;
+        self.accept(line, &entry);
+        Ok(entry)
+    }
+
+    /// Checks the next entry: hash, chain, sums, cap and the order of states.
+    pub fn verify(&self, line: &Line) -> Result<Entry, Finding> {
+        let head = self.head();
+        let fail = |problem: String| Finding { sequence: head.entries + 1, problem };
+        let entry = line.entry().map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let checked = || {
+            require(Line::hash(&line.json) == line.hash, "its hash is not that of its text: it was changed")?;
+            require(
+                entry.sequence == head.entries + 1,
+                "its sequence does not follow: an entry is missing or was added",
+            )?;
+            require(entry.previous == head.hash, "it does not name the entry before: the chain is broken")?;
+            match &entry.record {
+                Record::Reserved(record)
+                | Record::Computed(record)
+                | Record::Released(record)
+                | Record::Repeated(record)
+                | Record::Refused(record) => self.verify_study(entry.state(), record),
+                Record::Note(note) => {
+                    require((1..entry.sequence).contains(&note.about), "it is about an entry that is not before it")?;
+                    require(!note.officer.is_empty(), "nobody has written it")
+                }
+                Record::Paused(hold) => {
+                    require(!hold.officer.is_empty(), "nobody has paused it")?;
+                    require(!self.paused.contains_key(&hold.subject), "it pauses what is paused")
+                }
+                Record::Resumed(hold) => {
+                    require(!hold.officer.is_empty(), "nobody has resumed it")?;
+                    require(self.paused.contains_key(&hold.subject), "it resumes what is not paused")
+                }
+                Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
+                Record::Cap(change) => self.verify_cap(change),
+                Record::Recovered(recovery) => self.verify_recovery(recovery),
+            }
+        };
+        checked().map_err(fail)?;
+        Ok(entry)
+    }
+
+    fn verify_study(&self, state: State, record: &StudyRecord) -> Result<(), Problem> {
+        let (account, before) = (&record.account, self.spent(&record.dataset));
+        require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
+        require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
+        let charged = state == State::Reserved;
+        let (rho, person) = record.privacy.as_ref().map_or_else(Default::default, |p| (p.rho, p.rho_person));
+        require(account.charge == if charged { rho } else { Rho::ZERO }, "its charge is not that of its state")?;
+        let person = before.person.plus(if charged { person } else { Rho::ZERO });
+        require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
+        if charged {
+            require(account.spent_after <= account.cap, "it spends more than the cap")?;
+            let cap = self.cap(&record.dataset).ok_or("it is charged before its cap was recorded")?;
+            require(account.cap <= cap, "its cap is above the one that was recorded")?;
+        }
+        if matches!(state, State::Reserved | State::Repeated) {
+            let held = self.hold(&record.dataset, &record.study.kind);
+            require(held.is_none(), "an officer had paused its data set or study kind")?;
+        }
+        let before = record.release.and_then(|release| self.releases.get(&release));
+        let same_dataset = before.is_none_or(|(_, dataset)| *dataset == record.dataset);
+        let follows = match (state, before.map(|(state, _)| *state)) {
+            (State::Refused, _) => return require(record.release.is_none(), "a refusal has no release"),
+            (State::Reserved, None) => record.release.is_some(),
+            (State::Computed, Some(State::Reserved)) | (State::Released, Some(State::Computed)) => true,
+            (State::Repeated, Some(State::Computed | State::Released)) => true,
+            _ => false,
+        };
+        require(follows && same_dataset, "its state does not follow from what was recorded of its release")
+    }
+
+    fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
+        let CapChange { dataset, from, to, officers, proposal, .. } = change;
+        require(is_dataset_name(dataset), "its data set cannot be called so")?;
+        require(*from == self.cap(dataset), "the cap before is another")?;
+        let raised = from.is_some_and(|from| *to > from);
+        if !raised {
+            return require(proposal.is_none() && officers.len() <= 1, "a cap that is not raised takes no proposal");
+        }
+        self.verify_second(*proposal, officers, &Action::Cap { dataset: dataset.clone(), to: *to })
+    }
+
+    fn verify_recovery(&self, recovery: &Recovery) -> Result<(), Problem> {
+        let Recovery { witnessed, officers, proposal, datasets, .. } = recovery;
+        require(!witnessed.is_empty(), "it takes over nothing")?;
+        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
+        let checkpoints = checkpoints(&notes).ok_or("what it takes over is no checkpoint")?;
+        self.verify_second(Some(*proposal), officers, &Action::Recover(notes))?;
+        let expected = restored(|dataset| self.datasets.get(dataset).copied(), &checkpoints);
+        require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
+    }
+
+    /// Two different officers, of whom the first has proposed it.
+    fn verify_second(&self, proposal: Option<u64>, officers: &[String], action: &Action) -> Result<(), Problem> {
+        let proposal = proposal.and_then(|sequence| self.proposals.get(&sequence));
+        let proposal = proposal.filter(|proposal| proposal.action == *action);
+        let proposal = proposal.ok_or("no open proposal says so")?;
+        let [first, second] = officers else { return Err("it takes two officers".into()) };
+        require(*first == proposal.officer, "the first officer is not who has proposed it")?;
+        require(first != second && !second.is_empty(), "it takes two different officers")
+    }
+
+    /// Goes on behind an entry that [`Chain::verify`] has passed.
+    pub fn accept(&mut self, line: &Line, entry: &Entry) {
+        self.head = Some(Head { entries: entry.sequence, hash: line.hash });
+        self.tree.push(line.json.as_bytes());
+        match &entry.record {
+            Record::Reserved(record)
+            | Record::Computed(record)
+            | Record::Released(record)
+            | Record::Repeated(record)
+            | Record::Refused(record) => self.accept_study(entry.state(), record),
+            Record::Note(_) => {}
+            Record::Paused(hold) => drop(self.paused.insert(hold.subject.clone(), hold.clone())),
+            Record::Resumed(hold) => drop(self.paused.remove(&hold.subject)),
+            Record::Proposed(proposal) => {
+                self.proposals.retain(|_, open| open.action != proposal.action);
+                self.proposals.insert(entry.sequence, proposal.clone());
+            }
+            Record::Cap(change) => {
+                self.datasets.entry(change.dataset.clone()).or_default().cap = change.to;
+                self.configured.insert(change.dataset.clone(), change.configured);
+                // A proposal was made over the cap of its time.
+                self.proposals.retain(
+                    |_, open| !matches!(&open.action, Action::Cap { dataset, .. } if *dataset == change.dataset),
+                );
+            }
+            Record::Recovered(recovery) => {
+                for restored in &recovery.datasets {
+                    let totals =
+                        Totals { spent: restored.spent_after, person: restored.spent_person_after, cap: restored.cap };
+                    self.datasets.insert(restored.dataset.clone(), totals);
+                }
+                let notes: Vec<String> = recovery.witnessed.iter().map(|seen| seen.checkpoint.clone()).collect();
+                for checkpoint in checkpoints(&notes).unwrap_or_default() {
+                    let Statement { size, root, .. } = *checkpoint.statement();
+                    self.recovered.insert((size, root), entry.sequence);
+                }
+                self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
+            }
+        }
+    }
+
+    fn accept_study(&mut self, state: State, record: &StudyRecord) {
+        let account = &record.account;
+        if let Some(totals) = self.datasets.get_mut(&record.dataset) {
+            (totals.spent, totals.person) = (account.spent_after, account.spent_person_after);
+        }
+        if account.charge > Rho::ZERO {
+            let study = self.by_study.entry((record.dataset.clone(), record.study.id.clone())).or_default();
+            *study = study.plus(account.charge);
+        }
+        if let Some(release) = record.release
+            && state != State::Repeated
+        {
+            self.releases.insert(release, (state, record.dataset.clone()));
+        }
+    }
+}
+
+/// Notes as checkpoints; `None` if one is none, or one comes twice.
+fn checkpoints(notes: &[String]) -> Option<Vec<Checkpoint>> {
+    let parsed: Option<Vec<Checkpoint>> = notes.iter().map(|note| Checkpoint::parse(note).ok()).collect();
+    let parsed = parsed?;
+    let states: BTreeSet<(u64, Digest)> =
+        parsed.iter().map(|checkpoint| (checkpoint.statement().size, checkpoint.statement().root)).collect();
+    (states.len() == parsed.len()).then_some(parsed)
+}

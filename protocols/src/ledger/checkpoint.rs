@@ -1,0 +1,227 @@
+//! Checkpoints: what a node states of its whole ledger, signed by it and cosigned by witnesses.
+//!
+//! A checkpoint is a note in the form of C2SP's tlog-checkpoint (<https://c2sp.org/tlog-checkpoint>): the log's origin, the number
+//! of entries, the root of the Merkle tree over them ([`super::tree`]), then lines of our own, which other tools pass over:
+//!
+//! ```text
+//! entente/5aa0…/bank
+//! 12
+//! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+//! head 7c1f…                                             hash of the last entry
+//! version 2                                              of the entries' form
+//! dataset clients spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
+//! ```
+//!
+//! The text is a function of the entries alone. A ledger has one checkpoint of each size: it is signed anew after a restart with the
+//! same bytes, and two of one size that differ show a fork.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use super::note::{Note, NoteError, SignatureLine};
+use crate::digest::Digest;
+use crate::identity::{IdentityKey, PublicIdentity};
+use crate::privacy::rho::Rho;
+
+/// The version of the entries' form.
+pub const ENTRIES: u32 = 2;
+
+/// The name under which the node called `node` signs its checkpoints and cosigns others'.
+pub fn node_origin(authority: Digest, node: &str) -> String {
+    format!("entente/{authority}/{node}")
+}
+
+/// The name under which the coordinator cosigns. No node has it.
+pub fn coordinator_origin(authority: Digest) -> String {
+    format!("entente/{authority}")
+}
+
+/// Where a data set's account stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Σρ of the charges, each in its study's scope.
+    pub spent: Rho,
+    /// Σ of the losses to a person who may be a customer of every participant.
+    pub person: Rho,
+    /// What may be spent.
+    pub cap: Rho,
+}
+
+/// What a checkpoint states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Whose log it is.
+    pub origin: String,
+    /// The number of entries.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Digest,
+    /// The hash of the last one; zeroes where there is none.
+    pub head: Digest,
+    /// The data sets that have an account.
+    pub datasets: BTreeMap<String, Totals>,
+}
+
+/// Whether a data set can be called so. Its name stands in checkpoints.
+pub fn is_dataset_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+impl Statement {
+    /// The text that is signed.
+    pub fn text(&self) -> String {
+        let Self { origin, size, root, head, datasets } = self;
+        let root = data_encoding::BASE64.encode(&root.0);
+        let mut text = format!("{origin}\n{size}\n{root}\nhead {head}\nversion {ENTRIES}\n");
+        for (dataset, Totals { spent, person, cap }) in datasets {
+            let (spent, person, cap) = (spent.micro(), person.micro(), cap.micro());
+            // Writing into a string does not fail.
+            let _ = writeln!(text, "dataset {dataset} spent {spent} person {person} cap {cap}");
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let (origin, size, root) = (lines.next()?.to_owned(), lines.next()?.parse().ok()?, lines.next()?);
+        let root = Digest(data_encoding::BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?);
+        let head = lines.next()?.strip_prefix("head ")?.parse().ok()?;
+        lines.next()?.strip_prefix("version ")?;
+        let mut datasets = BTreeMap::new();
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let ["dataset", dataset, "spent", spent, "person", person, "cap", cap] = words[..] else { return None };
+            let rho = |digits: &str| digits.parse().ok().map(Rho::from_micro);
+            let totals = Totals { spent: rho(spent)?, person: rho(person)?, cap: rho(cap)? };
+            if !is_dataset_name(dataset) {
+                return None;
+            }
+            datasets.insert(dataset.to_owned(), totals);
+        }
+        let statement = Self { origin, size, root, head, datasets };
+        // One text for one statement: no sign, leading zero, order or version but ours.
+        (statement.text() == text).then_some(statement)
+    }
+}
+
+/// A signed statement, with cosignatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    statement: Statement,
+    note: Note,
+}
+
+impl Checkpoint {
+    /// Signs a statement in the name of its origin.
+    ///
+    /// # Errors
+    ///
+    /// A statement with so many data sets that the note is too long.
+    pub fn sign(statement: Statement, key: &IdentityKey) -> Result<Self, NoteError> {
+        let mut note = Note::new(statement.text())?;
+        note.sign(&statement.origin, key);
+        Ok(Self { statement, note })
+    }
+
+    /// Reads a checkpoint. Its signature is not verified yet.
+    pub fn parse(text: &str) -> Result<Self, NoteError> {
+        let note = Note::parse(text)?;
+        let statement = Statement::parse(note.text()).ok_or(NoteError("its text is not a checkpoint's"))?;
+        Ok(Self { statement, note })
+    }
+
+    /// What it states.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// The note.
+    pub fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// Whether it is the node's that signs as `origin` with `identity`.
+    pub fn is_of(&self, origin: &str, identity: &PublicIdentity) -> bool {
+        self.statement.origin == origin && self.note.is_signed_by(origin, identity)
+    }
+
+    /// Adds a cosignature that was verified.
+    pub fn add(&mut self, cosignature: SignatureLine) {
+        self.note.add(cosignature);
+    }
+
+    /// The cosignatures, verified or not.
+    pub fn cosignatures(&self) -> impl Iterator<Item = &SignatureLine> {
+        self.note.signatures().iter().skip(1)
+    }
+
+    /// The same without cosignatures.
+    #[must_use]
+    pub fn bare(&self) -> String {
+        let own: String = self.note.signatures().first().map(|line| format!("{line}\n")).unwrap_or_default();
+        format!("{}\n{own}", self.note.text())
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.note.fmt(f)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn statement(size: u64) -> Statement {
+        let totals = |micro| Totals {
+            spent: Rho::from_micro(micro),
+            person: Rho::from_micro(9 * micro),
+            cap: Rho::from_micro(1_250_000),
+        };
+        Statement {
+            origin: node_origin(Digest([0x5a; 32]), "bank"),
+            size,
+            root: Digest([1; 32]),
+            head: Digest([2; 32]),
+            datasets: [("clients".into(), totals(40_000)), ("purchases".into(), totals(0))].into(),
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_read_as_it_is_written() {
+        let key = IdentityKey::from_secret(&[7; 32]);
+        let checkpoint = Checkpoint::sign(statement(12), &key).unwrap();
+        assert_eq!(Checkpoint::parse(&checkpoint.to_string()).unwrap(), checkpoint);
+        assert!(checkpoint.is_of(&statement(12).origin, &key.public()));
+        assert!(!checkpoint.is_of("entente/other", &key.public()));
+        assert!(!checkpoint.is_of(&statement(12).origin, &IdentityKey::from_secret(&[8; 32]).public()));
+        assert_eq!(checkpoint.bare(), checkpoint.to_string());
+        let again = Checkpoint::sign(statement(12), &key).unwrap();
+        assert_eq!(again, checkpoint, "the same bytes");
+    }
+
+    #[test]
+    fn a_statement_has_one_text() {
+        let good = statement(12).text();
+        assert_eq!(Statement::parse(&good), Some(statement(12)));
+        for (from, to) in [
+            ("\n12\n", "\n012\n"),
+            ("\n12\n", "\n+12\n"),
+            ("version 2", "version 3"),
+            ("spent 40000", "spent 040000"),
+            ("clients", "cli ents"),
+            ("dataset clients", "dataset zlients"),
+            ("dataset clients", "dataset 1lients"),
+            ("head 02", "head 0"),
+            (" cap 1250000\n", " cap 1250000 \n"),
+            ("head", "heads"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{from}");
+            assert_eq!(Statement::parse(&bad), None, "{to}");
+        }
+    }
+}

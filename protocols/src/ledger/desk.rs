@@ -1,0 +1,474 @@
+//! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
+
+use super::book::{Ledger, LedgerError};
+use super::checkpoint::Checkpoint;
+use super::entry::Record;
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Sighting, Subject, restored};
+use super::store::Store;
+use crate::privacy::rho::Rho;
+
+/// What became of something that takes two officers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is proposed; another officer has to do the same.
+    Proposed,
+    /// It is done.
+    Done,
+}
+
+/// Who acts, why and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
+    /// The officer's name.
+    pub officer: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// RFC 3339.
+    pub now: &'a str,
+}
+
+fn refuse<T>(words: String) -> Result<T, LedgerError> {
+    Err(LedgerError::Office(words))
+}
+
+impl<S: Store> Ledger<S> {
+    /// Attaches a note to an entry.
+    pub fn note(&mut self, about: u64, act: Act<'_>) -> Result<(), LedgerError> {
+        self.append(act.now, None, |ledger| {
+            let entries = ledger.head().entries;
+            if !(1..=entries).contains(&about) {
+                return refuse(format!("there is no entry {about}: the ledger has {entries}"));
+            }
+            Ok(Record::Note(Note { about, officer: act.officer.into(), text: act.reason.into() }))
+        })
+    }
+
+    /// Pauses a data set or a study kind, or lets it go on.
+    pub fn hold(&mut self, subject: &Subject, paused: bool, act: Act<'_>) -> Result<(), LedgerError> {
+        let hold = Hold { subject: subject.clone(), officer: act.officer.into(), reason: act.reason.into() };
+        self.append(act.now, None, |ledger| {
+            let held = ledger.chain.paused().find(|held| held.subject == *subject);
+            match (paused, held) {
+                (true, None) => Ok(Record::Paused(hold.clone())),
+                (false, Some(_)) => Ok(Record::Resumed(hold.clone())),
+                (true, Some(held)) => {
+                    refuse(format!("{subject} is paused already, by {}: {}", held.officer, held.reason))
+                }
+                (false, None) => refuse(format!("{subject} is not paused")),
+            }
+        })
+    }
+
+    /// Changes a data set's cap: at once where it becomes lower, with a second officer where it becomes higher.
+    pub fn set_cap(&mut self, dataset: &str, to: Rho, act: Act<'_>) -> Result<Outcome, LedgerError> {
+        self.sync()?;
+        let configured = self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?.lifetime;
+        let from = self.cap(dataset).unwrap_or(configured);
+        if to == from {
+            return refuse(format!("the cap of data set `{dataset}` is ρ = {from} already"));
+        }
+        let change = |ledger: &Self, officers: Vec<String>, proposal| {
+            Record::Cap(CapChange {
+                dataset: dataset.into(),
+                from: ledger.chain.cap(dataset),
+                to,
+                configured: ledger.chain.configured(dataset).unwrap_or(configured),
+                officers,
+                reason: act.reason.into(),
+                proposal,
+            })
+        };
+        if to < from {
+            self.append(act.now, None, |ledger| Ok(change(ledger, vec![act.officer.into()], None)))?;
+            return Ok(Outcome::Done);
+        }
+        if self.chain.cap(dataset).is_none() {
+            return refuse(format!(
+                "data set `{dataset}` was never used, and its cap is what node.toml says: change it there"
+            ));
+        }
+        let action = Action::Cap { dataset: dataset.into(), to };
+        self.second(&action, act, |ledger, proposal, officers| Ok(change(ledger, officers, Some(proposal))))
+    }
+
+    /// Takes over what witnesses have shown, with a second officer: the larger of the sums, data set by data set.
+    pub fn recover(&mut self, act: Act<'_>) -> Result<Outcome, LedgerError> {
+        self.sync()?;
+        let witnessed: Vec<Sighting> = self.contradictions().cloned().collect();
+        if witnessed.is_empty() {
+            return refuse("there is nothing to recover from: the ledger goes on from all that was witnessed".into());
+        }
+        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
+        let parsed: Result<Vec<Checkpoint>, _> = notes.iter().map(|note| Checkpoint::parse(note)).collect();
+        let parsed = parsed?;
+        self.second(&Action::Recover(notes), act, |ledger, proposal, officers| {
+            let datasets = restored(|dataset| ledger.chain.datasets().get(dataset).copied(), &parsed);
+            let (witnessed, reason) = (witnessed.clone(), act.reason.into());
+            Ok(Record::Recovered(Box::new(Recovery { witnessed, officers, reason, proposal, datasets })))
+        })
+    }
+
+    /// Proposes, or does what another officer has proposed.
+    fn second(
+        &mut self,
+        action: &Action,
+        act: Act<'_>,
+        done: impl Fn(&Self, u64, Vec<String>) -> Result<Record, LedgerError>,
+    ) -> Result<Outcome, LedgerError> {
+        let open = self.chain.proposals().iter().find(|(_, open)| open.action == *action);
+        let open = open.map(|(sequence, open)| (*sequence, open.officer.clone()));
+        match open {
+            Some((_, first)) if first == act.officer => {
+                refuse(format!("{first} has proposed this already; it takes another officer to do it"))
+            }
+            Some((sequence, first)) => {
+                let officers = vec![first, act.officer.to_owned()];
+                self.append(act.now, None, |ledger| done(ledger, sequence, officers.clone()))?;
+                Ok(Outcome::Done)
+            }
+            None => {
+                let (officer, reason) = (act.officer.into(), act.reason.into());
+                let proposal = Proposal { action: action.clone(), officer, reason };
+                self.append(act.now, None, |_| Ok(Record::Proposed(proposal.clone())))?;
+                Ok(Outcome::Proposed)
+            }
+        }
+    }
+
+    /// Follows `node.toml` where it lowers the cap of a data set that is in use, and records that.
+    ///
+    /// # Errors
+    ///
+    /// Where it raises one: that takes two officers.
+    pub fn follow_configuration(&mut self, now: &str) -> Result<(), LedgerError> {
+        for (dataset, caps) in self.caps.clone() {
+            let (Some(cap), configured) = (self.chain.cap(&dataset), self.chain.configured(&dataset)) else { continue };
+            let to = caps.lifetime;
+            if configured == Some(to) {
+                continue;
+            }
+            if to > cap {
+                let (is, says) = (cap.epsilon(caps.delta), to.epsilon(caps.delta));
+                return refuse(format!(
+                    "node.toml raises the cap of data set `{dataset}` from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
+                     that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {dataset} --epsilon \
+                     {says:.3} --officer NAME --reason TEXT`",
+                    caps.delta
+                ));
+            }
+            self.append(now, None, |ledger| {
+                Ok(Record::Cap(CapChange {
+                    dataset: dataset.clone(),
+                    from: ledger.chain.cap(&dataset),
+                    to,
+                    configured: to,
+                    officers: Vec::new(),
+                    reason: "node.toml was changed".into(),
+                    proposal: None,
+                }))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a checkpoint that this node has signed and that `by` has shown, if the ledger does not go on from it: from then on it is
+    /// in quarantine. The caller has verified the signature. Whether it is so.
+    pub fn sighted(&mut self, checkpoint: &Checkpoint, by: &str, now: &str) -> Result<bool, LedgerError> {
+        self.sync()?;
+        let statement = checkpoint.statement();
+        if self.chain.goes_on_from(statement) || self.chain.recovered(statement).is_some() {
+            return Ok(false);
+        }
+        if !self.sightings.iter().any(|(_, known)| known == statement) {
+            let sighting = Sighting { checkpoint: checkpoint.bare(), by: by.into(), time: now.into() };
+            self.store.append_sighting(&sighting)?;
+            self.sightings.push((sighting, statement.clone()));
+        }
+        Ok(true)
+    }
+
+    /// Checkpoints that were shown, and that the ledger neither goes on from nor has taken over.
+    pub fn contradictions(&self) -> impl Iterator<Item = &Sighting> {
+        let open = |(_, statement): &&(Sighting, _)| {
+            !self.chain.goes_on_from(statement) && self.chain.recovered(statement).is_none()
+        };
+        self.sightings.iter().filter(open).map(|(sighting, _)| sighting)
+    }
+
+    /// Why the ledger is in quarantine, if it is, and what to do.
+    pub fn quarantine(&self) -> Option<String> {
+        let seen: Vec<String> = self
+            .contradictions()
+            .map(|sighting| {
+                let size = self.sightings.iter().find(|(known, _)| known == sighting).map_or(0, |(_, of)| of.size);
+                format!(
+                    "{} holds a checkpoint of {size} entries that this node has signed (seen {})",
+                    sighting.by, sighting.time
+                )
+            })
+            .collect();
+        (!seen.is_empty()).then(|| {
+            format!(
+                "the ledger is in quarantine: it has {} entries, and {}, from which it does not go on. Was it restored from an old \
+                 backup, or does a copy of this node run? Stop the copy, or restore the newest backup; if there is none, two officers \
+                 take over what was spent by `entente-node ledger recover --officer NAME --reason TEXT`",
+                self.head().entries,
+                seen.join("; ")
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::book::{Begin, Caps, Signer};
+    use super::super::checkpoint::node_origin;
+    use super::super::store::Memory;
+    use super::super::verify::{export, verify_export};
+    use super::super::witness::{Consistency, Recovered, Request, Verdict, judge};
+    use super::*;
+    use crate::digest::Digest;
+    use crate::identity::IdentityKey;
+    use crate::policy::tests::{approved, request};
+
+    fn caps(micro: u64) -> std::collections::BTreeMap<String, Caps> {
+        let caps = Caps { lifetime: Rho::from_micro(micro), per_study: Rho::from_micro(90_000), delta: 1e-6 };
+        [("d".into(), caps)].into()
+    }
+
+    fn ledger() -> Ledger<Memory> {
+        Ledger::open(Memory::default(), caps(100_000), "test 1").unwrap()
+    }
+
+    fn signer() -> Signer {
+        Signer { origin: node_origin(Digest::ZERO, "a"), key: IdentityKey::from_secret(&[3; 32]) }
+    }
+
+    fn act(officer: &str) -> Act<'_> {
+        Act { officer, reason: "why", now: "now" }
+    }
+
+    fn charge(ledger: &mut Ledger<Memory>, id: u8, micro: u64) -> Result<(), LedgerError> {
+        let release = Digest([id; 32]);
+        ledger.reserve(approved(request(&format!("s{id}"), id, micro)), release, release, "now").map(drop)
+    }
+
+    /// The same ledger when it had `entries`.
+    fn backup(ledger: &Ledger<Memory>, entries: u64) -> Ledger<Memory> {
+        let mut store = Memory::default();
+        for (sequence, line) in (1..).zip(ledger.store().entries().unwrap()).take(entries as usize) {
+            store.append(sequence, &line, None).unwrap();
+        }
+        Ledger::open(store, caps(100_000), "test 1").unwrap()
+    }
+
+    fn judged(
+        ledger: &Ledger<Memory>,
+        held: Option<&Checkpoint>,
+        recovery: Option<u64>,
+    ) -> Result<Verdict, &'static str> {
+        let checkpoint = ledger.checkpoint(&signer()).unwrap();
+        let (tree, size) = (ledger.chain().tree(), checkpoint.statement().size);
+        let from = held.map_or(0, |held| held.statement().size);
+        let proofs = tree.consistency(from, size).map(|hashes| Consistency { from, hashes }).into_iter().collect();
+        let recoveries = recovery.map(|sequence| Recovered {
+            entry: ledger.store().entries().unwrap()[sequence as usize - 1].json.clone(),
+            hashes: tree.inclusion(sequence - 1, size).unwrap(),
+        });
+        let request =
+            Request { checkpoint: checkpoint.to_string(), proofs, recoveries: recoveries.into_iter().collect() };
+        judge(&request, &signer().origin, &signer().key.public(), held)
+    }
+
+    fn kept(ledger: &Ledger<Memory>) -> Checkpoint {
+        ledger.checkpoint(&signer()).unwrap()
+    }
+
+    #[test]
+    fn a_pause_holds_until_it_is_ended() {
+        let mut ledger = ledger();
+        charge(&mut ledger, 1, 1000).unwrap();
+        for subject in [Subject::Dataset("d".into()), Subject::Kind("query".into())] {
+            ledger.hold(&subject, true, act("ann")).unwrap();
+            let error = charge(&mut ledger, 2, 1000).unwrap_err().to_string();
+            assert!(error.contains("paused by ann: why"), "{error}");
+            let again = charge(&mut ledger, 1, 1000).unwrap_err().to_string();
+            assert!(again.contains("paused"), "also what is charged already: {again}");
+            assert!(ledger.hold(&subject, true, act("bob")).is_err());
+            ledger.hold(&subject, false, act("bob")).unwrap();
+            assert!(ledger.hold(&subject, false, act("bob")).is_err());
+        }
+        ledger.hold(&Subject::Dataset("other".into()), true, act("ann")).unwrap();
+        charge(&mut ledger, 2, 1000).unwrap();
+        ledger.note(2, act("ann")).unwrap();
+        assert!(ledger.note(99, act("ann")).is_err());
+        let text = export("a", &signer(), ledger.store()).unwrap();
+        assert!(verify_export(&text, None).passed(), "{}", verify_export(&text, None).text());
+    }
+
+    #[test]
+    fn a_cap_is_lowered_by_one_officer_and_raised_by_two() {
+        let mut ledger = ledger();
+        let to = Rho::from_micro;
+        charge(&mut ledger, 1, 40_000).unwrap();
+        assert_eq!(ledger.set_cap("d", to(50_000), act("ann")).unwrap(), Outcome::Done);
+        assert!(charge(&mut ledger, 2, 20_000).unwrap_err().to_string().contains("of 0.050000"));
+        assert_eq!(ledger.set_cap("d", to(80_000), act("ann")).unwrap(), Outcome::Proposed);
+        let error = ledger.set_cap("d", to(80_000), act("ann")).unwrap_err().to_string();
+        assert!(error.contains("another officer"), "{error}");
+        assert!(charge(&mut ledger, 2, 20_000).is_err(), "one alone changes nothing");
+        assert_eq!(ledger.set_cap("d", to(90_000), act("bob")).unwrap(), Outcome::Proposed, "not the same cap");
+        assert_eq!(ledger.set_cap("d", to(80_000), act("bob")).unwrap(), Outcome::Done);
+        charge(&mut ledger, 2, 20_000).unwrap();
+        // The other proposal was made over a cap that is gone.
+        assert_eq!(ledger.set_cap("d", to(90_000), act("ann")).unwrap(), Outcome::Proposed);
+        let text = export("a", &signer(), ledger.store()).unwrap();
+        assert!(verify_export(&text, None).passed(), "{}", verify_export(&text, None).text());
+    }
+
+    #[test]
+    fn node_toml_lowers_a_cap_and_does_not_raise_it() {
+        let mut ledger = ledger();
+        charge(&mut ledger, 1, 40_000).unwrap();
+        let reopened = |ledger: Ledger<Memory>, micro| Ledger::open(ledger.store, caps(micro), "test 1").unwrap();
+        let mut ledger = reopened(ledger, 60_000);
+        ledger.follow_configuration("now").unwrap();
+        assert_eq!(ledger.cap("d"), Some(Rho::from_micro(60_000)));
+        let mut ledger = reopened(ledger, 100_000);
+        let error = ledger.follow_configuration("now").unwrap_err().to_string();
+        assert!(error.contains("takes two officers") && error.contains("0.060000"), "{error}");
+        assert!(charge(&mut ledger, 2, 30_000).is_err());
+        // What two have raised stays, whatever node.toml goes on to say.
+        let mut ledger = reopened(ledger, 60_000);
+        ledger.set_cap("d", Rho::from_micro(100_000), act("ann")).unwrap();
+        ledger.set_cap("d", Rho::from_micro(100_000), act("bob")).unwrap();
+        let entries = ledger.head().entries;
+        ledger.follow_configuration("now").unwrap();
+        assert_eq!((ledger.head().entries, ledger.cap("d")), (entries, Some(Rho::from_micro(100_000))));
+        // And where it follows, it may be lowered again.
+        let mut ledger = reopened(ledger, 100_000);
+        ledger.follow_configuration("now").unwrap();
+        let mut ledger = reopened(ledger, 60_000);
+        ledger.follow_configuration("now").unwrap();
+        assert_eq!(ledger.cap("d"), Some(Rho::from_micro(60_000)));
+    }
+
+    #[test]
+    fn a_witness_takes_what_goes_on_and_nothing_else() {
+        let mut ledger = ledger();
+        assert!(matches!(judged(&ledger, None, None), Ok(Verdict::Keep(_))));
+        let empty = kept(&ledger);
+        charge(&mut ledger, 1, 40_000).unwrap();
+        assert!(matches!(judged(&ledger, Some(&empty), None), Ok(Verdict::Keep(_))), "from nothing");
+        let first = kept(&ledger);
+        assert_eq!(judged(&ledger, Some(&first), None), Ok(Verdict::Kept), "the same again");
+        charge(&mut ledger, 2, 10_000).unwrap();
+        assert!(matches!(judged(&ledger, Some(&first), None), Ok(Verdict::Keep(_))));
+        let second = kept(&ledger);
+        let rolled_back = backup(&ledger, first.statement().size);
+        assert_eq!(judged(&rolled_back, Some(&second), None), Ok(Verdict::Holds));
+        assert_eq!(judged(&backup(&ledger, 0), Some(&second), None), Ok(Verdict::Holds), "an empty ledger");
+        let mut clone = backup(&ledger, first.statement().size);
+        charge(&mut clone, 3, 10_000).unwrap();
+        assert_eq!(judged(&clone, Some(&second), None), Ok(Verdict::Holds), "as long, and other");
+        charge(&mut clone, 4, 10_000).unwrap();
+        assert_eq!(judged(&clone, Some(&second), None), Ok(Verdict::Holds), "longer, and other");
+        // Signed by another, or without a proof.
+        let request = Request { checkpoint: kept(&ledger).to_string(), proofs: Vec::new(), recoveries: Vec::new() };
+        let other = IdentityKey::from_secret(&[4; 32]).public();
+        assert!(judge(&request, &signer().origin, &other, None).is_err());
+        assert!(judge(&request, "entente/other", &signer().key.public(), None).is_err());
+        assert_eq!(judge(&request, &signer().origin, &signer().key.public(), Some(&first)), Ok(Verdict::Holds));
+    }
+
+    #[test]
+    fn a_rolled_back_ledger_is_in_quarantine_until_two_officers_take_over_what_was_spent() {
+        let mut ledger = ledger();
+        charge(&mut ledger, 1, 30_000).unwrap();
+        let size = ledger.head().entries;
+        charge(&mut ledger, 2, 20_000).unwrap();
+        let lost = kept(&ledger);
+        let mut restored = backup(&ledger, size);
+        assert!(!restored.sighted(&kept(&restored), "the coordinator", "now").unwrap(), "its own past");
+        assert!(restored.recover(act("ann")).is_err(), "there is nothing to recover from");
+        assert!(restored.sighted(&lost, "the coordinator", "then").unwrap());
+        let error = charge(&mut restored, 3, 1000).unwrap_err().to_string();
+        for words in ["quarantine", "the coordinator", "then", "recover", "2 entries", "3 entries"] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+        // A restart forgets nothing.
+        let mut restored = Ledger::open(restored.store, caps(100_000), "test 1").unwrap();
+        assert!(restored.quarantine().is_some());
+        assert_eq!(restored.recover(act("ann")).unwrap(), Outcome::Proposed);
+        assert!(restored.recover(act("ann")).is_err(), "one officer is not two");
+        assert!(restored.quarantine().is_some());
+        assert_eq!(restored.recover(act("bob")).unwrap(), Outcome::Done);
+        assert_eq!(restored.quarantine(), None);
+        assert_eq!(restored.spent("d"), ledger.spent("d"), "the larger");
+        charge(&mut restored, 3, 1000).unwrap();
+        // Witnesses take the new chain with the recovery alone.
+        let at = restored.chain().recovered(lost.statement()).unwrap();
+        assert_eq!(judged(&restored, Some(&lost), None), Ok(Verdict::Holds));
+        assert_eq!(judged(&restored, Some(&lost), Some(1)), Ok(Verdict::Holds), "that entry is none");
+        assert!(matches!(judged(&restored, Some(&lost), Some(at)), Ok(Verdict::Keep(_))));
+        // It takes over this checkpoint and no other.
+        charge(&mut ledger, 4, 1000).unwrap();
+        assert_eq!(judged(&restored, Some(&kept(&ledger)), Some(at)), Ok(Verdict::Holds));
+        let text = export("a", &signer(), restored.store()).unwrap();
+        assert!(verify_export(&text, None).passed(), "{}", verify_export(&text, None).text());
+    }
+
+    /// Two over one store, as a running node and an officer's command are, never fork it.
+    #[test]
+    fn two_over_one_store_see_each_other() {
+        use std::cell::RefCell;
+        use std::rc::Rc;
+
+        use super::super::entry::Line;
+        use super::super::store::StoreError;
+
+        #[derive(Clone, Default)]
+        struct Shared(Rc<RefCell<Memory>>);
+
+        impl Store for Shared {
+            fn entries_after(&self, sequence: u64) -> Result<Vec<Line>, StoreError> {
+                self.0.borrow().entries_after(sequence)
+            }
+            fn append(&mut self, sequence: u64, line: &Line, of: Option<(Digest, &[u8])>) -> Result<(), StoreError> {
+                self.0.borrow_mut().append(sequence, line, of)
+            }
+            fn release(&self, release: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+                self.0.borrow().release(release)
+            }
+            fn append_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {
+                self.0.borrow_mut().append_checkpoint(checkpoint)
+            }
+            fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
+                self.0.borrow().checkpoints()
+            }
+            fn append_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
+                self.0.borrow_mut().append_sighting(sighting)
+            }
+            fn sightings(&self) -> Result<Vec<Sighting>, StoreError> {
+                self.0.borrow().sightings()
+            }
+        }
+
+        let store = Shared::default();
+        let open = || Ledger::open(store.clone(), caps(100_000), "test 1").unwrap();
+        let (mut node, mut command) = (open(), open());
+        let reserve = |ledger: &mut Ledger<Shared>, id: u8| -> Result<Begin, LedgerError> {
+            let release = Digest([id; 32]);
+            ledger.reserve(approved(request(&format!("s{id}"), id, 1000)), release, release, "now")
+        };
+        reserve(&mut node, 1).map(drop).unwrap();
+        command.hold(&Subject::Dataset("d".into()), true, act("ann")).unwrap();
+        assert!(reserve(&mut node, 2).is_err(), "the pause holds at once");
+        command.hold(&Subject::Dataset("d".into()), false, act("ann")).unwrap();
+        reserve(&mut node, 2).map(drop).unwrap();
+        command.note(1, act("ann")).unwrap();
+        node.sync().unwrap();
+        assert_eq!(node.head(), command.head());
+        assert_eq!(open().head(), node.head());
+    }
+}

@@ -1,0 +1,167 @@
+//! What officers record: notes, holds, caps and recoveries. Entries of the same chain as charges, checked like them.
+//!
+//! What makes the node stricter (a hold, a lower cap) takes one officer and holds at once. What takes something back (a
+//! higher cap, a recovery) takes two: one proposes, which is an entry, and another one does it, by an entry that names the
+//! proposal. No cap changes by time.
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{Checkpoint, Totals};
+use crate::privacy::rho::Rho;
+
+/// A note about an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The sequence of the entry.
+    pub about: u64,
+    /// Who says it.
+    pub officer: String,
+    /// What.
+    pub text: String,
+}
+
+/// What can be paused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A data set.
+    Dataset(String),
+    /// A study kind.
+    Kind(String),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dataset(name) => write!(f, "data set `{name}`"),
+            Self::Kind(name) => write!(f, "study kind `{name}`"),
+        }
+    }
+}
+
+/// A pause, or its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What is paused or goes on.
+    pub subject: Subject,
+    /// Who says so.
+    pub officer: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What takes two officers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// A higher cap.
+    Cap {
+        /// Of this data set.
+        dataset: String,
+        /// The new cap.
+        to: Rho,
+    },
+    /// Taking over what these checkpoints state; each as a note of its node's signature alone.
+    Recover(Vec<String>),
+}
+
+/// A proposal, to be done by another officer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// What is proposed.
+    pub action: Action,
+    /// By whom.
+    pub officer: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A data set's cap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapChange {
+    /// The data set.
+    pub dataset: String,
+    /// The cap before; null for the first.
+    pub from: Option<Rho>,
+    /// The cap from now on.
+    pub to: Rho,
+    /// What `node.toml` says at this time.
+    pub configured: Rho,
+    /// Who changed it: nobody where `node.toml` was followed, two where it was raised.
+    pub officers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// The sequence of the proposal, where it was raised.
+    pub proposal: Option<u64>,
+}
+
+/// A checkpoint of this ledger that somebody holds and that the ledger does not go on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The checkpoint, as a note that the node has signed.
+    pub checkpoint: String,
+    /// Who showed it.
+    pub by: String,
+    /// When, RFC 3339.
+    pub time: String,
+}
+
+/// What is spent of a data set, taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The data set.
+    pub dataset: String,
+    /// Σρ by this ledger.
+    pub spent_before: Rho,
+    /// The larger of that and what was witnessed.
+    pub spent_after: Rho,
+    /// Σ of the losses to a person, by this ledger.
+    pub spent_person_before: Rho,
+    /// The larger of that and what was witnessed.
+    pub spent_person_after: Rho,
+    /// The smaller of the caps.
+    pub cap: Rho,
+}
+
+/// A recovery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// What was seen, by whom and when.
+    pub witnessed: Vec<Sighting>,
+    /// Who proposed and who did it.
+    pub officers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// The sequence of the proposal.
+    pub proposal: u64,
+    /// The accounts that the witnessed checkpoints name.
+    pub datasets: Vec<Restored>,
+}
+
+/// What the accounts are after a recovery. Where neither knows a cap, nothing may be spent.
+///
+/// The larger of two sums is enough: a charge that is in neither sum's checkpoint was witnessed by nobody who was heard, and a
+/// release waits for its witnesses, so nothing has left for it. (Where quorums of two forks have no witness in common, each fork may
+/// have released on its own. A quorum of more than half of the witnesses rules that out.)
+pub fn restored(local: impl Fn(&str) -> Option<Totals>, witnessed: &[Checkpoint]) -> Vec<Restored> {
+    let mut datasets: std::collections::BTreeMap<&str, Totals> = std::collections::BTreeMap::new();
+    for (name, totals) in witnessed.iter().flat_map(|checkpoint| &checkpoint.statement().datasets) {
+        let known = datasets.entry(name).or_insert(*totals);
+        known.spent = known.spent.max(totals.spent);
+        known.person = known.person.max(totals.person);
+        known.cap = known.cap.min(totals.cap);
+    }
+    let restored = datasets.into_iter().map(|(dataset, seen)| {
+        let known = local(dataset);
+        let own = known.unwrap_or_default();
+        Restored {
+            dataset: dataset.into(),
+            spent_before: own.spent,
+            spent_after: own.spent.max(seen.spent),
+            spent_person_before: own.person,
+            spent_person_after: own.person.max(seen.person),
+            cap: known.map_or(seen.cap, |own| own.cap.min(seen.cap)),
+        }
+    });
+    restored.collect()
+}

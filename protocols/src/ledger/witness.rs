@@ -1,0 +1,135 @@
+//! Witnesses: who keeps the newest checkpoint of somebody else's ledger, and cosigns what goes on from it.
+//!
+//! ```text
+//! node ── Request (checkpoint, proofs) ─▶ coordinator ─▶ other nodes
+//!                                          each: judge ─▶ store durably ─▶ cosign
+//! node ◀───────────── Answer ─────────────┘◀── Cosigned | Holds | Refused
+//! ```
+//!
+//! A witness cosigns a checkpoint only if the node has signed it and its tree goes on from the one that the witness keeps, with no
+//! data set's sum lower; the newest is durable before the cosignature leaves. So for one witness that has not lost its store, all
+//! checkpoints that it ever cosigned are of one chain, and a node whose ledger was rolled back, forked or cloned gets no further
+//! cosignature for it. It is shown what the witness holds instead, signed by itself, which nobody can invent.
+//!
+//! The one way back is a recovery: an entry of the new chain that names the very checkpoint which the witness keeps, proved to be in
+//! the new tree, while the new sums are as large as the witnessed ones at least.
+
+use super::checkpoint::{Checkpoint, Statement};
+use super::entry::{Line, Record};
+use super::tree::{MAX_PROOF, leaf, verify_consistency, verify_inclusion};
+use crate::digest::Digest;
+use crate::identity::PublicIdentity;
+
+/// The most proofs in a request: one for each size that witnesses may hold.
+pub const MAX_PROOFS: usize = 8;
+
+/// A node asks for cosignatures.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Request {
+    /// The checkpoint, as a note with the node's signature.
+    pub checkpoint: String,
+    /// That it goes on from sizes which the witness may hold.
+    pub proofs: Vec<Consistency>,
+    /// That it has taken over what the witness holds, where that is so.
+    pub recoveries: Vec<Recovered>,
+}
+
+/// A proof that the tree of a checkpoint goes on from a smaller one.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Consistency {
+    /// The smaller size.
+    pub from: u64,
+    /// See [`super::tree::Tree::consistency`].
+    pub hashes: Vec<Digest>,
+}
+
+/// A recovery, proved to be in the tree of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Recovered {
+    /// The entry, exactly as hashed.
+    pub entry: String,
+    /// See [`super::tree::Tree::inclusion`]; its place is its sequence.
+    pub hashes: Vec<Digest>,
+}
+
+/// A witness's answer.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Answer {
+    /// It cosigns the checkpoint of this size: the line to add to the note.
+    Cosigned {
+        /// Which checkpoint of the node.
+        size: u64,
+        /// As in the note.
+        line: String,
+    },
+    /// It holds this one, and was not shown that the other goes on from it.
+    Holds(String),
+    /// It does not take the checkpoint, and why.
+    Refused(String),
+}
+
+/// What a witness does with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Keep this checkpoint in the place of the old one, then cosign it.
+    Keep(Checkpoint),
+    /// It is the one that is kept: cosign it as before.
+    Kept,
+    /// Show what is kept.
+    Holds,
+}
+
+/// Judges a request of the node that signs as `origin` with `identity`, by what is kept of it.
+///
+/// # Errors
+///
+/// Words for a request that no honest node makes.
+pub fn judge(
+    request: &Request,
+    origin: &str,
+    identity: &PublicIdentity,
+    held: Option<&Checkpoint>,
+) -> Result<Verdict, &'static str> {
+    let new = Checkpoint::parse(&request.checkpoint).map_err(|_| "its checkpoint cannot be read")?;
+    if !new.is_of(origin, identity) {
+        return Err("its checkpoint is not signed by it");
+    }
+    if request.proofs.len() > MAX_PROOFS || request.recoveries.len() > MAX_PROOFS {
+        return Err("it shows too many proofs");
+    }
+    let Some(held) = held else { return Ok(Verdict::Keep(new)) };
+    let (old, now) = (held.statement(), new.statement());
+    if old.size == now.size && old.root == now.root {
+        return Ok(Verdict::Kept);
+    }
+    let goes_on = request.proofs.iter().filter(|proof| proof.from == old.size && proof.hashes.len() <= MAX_PROOF);
+    let mut goes_on = goes_on.filter(|_| old.size < now.size);
+    // Everything goes on from an empty ledger.
+    let goes_on =
+        old.size == 0 || goes_on.any(|proof| verify_consistency(old.size, now.size, &proof.hashes, old.root, now.root));
+    if !goes_on && !request.recoveries.iter().any(|recovery| has_recovered(recovery, old, now)) {
+        return Ok(Verdict::Holds);
+    }
+    let less = |(name, old): (&String, &super::checkpoint::Totals)| {
+        now.datasets.get(name).is_none_or(|now| now.spent < old.spent || now.person < old.person)
+    };
+    if old.datasets.iter().any(less) {
+        return Err("it has spent less than before");
+    }
+    Ok(Verdict::Keep(new))
+}
+
+/// Whether an entry in the tree of `now` has taken over `old`.
+fn has_recovered(recovery: &Recovered, old: &Statement, now: &Statement) -> bool {
+    let line = Line { hash: Line::hash(&recovery.entry), json: recovery.entry.clone() };
+    let Ok(entry) = line.entry() else { return false };
+    let Record::Recovered(record) = &entry.record else { return false };
+    let named = record
+        .witnessed
+        .iter()
+        .any(|sighting| Checkpoint::parse(&sighting.checkpoint).is_ok_and(|named| *named.statement() == *old));
+    named
+        && recovery.hashes.len() <= MAX_PROOF
+        && entry.sequence > 0
+        && verify_inclusion(leaf(line.json.as_bytes()), entry.sequence - 1, now.size, &recovery.hashes, now.root)
+}
