@@ -8,3 +8,4 @@ mod refusals;
 mod restarts;
 mod steward;
 mod training;
+mod witnesses;

@@ -13,7 +13,7 @@ use entente_protocols::study::{Study, file};
 use entente_tests::{World, last_study};
 use serde_json::Value;
 
-const CLIENTS: &str = "SELECT client_id, age, job, education, balance, housing, loan, y FROM clients";
+pub const CLIENTS: &str = "SELECT client_id, age, job, education, balance, housing, loan, y FROM clients";
 const SUBSCRIBERS: &str = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"SeniorCitizen\", \
                            \"MonthlyCharges\", \"TotalCharges\", \"Churn\" FROM subscribers";
 

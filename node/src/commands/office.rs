@@ -140,3 +140,60 @@ pub fn recover(folder: &Folder, by: &By) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(officer: &str) -> By {
+        By { officer: officer.into(), reason: "a test".into() }
+    }
+
+    fn folder(dir: &std::path::Path, officers: &str) -> Folder {
+        let folder = Folder::new(dir);
+        folder.create().unwrap();
+        let text = format!(
+            "[node]\nname = \"bank\"\ncoordinator = \"127.0.0.1:1\"\n[[dataset]]\nname = \"d\"\nsource = \"d.csv\"\n\
+             privacy_unit = \"id\"\n[budget]\nepsilon = 2.0\ndelta = 1e-6\n[policy]\nofficers = {officers}\n"
+        );
+        std::fs::write(folder.config(), text).unwrap();
+        folder
+    }
+
+    fn words(result: Result<(), Error>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    fn what(dataset: &str) -> What {
+        What { dataset: Some(dataset.into()), kind: None }
+    }
+
+    #[test]
+    fn officers_alone_act_and_are_told_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = folder(dir.path(), "[]");
+        assert!(words(hold(&nobody, what("d"), true, &by("ann"))).contains("names no officers"));
+        let folder = folder(dir.path(), "[\"ann\", \"bob\"]");
+        assert!(words(hold(&folder, what("d"), true, &by("eve"))).contains("ann, bob"));
+        assert!(words(hold(&folder, what("e"), true, &by("ann"))).contains("there are: d"));
+        let kind = What { dataset: None, kind: Some("trian".into()) };
+        assert!(words(hold(&folder, kind, true, &by("ann"))).contains("there are: query"));
+        let silent = By { officer: "ann".into(), reason: " ".into() };
+        assert!(words(hold(&folder, what("d"), true, &silent)).contains("--reason"));
+        hold(&folder, what("d"), true, &by("ann")).unwrap();
+        assert!(words(hold(&folder, what("d"), true, &by("bob"))).contains("paused already, by ann"));
+        note(&folder, 1, "bob".into(), "see contract 7".into()).unwrap();
+        assert!(words(note(&folder, 9, "bob".into(), "x".into())).contains("has 2"));
+        hold(&folder, what("d"), false, &by("bob")).unwrap();
+        assert!(words(recover(&folder, &by("ann"))).contains("nothing to recover"));
+        assert!(words(cap(&folder, "d", -1.0, &by("ann"))).contains("above 0"));
+        assert!(words(cap(&folder, "e", 1.0, &by("ann"))).contains("no budget"));
+        assert!(words(cap(&folder, "d", 3.0, &by("ann"))).contains("never used"));
+        cap(&folder, "d", 1.0, &by("ann")).unwrap();
+        cap(&folder, "d", 1.5, &by("ann")).unwrap();
+        assert!(words(cap(&folder, "d", 1.5, &by("ann"))).contains("another officer"));
+        cap(&folder, "d", 1.5, &by("bob")).unwrap();
+        let (_, ledger) = open(&folder, &by("ann")).unwrap();
+        assert_eq!(ledger.cap("d"), Rho::within(1.5, 1e-6));
+    }
+}

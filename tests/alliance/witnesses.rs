@@ -1,0 +1,310 @@
+//! Ledgers that were rolled back, forked or cloned; vectors that wait for witnesses; what officers stop.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use entente_examples::alliance::{Error, PARTNERS};
+use entente_node::state::Folder;
+use entente_node::store::LedgerStore;
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::IdentityKey;
+use entente_protocols::ledger::checkpoint::Statement;
+use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::office::Subject;
+use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::ledger::witness::Answer;
+use entente_protocols::ledger::{Act, Checkpoint, Ledger, Outcome};
+use entente_protocols::secagg::join::SignedJoin;
+use entente_protocols::wire::frame::Frame;
+use entente_protocols::wire::message::{FromNode, ToNode};
+use entente_tests::{SETTINGS, World, study, study_with};
+
+use super::hostile::{Puppets, SQL, proposal, refused, start};
+use super::training::{CLIENTS, training};
+
+/// The ledger of a partner, as an officer's command opens it beside the running node.
+fn open(world: &World, partner: &str) -> Result<Ledger<LedgerStore>, Error> {
+    let folder = Folder::new(world.folders().node(partner));
+    let config = entente_node::load(&folder)?;
+    let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
+    Ok(Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, "test")?)
+}
+
+fn act(officer: &str) -> Act<'_> {
+    Act { officer, reason: "a test", now: "2026-01-01T00:00:00Z" }
+}
+
+/// The whole state of a node that does not run, to be put back later.
+fn state(world: &World, partner: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let folder = world.folders().node(partner).join("state");
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name")?.to_owned();
+            files.insert(name, std::fs::read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn restore(world: &World, partner: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
+    let folder = world.folders().node(partner).join("state");
+    std::fs::remove_dir_all(&folder)?;
+    std::fs::create_dir(&folder)?;
+    for (name, bytes) in files {
+        std::fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}
+
+async fn until(what: &str, is: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
+    for _ in 0..200 {
+        if is()? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("{what} did not happen").into())
+}
+
+async fn refusal(world: &World, name: &str) -> Result<String, Error> {
+    let asked = study(name, "SELECT COUNT(*) AS n FROM clients")?;
+    match world.run(asked).await {
+        Ok(result) => Err(format!("must be refused: {result}").into()),
+        Err(error) => Ok(error.to_string()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yesterdays_ledger_is_found_at_first_contact_and_two_officers_take_over_what_was_spent() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    world.run(study("first", "SELECT COUNT(*) AS n FROM clients WHERE age > 30")?).await?;
+    world.stop("bank").await;
+    let yesterday = state(&world, "bank")?;
+    world.start("bank").await?;
+    world.run(study("second", "SELECT COUNT(*) AS n FROM clients WHERE age > 40")?).await?;
+    let spent = open(&world, "bank")?.spent("clients");
+    // Until its last checkpoint, with what was recorded at the end, is at all witnesses.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.stop("bank").await;
+    restore(&world, "bank", &yesterday)?;
+    assert!(open(&world, "bank")?.spent("clients").rho < spent.rho);
+    world.start("bank").await?;
+    until("quarantine", || Ok(open(&world, "bank")?.quarantine().is_some())).await?;
+    let error = refusal(&world, "third").await?;
+    assert!(error.contains("bank") && error.contains("witnessed"), "{error}");
+    assert_eq!(world.count("bank", State::Reserved)?, 1, "nothing more was charged, nothing left");
+    let mut ledger = open(&world, "bank")?;
+    assert_eq!(ledger.recover(act("ann"))?, Outcome::Proposed);
+    assert!(refusal(&world, "fourth").await?.contains("bank"), "one officer is not enough");
+    assert_eq!(ledger.recover(act("bob"))?, Outcome::Done);
+    assert_eq!(ledger.spent("clients"), spent, "the larger");
+    // The running node shows its witnesses, and takes part again.
+    let mut result = Err("not yet".into());
+    for _ in 0..50 {
+        let asked = study("fifth", "SELECT COUNT(*) AS n FROM clients WHERE age > 50")?;
+        result = world.run(asked).await;
+        if result.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    result?;
+    assert_eq!(open(&world, "bank")?.quarantine(), None);
+    let folder = Folder::new(world.folders().node("bank"));
+    let store = LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
+    let report = verify_export(&export("bank", &folder.signer("bank")?, &store)?, folder.pinned_roster()?.as_ref());
+    assert!(report.passed(), "{}", report.text());
+    assert!(report.spent["clients"].rho > spent.rho);
+    Ok(())
+}
+
+/// A copy that has gone its own way, and is longer than what was witnessed: only the tree tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_has_grown_on_its_own_is_found() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    world.run(study("first", "SELECT COUNT(*) AS n FROM clients WHERE age > 30")?).await?;
+    world.stop("bank").await;
+    let copy = state(&world, "bank")?;
+    world.start("bank").await?;
+    world.run(study("second", "SELECT COUNT(*) AS n FROM clients WHERE age > 40")?).await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.stop("bank").await;
+    restore(&world, "bank", &copy)?;
+    let mut clone = open(&world, "bank")?;
+    for _ in 0..20 {
+        clone.note(1, act("ann"))?;
+    }
+    world.start("bank").await?;
+    until("quarantine", || Ok(open(&world, "bank")?.quarantine().is_some())).await?;
+    assert!(refusal(&world, "third").await?.contains("quarantine"));
+    assert_eq!(world.count("bank", State::Reserved)?, 1);
+    Ok(())
+}
+
+fn contributions(frames: &[Frame]) -> usize {
+    frames.iter().filter(|frame| frame.is_contribution()).count()
+}
+
+/// What a coordinator shows counts only with the node's own signature.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let signer = Folder::new(puppets.world.folders().node("bank")).signer("bank")?;
+    let statement = Statement {
+        origin: signer.origin.clone(),
+        size: 1000,
+        root: Digest([1; 32]),
+        head: Digest([2; 32]),
+        datasets: BTreeMap::new(),
+    };
+    let forged = Checkpoint::sign(statement.clone(), &IdentityKey::from_secret(&[66; 32]))?;
+    let show = |checkpoint: &Checkpoint| {
+        let answer = Answer::Holds(checkpoint.to_string());
+        puppets.tell_alone("bank", ToNode::Witnessed { by: None, answer })
+    };
+    assert!(show(&forged).is_empty());
+    puppets.join("bank", &proposal("joins", SQL)?);
+    // The same with the node's signature, which only a copy of the node can make.
+    show(&Checkpoint::sign(statement, &signer.key)?);
+    refused(puppets.ask("bank", ToNode::Propose(proposal("does-not", SQL)?)), "quarantine");
+    Ok(())
+}
+
+/// By default the coordinator and one partner, or two partners: one alone does not do.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposal = proposal("waits", SQL)?;
+    let joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| puppets.join(partner, &proposal)).collect();
+    let signatures: Vec<_> = PARTNERS
+        .iter()
+        .map(|partner| match puppets.ask(partner, start(&proposal, &joins)) {
+            FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let go = || ToNode::Go {
+        study: proposal.id.clone(),
+        attempt: 1,
+        round: 1,
+        input: Vec::new(),
+        signatures: signatures.clone(),
+    };
+    let request = |frames: Vec<Frame>| {
+        assert_eq!(contributions(&frames), 0, "nothing leaves");
+        match frames.first().map(Frame::decode) {
+            Some(Ok(FromNode::Witness(request))) => request,
+            other => panic!("it asks its witnesses: {other:?}"),
+        }
+    };
+    let asked = request(puppets.tell_alone("bank", go()));
+    assert_eq!(puppets.reserved()?[PARTNERS.iter().position(|partner| *partner == "bank").ok_or("bank")?], 1);
+    let answer = |by: &str| {
+        let asked = ToNode::Witness { node: "bank".into(), request: asked.clone() };
+        match puppets.ask(by, asked) {
+            FromNode::Witnessed { answer, .. } => answer,
+            other => panic!("{other:?}"),
+        }
+    };
+    let tell = |by: Option<&str>, answer: Answer| {
+        contributions(&puppets.tell_alone("bank", ToNode::Witnessed { by: by.map(String::from), answer }))
+    };
+    assert_eq!(tell(Some("retailer"), answer("retailer")), 0, "one of two");
+    assert_eq!(tell(Some("retailer"), answer("retailer")), 0, "twice the same one");
+    assert_eq!(tell(Some("telecom"), answer("retailer")), 0, "in another's name");
+    assert_eq!(tell(None, answer("retailer")), 0, "in the coordinator's name");
+    // Asked again after a restart of both: the same answer.
+    assert_eq!(answer("retailer"), answer("retailer"));
+    let mut puppets = puppets;
+    puppets.restart("bank")?;
+    puppets.restart("retailer")?;
+    let again = request(puppets.tell_alone("bank", go()));
+    let FromNode::Witnessed { answer, .. } =
+        puppets.ask("retailer", ToNode::Witness { node: "bank".into(), request: again.clone() })
+    else {
+        panic!("a witness answers")
+    };
+    let told = |by: &str, answer| ToNode::Witnessed { by: Some(by.into()), answer };
+    assert!(matches!(answer, Answer::Cosigned { .. }), "{answer:?}");
+    assert_eq!(contributions(&puppets.tell_alone("bank", told("retailer", answer))), 0);
+    let FromNode::Witnessed { answer, .. } =
+        puppets.ask("telecom", ToNode::Witness { node: "bank".into(), request: again })
+    else {
+        panic!("a witness answers")
+    };
+    assert_eq!(contributions(&puppets.tell_alone("bank", told("telecom", answer))), 1, "two");
+    assert_eq!(contributions(&puppets.tell_alone("bank", go())), 1, "and again, as it is witnessed");
+    Ok(())
+}
+
+/// Witnesses that cannot keep anything: the study ends at its deadline, in words, with the charge and without a vector.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_without_its_quorum_ends_at_the_deadline() -> Result<(), Error> {
+    let world = World::new().await?;
+    for partner in ["retailer", "telecom"] {
+        let path = Folder::new(world.folders().node(partner)).state("witnessed.sqlite");
+        rusqlite_drop(&path)?;
+    }
+    let asked = study_with(
+        "alone",
+        "SELECT COUNT(*) AS n FROM clients",
+        "partners = [\"bank\", \"retailer\"]\nwait_seconds = 3",
+    )?;
+    let error = world.run(asked).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("bank") && error.contains("witnesses") && error.contains("the coordinator"), "{error}");
+    assert_eq!((world.count("bank", State::Reserved)?, world.count("bank", State::Released)?), (1, 0));
+    Ok(())
+}
+
+fn rusqlite_drop(path: &Path) -> Result<(), Error> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection.execute_batch("DROP TABLE witnessed")?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_in_the_middle_of_a_training_stops_it_at_once() -> Result<(), Error> {
+    let world = World::new().await?;
+    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
+    let asked = |name: &str| training(name, CLIENTS, 2.0, "", train);
+    let (dir, first) = (world.folders().coordinator(), asked("paused")?);
+    let run = tokio::spawn(async move { entente::run_study(&dir, first, |_| ()).await });
+    until("some rounds", || Ok(world.count("bank", State::Reserved)? >= 3)).await?;
+    open(&world, "bank")?.hold(&Subject::Kind("train".into()), true, act("ann"))?;
+    let paused = world.ledger("bank")?.iter().position(|entry| entry.state() == State::Paused).ok_or("a pause")?;
+    let error = run.await?.map(drop).unwrap_err().to_string();
+    assert!(error.contains("bank") && error.contains("paused by ann"), "{error}");
+    let after = world.ledger("bank")?;
+    assert!(after[paused..].iter().all(|entry| entry.state() != State::Reserved), "no charge behind the pause");
+    let refused = world.run(asked("again")?).await.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("paused by ann"), "{refused}");
+    world.run(study("other", "SELECT COUNT(*) AS n FROM clients")?).await?;
+    open(&world, "bank")?.hold(&Subject::Kind("train".into()), false, act("bob"))?;
+    world.run(asked("resumed")?).await?;
+    Ok(())
+}
+
+/// Nothing refills by time: caps change by entries alone, and a clock that jumps is no more than a date in an entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_years_more_or_less_give_no_budget_back() -> Result<(), Error> {
+    let settings = SETTINGS.replace("epsilon = 10.0", "epsilon = 1.6").replace("4.0", "1.0");
+    let mut world = World::with(|_| settings.clone()).await?;
+    for age in [30, 40] {
+        world
+            .run(study(&format!("over-{age}"), &format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))?)
+            .await?;
+    }
+    world.stop("bank").await;
+    let spent = open(&world, "bank")?.spent("clients");
+    for year in ["2016", "2036"] {
+        open(&world, "bank")?.note(1, Act { now: &format!("{year}-01-01T00:00:00Z"), ..act("ann") })?;
+    }
+    world.start("bank").await?;
+    let error = refusal(&world, "third").await?;
+    assert!(error.contains("the lifetime budget"), "{error}");
+    assert_eq!(open(&world, "bank")?.spent("clients"), spent);
+    Ok(())
+}
