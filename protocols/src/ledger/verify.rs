@@ -312,7 +312,9 @@ impl Checkpoints<'_> {
                 let count = self.by_size.values().map(Vec::len).sum::<usize>();
                 let all = || self.by_size.values().flatten();
                 let cosigned = all().filter(|checkpoint| checkpoint.cosignatures().next().is_some());
-                let last = cosigned.last().map_or(0, |checkpoint| checkpoint.statement().size);
+                let last = cosigned
+                    .max_by_key(|checkpoint| checkpoint.statement().size)
+                    .map_or(0, |checkpoint| checkpoint.statement().size);
                 let known = if self.roster.is_some() { "" } else { " (by whom, a roster would tell)" };
                 Ok(format!("{count} signed by the node, the last over all entries; cosigned up to entry {last}{known}"))
             }
