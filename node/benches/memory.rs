@@ -51,7 +51,7 @@ async fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     let engine = Embedded::new(Options::new(folder.join("spill"), UnitKey::new([7; 32])));
     let started = Instant::now();
     let dataset = Dataset::open(schema(), "rows.parquet", folder, None)?;
-    let split = Split { target: Some(FEATURES), holdout: HOLDOUT, seed: 1 };
+    let split = Split { target: Some(FEATURES), weight: None, holdout: HOLDOUT, seed: 1 };
     let mut customers = engine.customers(&dataset, &plan(), split).await?;
     let (training, held_out) = (customers.len(Role::Training), customers.len(Role::HeldOut));
     said("reading", started, format!("{training} to train on, {held_out} held out"))?;
@@ -89,7 +89,7 @@ fn gradient(customers: &Customers, training: &Training, input: &Input) -> Result
     let sums = customers.fold(
         Role::Training,
         || Sums::new(layout.clone()),
-        |sums, block, target| contribute.add(block, target, sums),
+        |sums, block, target, _| contribute.add(block, target, sums),
         |mut sums, other| {
             assert!(sums.merge(&other), "both have one layout");
             sums

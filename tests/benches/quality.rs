@@ -121,7 +121,8 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
         std::fs::write(&path, part)?;
         let dataset = Dataset::open(schema.clone(), &path.to_string_lossy(), folder.path(), None)?;
         let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([7; 32])));
-        let split = Split { target: plan.target.map(|target| target as usize), holdout: HOLDOUT, seed };
+        let target = plan.target.map(|target| target as usize);
+        let split = Split { target, weight: None, holdout: HOLDOUT, seed };
         nodes.push(engine.customers(&dataset, &plan.rows, split).await?);
     }
     let mut alliance = Alliance::new(&question);
@@ -149,7 +150,7 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
             };
             let new = || Sums::new(layout.clone());
             let sums =
-                node.fold(Role::Training, new, |sums, block, target| contribute.add(block, target, sums), merge)?;
+                node.fold(Role::Training, new, |sums, block, target, _| contribute.add(block, target, sums), merge)?;
             let values = alliance.release(position, round, mechanism, sums);
             total.iter_mut().zip(values).for_each(|(total, value)| *total = total.wrapping_add(value));
         }
@@ -168,12 +169,13 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
 /// The score and the event of every held-out customer.
 fn score(node: &Customers, parameters: &Parameters) -> Result<Vec<(f64, bool)>, Failure> {
     let columns = node.columns().clone();
-    let each = |scored: &mut Vec<(f64, bool)>, block: &entente_protocols::privacy::rows::Block, target: &[u16]| {
-        for (row, target) in target.iter().enumerate() {
-            let codes: Vec<u16> = (0..columns.len()).map(|column| block.codes(column)[row]).collect();
-            scored.push((parameters.score(&columns, &codes), *target == 2));
-        }
-    };
+    let each =
+        |scored: &mut Vec<(f64, bool)>, block: &entente_protocols::privacy::rows::Block, target: &[u16], _: &[u16]| {
+            for (row, target) in target.iter().enumerate() {
+                let codes: Vec<u16> = (0..columns.len()).map(|column| block.codes(column)[row]).collect();
+                scored.push((parameters.score(&columns, &codes), *target == 2));
+            }
+        };
     let merge = |mut a: Vec<_>, b: Vec<_>| {
         a.extend(b);
         a

@@ -24,7 +24,7 @@ use entente_protocols::privacy::rows::{Block, Column};
 
 use super::bounding::Sink;
 use super::collect::{Collected, Collection};
-use super::customers::{Customers, Role, Split, Stored};
+use super::customers::{Apart, Customers, Role, Split, Stored};
 use super::engine::Options;
 use super::error::DataError;
 use super::units::Pseudonyms;
@@ -36,6 +36,15 @@ pub struct Cut {
     pub block_rows: usize,
     /// The most candidates, where somebody's policy states it.
     pub most: Option<u64>,
+    /// Which output says in what segment a candidate is, if one does: no block has it among its columns.
+    pub segment: Option<usize>,
+}
+
+impl Cut {
+    /// The outputs that are no features.
+    pub(super) fn apart(&self) -> Apart<Option<usize>> {
+        [self.segment, None]
+    }
 }
 
 /// Candidates, one row each. They stay inside the node.
@@ -67,7 +76,7 @@ impl Candidates {
         self.units.len()
     }
 
-    /// What the columns of all blocks mean: the outputs of the plan, in order.
+    /// What the columns of all blocks mean: the outputs of the plan that are features, in order.
     pub fn columns(&self) -> &Arc<[Column]> {
         self.customers.columns()
     }
@@ -82,14 +91,17 @@ impl Candidates {
         self.over_cap
     }
 
-    /// Gives a block, by its number, to `f`: its rows' customers, and their codes column by column. Several threads may
-    /// do so at once.
+    /// Gives a block, by its number, to `f`: its rows' customers, their codes column by column, and those of their segments
+    /// (none where there are no segments). Several threads may do so at once.
     ///
     /// # Errors
     ///
     /// [`DataError::Failed`] where there is no such block, or it cannot be read back from its file.
-    pub fn block<T>(&self, number: usize, f: impl FnOnce(&[u128], &Block) -> T) -> Result<T, DataError> {
-        let found = self.units.get(number).map(|units| self.customers.visit(ROLE, number, |block, _| f(units, block)));
+    pub fn block<T>(&self, number: usize, f: impl FnOnce(&[u128], &Block, &[u16]) -> T) -> Result<T, DataError> {
+        let found = self
+            .units
+            .get(number)
+            .map(|units| self.customers.visit(ROLE, number, |block, [segments, _]| f(units, block, segments)));
         let found = found.transpose().map_err(DataError::opaque)?.flatten();
         found.ok_or_else(|| DataError::opaque("there is no such block of candidates"))
     }
@@ -117,11 +129,11 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// Nobody yet. `columns` are the meanings of all outputs.
+    /// Nobody yet. `columns` are the meanings of all outputs that are features.
     pub(super) fn new(columns: Vec<Column>, cut: Cut, options: &Options) -> Self {
-        let split = Split { target: None, holdout: 0, seed: 0 };
+        let split = Split { target: None, weight: None, holdout: 0, seed: 0 };
         Self {
-            collection: Collection::new(columns, split, options),
+            collection: Collection::new(columns, cut.apart(), split, options),
             block_rows: cut.block_rows.max(1),
             // More than memory can hold is no cap.
             most: cut.most.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),

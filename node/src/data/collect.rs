@@ -11,7 +11,7 @@ use entente_protocols::privacy::rows::{Block, Column};
 use siphasher::sip::SipHasher13;
 
 use super::bounding::Sink;
-use super::customers::{Customers, Part, Role, Split, Stored, to_bytes};
+use super::customers::{Apart, Customers, Part, Role, Split, Stored, to_bytes};
 use super::engine::Options;
 use super::features::unpacked;
 use super::spill::SpillFile;
@@ -26,6 +26,7 @@ const BLOCK_CODES: usize = 1 << 20;
 pub(super) struct Collection {
     columns: Arc<[Column]>,
     split: Split,
+    apart: Apart<Option<usize>>,
     key: [u8; 16],
     limit: usize,
     used: AtomicUsize,
@@ -34,11 +35,12 @@ pub(super) struct Collection {
 }
 
 impl Collection {
-    /// Nobody yet. `columns` are the meanings of all outputs but the target.
-    pub(super) fn new(columns: Vec<Column>, split: Split, options: &Options) -> Self {
+    /// Nobody yet. `columns` are the meanings of all outputs that are features, `apart` are the others.
+    pub(super) fn new(columns: Vec<Column>, apart: Apart<Option<usize>>, split: Split, options: &Options) -> Self {
         Self {
             columns: columns.into(),
             split,
+            apart,
             key: options.key.holdout(),
             limit: options.customers,
             used: AtomicUsize::new(0),
@@ -63,13 +65,14 @@ impl Collection {
             all.several += several;
         }
         let file = self.file.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let customers = Customers::new(self.columns, self.split.target.is_some(), all.parts, file, self.folder);
+        let customers =
+            Customers::new(self.columns, self.apart.map(|output| output.is_some()), all.parts, file, self.folder);
         (customers, all.several)
     }
 
     /// Codes of a row.
     pub(super) fn outputs(&self) -> usize {
-        self.columns.len() + usize::from(self.split.target.is_some())
+        self.columns.len() + self.apart.iter().flatten().count()
     }
 
     fn block_rows(&self) -> usize {
@@ -89,19 +92,19 @@ impl Collection {
     pub(super) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
         let width = self.outputs().div_ceil(4);
         let codes = |output: usize| rows.chunks_exact(width).map(|row| unpacked(row, output)).collect::<Vec<u16>>();
-        let features = (0..self.outputs()).filter(|output| Some(*output) != self.split.target);
+        let features = (0..self.outputs()).filter(|output| !self.apart.contains(&Some(*output)));
         let features: Vec<Vec<u16>> = features.map(codes).collect();
-        let target = self.split.target.map(codes).unwrap_or_default();
+        let apart = self.apart.map(|output| output.map(codes).unwrap_or_default());
         let rows = rows.len() / width;
         // A norm beside the codes.
         let bytes = rows * (2 * self.outputs() + 4);
         if self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limit {
             let block = Block::new(self.columns.clone(), features)
                 .ok_or_else(|| io::Error::other("a block has other columns than its plan"))?;
-            return Ok(Stored::Memory { block, target });
+            return Ok(Stored::Memory { block, apart });
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-        let bytes = to_bytes(features.iter().chain(self.split.target.map(|_| &target)));
+        let bytes = to_bytes(features.iter().chain(&apart));
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match &mut *file {
             Some(file) => file,

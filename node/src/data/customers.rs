@@ -24,16 +24,31 @@ use super::spill::SpillFile;
 pub struct Split {
     /// Which output is the target. Rows whose code of it is 0 are left out, before a customer's rows are counted.
     pub target: Option<usize>,
+    /// Which output says how much a customer counts, if one does.
+    pub weight: Option<usize>,
     /// How many customers per million are held out.
     pub holdout: u32,
     /// Another seed gives another choice of held-out customers.
     pub seed: u64,
 }
 
+impl Split {
+    /// The outputs that are no features.
+    pub(super) fn apart(&self) -> Apart<Option<usize>> {
+        [self.target, self.weight]
+    }
+}
+
+/// Something of each output that is no feature: of a training's target and weight, of a candidate's segment.
+pub(super) type Apart<T> = [T; 2];
+
+/// One output's codes of some customers.
+type Codes = Vec<u16>;
+
 /// Customers, one row each, in blocks without any order.
 pub struct Customers {
     columns: Arc<[Column]>,
-    target: bool,
+    apart: Apart<bool>,
     /// In the order of [`Role`].
     parts: [Part; 2],
     file: Option<SpillFile>,
@@ -43,12 +58,12 @@ pub struct Customers {
 impl Customers {
     pub(super) fn new(
         columns: Arc<[Column]>,
-        target: bool,
+        apart: Apart<bool>,
         parts: [Part; 2],
         file: Option<SpillFile>,
         folder: PathBuf,
     ) -> Self {
-        Self { columns, target, parts, file, folder }
+        Self { columns, apart, parts, file, folder }
     }
 
     /// The number of customers of a role.
@@ -61,13 +76,13 @@ impl Customers {
         self.len(role) == 0
     }
 
-    /// What the columns of all blocks mean: the outputs of the plan but the target, in order.
+    /// What the columns of all blocks mean: the outputs of the plan that are features, in order.
     pub fn columns(&self) -> &Arc<[Column]> {
         &self.columns
     }
 
-    /// Runs `each` over all blocks of a role, with the target's codes (none where there is no target), on rayon's
-    /// threads, with one accumulator a thread, and merges these.
+    /// Runs `each` over all blocks of a role, with the codes of the target and of the weight (none where there is none),
+    /// on rayon's threads, with one accumulator a thread, and merges these.
     ///
     /// Which block meets which accumulator, and the order of both, differ from run to run.
     ///
@@ -78,7 +93,7 @@ impl Customers {
         &self,
         role: Role,
         new: impl Fn() -> S + Sync,
-        each: impl Fn(&mut S, &Block, &[u16]) + Sync,
+        each: impl Fn(&mut S, &Block, &[u16], &[u16]) + Sync,
         merge: impl Fn(S, S) -> S + Sync + Send,
     ) -> Result<S, DataError> {
         // Not rayon's own fold, which makes an accumulator for each piece it cuts: they can be large.
@@ -88,7 +103,9 @@ impl Customers {
             let mut more = true;
             while more {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                more = self.visit(role, number, |block, target| each(&mut state, block, target))?.is_some();
+                let visited =
+                    self.visit(role, number, |block, [target, weight]| each(&mut state, block, target, weight));
+                more = visited?.is_some();
             }
             Ok(state)
         };
@@ -102,25 +119,25 @@ impl Customers {
         self.parts[role as usize].blocks.len()
     }
 
-    /// Gives a block, by its number, and the target's codes to `f`; `None` if there is no such block.
+    /// Gives a block, by its number, and the codes of outputs that are no features to `f`; `None` if there is no such block.
     pub(super) fn visit<T>(
         &self,
         role: Role,
         number: usize,
-        f: impl FnOnce(&Block, &[u16]) -> T,
+        f: impl FnOnce(&Block, &Apart<Vec<u16>>) -> T,
     ) -> io::Result<Option<T>> {
         match self.parts[role as usize].blocks.get(number) {
             None => Ok(None),
-            Some(Stored::Memory { block, target }) => Ok(Some(f(block, target))),
+            Some(Stored::Memory { block, apart }) => Ok(Some(f(block, apart))),
             Some(Stored::File { at, rows }) => {
-                let (codes, target) = self.read(*at, *rows)?;
-                Ok(Some(f(&block(&self.columns, codes)?, &target)))
+                let (codes, apart) = self.read(*at, *rows)?;
+                Ok(Some(f(&block(&self.columns, codes)?, &apart)))
             }
         }
     }
 
     /// Replaces the codes of every column by table look-up: `tables[column]` has 65536 entries; `columns` says what the
-    /// new codes mean. The target's codes stay.
+    /// new codes mean. Codes of outputs that are no features stay.
     ///
     /// # Errors
     ///
@@ -159,27 +176,28 @@ impl Customers {
         places.sort_unstable();
         let mut file = SpillFile::create(&self.folder)?;
         for (at, rows) in places {
-            let (mut codes, target) = self.read(at, rows)?;
+            let (mut codes, apart) = self.read(at, rows)?;
             for (codes, table) in codes.iter_mut().zip(tables) {
                 *codes = looked_up(table, codes);
             }
-            if file.append_bytes(&to_bytes(codes.iter().chain(self.target.then_some(&target))))? != at {
+            if file.append_bytes(&to_bytes(codes.iter().chain(&apart)))? != at {
                 return Err(io::Error::other("a file of customers has gaps"));
             }
         }
         Ok(Some(file))
     }
 
-    /// The codes of a block in the file, column by column, and the target's.
-    fn read(&self, at: u64, rows: usize) -> io::Result<(Vec<Vec<u16>>, Vec<u16>)> {
+    /// The codes of a block in the file, column by column, and those of outputs that are no features.
+    fn read(&self, at: u64, rows: usize) -> io::Result<(Vec<Codes>, Apart<Codes>)> {
         let file = self.file.as_ref().ok_or_else(|| io::Error::other("the file of customers is not there"))?;
-        let width = self.columns.len() + usize::from(self.target);
+        let width = self.columns.len() + self.apart.iter().filter(|there| **there).count();
         let mut bytes = vec![0; 2 * rows * width];
         file.read_at(at, &mut bytes)?;
         let column = |bytes: &[u8]| bytes.as_chunks::<2>().0.iter().map(|code| u16::from_le_bytes(*code)).collect();
         let mut codes: Vec<Vec<u16>> = bytes.chunks_exact(2 * rows).map(column).collect();
-        let target = if self.target { codes.pop().unwrap_or_default() } else { Vec::new() };
-        Ok((codes, target))
+        let mut behind = codes.split_off(self.columns.len()).into_iter();
+        let apart = self.apart.map(|there| if there { behind.next().unwrap_or_default() } else { Vec::new() });
+        Ok((codes, apart))
     }
 }
 
@@ -204,9 +222,9 @@ impl Part {
 pub(super) enum Stored {
     Memory {
         block: Block,
-        target: Vec<u16>,
+        apart: Apart<Vec<u16>>,
     },
-    /// At this byte of the file: the columns' codes, then the target's.
+    /// At this byte of the file: the columns' codes, then those of outputs that are no features.
     File {
         at: u64,
         rows: usize,

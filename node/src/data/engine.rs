@@ -139,12 +139,12 @@ impl Engine for Embedded {
     }
 
     async fn customers(&self, dataset: &Dataset, plan: &RowsPlan, split: Split) -> Result<Customers, DataError> {
-        let features = Features::new(dataset, plan, split.target)?;
+        let features = Features::new(dataset, plan, split.apart(), split.target)?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
-            let collection = Collection::new(features.meanings(), split, &options);
+            let collection = Collection::new(features.meanings(), split.apart(), split, &options);
             let collector = || collection.collector();
             let (collectors, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, collector)?;
             let collected = collectors.into_iter().map(Collector::finish).collect::<Result<Vec<_>, _>>();
@@ -160,7 +160,7 @@ impl Engine for Embedded {
     }
 
     async fn candidates(&self, dataset: &Dataset, plan: &RowsPlan, cut: Cut) -> Result<Candidates, DataError> {
-        let features = Features::new(dataset, plan, None)?;
+        let features = Features::new(dataset, plan, cut.apart(), None)?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);

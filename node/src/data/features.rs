@@ -12,6 +12,7 @@ use entente_protocols::study::query::plan::Value;
 use entente_protocols::study::train::rows::RowsPlan;
 
 use super::bounding::NO_CELL;
+use super::customers::Apart;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::expr::{Compiled, Domain};
@@ -27,13 +28,19 @@ const PACKED: usize = 4;
 pub(super) struct Features {
     input: Input,
     outputs: Vec<Coder>,
+    apart: Apart<Option<usize>>,
     target: Option<usize>,
 }
 
 impl Features {
-    /// Compiles a plan for a data set, which must be the one it was made for. `target` is the output without which a
-    /// row does not count.
-    pub(super) fn new(dataset: &Dataset, plan: &RowsPlan, target: Option<usize>) -> Result<Self, DataError> {
+    /// Compiles a plan for a data set, which must be the one it was made for. `apart` are the outputs that are no features,
+    /// `target` is the one of them without which a row does not count.
+    pub(super) fn new(
+        dataset: &Dataset,
+        plan: &RowsPlan,
+        apart: Apart<Option<usize>>,
+        target: Option<usize>,
+    ) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,
@@ -41,10 +48,10 @@ impl Features {
             filter: plan.filter.as_ref(),
         };
         let (input, mut texts) = Input::new(dataset, asked)?;
-        if target.is_some_and(|target| target >= plan.outputs.len()) {
-            return Err(input.unfit("it does not have the target; plan the study again"));
+        if apart.iter().flatten().any(|output| *output >= plan.outputs.len()) {
+            return Err(input.unfit("it lacks an output that the study needs; plan the study again"));
         }
-        if plan.outputs.len() == usize::from(target.is_some()) {
+        if plan.outputs.len() == apart.iter().flatten().count() {
             return Err(input.unfit("it has no features; add columns to its SELECT"));
         }
         let outputs = plan.outputs.iter().map(|output| {
@@ -59,7 +66,7 @@ impl Features {
             Ok(Coder { expr, values: output.values.clone(), domain })
         });
         let outputs = outputs.collect::<Result<_, DataError>>()?;
-        Ok(Self { input, outputs, target })
+        Ok(Self { input, outputs, apart, target })
     }
 
     /// The stored columns that batches must have, the privacy unit first.
@@ -67,9 +74,9 @@ impl Features {
         self.input.columns()
     }
 
-    /// What the codes of all outputs but the target mean.
+    /// What the codes of all outputs that are features mean.
     pub(super) fn meanings(&self) -> Vec<Column> {
-        let features = self.outputs.iter().enumerate().filter(|(at, _)| Some(*at) != self.target);
+        let features = self.outputs.iter().enumerate().filter(|(at, _)| !self.apart.contains(&Some(*at)));
         features.map(|(_, output)| output.values.column()).collect()
     }
 

@@ -59,7 +59,7 @@ impl Execution {
     pub async fn read(&mut self, engine: &impl Engine, dataset: &Dataset, plan: &TrainPlan) -> Result<(), DataError> {
         if self.customers.is_none() {
             let target = plan.target.map(|target| target as usize);
-            let split = Split { target, holdout: plan.holdout, seed: plan.seed };
+            let split = Split { target, weight: None, holdout: plan.holdout, seed: plan.seed };
             self.customers = Some(engine.customers(dataset, &plan.rows, split).await?);
         }
         Ok(())
@@ -77,7 +77,7 @@ impl Execution {
         let sums = customers.fold(
             role,
             || Sums::new(layout.clone()),
-            |sums, block, target| contribute.add(block, target, sums),
+            |sums, block, target, _| contribute.add(block, target, sums),
             |mut sums, other| {
                 // Both were made for this layout.
                 let merged = sums.merge(&other);

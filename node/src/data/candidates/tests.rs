@@ -8,23 +8,24 @@ use super::*;
 use crate::data::customers::tests::*;
 use crate::data::{Dataset, Embedded, Engine, UnitKey};
 
-const CUT: Cut = Cut { block_rows: 64, most: None };
+const CUT: Cut = Cut { block_rows: 64, most: None, segment: None };
 
 async fn candidates(folder: &Path, source: &str, sql: &str, cut: Cut, options: Options) -> Candidates {
     let dataset = Dataset::open(schema(), source, folder, None).unwrap();
     Embedded::new(options).candidates(&dataset, &plan(sql), cut).await.unwrap()
 }
 
-/// The codes of each candidate, in order; blocks are as long as they have to be.
+/// The codes of each candidate, its segment's last, in order; blocks are as long as they have to be.
 fn listed(candidates: &Candidates, block_rows: usize) -> Vec<(u128, Vec<u16>)> {
     let mut listed = Vec::new();
     for number in 0..candidates.blocks() {
-        let each = |units: &[u128], block: &Block| {
+        let each = |units: &[u128], block: &Block, segments: &[u16]| {
             assert_eq!(units.len(), block.rows());
             let full = number + 1 < candidates.blocks();
             assert!(units.len() == block_rows || (!full && (1..block_rows).contains(&units.len())));
             for (row, unit) in units.iter().enumerate() {
                 let codes = (0..block.columns().len()).map(|column| block.codes(column)[row]);
+                let codes = codes.chain(segments.get(row).copied());
                 listed.push((*unit, codes.collect()));
             }
         };
@@ -54,7 +55,33 @@ async fn each_customer_has_its_codes_whatever_the_format_order_and_threads() {
         assert_eq!(by_unit(&found), expected, "{source}");
         assert_eq!((found.blocks(), found.several_rows(), found.over_cap()), (8, 0, 0));
         assert_eq!(found.columns()[2], Column::Category { values: 3 });
-        assert!(found.block(8, |_, _| ()).is_err());
+        assert!(found.block(8, |_, _, _| ()).is_err());
+    }
+}
+
+/// The segment is no column of any block, in memory or in a file, and what becomes of the columns leaves it alone.
+#[tokio::test]
+async fn a_segment_stands_beside_the_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(0..1_000);
+    write_csv(&folder.path().join("a.csv"), &rows);
+    let expected = |row: &Row| {
+        let mut codes = expected(row);
+        let region = codes.remove(2);
+        codes.push(region);
+        codes
+    };
+    let expected: BTreeMap<u128, Vec<u16>> = rows.iter().map(|row| (row.id as u128, expected(row))).collect();
+    for limit in [64 << 20, 9_000, 0] {
+        let options = Options { customers: limit, ..options(folder.path()) };
+        let cut = Cut { segment: Some(2), ..CUT };
+        let mut found = candidates(folder.path(), "a.csv", ALL, cut, options).await;
+        assert_eq!(found.columns().len(), 4);
+        assert_eq!(by_unit(&found), expected);
+        let none = vec![vec![0; 1 << 16]; 4];
+        found.recode(found.columns().clone(), &none).unwrap();
+        let segments = expected.iter().map(|(unit, codes)| (*unit, vec![0, 0, 0, 0, codes[4]]));
+        assert_eq!(by_unit(&found), segments.collect());
     }
 }
 
@@ -155,7 +182,7 @@ async fn files_hold_what_memory_does_not_and_codes_can_be_replaced() {
 async fn no_rows_are_no_candidates() {
     let folder = tempfile::tempdir().unwrap();
     write_csv(&folder.path().join("a.csv"), &[]);
-    for cut in [CUT, Cut { block_rows: 0, most: Some(3) }] {
+    for cut in [CUT, Cut { block_rows: 0, most: Some(3), ..CUT }] {
         let found = candidates(folder.path(), "a.csv", ALL, cut, options(folder.path())).await;
         assert!(found.is_empty() && found.blocks() == 0);
     }

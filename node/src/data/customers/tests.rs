@@ -126,13 +126,13 @@ async fn customers(folder: &Path, source: &str, sql: &str, split: Split) -> Cust
     attempt(folder, source, &plan(sql), split, options(folder)).await.unwrap()
 }
 
-/// All rows of a role, sorted: the features' codes and the target's, if there is one.
+/// All rows of a role, sorted: the features' codes, the target's and the weight's, if there are such.
 fn listed(customers: &Customers, role: Role) -> Vec<Vec<u16>> {
-    let each = |rows: &mut Vec<Vec<u16>>, block: &Block, target: &[u16]| {
-        assert!(target.is_empty() || target.len() == block.rows());
+    let each = |rows: &mut Vec<Vec<u16>>, block: &Block, target: &[u16], weight: &[u16]| {
+        assert!([target, weight].iter().all(|codes| codes.is_empty() || codes.len() == block.rows()));
         for row in 0..block.rows() {
             let codes = (0..block.columns().len()).map(|column| block.codes(column)[row]);
-            rows.push(codes.chain(target.get(row).copied()).collect());
+            rows.push(codes.chain(target.get(row).copied()).chain(weight.get(row).copied()).collect());
         }
     };
     let mut rows = customers.fold(role, Vec::new, each, |a, b| [a, b].concat()).unwrap();
@@ -147,7 +147,7 @@ pub(in crate::data) fn sorted(rows: impl Iterator<Item = Vec<u16>>) -> Vec<Vec<u
     rows
 }
 
-const NO_SPLIT: Split = Split { target: None, holdout: 0, seed: 1 };
+const NO_SPLIT: Split = Split { target: None, weight: None, holdout: 0, seed: 1 };
 
 #[tokio::test]
 async fn codes_are_those_of_the_recipe_whatever_the_format_order_and_files() {
@@ -223,7 +223,7 @@ async fn who_is_held_out_is_the_customers_own_affair() {
     write_parquet(&folder.path().join("a.parquet"), &rows);
     write_csv(&folder.path().join("few.csv"), &rows[5_000..6_000]);
     let sql = "SELECT id, number FROM people";
-    let split = Split { target: None, holdout: 200_000, seed: 7 };
+    let split = Split { holdout: 200_000, seed: 7, ..NO_SPLIT };
     let found = customers(folder.path(), "a.parquet", sql, split).await;
     let held_out = listed(&found, Role::HeldOut);
     // 4000 expected; 6.2 standard deviations of a fair choice, which a key of 2^128 would miss once in 1e9.
@@ -250,7 +250,7 @@ async fn who_is_held_out_is_the_customers_own_affair() {
 async fn files_give_what_memory_gives_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     write_parquet(&folder.path().join("a.parquet"), &rows(0..20_000));
-    let split = Split { target: Some(4), holdout: 300_000, seed: 3 };
+    let split = Split { target: Some(4), holdout: 300_000, seed: 3, ..NO_SPLIT };
     let plan = plan(ALL);
     let mut found = Vec::new();
     for (memory, limit, threads) in [(64 << 20, 64 << 20, 1), (64 << 20, 0, 2), (100_000, 140_000, 3), (0, 0, 1)] {
@@ -290,6 +290,33 @@ async fn files_give_what_memory_gives_and_leave_nothing() {
     assert_eq!(found[0].0.iter().map(Vec::len).sum::<usize>(), churned);
 }
 
+/// The target and the weight are no columns of any block, in memory or in a file; a weight that is missing is no reason to
+/// leave a customer out.
+#[tokio::test]
+async fn a_target_and_a_weight_stand_beside_the_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(0..3_000);
+    write_csv(&folder.path().join("a.csv"), &rows);
+    let labelled = rows.iter().filter(|row| row.churned.is_some());
+    let expected = sorted(labelled.map(|row| {
+        let mut codes = expected(row);
+        let weight = codes.remove(1);
+        codes.push(weight);
+        codes
+    }));
+    assert!(expected.iter().any(|codes| codes[4] == 0), "some have no weight");
+    for limit in [64 << 20, 9_000, 0] {
+        let options = Options { customers: limit, ..options(folder.path()) };
+        let split = Split { target: Some(4), weight: Some(1), ..NO_SPLIT };
+        let mut found = attempt(folder.path(), "a.csv", &plan(ALL), split, options).await.unwrap();
+        assert_eq!(found.columns().len(), 3);
+        assert_eq!(listed(&found, Role::Training), expected);
+        found.recode(found.columns().clone(), &vec![vec![0; 1 << 16]; 3]).unwrap();
+        let rest = sorted(expected.iter().map(|codes| vec![0, 0, 0, codes[3], codes[4]]));
+        assert_eq!(listed(&found, Role::Training), rest);
+    }
+}
+
 #[tokio::test]
 async fn a_wide_plan_has_smaller_blocks() {
     let folder = tempfile::tempdir().unwrap();
@@ -313,7 +340,7 @@ async fn plans_that_do_not_fit_are_refused() {
         error.to_string()
     };
     let mut fine = plan("SELECT id, number FROM people");
-    assert!(refused(&fine, Some(1)).await.contains("does not have the target"));
+    assert!(refused(&fine, Some(1)).await.contains("lacks an output"));
     assert!(refused(&fine, Some(0)).await.contains("no features"));
     fine.columns[0].1 = ColumnType::Int { min: Some(0), max: Some(3) };
     assert!(refused(&fine, None).await.contains("plan the study again"));
@@ -324,7 +351,7 @@ async fn no_rows_are_no_customers() {
     let folder = tempfile::tempdir().unwrap();
     write_csv(&folder.path().join("a.csv"), &[]);
     let mut found = customers(folder.path(), "a.csv", ALL, NO_SPLIT).await;
-    assert_eq!(found.fold(Role::Training, || 5, |_, _, _| panic!("no block"), |a, b| a + b), Ok(5));
+    assert_eq!(found.fold(Role::Training, || 5, |_, _, _, _| panic!("no block"), |a, b| a + b), Ok(5));
     let same: Vec<u16> = (0..=u16::MAX).collect();
     found.recode(found.columns().clone(), &vec![same; 5]).unwrap();
 }

@@ -255,7 +255,7 @@ fn features(model: &PublicModel, candidates: &Candidates, number: usize) -> Resu
         let nobody: Vec<&[u16]> = vec![&[]; candidates.columns().len()];
         return Ok(model.features(&nobody)?);
     }
-    let features = candidates.block(number, |_, block| {
+    let features = candidates.block(number, |_, block, _| {
         let codes: Vec<&[u16]> = (0..block.columns().len()).map(|column| block.codes(column)).collect();
         model.features(&codes)
     })?;

@@ -75,7 +75,7 @@ impl Execution {
         layout: Arc<Layout>,
         meeting: &Meeting<'_>,
     ) -> Result<(Bounded, Scores), Problem> {
-        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates) };
+        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates), segment: None };
         let reading = engine.candidates(dataset, &plan.rows, cut);
         let mut candidates = tokio::runtime::Handle::current().block_on(reading)?;
         if let Some(recoding) = &plan.model.recoding {
@@ -109,7 +109,7 @@ impl Execution {
                     .unzip(),
             };
             self.count(plan, &cells, &mut sums);
-            candidates.block(number, |units, _| audience.extend(units.iter().copied().zip(values)))?;
+            candidates.block(number, |units, _, _| audience.extend(units.iter().copied().zip(values)))?;
         }
         let audience = match plan.output {
             Output::Scores => Scores::of_scores(audience)?,

@@ -103,7 +103,7 @@ fn candidates(rows: usize) -> Candidates {
     let dataset = Dataset::open(schema, "t.csv", folder.path(), None).unwrap();
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most: None })).unwrap()
+    runtime.block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most: None, segment: None })).unwrap()
 }
 
 /// What the way does to a message: how often it arrives, and whether changed.
@@ -215,7 +215,7 @@ fn check(rows: usize, bad: Way, anew: &'static [usize]) {
 fn plain(scored: &Scored, number: usize) -> Vec<i64> {
     let Scored { candidates, params, public, .. } = scored;
     let quantised = public.quantised(&model().1).unwrap();
-    let totals = |_: &[u128], block: &Block| {
+    let totals = |_: &[u128], block: &Block, _: &[u16]| {
         let codes: Vec<&[u16]> = (0..2).map(|column| block.codes(column)).collect();
         let features = public.features(&codes).unwrap();
         let mut totals = vec![0i64; block.rows()];
