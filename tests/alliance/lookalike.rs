@@ -43,6 +43,19 @@ fn lookalike(name: &str, model: &[u8], candidates: &[&str], keys: &str) -> Resul
     Ok(file::parse_with("test.toml", &text, |_| Ok(model.to_vec()))?)
 }
 
+/// What a partner's table says of its customers in one column.
+fn column(world: &World, partner: &str, wanted: &str) -> Result<BTreeMap<String, String>, Error> {
+    let csv = std::fs::read_to_string(world.folders().node(partner).join("data/subscribers.csv"))?;
+    let header = csv.lines().next().ok_or("a header")?;
+    let position = |name: &str| header.split(',').position(|column| column == name).ok_or("a column");
+    let (name, wanted) = (position("customerID")?, position(wanted)?);
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        (fields[name].to_owned(), fields[wanted].to_owned())
+    };
+    Ok(csv.lines().skip(1).map(row).collect())
+}
+
 async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
 }
@@ -95,13 +108,17 @@ fn rank_correlation(pairs: &[(f64, f64)]) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Result<(), Error> {
     let world = World::new().await?;
-    for (kind, candidates) in [("additive", &["telecom"][..]), ("logistic", &["bank", "telecom"])] {
+    for (kind, candidates, segment) in
+        [("additive", &["telecom"][..], None), ("logistic", &["bank", "telecom"], Some("Contract"))]
+    {
+        let keys =
+            segment.map_or_else(String::new, |segment| format!("segment = \"{segment}\"\n")) + "candidates = 4096";
         let model = model(&world, kind).await?;
         let before: Vec<usize> = ["retailer", "bank", "telecom"]
             .iter()
             .map(|partner| world.count(partner, State::Reserved))
             .collect::<Result<_, _>>()?;
-        let files = files(&world, lookalike(kind, &model, candidates, "candidates = 4096")?).await?;
+        let files = files(&world, lookalike(kind, &model, candidates, &keys)?).await?;
         let result: Value = serde_json::from_slice(&files["result.json"])?;
         let id = result["study"]["id"].as_str().ok_or("id")?;
         let mut all = Vec::new();
@@ -113,12 +130,19 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             assert!(correlation > 0.999, "{kind} {partner}: {correlation}");
             let apart = pairs.iter().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(apart < 0.01, "{kind} {partner}: {apart}");
-            all.extend(scored.into_values());
+            let segments = column(&world, partner, segment.unwrap_or("customerID"))?;
+            all.extend(scored.into_iter().map(|(name, score)| (segments[&name].clone(), score)));
         }
         // Every interval covers the truth but for one in twenty; all of them widened sevenfold do, but with 1e-40 each.
-        for step in result["reach"].as_array().ok_or("reach")? {
+        let steps = result["reach"].as_array().ok_or("reach")?;
+        let mut named: Vec<&str> = steps.iter().filter_map(|step| step["segment"].as_str()).collect();
+        named.dedup();
+        assert_eq!(named.len(), if segment.is_some() { 4 } else { 0 }, "three contracts, and none: {named:?}");
+        for step in steps {
+            let within = |segment: &str| step["segment"].as_str().is_none_or(|named| named == segment);
             let number = |path: &str| step.pointer(path).and_then(Value::as_f64).ok_or_else(|| path.to_owned());
-            let truth = all.iter().filter(|score| **score >= number("/threshold").unwrap_or(0.0)).count() as f64;
+            let least = number("/threshold")?;
+            let truth = all.iter().filter(|(segment, score)| within(segment) && *score >= least).count() as f64;
             let width = number("/size/high")? - number("/size/low")?;
             assert!((number("/size/value")? - truth).abs() < 7.0 * width.max(1.0), "{step} {truth}");
         }
@@ -134,7 +158,7 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             assert_eq!(kept.exists(), candidates.contains(&partner), "{partner}");
         }
         // The same question again: the same bytes, no charge.
-        let again = self::files(&world, lookalike("again", &model, candidates, "candidates = 4096")?).await?;
+        let again = self::files(&world, lookalike("again", &model, candidates, &keys)?).await?;
         let again: Value = serde_json::from_slice(&again["result.json"])?;
         assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     }
@@ -213,15 +237,8 @@ fn seeded(candidates: &[&str], keys: &str) -> Result<Seeded, Error> {
 
 /// Whether customers of a partner are what seeds are, by the table itself.
 fn fibre(world: &World, partner: &str) -> Result<BTreeMap<String, f64>, Error> {
-    let csv = std::fs::read_to_string(world.folders().node(partner).join("data/subscribers.csv"))?;
-    let header = csv.lines().next().ok_or("a header")?;
-    let column = |name: &str| header.split(',').position(|column| column == name).ok_or("a column");
-    let (name, service) = (column("customerID")?, column("InternetService")?);
-    let row = |line: &str| {
-        let fields: Vec<&str> = line.split(',').collect();
-        (fields[name].to_owned(), f64::from(u8::from(fields[service] == "Fiber optic")))
-    };
-    Ok(csv.lines().skip(1).map(row).collect())
+    let services = column(world, partner, "InternetService")?.into_iter();
+    Ok(services.map(|(name, service)| (name, f64::from(u8::from(service == "Fiber optic")))).collect())
 }
 
 /// The model is trained at the seed partner alone, for its own budget; candidates who are like the seeds score higher (the

@@ -37,7 +37,9 @@ pub struct Reach<'a> {
     pub model: &'a str,
     /// How many candidates each partner has.
     pub candidates: Vec<(String, Estimate)>,
-    /// By ascending threshold.
+    /// The column whose values are segments, if there is one.
+    pub segment: Option<&'a str>,
+    /// By segment, and by ascending threshold.
     pub steps: Vec<Step>,
     /// Seconds that the one round took, from its beginning to the last vector.
     pub seconds: f64,
@@ -45,13 +47,15 @@ pub struct Reach<'a> {
 
 /// Candidates who score at least so much.
 pub struct Step {
+    /// The segment, where there are segments.
+    pub segment: Option<String>,
     /// The lowest bucket that they are in, where scores are put into buckets.
     pub bucket: Option<u32>,
     /// The score, as a probability.
     pub threshold: f64,
     /// The share of customers with the event, among those whom the model was evaluated with, who score as much.
     pub seeds: f64,
-    /// How many candidates do.
+    /// How many candidates, of the segment where there is one, do.
     pub size: Estimate,
     /// How many times the share of candidates that of the seeds is: what choosing by score gains over choosing by chance.
     pub lift: Estimate,
@@ -72,17 +76,20 @@ pub fn files(header: &Header<'_>, reach: &Reach<'_>) -> Result<BTreeMap<String, 
 /// Columns and rows of a `result.json` as text for people; `None` if it is not the result of a lookalike study.
 pub fn table(result: &[u8]) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let result: serde_json::Value = serde_json::from_slice(result).ok()?;
+    let segments = result.get("segment").is_some();
     let number = |step: &serde_json::Value, name: &str| Some(format!("{:.3}", step.get(name)?.as_f64()?));
     let row = |step: &serde_json::Value| {
         let bucket = step.get("bucket").map(ToString::to_string);
         let (threshold, seeds) = (number(step, "threshold")?, number(step, "seeds")?);
+        let segment = if segments { Some(cell(step.get("segment")?)?) } else { None };
         let rest = [threshold, seeds, cell(step.get("size")?)?, cell(step.get("lift")?)?];
-        Some(bucket.into_iter().chain(rest).collect())
+        Some(segment.into_iter().chain(bucket).chain(rest).collect())
     };
     let rows = result.get("reach")?.as_array()?.iter().map(row).collect::<Option<Vec<Vec<String>>>>()?;
-    let columns = ["bucket", "threshold", "seeds", "size", "lift"].map(String::from);
-    let there = rows.first().map_or(columns.len(), Vec::len);
-    Some((columns[columns.len().checked_sub(there)?..].to_vec(), rows))
+    let buckets = result.get("output").is_some_and(|output| output == "buckets");
+    let columns = segments.then_some("segment").into_iter().chain(buckets.then_some("bucket"));
+    let columns = columns.chain(["threshold", "seeds", "size", "lift"]);
+    Some((columns.map(String::from).collect(), rows))
 }
 
 #[derive(Serialize)]
@@ -93,7 +100,9 @@ struct Document<'a> {
     model: ModelView<'a>,
     output: &'a str,
     candidates: BTreeMap<&'a str, EstimateView>,
-    reach: Vec<StepView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment: Option<&'a str>,
+    reach: Vec<StepView<'a>>,
     timings: Timings,
 }
 
@@ -105,7 +114,9 @@ struct ModelView<'a> {
 }
 
 #[derive(Serialize)]
-struct StepView {
+struct StepView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bucket: Option<u32>,
     threshold: f64,
@@ -120,19 +131,23 @@ struct Timings {
 }
 
 fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
-    let step = |step: &Step| StepView {
-        bucket: step.bucket,
-        threshold: step.threshold,
-        seeds: step.seeds,
-        size: step.size.into(),
-        lift: step.lift.into(),
-    };
+    fn step(step: &Step) -> StepView<'_> {
+        StepView {
+            segment: step.segment.as_deref(),
+            bucket: step.bucket,
+            threshold: step.threshold,
+            seeds: step.seeds,
+            size: step.size.into(),
+            lift: step.lift.into(),
+        }
+    }
     let document = Document {
         header,
         confidence: CONFIDENCE,
         model: ModelView { study: reach.model, predicts: reach.predicts, seed_partner: reach.seed_partner },
         output: reach.output,
         candidates: reach.candidates.iter().map(|(name, count)| (name.as_str(), (*count).into())).collect(),
+        segment: reach.segment,
         reach: reach.steps.iter().map(step).collect(),
         timings: Timings { seconds: reach.seconds },
     };
@@ -144,19 +159,23 @@ fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
 
 fn flat(reach: &Reach<'_>) -> ResultTable {
     let key = |name: &str| Key { name: name.into(), value_type: ValueType::Float, unit: None, sequence: true };
-    let bucketed = reach.steps.iter().any(|step| step.bucket.is_some());
+    let segment = Key { name: "segment".into(), value_type: ValueType::Text, unit: None, sequence: false };
     let bucket = Key { name: "bucket".into(), value_type: ValueType::Int, unit: None, sequence: true };
-    let keys: Vec<Key> = bucketed.then_some(bucket).into_iter().chain(["threshold", "seeds"].map(key)).collect();
-    let groups = (0..keys.len()).map(Output::Group);
+    let bucketed = reach.steps.iter().any(|step| step.bucket.is_some());
+    let keys: Vec<Key> = (reach.segment.map(|_| segment).into_iter())
+        .chain(bucketed.then_some(bucket))
+        .chain(["threshold", "seeds"].map(key))
+        .collect();
     let row = |step: &Step| Row {
-        keys: (step.bucket.map(|bucket| Value::Int(bucket.into())).into_iter())
-            .chain([Value::Float(step.threshold), Value::Float(step.seeds)])
+        keys: (step.segment.clone().map(Value::Text).into_iter())
+            .chain(step.bucket.map(|bucket| Value::Int(bucket.into())))
+            .chain([step.threshold, step.seeds].map(Value::Float))
             .collect(),
         cells: vec![Cell { estimate: step.size, known: true }, Cell { estimate: step.lift, known: true }],
     };
     ResultTable {
         measures: vec![Measure { name: "size".into(), whole: true }, Measure { name: "lift".into(), whole: false }],
-        order: groups.chain([Output::Measure(0), Output::Measure(1)]).collect(),
+        order: (0..keys.len()).map(Output::Group).chain([Output::Measure(0), Output::Measure(1)]).collect(),
         keys,
         rows: reach.steps.iter().map(row).collect(),
     }
@@ -188,7 +207,9 @@ fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup
                 @if bucketed { "Each row has a bucket with the score that it begins at" } @else { "Each row has a score" }
                 ", the share of customers with the event (the seeds) who score at least that, and how many "
                 "candidates do. Lift is how many times the share of candidates that of the seeds is."
-                @if let Some(step) = reach.steps.iter().min_by(|a, b| (a.seeds - 0.5).abs().total_cmp(&(b.seeds - 0.5).abs())) {
+                @if let Some(segment) = reach.segment {
+                    " Segments are the values of " code { (segment) } "; sizes and lift are those of a segment's own candidates."
+                } @else if let Some(step) = reach.steps.iter().min_by(|a, b| (a.seeds - 0.5).abs().total_cmp(&(b.seeds - 0.5).abs())) {
                     " At " (format!("{:.3}", step.threshold)) " about " (percent(step.seeds)) " of the seeds are reached, and "
                     (step.size.value) " candidates."
                 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use entente_protocols::learn::file::ScoreShare;
+use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rows::UNIT;
@@ -27,22 +28,30 @@ pub(super) fn finish(
         layout.ranges().into_iter().map(|range| round.sum[range].iter().map(|x| *x as f64 / unit).collect()).collect();
     let sd: Vec<f64> = round.sd.iter().map(|sd| sd / unit).collect();
     let (counts, noise) = (&parts[0], sd[0]);
-    let total: f64 = counts.iter().sum();
-    let all = Estimate::of_count(total, noise * (counts.len() as f64).sqrt());
+    let of = |cells: &[f64]| Estimate::of_count(cells.iter().sum(), noise * (cells.len() as f64).sqrt());
     let candidates = match (parts.get(1), &plan.candidate_partners[..]) {
         (Some(owners), names) => {
             names.iter().zip(owners).map(|(name, count)| (name.clone(), Estimate::of_count(*count, sd[1]))).collect()
         }
-        (None, names) => names.iter().map(|name| (name.clone(), all)).collect(),
+        (None, names) => names.iter().map(|name| (name.clone(), of(counts))).collect(),
     };
     let bucketed = matches!(plan.output, Output::Buckets(_));
-    let step = |(i, share): (usize, &ScoreShare)| {
-        let above = &counts[i + 1..];
-        let size = Estimate::of_count(above.iter().sum(), noise * (above.len() as f64).sqrt());
-        let threshold = 1.0 / (1.0 + (-share.threshold).exp());
-        let bucket = bucketed.then_some(i as u32 + 1);
-        Step { bucket, threshold, seeds: share.events, size, lift: lift(share.events, size, all) }
+    let thresholds = plan.steps();
+    let segment = |(segment, counts): (Option<String>, &[f64])| {
+        let all = of(counts);
+        let step = |(i, share): (usize, &ScoreShare)| {
+            let size = of(&counts[i + 1..]);
+            let threshold = 1.0 / (1.0 + (-share.threshold).exp());
+            let bucket = bucketed.then_some(i as u32 + 1);
+            let lift = lift(share.events, size, all);
+            Step { segment: segment.clone(), bucket, threshold, seeds: share.events, size, lift }
+        };
+        thresholds.iter().enumerate().map(step).collect::<Vec<_>>()
     };
+    let mut by_segment: Vec<(Option<String>, &[f64])> =
+        names(plan).into_iter().zip(counts.chunks(plan.scores())).collect();
+    // Whoever has no segment comes last.
+    by_segment.rotate_left(1);
     let reach = Reach {
         dataset: &plan.rows.dataset,
         privacy_unit: &plan.rows.privacy_unit,
@@ -52,10 +61,30 @@ pub(super) fn finish(
         predicts: &plan.model.predicts,
         model: &plan.model.study,
         candidates,
-        steps: plan.steps().iter().enumerate().map(step).collect(),
+        segment: plan.segment_output().map(|segment| segment.name.as_str()),
+        steps: by_segment.into_iter().flat_map(segment).collect(),
         seconds: round.seconds,
     };
     reach::files(&header(finished), &reach)
+}
+
+/// What segments are called, by code; one without a name where there are none.
+fn names(plan: &LookalikePlan) -> Vec<Option<String>> {
+    let named = |values: Vec<String>| {
+        // As models call it, unless a value is called so.
+        let mut missing = "missing".to_owned();
+        while values.contains(&missing) {
+            missing.push('_');
+        }
+        std::iter::once(missing).chain(values).map(Some).collect()
+    };
+    match plan.segment_output().map(|segment| &segment.values) {
+        None => vec![None],
+        Some(Values::Category { values }) => named(values.clone()),
+        Some(Values::Bool) => named(["false", "true"].map(String::from).to_vec()),
+        // The planner makes no such segment.
+        Some(Values::Number { .. } | Values::Date { .. }) => Vec::new(),
+    }
 }
 
 /// Share of seeds over share of candidates. Its interval is that of the worst of both intervals, which covers at least as
@@ -74,9 +103,10 @@ pub(super) fn expected_error(plan: &LookalikePlan, mechanism: &Mechanism) -> Vec
     };
     vec![MeasureError {
         name: "size".into(),
-        half_width: half_width(plan.cells().div_ceil(2)),
+        half_width: half_width(plan.scores().div_ceil(2)),
         note: Some(format!(
-            "in the middle of the reach; {:.0} at its top, where few cells are added up",
+            "in the middle of the reach{}; {:.0} at its top, where few cells are added up",
+            plan.segment_output().map_or_else(String::new, |segment| format!(" of each value of `{}`", segment.name)),
             half_width(1)
         )),
     }]
@@ -103,11 +133,19 @@ pub(super) fn notes(plan: &LookalikePlan) -> Vec<String> {
             "A candidate's bucket takes some {BUCKET_MILLIS} ms of one core of its own partner's machine, {most} of them some {minutes} \
              minutes of one core; `wait_seconds` is how long is waited for that."
         ));
-        let there = plan.cells();
+        let there = plan.scores();
         if there < asked as usize {
             notes.push(format!("The model tells too few scores apart for {asked} buckets: there are {there}."));
         }
     }
+    notes.extend(plan.segment_output().map(|segment| {
+        format!(
+            "The reach is told for each of {} values of `{}`, whoever has none of the declared ones in one of them; each has the \
+             noise that the whole would have, and lift compares with the candidates of that value.",
+            plan.segments(),
+            segment.name
+        )
+    }));
     notes
 }
 
@@ -126,7 +164,7 @@ mod tests {
     use crate::store::RoundRecord;
     use crate::study::{Course, Finished, expected_error, finish, notes, table};
 
-    fn study(candidates: &[&str], output: Output) -> (Study, Question) {
+    fn study(candidates: &[&str], output: Output, segment: Option<&str>) -> (Study, Question) {
         let share = |threshold: f64, events: f64| ScoreShare { threshold, events, others: 0.1 };
         let model = PublicModel {
             study: "m-0001".into(),
@@ -143,6 +181,7 @@ mod tests {
             model,
             candidate_partners: candidates.iter().map(|name| (*name).to_owned()).collect(),
             features: "SELECT id, active FROM customers".into(),
+            segment: segment.map(String::from),
             candidates: 10_000,
             output,
         };
@@ -157,18 +196,24 @@ mod tests {
             privacy: Terms { epsilon: 1.0, delta: 1e-6, rho, scope: Scope::Customer, colluders: None },
             spec: StudySpec::Lookalike(Box::new(spec)),
         };
-        let columns = [("active".to_owned(), ColumnType::Bool)].into();
+        let region = ColumnType::Category { values: ["north", "missing"].map(String::from).to_vec() };
+        let columns = [("active".to_owned(), ColumnType::Bool), ("region".to_owned(), region)].into();
         let schema = DatasetSchema { name: "customers".into(), privacy_unit: "id".into(), columns };
         let question = Question::new(&study, &schema, &study.partners, 0).unwrap();
         (study, question)
     }
 
     fn finished(candidates: &[&str], counts: &[i64]) -> Result<super::BTreeMap<String, Vec<u8>>, String> {
-        opened(candidates, Output::Scores, counts)
+        opened(candidates, Output::Scores, None, counts)
     }
 
-    fn opened(candidates: &[&str], output: Output, counts: &[i64]) -> Result<super::BTreeMap<String, Vec<u8>>, String> {
-        let (study, question) = study(candidates, output);
+    fn opened(
+        candidates: &[&str],
+        output: Output,
+        segment: Option<&str>,
+        counts: &[i64],
+    ) -> Result<super::BTreeMap<String, Vec<u8>>, String> {
+        let (study, question) = study(candidates, output, segment);
         let mechanism = question.mechanism();
         let rounds = [RoundRecord {
             round: 1,
@@ -234,7 +279,7 @@ mod tests {
     /// Counts by bucket are counted up, each bucket with the score that it begins at.
     #[test]
     fn counts_by_bucket_become_the_reach() {
-        let files = opened(&["telecom"], Output::Buckets(2), &[700, 300]).unwrap();
+        let files = opened(&["telecom"], Output::Buckets(2), None, &[700, 300]).unwrap();
         let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
         let steps = result["reach"].as_array().unwrap();
         // Of the model's shares of seeds the one nearest to a half.
@@ -246,7 +291,7 @@ mod tests {
         let csv = String::from_utf8(files[reach::CSV].clone()).unwrap();
         assert!(csv.starts_with("bucket,threshold,seeds,size,"), "{csv}");
         assert_eq!(table(&files[RESULT]).unwrap().columns, ["bucket", "threshold", "seeds", "size", "lift"]);
-        assert!(opened(&["telecom"], Output::Buckets(2), &[1, 2, 3]).unwrap_err().contains("another plan"));
+        assert!(opened(&["telecom"], Output::Buckets(2), None, &[1, 2, 3]).unwrap_err().contains("another plan"));
     }
 
     #[test]
@@ -265,13 +310,52 @@ mod tests {
 
     #[test]
     fn its_error_and_what_to_mind_are_told_beforehand() {
-        let (study, question) = study(&["telecom", "bank"], Output::Scores);
+        let (study, question) = study(&["telecom", "bank"], Output::Scores, None);
         let errors = expected_error(&question);
         assert!(errors[0].name == "size" && errors[0].half_width > 10.0 && errors[0].half_width < 10_000.0);
-        let notes = notes(&study, &question).join(" ");
-        assert!(notes.contains("bank and telecom alone") && notes.contains("10000 candidates"), "{notes}");
-        let (bucketed, question) = self::study(&["telecom"], Output::Buckets(16));
-        let notes = self::notes(&bucketed, &question).join(" ");
-        assert!(notes.contains("5 minutes") && notes.contains("there are 4"), "{notes}");
+        let said = notes(&study, &question).join(" ");
+        assert!(said.contains("bank and telecom alone") && said.contains("10000 candidates"), "{said}");
+        let (study, by_segment) = self::study(&["telecom", "bank"], Output::Scores, Some("region"));
+        let segments = expected_error(&by_segment);
+        assert_eq!(segments[0].half_width, errors[0].half_width, "of one segment, as of the whole without them");
+        assert!(segments[0].note.as_ref().is_some_and(|note| note.contains("each value of `region`")));
+        assert!(notes(&study, &by_segment).join(" ").contains("each of 3 values of `region`"));
+        let (bucketed, question) = self::study(&["telecom"], Output::Buckets(16), None);
+        let said = notes(&bucketed, &question).join(" ");
+        assert!(said.contains("5 minutes") && said.contains("there are 4"), "{said}");
+    }
+
+    /// Each segment has a reach of its own, against its own candidates.
+    #[test]
+    fn segments_have_a_reach_each() {
+        // By code: missing, north, and the one that is called `missing`.
+        let counts = [0, 0, 0, 7, 100, 200, 300, 400, 4000, 3000, 2000, 1000];
+        let files = opened(&["telecom"], Output::Scores, Some("region"), &counts).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
+        assert_eq!((&result["segment"], &result["candidates"]["telecom"]["value"]), (&"region".into(), &11_007.into()));
+        let steps = result["reach"].as_array().unwrap();
+        let rows: Vec<(&str, i64)> = steps
+            .iter()
+            .map(|step| (step["segment"].as_str().unwrap(), step["size"]["value"].as_i64().unwrap()))
+            .collect();
+        let expected = |name, sizes: [i64; 3]| sizes.map(|size| (name, size));
+        let segments = [
+            expected("north", [900, 700, 400]),
+            expected("missing", [6000, 3000, 1000]),
+            expected("missing_", [7, 7, 7]),
+        ];
+        assert_eq!(rows, segments.concat());
+        let lift = steps[1]["lift"]["value"].as_f64().unwrap();
+        assert!((lift - 0.6 / 0.7).abs() < 1e-9, "{lift}");
+        let csv = String::from_utf8(files[reach::CSV].clone()).unwrap();
+        assert!(csv.starts_with("segment,threshold,seeds,size,"), "{csv}");
+        assert!(csv.lines().nth(9).unwrap().starts_with("missing_,"), "{csv}");
+        let table = table(&files[RESULT]).unwrap();
+        assert_eq!((table.columns[0].as_str(), table.rows[0][0].as_str(), table.rows.len()), ("segment", "north", 9));
+        let report = String::from_utf8(files[REPORT].clone()).unwrap();
+        assert!(report.contains("missing_") && report.contains("region"));
+        // Without segments nothing is said of them.
+        let whole = String::from_utf8(finished(&["telecom"], &[1, 2, 3, 4]).unwrap()[RESULT].clone()).unwrap();
+        assert!(!whole.contains("segment"));
     }
 }

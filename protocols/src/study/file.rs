@@ -94,6 +94,7 @@ struct Lookalike {
     features: String,
     output: Option<String>,
     buckets: Option<u32>,
+    segment: Option<String>,
     candidates: Option<u64>,
 }
 
@@ -117,7 +118,7 @@ impl Lookalike {
 
     fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, String> {
         let output = self.output()?;
-        let Self { seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, .. } = self;
+        let Self { seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, segment, .. } = self;
         let candidates = self.candidates.unwrap_or(match output {
             Output::Scores => lookalike::CANDIDATES,
             Output::Buckets(_) => lookalike::BUCKETED,
@@ -134,6 +135,7 @@ impl Lookalike {
                     model,
                     candidate_partners,
                     features,
+                    segment,
                     candidates,
                     output,
                 }))
@@ -145,6 +147,7 @@ impl Lookalike {
                 epsilon,
                 candidate_partners,
                 features,
+                segment,
                 candidates,
                 output,
             })),

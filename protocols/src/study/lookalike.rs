@@ -6,17 +6,21 @@
 //! ```
 //!
 //! What is released is the reach: how many candidates score at least so much, one bounded vector sum over the candidates'
-//! owners. The model's owner contributes nothing to it, and is charged nothing.
+//! owners. The model's owner contributes nothing to it, and is charged nothing. Where a public column tells segments apart, each
+//! candidate counts in one cell all the same, that of its segment and score: the sensitivity is the same. Segments are read
+//! beside the features, and no block that is scored has them.
 //!
 //! Where a study names seeds instead of a model, the model is trained first ([`seeds`]).
 
 pub mod seeds;
 
-use super::schema::DatasetSchema;
-use super::train::rows::RowsPlan;
+use super::query::plan::Expr;
+use super::schema::{ColumnType, DatasetSchema};
+use super::train::rows::{self, RowsPlan};
 use crate::config::nearest;
 use crate::identity::check_name;
 use crate::learn::file::ScoreShare;
+use crate::learn::recipe::Values;
 use crate::learn::training::MILLION;
 use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
@@ -77,6 +81,8 @@ pub struct LookalikeSpec {
     pub candidate_partners: Vec<String>,
     /// The features query.
     pub features: String,
+    /// The column by whose values the reach is told apart, if it is.
+    pub segment: Option<String>,
     /// The most candidates of one partner.
     pub candidates: u64,
     /// What is opened.
@@ -86,8 +92,10 @@ pub struct LookalikeSpec {
 /// The typed plan of a lookalike study over one data set.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct LookalikePlan {
-    /// The features query.
+    /// The features query, in the order of the model's features; behind them, where there is one, the segment.
     pub rows: RowsPlan,
+    /// Which of the outputs of `rows` is the segment: the last one. It may have the name of a feature.
+    pub segment: Option<u32>,
     /// What is public of the model.
     pub model: PublicModel,
     /// The partner that holds the model.
@@ -164,10 +172,22 @@ impl LookalikeSpec {
         let mut rows = rows;
         let position = |name: &str| self.model.recipe.features.iter().position(|feature| feature.name == name);
         rows.outputs.sort_by_key(|output| position(&output.name));
+        let segment = match &self.segment {
+            None => None,
+            Some(name) => {
+                let (output, column) = segment(name, schema)?;
+                if let Err(place) = rows.columns.binary_search_by(|(other, _)| other.cmp(name)) {
+                    rows.columns.insert(place, (name.clone(), column.clone()));
+                }
+                rows.outputs.push(output);
+                Some(rows.outputs.len() as u32 - 1)
+            }
+        };
         let mut candidate_partners = self.candidate_partners.clone();
         candidate_partners.sort();
         let plan = LookalikePlan {
             rows,
+            segment,
             model: self.model.clone(),
             seed_partner: self.seed_partner.clone(),
             candidate_partners,
@@ -175,6 +195,18 @@ impl LookalikeSpec {
             output: self.output,
         };
         plan.params().map_err(|infeasible| Refusal(format!("the model cannot be scored blindly: {infeasible}")))?;
+        // Cells are counted in 16 bits; long before that, there is nothing but noise in them.
+        let cells = plan.scores() * plan.segments();
+        if cells > usize::from(u16::MAX) {
+            return Err(Refusal(format!(
+                "`segment` has {} values, and the reach {} cells for each: {cells} in all, where it has at most {}; declare a \
+                 coarser category at each partner",
+                plan.segments(),
+                plan.scores(),
+                u16::MAX
+            ))
+            .into());
+        }
         Ok(plan)
     }
 }
@@ -198,13 +230,29 @@ impl LookalikePlan {
         }
     }
 
-    /// Cells of the reach: below the first threshold, from each threshold to the next, and from the last.
-    pub fn cells(&self) -> usize {
+    /// Cells by score: below the first threshold, from each threshold to the next, and from the last.
+    pub fn scores(&self) -> usize {
         self.steps().len() + 1
     }
 
+    /// How many segments there are, by a customer's code: the declared values, and before them, under code 0, whoever has none
+    /// of these. One where there is no segment.
+    pub fn segments(&self) -> usize {
+        self.segment_output().map_or(1, |output| output.values.column().dims())
+    }
+
+    /// The segment, where there is one.
+    pub fn segment_output(&self) -> Option<&rows::Output> {
+        self.rows.outputs.get(self.segment? as usize)
+    }
+
+    /// Cells of the reach: of each segment those by score, segment after segment.
+    pub fn cells(&self) -> usize {
+        self.scores() * self.segments()
+    }
+
     /// How the one released vector is laid out and bounded, with what each component may cost of `rho`: a candidate
-    /// counts in the cell of its score, and, where there are several owners, in that of its owner.
+    /// counts in the cell of its segment and score, and, where there are several owners, in that of its owner.
     pub(super) fn round(&self, rho: Rho) -> (Layout, Vec<Rho>) {
         let cells = |cells: usize| Component::Cells { cells: cells as u64, touches: 1, per_cell: UNIT as u64 };
         if self.candidate_partners.len() < 2 {
@@ -217,6 +265,27 @@ impl LookalikePlan {
         let components = vec![cells(self.cells()), cells(self.candidate_partners.len())];
         (Layout::sums(components), vec![part(MILLION - OWNERS), part(OWNERS)])
     }
+}
+
+/// The output that a segment is, and its column's type.
+fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows::Output, &'s ColumnType), Refusal> {
+    let Some(column) = schema.columns.get(name) else {
+        let near = nearest(name, schema.columns.keys().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(Refusal(format!("`segment` is `{name}`, which data set `{}` does not have{near}", schema.name)));
+    };
+    let values = match column {
+        ColumnType::Category { values } => Values::Category { values: values.clone() },
+        ColumnType::Bool => Values::Bool,
+        ColumnType::Int { .. } | ColumnType::Float { .. } | ColumnType::Date { .. } => {
+            return Err(Refusal(format!(
+                "`segment` is `{name}`, which is of type {}; the reach is told apart by a category or a bool, whose values \
+                 are public",
+                column.name()
+            )));
+        }
+    };
+    Ok((rows::Output { name: name.into(), expr: Expr::Column(name.into()), values }, column))
 }
 
 /// Checks who takes part in a lookalike study whose `partners` are these.
@@ -255,9 +324,8 @@ pub(super) fn unknown_output(output: &str) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::learn::recipe::{Feature, Recipe, Values};
+    use crate::learn::recipe::{Feature, Recipe};
     use crate::privacy::mechanism::Scope;
-    use crate::study::schema::ColumnType;
     use crate::study::{Question, Study, StudySpec, Terms};
 
     fn schema() -> DatasetSchema {
@@ -268,6 +336,8 @@ mod tests {
                 ("age".into(), ColumnType::Int { min: Some(18), max: Some(95) }),
                 ("active".into(), ColumnType::Bool),
                 ("other".into(), ColumnType::Bool),
+                ("many".into(), ColumnType::Category { values: (0..1285).map(|i| i.to_string()).collect() }),
+                ("region".into(), ColumnType::Category { values: ["north", "south"].map(String::from).to_vec() }),
             ]
             .into(),
         }
@@ -294,6 +364,7 @@ mod tests {
             model,
             candidate_partners: vec!["telecom".into(), "bank".into()],
             features: "SELECT id, age, active FROM customers".into(),
+            segment: None,
             candidates: CANDIDATES,
             output: Output::Scores,
         }
@@ -362,6 +433,31 @@ mod tests {
         );
     }
 
+    /// The segment stands behind the features, be it one of them or not, and is read whether the query selects it or not.
+    #[test]
+    fn a_segment_has_cells_of_its_own_at_the_same_cost() {
+        let whole = study(spec());
+        let whole = Question::new(&whole, &schema(), &whole.partners, 0).unwrap();
+        for (segment, segments) in [("region", 3), ("active", 3)] {
+            let study = study(LookalikeSpec { segment: Some(segment.into()), ..spec() });
+            let question = Question::new(&study, &schema(), &study.partners, 0).unwrap();
+            let crate::study::Plan::Lookalike(plan) = question.plan() else { panic!("a lookalike plan") };
+            let names: Vec<&str> = plan.rows.outputs.iter().map(|output| output.name.as_str()).collect();
+            assert_eq!((names, plan.segment), (vec!["active", "age", segment], Some(2)));
+            assert!(
+                plan.rows.columns.is_sorted_by(|(a, _), (b, _)| a < b)
+                    && plan.rows.columns.iter().any(|(name, _)| name == segment)
+            );
+            assert_eq!((plan.scores(), plan.segments(), plan.cells()), (3, segments, 3 * segments));
+            let layout = question.mechanism().layout();
+            let unit = UNIT as u64;
+            let cells = |cells: usize| Component::Cells { cells: cells as u64, touches: 1, per_cell: unit };
+            assert_eq!(layout.components(), [cells(3 * segments), cells(2)]);
+            // One touch a customer, whatever the number of cells: the same noise.
+            assert_eq!(question.mechanism().sigmas(), whole.mechanism().sigmas());
+        }
+    }
+
     #[test]
     fn what_cannot_be_scored_is_refused_with_what_to_write() {
         let refusal = |change: &dyn Fn(&mut LookalikeSpec)| {
@@ -373,7 +469,7 @@ mod tests {
             study.validate().and_then(planned).map(drop).unwrap_err()
         };
         type Change = fn(&mut LookalikeSpec);
-        let cases: [(Change, &str); 10] = [
+        let cases: [(Change, &str); 14] = [
             (|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
             (|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
             (
@@ -381,6 +477,18 @@ mod tests {
                 "`age` has other bounds",
             ),
             (|spec| spec.features = "SELECT id, agee AS age, active FROM customers".into(), "agee"),
+            (|spec| spec.segment = Some("regoin".into()), "did you mean `region`"),
+            (|spec| spec.segment = Some("id".into()), "does not have"),
+            (|spec| spec.segment = Some("age".into()), "of type int"),
+            (
+                |spec| {
+                    let share =
+                        |threshold: u16| ScoreShare { threshold: f64::from(threshold), events: 0.5, others: 0.1 };
+                    spec.model.shares = (0..50).map(share).collect();
+                    spec.segment = Some("many".into());
+                },
+                "65586 in all",
+            ),
             (|spec| spec.candidate_partners.clear(), "names nobody"),
             (|spec| spec.candidate_partners.push("retailer".into()), "both"),
             (|spec| spec.candidates = 1 << 40, "blocks"),

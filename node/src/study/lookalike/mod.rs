@@ -75,7 +75,8 @@ impl Execution {
         layout: Arc<Layout>,
         meeting: &Meeting<'_>,
     ) -> Result<(Bounded, Scores), Problem> {
-        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates), segment: None };
+        let segment = plan.segment.map(|segment| segment as usize);
+        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates), segment };
         let reading = engine.candidates(dataset, &plan.rows, cut);
         let mut candidates = tokio::runtime::Handle::current().block_on(reading)?;
         if let Some(recoding) = &plan.model.recoding {
@@ -95,7 +96,7 @@ impl Execution {
         let (mut sums, steps) = (Sums::new(layout), plan.steps());
         let mut audience = Vec::new();
         for (number, opened) in opened.iter().enumerate() {
-            let (cells, values): (Vec<u16>, Vec<f64>) = match plan.output {
+            let (scores, values): (Vec<u16>, Vec<f64>) = match plan.output {
                 Output::Scores => {
                     let log_odds = opened.iter().map(|score| *score as f64 * f64::from(-bits).exp2());
                     let cell = |x: f64| steps.partition_point(|step| step.threshold <= x) as u16;
@@ -108,8 +109,10 @@ impl Execution {
                     .map(|bucket| (bucket, f64::from(bucket)))
                     .unzip(),
             };
-            self.count(plan, &cells, &mut sums);
-            candidates.block(number, |units, _, _| audience.extend(units.iter().copied().zip(values)))?;
+            candidates.block(number, |units, _, segments| {
+                self.count(plan, &scores, segments, &mut sums);
+                audience.extend(units.iter().copied().zip(values));
+            })?;
         }
         let audience = match plan.output {
             Output::Scores => Scores::of_scores(audience)?,
@@ -120,16 +123,28 @@ impl Execution {
         Ok((sums.finish(), audience))
     }
 
-    /// Counts the customers of a block, each once, in the cell of its score and, where there are several, its owner's.
-    fn count(&self, plan: &LookalikePlan, cells: &[u16], sums: &mut Sums) {
+    /// Counts the customers of a block, each once, in the cell of its segment and score and, where there are several owners,
+    /// in that of its owner. Where there are no segments, `segments` is empty.
+    fn count(&self, plan: &LookalikePlan, scores: &[u16], segments: &[u16], sums: &mut Sums) {
+        let cells = cells(plan, scores, segments);
         let owner = vec![self.position as u16; cells.len()];
         let values = vec![UNIT; cells.len()];
-        let by_score = [Codes { codes: cells, cells: plan.cells() }];
+        let by_score = [Codes { codes: &cells, cells: plan.cells() }];
         let by_owner = [Codes { codes: &owner, cells: plan.candidate_partners.len() }];
         let by_score = Part::Cells { columns: &by_score, values: &values };
         let by_owner = Part::Cells { columns: &by_owner, values: &values };
         if plan.candidate_partners.len() > 1 { sums.add(&[by_score, by_owner]) } else { sums.add(&[by_score]) }
     }
+}
+
+/// The one cell of each customer of a block, by the cells of scores and of segments: it depends on that customer alone.
+fn cells(plan: &LookalikePlan, scores: &[u16], segments: &[u16]) -> Vec<u16> {
+    let all = plan.scores();
+    let cell = |(row, score): (usize, &u16)| {
+        // A plan has fewer cells than 2^16.
+        (usize::from(segments.get(row).copied().unwrap_or(0)) * all + usize::from(*score)) as u16
+    };
+    scores.iter().enumerate().map(cell).collect()
 }
 
 impl From<DataError> for Problem {

@@ -21,7 +21,8 @@ use entente_protocols::lookalike::params::{BLOCK, Params};
 use entente_protocols::privacy::rows::Block;
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
-use entente_protocols::study::lookalike::Output;
+use entente_protocols::study::lookalike::{LookalikeSpec, Output};
+use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use entente_protocols::study::train::rows::RowsPlan;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::FromNode;
@@ -31,7 +32,7 @@ use zeroize::Zeroizing;
 use super::candidates::Session;
 use super::keys::{GivenKeys, OwnKey};
 use super::owner::{Buckets, Owner};
-use super::{Meeting, Problem, Talk, context};
+use super::{Meeting, Problem, Talk, cells, context};
 use crate::data::{Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
 use crate::peers::Peers;
 use crate::state::Folder;
@@ -104,6 +105,54 @@ fn candidates(rows: usize) -> Candidates {
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most: None, segment: None })).unwrap()
+}
+
+/// Data with and without one customer differ in that customer's one cell: what the clipping step is given of the others is the
+/// same, in whatever segment the one is.
+#[test]
+fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
+    let text = |values: &[&str]| ColumnType::Category { values: values.iter().map(|value| (*value).into()).collect() };
+    let schema = DatasetSchema {
+        name: "t".into(),
+        privacy_unit: "id".into(),
+        columns: [
+            ("age".into(), ColumnType::Int { min: Some(0), max: Some(100) }),
+            ("region".into(), text(&["north", "south"])),
+            ("tier".into(), text(&["gold", "silver", "none"])),
+        ]
+        .into(),
+    };
+    let spec = |segment: Option<&str>| LookalikeSpec {
+        seed_partner: NAMES[0].into(),
+        model: model().0,
+        candidate_partners: vec![NAMES[1].into()],
+        features: "SELECT id, age, region FROM t".into(),
+        segment: segment.map(String::from),
+        candidates: 1000,
+        output: Output::Scores,
+    };
+    let plan = spec(Some("tier")).plan(&schema).unwrap();
+    assert_eq!((plan.scores(), plan.segments()), (2, 4));
+    let scores: Vec<u16> = (0..32).map(|row| u16::from(row % 3 > 0)).collect();
+    let segments: Vec<u16> = (0..32).map(|row| row / 3 % 4).collect();
+    let all = cells(&plan, &scores, &segments);
+    let mut expected = vec![0; 8];
+    for ((cell, score), segment) in all.iter().zip(&scores).zip(&segments) {
+        assert_eq!(*cell, 2 * segment + score);
+        expected[usize::from(*cell)] += 1;
+    }
+    assert!(expected.iter().all(|count| *count > 0), "every cell has somebody: {expected:?}");
+    for without in 0..all.len() {
+        let (mut fewer, mut others, mut rest) = (scores.clone(), segments.clone(), all.clone());
+        fewer.remove(without);
+        others.remove(without);
+        rest.remove(without);
+        assert_eq!(cells(&plan, &fewer, &others), rest);
+    }
+    let whole = spec(None).plan(&schema).unwrap();
+    assert!(cells(&whole, &scores, &[]).iter().zip(&scores).all(|(cell, score)| cell == score));
+    // What is scored, and so what the model's owner answers, is of the same columns with segments as without.
+    assert_eq!(plan.params().unwrap().shape(), whole.params().unwrap().shape());
 }
 
 /// What the way does to a message: how often it arrives, and whether changed.

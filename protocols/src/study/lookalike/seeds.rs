@@ -42,6 +42,8 @@ pub struct Stated {
     pub candidate_partners: Vec<String>,
     /// The features query.
     pub features: String,
+    /// The column by whose values the reach is told apart, if it is.
+    pub segment: Option<String>,
     /// The most candidates of one partner.
     pub candidates: u64,
     /// What is opened of their scores.
@@ -129,8 +131,9 @@ impl Seeded {
     /// If the model is none that can be scored with, in words.
     pub fn lookalike(&self, model: &[u8]) -> Result<Study, String> {
         let (model, _) = PublicModel::of(model).map_err(|problem| format!("the model of the seeds {problem}"))?;
-        let Stated { seed_partner, candidate_partners, features, candidates, output, .. } = self.stated.clone();
-        let spec = LookalikeSpec { seed_partner, model, candidate_partners, features, candidates, output };
+        let Stated { seed_partner, candidate_partners, features, segment, candidates, output, .. } =
+            self.stated.clone();
+        let spec = LookalikeSpec { seed_partner, model, candidate_partners, features, segment, candidates, output };
         let study = Study {
             partners: self.partners.clone(),
             min_partners: self.min_partners,
@@ -149,7 +152,7 @@ impl Seeded {
     /// What is wrong, in words: a query; no such data set; or a candidates' owner that declares its columns otherwise, for
     /// whose customers the model would be none.
     pub fn check(&self, schemas: &BTreeMap<String, Vec<DatasetSchema>>) -> Result<Vec<String>, String> {
-        let Stated { seed_partner, seeds, candidate_partners, .. } = &self.stated;
+        let Stated { seed_partner, seeds, candidate_partners, segment, .. } = &self.stated;
         let (schema, rows) = self
             .rows(schemas, seed_partner)?
             .ok_or_else(|| format!("`{seed_partner}` has not connected yet, so nothing is known of its data"))?;
@@ -164,7 +167,11 @@ impl Seeded {
             })
             .collect();
         for partner in candidate_partners {
-            match self.rows(schemas, partner)? {
+            let theirs = self.rows(schemas, partner)?;
+            if let (Some((theirs, _)), Some(name)) = (&theirs, segment) {
+                super::segment(name, theirs).map_err(|refusal| format!("{refusal}, at `{partner}`"))?;
+            }
+            match theirs {
                 Some((_, theirs)) if theirs == rows => {}
                 Some((theirs, _)) => {
                     return Err(format!(
@@ -312,6 +319,9 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
         };
         assert!(check(GOOD, &bounds).unwrap_err().contains("`telecom` declares columns"));
         assert!(check(GOOD, &|schema| schema.name = "clients".into()).unwrap_err().contains("no data set `customers`"));
+        let segment = GOOD.replace("[lookalike]", "[lookalike]\nsegment = \"teir\"");
+        let problem = check(&segment, &|_| ()).unwrap_err();
+        assert!(problem.contains("did you mean `tier`") && problem.contains("`telecom`"), "{problem}");
         let seeded = asked(GOOD).unwrap();
         let known = BTreeMap::from([("retailer".to_owned(), schema(|_| ()))]);
         assert!(seeded.check(&known).unwrap()[0].contains("`telecom` has not connected"));
