@@ -41,7 +41,8 @@ pub async fn check_seeded(dir: &Path, seeded: &Seeded, enough: Duration) -> Resu
 /// result in between.
 ///
 /// Run again, it asks for the same training, which the seed partner's node answers from what it has stored, at no charge. The
-/// model's file has a new identifier then, and the lookalike study is a new question.
+/// model's file has a new identifier then, but is of the same model, so that the lookalike study is the same question, and its
+/// answer is stored as well.
 pub async fn run_seeded(
     dir: &Path,
     seeded: &Seeded,

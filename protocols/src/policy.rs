@@ -27,7 +27,8 @@ pub struct StudyRef {
     pub kind: String,
     /// Hash of the canonical typed plan; null where there is none because the study was refused before.
     pub plan_sha256: Option<Digest>,
-    /// Hash over plan, mechanism and participants: the same for the same question under another name.
+    /// Hash over plan, mechanism and participants: the same for the same question under another name, and for the same model
+    /// from another file.
     pub question_sha256: Option<Digest>,
 }
 

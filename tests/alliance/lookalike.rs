@@ -242,11 +242,12 @@ fn fibre(world: &World, partner: &str) -> Result<BTreeMap<String, f64>, Error> {
 }
 
 /// The model is trained at the seed partner alone, for its own budget; candidates who are like the seeds score higher (the
-/// correlation is some 0.8, and 0 for a model that has learnt nothing); the same training again costs nothing.
+/// correlation is some 0.8, and 0 for a model that has learnt nothing); the same again costs nothing, neither the training nor
+/// the reach, though the model's file is another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     let alone = |partner: &str| match partner {
-        "retailer" => format!("{SETTINGS}min_partners = 1\nmax_studies_per_model = 1\n"),
+        "retailer" => format!("{SETTINGS}min_partners = 1\nmax_studies_per_model = 2\n"),
         _ => SETTINGS.to_owned(),
     };
     let world = World::with(alone).await?;
@@ -295,6 +296,16 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     let pairs: Vec<(f64, f64)> = scored.iter().map(|(name, score)| (*score, fibre[name])).collect();
     let correlation = rank_correlation(&pairs);
     assert!(correlation > 0.4, "{correlation}");
+    let mut another = None;
+    let keep = |files: &BTreeMap<String, Vec<u8>>| {
+        another = Some(files["model.json"].clone());
+        Ok(())
+    };
+    let again = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
+    let again: Value = serde_json::from_slice(&again["result.json"])?;
+    assert_ne!(another.ok_or("a model")?, model["model.json"], "a file of another name");
+    assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
+    assert_eq!(charged()?, [trained[0], 0, 1]);
     // A file of its own does not make it another model.
     let third = entente::run_seeded(&dir, &seeded, |_| (), |_| Ok(())).await.err().ok_or("refused")?.to_string();
     assert!(third.contains("`max_studies_per_model`"), "{third}");

@@ -169,6 +169,7 @@ mod tests {
         let model = PublicModel {
             study: "m-0001".into(),
             sha256: Digest::ZERO,
+            content: Digest::ZERO,
             predicts: "churned".into(),
             recipe: Recipe { features: vec![Feature { name: "active".into(), values: Values::Bool }] },
             recoding: None,

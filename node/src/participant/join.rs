@@ -152,7 +152,7 @@ impl Participant {
     /// The transcript under which an answer to this question over this snapshot is stored, all rounds of it.
     fn stored_answer(&self, question: &Question, snapshot: Digest) -> Option<Digest> {
         let ledger = lock(&self.ledger);
-        let transcript = ledger.stored_answer(question.digest(), snapshot)?;
+        let transcript = ledger.stored_answer(question.answer_key(), snapshot)?;
         question.rounds().all(|round| ledger.is_stored(release_id(transcript, round))).then_some(transcript)
     }
 
@@ -221,7 +221,7 @@ impl Participant {
         Ok(Request {
             study: StudyRef {
                 plan_sha256: Some(question.plan().digest()),
-                question_sha256: Some(question.digest()),
+                question_sha256: Some(question.answer_key()),
                 ..study_ref(proposal)
             },
             dataset: schema.name.clone(),

@@ -26,9 +26,10 @@ use zeroize::Zeroizing;
 
 use crate::digest::Digest;
 use crate::learn::file::{ModelFile, ScoreShare};
-use crate::learn::model::{Pair, Parameters, Recoding};
+use crate::learn::model::{Model, Pair, Parameters, Recoding};
 use crate::learn::recipe::Recipe;
 use crate::privacy::rows::{self, Column};
+use crate::wire::canonical_bytes;
 
 /// Bits of a number's weight, its sign included.
 pub const SCALED_BITS: u32 = 12;
@@ -48,6 +49,8 @@ pub struct PublicModel {
     pub study: String,
     /// Hash of its file.
     pub sha256: Digest,
+    /// Hash of what the file says of the model itself and of how scores lie: the same in every file that the same releases gave.
+    pub content: Digest,
     /// What it predicts.
     pub predicts: String,
     /// The features.
@@ -136,6 +139,7 @@ impl PublicModel {
         let public = Self {
             study: file.study.id.clone(),
             sha256: Digest::plain(bytes),
+            content: content(&file),
             predicts: file.model.target.as_ref().map(|target| target.name.clone()).unwrap_or_default(),
             recipe: file.model.recipe.clone(),
             recoding: file.model.recoding.clone(),
@@ -150,8 +154,12 @@ impl PublicModel {
     /// Whether both are of the same model, be they of other files: a training that is asked again gives another file with
     /// what it released before. Two trainings do not agree in that, as it is noisy.
     pub fn same_model(&self, other: &Self) -> bool {
-        let named = Self { study: other.study.clone(), sha256: other.sha256, ..self.clone() };
-        named == *other || self.sha256 == other.sha256
+        self.unnamed() == other.unnamed() || self.sha256 == other.sha256
+    }
+
+    /// Without the study and the file that it was released with.
+    pub fn unnamed(&self) -> Self {
+        Self { study: String::new(), sha256: Digest::ZERO, ..self.clone() }
     }
 
     /// Checks what may have come from anybody.
@@ -351,6 +359,12 @@ impl Owned {
     }
 }
 
+/// See [`PublicModel::content`].
+fn content(file: &ModelFile) -> Digest {
+    let Model { recipe, target, recoding, parameters } = &file.model;
+    Digest::of("entente model 1", &[&canonical_bytes(&(recipe, target, recoding, parameters, &file.score_shares))])
+}
+
 /// A number's code in steps of 1/127, to the nearest; 0 where it is missing.
 fn scaled(code: u16) -> i8 {
     let x = rows::number(code);
@@ -365,7 +379,7 @@ fn width(groups: &[u16]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::model::{Model, Recode};
+    use crate::learn::model::Recode;
     use crate::learn::recipe::{Feature as Named, Values};
 
     fn splitmix(mut state: u64) -> impl FnMut() -> u64 {
@@ -397,6 +411,7 @@ mod tests {
         PublicModel {
             study: "s".into(),
             sha256: Digest([1; 32]),
+            content: Digest([2; 32]),
             predicts: "y".into(),
             recipe: recipe(),
             recoding: Some(Recoding { columns: recoding }),

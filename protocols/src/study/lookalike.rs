@@ -352,6 +352,7 @@ mod tests {
         let model = PublicModel {
             study: "m".into(),
             sha256: Digest::ZERO,
+            content: Digest::ZERO,
             predicts: "y".into(),
             recipe: Recipe { features },
             recoding: None,
@@ -455,6 +456,32 @@ mod tests {
             assert_eq!(layout.components(), [cells(3 * segments), cells(2)]);
             // One touch a customer, whatever the number of cells: the same noise.
             assert_eq!(question.mechanism().sigmas(), whole.mechanism().sigmas());
+        }
+    }
+
+    /// A file of another name does not make another question of it where answers are stored, but does where parties join.
+    #[test]
+    fn answers_are_stored_by_what_the_model_is() {
+        let question = |change: &dyn Fn(&mut LookalikeSpec)| {
+            let mut spec = spec();
+            change(&mut spec);
+            let study = study(spec);
+            Question::new(&study, &schema(), &study.partners, 0).unwrap()
+        };
+        let first = question(&|_| ());
+        let again = question(&|spec| (spec.model.study, spec.model.sha256) = ("again".into(), Digest([9; 32])));
+        assert_eq!(first.answer_key(), again.answer_key());
+        assert_ne!(first.digest(), again.digest());
+        type Change = fn(&mut LookalikeSpec);
+        let others: [Change; 5] = [
+            |spec| spec.model.content = Digest([8; 32]),
+            |spec| spec.model.shares[0].events = 0.4,
+            |spec| spec.segment = Some("region".into()),
+            |spec| spec.candidates = 1000,
+            |spec| drop(spec.candidate_partners.pop()),
+        ];
+        for other in others {
+            assert_ne!(question(&other).answer_key(), first.answer_key());
         }
     }
 

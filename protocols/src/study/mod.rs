@@ -371,4 +371,20 @@ impl Question {
     pub fn digest(&self) -> Digest {
         Digest::of("entente question 1", &[&crate::wire::canonical_bytes(self)])
     }
+
+    /// What answers are stored by: [`Self::digest`], but that a lookalike study's model is told by what it is and not by the
+    /// study and the file that it came with. The same training asked again gives the same model in another file.
+    ///
+    /// Participants join by [`Self::digest`]: what is computed, is computed with the model that everybody was told of. By this
+    /// one a node finds only bytes that it has sent before, under the transcript it sent them under, so whoever makes two
+    /// questions agree in it gets nothing new.
+    pub fn answer_key(&self) -> Digest {
+        match &self.plan {
+            Plan::Query(_) | Plan::Train(_) => self.digest(),
+            Plan::Lookalike(plan) => {
+                let plan = LookalikePlan { model: plan.model.unnamed(), ..(**plan).clone() };
+                Self { plan: Plan::Lookalike(Box::new(plan)), ..self.clone() }.digest()
+            }
+        }
+    }
 }

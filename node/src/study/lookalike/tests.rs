@@ -78,6 +78,7 @@ fn model() -> (PublicModel, Parameters) {
     let public = PublicModel {
         study: "m".into(),
         sha256: Digest([1; 32]),
+        content: Digest::ZERO,
         predicts: "y".into(),
         recipe: Recipe { features },
         recoding: None,
