@@ -98,7 +98,7 @@ fn stream(blocks: &[(Block, Vec<u16>)], columns: usize) {
 fn contribute(case: &Case, blocks: &[(Block, Vec<u16>)]) {
     let mut sums = Sums::new(case.layout.clone());
     for (block, target) in blocks {
-        case.contribute.add(block, target, &mut sums);
+        case.contribute.add(block, target, &[], &mut sums);
     }
     black_box(sums.finish());
 }

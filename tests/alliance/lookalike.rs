@@ -223,10 +223,14 @@ async fn candidates_are_put_into_buckets_and_counted_with_noise() -> Result<(), 
 
 /// Subscribers by fibre at the retailer are the seeds; what the internet service is, the model does not see.
 fn seeded(candidates: &[&str], keys: &str) -> Result<Seeded, Error> {
+    seeded_by("SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic'", candidates, keys)
+}
+
+fn seeded_by(seeds: &str, candidates: &[&str], keys: &str) -> Result<Seeded, Error> {
     let text = format!(
         "name = \"like-fibre\"\npurpose = \"test\"\nkind = \"lookalike\"\n[privacy]\nepsilon = 0.5\ndelta = 1e-6\n\
          [lookalike]\nseed_partner = \"retailer\"\ncandidate_partners = {candidates:?}\n\
-         seeds = '''SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic' '''\n\
+         seeds = '''{seeds} '''\n\
          features = '''SELECT customerID, tenure, \"Contract\", \"MonthlyCharges\" FROM subscribers'''\n{keys}\n"
     );
     match file::parse_asked("test.toml", &text, |_| Err("is not read".into()))? {
@@ -310,6 +314,37 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     let third = entente::run_seeded(&dir, &seeded, |_| (), |_| Ok(())).await.err().ok_or("refused")?.to_string();
     assert!(third.contains("`max_studies_per_model`"), "{third}");
     assert_eq!(charged()?, [trained[0], 0, 1]);
+    Ok(())
+}
+
+/// Seeds are subscribers by fibre; where seeds are valued, those who can leave each month count for all and others next to
+/// nothing. Then, of the candidates by fibre, those who can leave score far higher than those with a contract of two years, where a
+/// model of seeds that count alike tells them little apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn seeds_that_count_more_are_found_first() -> Result<(), Error> {
+    let alone = |partner: &str| match partner {
+        "retailer" => format!("{SETTINGS}min_partners = 1\n"),
+        _ => SETTINGS.to_owned(),
+    };
+    let value = "CASE WHEN \"Contract\" = 'Month-to-month' THEN 100 ELSE 1 END";
+    let mut gaps = Vec::new();
+    for items in ["customerID".to_owned(), format!("customerID, {value}")] {
+        let world = World::with(alone).await?;
+        let seeds = format!("SELECT {items} FROM subscribers WHERE \"InternetService\" = 'Fiber optic'");
+        let seeded = seeded_by(&seeds, &["telecom"], "seeds_epsilon = 3.0")?;
+        let files = entente::run_seeded(&world.folders().coordinator(), &seeded, |_| (), |_| Ok(())).await?;
+        let result: Value = serde_json::from_slice(&files["result.json"])?;
+        let scored = audience(&world, "telecom", result["study"]["id"].as_str().ok_or("id")?)?;
+        let (fibre, contracts) = (fibre(&world, "telecom")?, column(&world, "telecom", "Contract")?);
+        let mean = |contract: &str| {
+            let like = scored.iter().filter(|(name, _)| fibre[*name] > 0.0 && contracts[*name] == contract);
+            let scores: Vec<f64> = like.map(|(_, score)| *score).collect();
+            scores.iter().sum::<f64>() / scores.len() as f64
+        };
+        gaps.push(mean("Month-to-month") - mean("Two year"));
+    }
+    // In five runs 0.07 to 0.10 and 0.41 to 0.52, 0.37 apart with a standard deviation of 0.05, six of which are left.
+    assert!(gaps[1] - gaps[0] > 0.06, "{gaps:?}");
     Ok(())
 }
 

@@ -149,8 +149,12 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
                 sums
             };
             let new = || Sums::new(layout.clone());
-            let sums =
-                node.fold(Role::Training, new, |sums, block, target, _| contribute.add(block, target, sums), merge)?;
+            let sums = node.fold(
+                Role::Training,
+                new,
+                |sums, block, target, _| contribute.add(block, target, &[], sums),
+                merge,
+            )?;
             let values = alliance.release(position, round, mechanism, sums);
             total.iter_mut().zip(values).for_each(|(total, value)| *total = total.wrapping_add(value));
         }

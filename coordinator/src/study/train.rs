@@ -218,6 +218,14 @@ pub(super) fn notes(_: &TrainSpec, plan: &TrainPlan) -> Vec<String> {
         ),
     }
     notes.push("Every participant is sent the model, round after round.".into());
+    if let Some((column, events)) = plan.weight {
+        let name = plan.rows.outputs.get(column as usize).map_or("weight", |output| output.name.as_str());
+        notes.push(format!(
+            "{} count by `{name}` as a share of its declared maximum, and the model's probabilities are those among customers \
+             counted so; metrics count customers, each as one.",
+            if events { "Customers with the event" } else { "Customers" }
+        ));
+    }
     notes.push(
         "A customer for whom `features` yields several rows is left out, and so is one whose target is missing.".into(),
     );

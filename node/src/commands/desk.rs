@@ -98,10 +98,13 @@ fn asks(spec: &StudySpec, me: &str) -> String {
         StudySpec::Query(query) => format!("for noisy numbers: {}", line(&query.sql)),
         StudySpec::Train(train) => {
             let target = train.target.as_deref().map_or_else(String::new, |target| format!(" that predicts {target}"));
+            let weight = train.weight.as_ref();
+            let weight = weight.map_or_else(String::new, |weight| format!(", weighed by {}", weight.column));
             format!(
-                "for its part in a {} model{}, trained on: {}",
+                "for its part in a {} model{}{}, trained on: {}",
                 line(&train.model),
                 line(&target),
+                line(&weight),
                 line(&train.features)
             )
         }
@@ -113,9 +116,10 @@ fn asks(spec: &StudySpec, me: &str) -> String {
         ),
         StudySpec::Lookalike(spec) => format!(
             "to score this node's customers by the model of study {} of {}, keep the scores here, and release how many score \
-             how much; features: {}",
+             how much{}; features: {}",
             line(&spec.model.study),
             spec.seed_partner,
+            line(&spec.segment.as_ref().map_or_else(String::new, |segment| format!(", by {segment}"))),
             line(&spec.features)
         ),
     }

@@ -19,7 +19,7 @@ pub enum Execution {
     /// Of a query, whose rounds share nothing: it has one.
     Query,
     /// Of a training.
-    Train(train::Execution),
+    Train(Box<train::Execution>),
     /// Of a lookalike study, at a candidates' owner.
     Lookalike(lookalike::Execution),
 }
@@ -47,7 +47,7 @@ impl Execution {
     pub fn new(plan: &Plan, place: Place) -> Self {
         match plan {
             Plan::Query(_) => Self::Query,
-            Plan::Train(_) => Self::Train(train::Execution::new(place)),
+            Plan::Train(_) => Self::Train(Box::new(train::Execution::new(place))),
             Plan::Lookalike(_) => Self::Lookalike(lookalike::Execution::new(place.position)),
         }
     }

@@ -6,7 +6,7 @@ use entente_protocols::learn::model::Recoding;
 use entente_protocols::learn::training::{Contribute, Input, Place, Role};
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::study::train::TrainPlan;
+use entente_protocols::study::train::{TrainPlan, Weigher};
 use entente_protocols::wire::from_canonical;
 
 use crate::data::{Customers, DataError, Dataset, Engine, Split};
@@ -18,6 +18,8 @@ const MAX_INPUT: usize = 0x40_0000;
 pub struct Execution {
     place: Place,
     customers: Option<Customers>,
+    /// How much they count, unless all count in full.
+    weigher: Option<Weigher>,
     /// What the customers' codes have been changed by.
     recoding: Option<Recoding>,
 }
@@ -33,7 +35,7 @@ pub struct Ready {
 impl Execution {
     /// Nothing is read yet.
     pub fn new(place: Place) -> Self {
-        Self { place, customers: None, recoding: None }
+        Self { place, customers: None, weigher: None, recoding: None }
     }
 
     /// Checks what a round is told.
@@ -59,8 +61,10 @@ impl Execution {
     pub async fn read(&mut self, engine: &impl Engine, dataset: &Dataset, plan: &TrainPlan) -> Result<(), DataError> {
         if self.customers.is_none() {
             let target = plan.target.map(|target| target as usize);
-            let split = Split { target, weight: None, holdout: plan.holdout, seed: plan.seed };
+            let weight = plan.weight.map(|(weight, _)| weight as usize);
+            let split = Split { target, weight, holdout: plan.holdout, seed: plan.seed };
             self.customers = Some(engine.customers(dataset, &plan.rows, split).await?);
+            self.weigher = plan.weigher();
         }
         Ok(())
     }
@@ -74,10 +78,14 @@ impl Execution {
             customers.recode(columns.into(), &tables)?;
             self.recoding = Some(recoding);
         }
+        let weigher = &self.weigher;
         let sums = customers.fold(
             role,
             || Sums::new(layout.clone()),
-            |sums, block, target, _| contribute.add(block, target, sums),
+            |sums, block, target, codes| {
+                let weights = weigher.as_ref().map(|weigher| weigher.weights(codes, target)).unwrap_or_default();
+                contribute.add(block, target, &weights, sums);
+            },
             |mut sums, other| {
                 // Both were made for this layout.
                 let merged = sums.merge(&other);

@@ -13,7 +13,7 @@
 //! (the nearest such point; Held, Wolfe, Crowder 1974). That is post-processing.
 
 use super::recipe::{Recipe, STEPS, Values};
-use super::training::{Contribute, Implausible, MILLION, Release, Role, SLACK};
+use super::training::{Contribute, Implausible, MILLION, Release, Role, SLACK, weighed};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, Column};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -137,7 +137,7 @@ struct Contributor {
 }
 
 impl Contribute for Contributor {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let rows = block.rows();
         let look_up = |(feature, table): &(usize, Vec<u16>)| -> Vec<u16> {
             // A feature that has been recoded is no number any more, and none of the cells' codes.
@@ -154,7 +154,7 @@ impl Contribute for Contributor {
             codes.push(Codes { codes: &even, cells: CELLS });
         }
         codes.push(Codes { codes: &constant, cells: 1 });
-        sums.add(&[Part::Cells { columns: &codes, values: &vec![ONE; rows] }]);
+        sums.add(&[Part::Cells { columns: &codes, values: &weighed(vec![ONE; rows], weights) }]);
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
         let target: Vec<u16> = (0..rows).map(|i| if i < 100 { 65535 } else { 1 }).collect();
         let columns: Arc<[Column]> = recipe.columns().into();
         let block = Block::new(columns, vec![spend, vec![1; rows as usize], balance]).unwrap();
-        fine.contributor().add(&block, &target, &mut sums);
+        fine.contributor().add(&block, &target, &[], &mut sums);
         let sum = sums.finish().values;
         let histograms = fine.read(3, &sum, 1.0).unwrap();
         assert_eq!(histograms.customers, 400.0);

@@ -122,7 +122,7 @@ struct Moments {
 }
 
 impl Contribute for Moments {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], _: &[u16], sums: &mut Sums) {
         let event = self.target.is_event();
         let entry = |code: &u16| match (event, *code) {
             (true, 1) => -UNIT as i16,
@@ -298,7 +298,7 @@ mod tests {
         let block = Block::new(training.recipe.columns().into(), (0..3).map(column).collect()).unwrap();
         let target: Vec<u16> = rows.iter().map(|row| row.1).collect();
         let input = Trainer::new(training, 3).input();
-        training.contributor(0, &input, PLACE).unwrap().add(&block, &target, &mut sums);
+        training.contributor(0, &input, PLACE).unwrap().add(&block, &target, &[], &mut sums);
         sums.finish().values
     }
 

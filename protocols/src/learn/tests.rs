@@ -9,7 +9,7 @@ use proptest::test_runner::TestCaseError;
 use super::evaluation::{self, checkpoints};
 use super::model::{Pair, Parameters, Recode, Recoding};
 use super::recipe::{Feature, Recipe, Values};
-use super::training::{Input, MILLION, Method, Place, Role, Target, Training};
+use super::training::{FULL, Input, MILLION, Method, Place, Role, Target, Training};
 use super::{additive, kmeans, linear, logistic};
 use crate::privacy::rows::{self, Block, Column};
 use crate::privacy::sums::Sums;
@@ -179,7 +179,8 @@ fn inputs(facts: &Facts, release: usize, random: &mut Random) -> Vec<Input> {
     inputs
 }
 
-type Customer = (Vec<u16>, u16);
+/// Codes, target and weight.
+type Customer = (Vec<u16>, u16, u16);
 
 /// The sum over some customers, in blocks of `rows`.
 fn sum(
@@ -188,7 +189,7 @@ fn sum(
     input: &Input,
     place: Place,
     customers: &[Customer],
-    rows: usize,
+    (rows, weighed): (usize, bool),
 ) -> Option<Vec<i64>> {
     let training = &facts.training;
     let mut sums = Sums::new(Arc::new(training.releases(facts.participants)[release].layout()));
@@ -200,14 +201,15 @@ fn sum(
     for block in customers.chunks(rows) {
         let column = |i: usize| -> Vec<u16> {
             let apply = |code: u16| input.recoding.as_ref().map_or(code, |recoding| recoding.columns[i].apply(code));
-            block.iter().map(|(codes, _)| apply(codes[i])).collect()
+            block.iter().map(|(codes, ..)| apply(codes[i])).collect()
         };
         let block_of = Block::new(columns.clone(), (0..columns.len()).map(column).collect()).unwrap();
         let target: Vec<u16> = match training.target {
-            Some(_) => block.iter().map(|(_, target)| *target).collect(),
+            Some(_) => block.iter().map(|(_, target, _)| *target).collect(),
             None => Vec::new(),
         };
-        contribute.add(&block_of, &target, &mut sums);
+        let weights: Vec<u16> = if weighed { block.iter().map(|(_, _, weight)| *weight).collect() } else { Vec::new() };
+        contribute.add(&block_of, &target, &weights, &mut sums);
     }
     Some(sums.finish().values)
 }
@@ -218,22 +220,25 @@ fn moved(facts: &Facts, release: usize, seed: u64) -> Result<usize, TestCaseErro
     let layout = facts.training.releases(facts.participants)[release].layout();
     let mut taken = 0;
     for input in inputs(facts, release, &mut random) {
+        let weighed = random.next(2) == 0;
         let place =
             Place { position: random.next(facts.participants as u64) as usize, participants: facts.participants };
         let features = facts.training.recipe.features.len();
         let mut customer = || {
             let codes = (0..features).map(|_| random.code()).collect();
-            (codes, if random.next(2) == 0 { random.code() } else { random.next(4) as u16 })
+            let target = if random.next(2) == 0 { random.code() } else { random.next(4) as u16 };
+            (codes, target, if random.next(2) == 0 { random.code() } else { random.next(1025) as u16 })
         };
         let others: Vec<Customer> = (0..3).map(|_| customer()).collect();
         let one = customer();
-        let Some(without) = sum(facts, release, &input, place, &others, 2) else { continue };
+        let form = (2, weighed);
+        let Some(without) = sum(facts, release, &input, place, &others, form) else { continue };
         taken += 1;
         // Whoever comes may come first, so that blocks are cut elsewhere.
         for with in
             [[&others[..], std::slice::from_ref(&one)].concat(), [std::slice::from_ref(&one), &others[..]].concat()]
         {
-            let with = sum(facts, release, &input, place, &with, 2).unwrap();
+            let with = sum(facts, release, &input, place, &with, form).unwrap();
             for (component, range) in layout.ranges().into_iter().enumerate() {
                 let square: u128 =
                     range.map(|i| u128::from(with[i].wrapping_sub(without[i]).unsigned_abs()).pow(2)).sum();
@@ -260,6 +265,28 @@ proptest! {
         for release in [0, 1, 2, releases / 2, releases.saturating_sub(2), releases - 1] {
             if release < releases {
                 prop_assert!(moved(&facts, release, seed)? > 0, "release {release} takes no input at all");
+            }
+        }
+    }
+
+    /// Whoever counts for nothing is as one who is not there, and whoever counts in full as if there were no weights, in all that
+    /// a model is made from.
+    #[test]
+    fn weights_of_nothing_and_of_all(facts in any_facts(), seed in any::<u64>()) {
+        let weighs = matches!(facts.training.method, Method::Logistic(_) | Method::Additive(_));
+        let releases = facts.training.releases(facts.participants);
+        let mut random = Random(seed);
+        let place = Place { position: 0, participants: facts.participants };
+        for release in (0..releases.len().min(3)).filter(|release| weighs && releases[*release].role == Role::Training) {
+            for input in inputs(&facts, release, &mut random) {
+                let features = facts.training.recipe.features.len();
+                let some: Vec<Customer> = (0..6)
+                    .map(|i| ((0..features).map(|_| random.code()).collect(), 1 + random.next(2) as u16, i % 2 * FULL))
+                    .collect();
+                let there: Vec<Customer> = some.iter().filter(|customer| customer.2 > 0).cloned().collect();
+                let weighed = sum(&facts, release, &input, place, &some, (4, true));
+                prop_assert_eq!(&weighed, &sum(&facts, release, &input, place, &there, (4, true)));
+                prop_assert_eq!(weighed, sum(&facts, release, &input, place, &there, (4, false)));
             }
         }
     }
@@ -360,13 +387,14 @@ fn very_many_customers_who_are_alike_bring_as_many_times_what_one_does() {
             for (i, input) in inputs.chain(extreme(&facts, release)).enumerate() {
                 // The least and the largest number, missing ones, and both ends of the target, in turn.
                 for (code, target) in [(1, 1), (65535, 2), (0, 1), (0, 2), (65535, 65535), (1, 65535), (1, 2)] {
-                    let customer: Customer = (vec![code, 1, code, 2, code], target);
+                    let customer: Customer = (vec![code, 1, code, 2, code], target, FULL);
                     let place = Place { position: 1, participants: PARTICIPANTS };
                     let one = std::slice::from_ref(&customer);
-                    let Some(one) = sum(&facts, release, &input, place, one, 1) else { continue };
+                    let Some(one) = sum(&facts, release, &input, place, one, (1, false)) else { continue };
                     // The longest is enough once in a while.
                     for count in [1023, 1024, 4097, (1 << 16) + 5].into_iter().take(if i % 24 == 1 { 4 } else { 2 }) {
-                        let all = sum(&facts, release, &input, place, &vec![customer.clone(); count], count).unwrap();
+                        let all = sum(&facts, release, &input, place, &vec![customer.clone(); count], (count, false))
+                            .unwrap();
                         let times: Vec<i64> = one.iter().map(|entry| entry.wrapping_mul(count as i64)).collect();
                         assert!(all == times, "{name}: {count} customers of {customer:?} with {input:?}");
                     }

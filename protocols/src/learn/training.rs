@@ -151,9 +151,27 @@ pub struct Unfit(pub String);
 
 /// What a node brings to one release, made ready.
 pub trait Contribute: Send + Sync {
-    /// Adds some customers, each once: their rows after the input's recoding, and the codes of their target (empty
-    /// without one).
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums);
+    /// Adds some customers, each once: their rows after the input's recoding, the codes of their target (empty without one),
+    /// and how much each counts, in steps of 1/[`FULL`] (empty where all count in full).
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums);
+}
+
+/// The weight of a customer that counts in full; more is taken for it.
+pub const FULL: u16 = 1024;
+
+/// What customers bring, v, as much as they count: v·w/[`FULL`] with w the weight, towards zero.
+///
+/// **Sensitivity.** It is never more than |v|, and comes before the clipping step, which bounds whatever it is given
+/// ([`crate::privacy::sums`]): weights change neither a release's layout nor its sensitivity, whatever they are. One customer's
+/// weight is its own, so neighbouring data differ in that customer's part alone. Counts of customers are of [`FULL`] units, of
+/// which a weight takes whole ones: a sum of residuals is at most their bound times the count, as the coordinator's checks of
+/// plausibility have it.
+pub(super) fn weighed(mut values: Vec<i32>, weights: &[u16]) -> Vec<i32> {
+    for (value, weight) in values.iter_mut().zip(weights) {
+        // Of 64 bits; no larger than the value.
+        *value = (i64::from(*value) * i64::from(*weight.min(&FULL)) / i64::from(FULL)) as i32;
+    }
+    values
 }
 
 /// Standard deviations beyond which a sum is not put down to noise: for any of a million sums, one release in 10^9.

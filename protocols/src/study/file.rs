@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::lookalike::seeds::{Seeded, Stated};
 use super::lookalike::{self, LookalikeSpec, OUTPUTS, Output};
 use super::query::QuerySpec;
-use super::train::{self, TrainSpec};
+use super::train::{self, TrainSpec, Weight};
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
 use crate::learn::training::Options;
@@ -67,6 +67,7 @@ struct Train {
     model: String,
     features: String,
     target: Option<String>,
+    weight: Option<String>,
     holdout: Option<f64>,
     evaluation: Option<f64>,
     #[serde(default)]
@@ -172,7 +173,8 @@ enum Direction {
 
 impl Train {
     fn spec(self) -> TrainSpec {
-        let Self { model, features, target, holdout, evaluation, per_partner, .. } = self;
+        let Self { model, features, target, weight, holdout, evaluation, per_partner, .. } = self;
+        let weight = weight.map(|column| Weight { column, events: false });
         let monotone = self.monotone.into_iter().map(|(name, way)| (name, matches!(way, Direction::Rising)));
         let options = Options {
             rounds: self.rounds,
@@ -184,7 +186,7 @@ impl Train {
             monotone: monotone.collect(),
             seed: self.seed,
         };
-        TrainSpec { model, features, target, holdout, evaluation, per_partner, options }
+        TrainSpec { model, features, target, weight, holdout, evaluation, per_partner, options }
     }
 }
 
@@ -247,7 +249,7 @@ pub fn parse_asked(
         ("train", None, Some(train), None) if !train::MODELS.contains(&train.model.as_str()) => {
             return fail(train::unknown_model(&train.model));
         }
-        ("train", None, Some(train), None) => StudySpec::Train(train.spec()),
+        ("train", None, Some(train), None) => StudySpec::Train(Box::new(train.spec())),
         ("lookalike", None, None, Some(lookalike)) => {
             let problem = |problem: String| ConfigError { file: file.into(), problem };
             let (participants, spec) = match lookalike.source(model).map_err(problem)? {
@@ -257,7 +259,7 @@ pub fn parse_asked(
                 }
                 Source::Seeds(stated) => {
                     default_wait += stated.output.seconds(stated.candidates);
-                    let training = StudySpec::Train(stated.training().map_err(problem)?);
+                    let training = StudySpec::Train(Box::new(stated.training().map_err(problem)?));
                     (seeds.insert(stated).participants(), training)
                 }
             };

@@ -124,7 +124,7 @@ pub enum StudySpec {
     /// SQL over a data set.
     Query(QuerySpec),
     /// A model.
-    Train(TrainSpec),
+    Train(Box<TrainSpec>),
     /// Scores of other partners' customers.
     Lookalike(Box<LookalikeSpec>),
 }

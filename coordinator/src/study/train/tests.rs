@@ -172,7 +172,7 @@ fn train_with(
         }
         let place = Place { position: 0, participants: 1 };
         let mut sums = Sums::new(Arc::new(release.layout()));
-        plan.training.contributor(index, &input, place).unwrap().add(&block, &target, &mut sums);
+        plan.training.contributor(index, &input, place).unwrap().add(&block, &target, &[], &mut sums);
         let round = index as u32 + 1;
         let mechanism = question.round(round).unwrap();
         let record = RoundRecord {

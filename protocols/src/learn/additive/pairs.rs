@@ -8,7 +8,7 @@
 use super::residuals::Scorer;
 use super::{ONE, Settings};
 use crate::learn::model::{Pair, Parameters};
-use crate::learn::training::{Contribute, Implausible, Input, SLACK, Training, Unfit};
+use crate::learn::training::{Contribute, Implausible, Input, SLACK, Training, Unfit, weighed};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -106,7 +106,7 @@ struct Pairs {
 }
 
 impl Contribute for Pairs {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let cells = |pair: &Pair| -> Vec<u16> {
             let width = count(&pair.groups.1) as u16;
             let (first, second) = (block.codes(pair.features.0 as usize), block.codes(pair.features.1 as usize));
@@ -116,9 +116,9 @@ impl Contribute for Pairs {
         };
         let codes: Vec<Vec<u16>> = self.pairs.iter().map(cells).collect();
         let columns: Vec<Codes<'_>> = codes.iter().map(|codes| Codes { codes, cells: CELLS }).collect();
-        let residuals = self.scorer.residuals(block, target);
+        let residuals = weighed(self.scorer.residuals(block, target), weights);
         sums.add(&[
-            Part::Cells { columns: &columns, values: &vec![ONE; block.rows()] },
+            Part::Cells { columns: &columns, values: &weighed(vec![ONE; block.rows()], weights) },
             Part::Cells { columns: &columns, values: &residuals },
         ]);
     }

@@ -5,7 +5,7 @@ use pulp::Arch;
 use crate::learn::model::Parameters;
 use crate::learn::recipe::Recipe;
 use crate::learn::sigmoid::{sigmoid, steps};
-use crate::learn::training::{Contribute, Input, Target, Training, Unfit};
+use crate::learn::training::{Contribute, Input, Target, Training, Unfit, weighed};
 use crate::lookups::{LOOKED_UP, Lookups, VALUES};
 use crate::privacy::joint::{PLACES, groups};
 use crate::privacy::rows::{Block, Column, UNIT};
@@ -148,7 +148,7 @@ struct Split {
 }
 
 impl Contribute for Split {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let split = |(feature, width): (usize, &usize)| -> Vec<u16> {
             // Of a plan that was not chosen but made up, a code may be too large; it is in no cell then, or in a wrong one.
             let event = u16::try_from(*width).unwrap_or(u16::MAX);
@@ -158,7 +158,7 @@ impl Contribute for Split {
         let codes: Vec<Vec<u16>> = self.widths.iter().enumerate().take(block.columns().len()).map(split).collect();
         let columns: Vec<Codes<'_>> =
             codes.iter().zip(&self.widths).map(|(codes, width)| Codes { codes, cells: 2 * width }).collect();
-        sums.add(&[Part::Cells { columns: &columns, values: &vec![ONE; block.rows()] }]);
+        sums.add(&[Part::Cells { columns: &columns, values: &weighed(vec![ONE; block.rows()], weights) }]);
     }
 }
 
@@ -169,10 +169,10 @@ struct Sizes {
 }
 
 impl Contribute for Sizes {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
-        let residuals = self.scorer.residuals(block, target);
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
+        let residuals = weighed(self.scorer.residuals(block, target), weights);
         sums.add(&[
-            Part::Block { block, cells: &self.widths, values: &vec![ONE; block.rows()] },
+            Part::Block { block, cells: &self.widths, values: &weighed(vec![ONE; block.rows()], weights) },
             Part::Block { block, cells: &self.widths, values: &residuals },
         ]);
     }
@@ -185,8 +185,8 @@ struct Round {
 }
 
 impl Contribute for Round {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
-        let residuals = self.scorer.residuals(block, target);
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
+        let residuals = weighed(self.scorer.residuals(block, target), weights);
         sums.add(&[Part::Block { block, cells: &self.widths, values: &residuals }]);
     }
 }

@@ -101,7 +101,7 @@ impl Customers {
         let columns =
             input.recoding.as_ref().map_or_else(|| training.recipe.columns(), |r| r.columns(&training.recipe));
         let block = Block::new(columns.into(), self.codes.iter().enumerate().map(recode).collect()).unwrap();
-        training.contributor(release, input, PLACE).unwrap().add(&block, &self.target, &mut sums);
+        training.contributor(release, input, PLACE).unwrap().add(&block, &self.target, &[], &mut sums);
         (sums.finish().values, layout)
     }
 

@@ -4,7 +4,8 @@
 //! but the first, every held-out customer brings the change of its loss from the model before, clipped to ±[`CLIP`] and
 //! in steps of 1/[`UNIT`], to a cell of its own. The loss is between 0 and 1: of an event the squared error of its
 //! probability; of a number the squared error as in [`super::regression`]; of a cluster the squared distance as a share
-//! of the largest, as in [`super::clusters`]. Whoever lacks a target brings nothing.
+//! of the largest, as in [`super::clusters`]. Whoever lacks a target brings nothing, and where the training weighs customers,
+//! each brings its change times its weight: an honest round lowers the loss that it was made for, and may raise another.
 //!
 //! **Sensitivity.** One customer touches one cell for each of k changes, each with at most C: norm √k·C
 //! ([`crate::privacy::sums::Part::Values`]).
@@ -41,7 +42,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::super::model::Parameters;
-use super::super::training::{Implausible, Input, Method, Target, Training, Unfit};
+use super::super::training::{Implausible, Input, Method, Target, Training, Unfit, weighed};
 use super::super::{additive, kmeans, logistic};
 use super::{Kind, Noisy, Performance, SAID, classification, clusters, regression};
 use crate::privacy::bounds::Component;
@@ -143,14 +144,15 @@ impl Changes {
         Ok(Self { loss, models: input.checkpoints.clone() })
     }
 
-    /// Change by change the clipped one of each customer.
-    pub(super) fn of(&self, block: &Block, target: &[u16]) -> Vec<Vec<i32>> {
+    /// Change by change the clipped one of each customer, as much as it counts.
+    pub(super) fn of(&self, block: &Block, target: &[u16], weights: &[u16]) -> Vec<Vec<i32>> {
         let mut models = self.models.iter().map(|model| self.losses(model, block, target));
         let Some(mut before) = models.next() else { return Vec::new() };
         // What is no number, as of a customer without a target, is cast to 0.
         let step = |change: f64| (change.clamp(-CLIP, CLIP) * f64::from(UNIT)) as i32;
         let change = |after: Vec<f64>| {
             let changes = before.iter().zip(&after).map(|(before, after)| step(after - before)).collect();
+            let changes = weighed(changes, weights);
             before = after;
             changes
         };

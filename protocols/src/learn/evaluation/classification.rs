@@ -166,7 +166,7 @@ impl Bins {
 }
 
 impl Contribute for Bins {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let mut codes = vec![0; block.columns().len()];
         let cell = |row: usize| {
             codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
@@ -190,7 +190,7 @@ impl Contribute for Bins {
         if self.position.is_some() {
             parts.push(Part::Cells { columns: &own, values: &values });
         }
-        let changes = self.changes.of(block, target);
+        let changes = self.changes.of(block, target, weights);
         parts.push(Part::Values { columns: &changes });
         sums.add(&parts);
     }

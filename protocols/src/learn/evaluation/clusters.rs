@@ -80,7 +80,7 @@ impl Distances {
 }
 
 impl Contribute for Distances {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let rows = block.rows();
         let nearest = nearest(&self.model, block);
         let (slots, squares): (Vec<u16>, Vec<i32>) =
@@ -94,7 +94,7 @@ impl Contribute for Distances {
         if self.position.is_some() {
             all.extend(parts(&own[..]));
         }
-        let changes = self.changes.of(block, target);
+        let changes = self.changes.of(block, target, weights);
         all.push(Part::Values { columns: &changes });
         sums.add(&all);
     }

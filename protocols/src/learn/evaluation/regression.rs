@@ -47,7 +47,7 @@ impl Errors {
 }
 
 impl Contribute for Errors {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let mut codes = vec![0; block.columns().len()];
         let mut values: [Vec<i32>; 4] = Default::default();
         for row in 0..block.rows() {
@@ -75,7 +75,7 @@ impl Contribute for Errors {
         if self.position.is_some() {
             all.extend(parts(&own[..]));
         }
-        let changes = self.changes.of(block, target);
+        let changes = self.changes.of(block, target, weights);
         all.push(Part::Values { columns: &changes });
         sums.add(&all);
     }

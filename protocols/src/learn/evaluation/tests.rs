@@ -62,7 +62,7 @@ fn evaluate(
         let target: Vec<u16> = customers.iter().map(|customer| customer.1).collect();
         let mut sums = Sums::new(layout.clone());
         let place = Place { position, participants: 3 };
-        training.contributor(releases.len() - 1, &input, place).unwrap().add(&block, &target, &mut sums);
+        training.contributor(releases.len() - 1, &input, place).unwrap().add(&block, &target, &[], &mut sums);
         assert!(total.merge(&sums));
     }
     let sums = total.finish().values;

@@ -162,7 +162,7 @@ struct Histograms {
 }
 
 impl Contribute for Histograms {
-    fn add(&self, block: &Block, _: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, _: &[u16], _: &[u16], sums: &mut Sums) {
         let coarse = |(i, column): (usize, &Column)| -> Vec<u16> {
             block.codes(i).iter().map(|code| cell(*column, *code)).collect()
         };
@@ -178,7 +178,7 @@ struct Nearest {
 }
 
 impl Contribute for Nearest {
-    fn add(&self, block: &Block, _: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, _: &[u16], _: &[u16], sums: &mut Sums) {
         let columns = block.columns();
         let mut codes = vec![0; columns.len()];
         // The very function that scores customers later, so that the two cannot disagree.
@@ -455,7 +455,7 @@ mod tests {
         let mut trainer = Trainer::new(training, 3);
         for (number, release) in training.releases(3).iter().enumerate() {
             let mut sums = Sums::new(Arc::new(release.layout()));
-            training.contributor(number, &trainer.input(), PLACE).unwrap().add(block, &[], &mut sums);
+            training.contributor(number, &trainer.input(), PLACE).unwrap().add(block, &[], &[], &mut sums);
             let sum = sums.finish().values;
             let sum = if sigma > 0 { add_noise(sum, sigma).unwrap() } else { sum };
             trainer.absorb(&sum, &[sigma as f64]).unwrap();

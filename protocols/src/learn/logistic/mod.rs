@@ -39,7 +39,7 @@ use super::choose::{affordable, only};
 use super::fine::Fine;
 use super::model::{Parameters, Recode, Recoding};
 use super::recipe::Recipe;
-use super::training::{Contribute, Input, MILLION, Options, Release, Role, Target, Train, Training, Unfit};
+use super::training::{Contribute, Input, MILLION, Options, Release, Role, Target, Train, Training, Unfit, weighed};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{self, Block, Column, UNIT};
 use crate::privacy::sums::{Part, Sums};
@@ -183,7 +183,7 @@ fn has_numbers(recipe: &Recipe) -> bool {
 struct Labels;
 
 impl Contribute for Labels {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         // There is no third vector: whoever has no label counts for nothing.
         let slot = |code: &u16| match *code {
             2 => 0,
@@ -191,7 +191,11 @@ impl Contribute for Labels {
             _ => 2,
         };
         let slots: Vec<u16> = target.iter().map(slot).collect();
-        sums.add(&[Part::Vectors { block, weights: &vec![WEIGHT; block.rows()], slots: Some(&slots) }]);
+        sums.add(&[Part::Vectors {
+            block,
+            weights: &weighed(vec![WEIGHT; block.rows()], weights),
+            slots: Some(&slots),
+        }]);
     }
 }
 

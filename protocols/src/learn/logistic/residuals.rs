@@ -3,7 +3,7 @@
 use pulp::Arch;
 
 use super::super::sigmoid::{sigmoid, steps};
-use super::super::training::Contribute;
+use super::super::training::{Contribute, weighed};
 use crate::columns::{SCORED, Weights};
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Part, Sums};
@@ -20,15 +20,16 @@ pub(super) struct Gradient {
 }
 
 impl Contribute for Gradient {
-    fn add(&self, block: &Block, target: &[u16], sums: &mut Sums) {
+    fn add(&self, block: &Block, target: &[u16], weights: &[u16], sums: &mut Sums) {
         let scores = scores(&self.weights, block);
-        let mut weights = vec![0; target.len().min(scores.len())];
+        let mut residuals = vec![0; target.len().min(scores.len())];
         // Compiled for the processor that it runs on.
         Arch::new().dispatch(|| {
-            for ((weight, code), score) in weights.iter_mut().zip(target).zip(&scores) {
-                *weight = self.weight(*code, *score);
+            for ((residual, code), score) in residuals.iter_mut().zip(target).zip(&scores) {
+                *residual = self.residual(*code, *score);
             }
         });
+        let weights = weighed(residuals, weights);
         sums.add(&[Part::Vectors { block, weights: &weights, slots: None }]);
     }
 }
@@ -36,7 +37,7 @@ impl Contribute for Gradient {
 impl Gradient {
     /// The clipped residual in steps of 1/[`UNIT`].
     #[inline(always)]
-    fn weight(&self, code: u16, score: f32) -> i32 {
+    fn residual(&self, code: u16, score: f32) -> i32 {
         let event = if code == 2 { 1.0 } else { 0.0 };
         // Computed of everybody, and kept of those who have a label: loops without branches are faster.
         let residual = steps(event - sigmoid(score), self.most);

@@ -77,7 +77,7 @@ impl Customers {
         };
         let codes = self.codes.iter().enumerate().map(recode).collect();
         let block = Block::new(training.recipe.columns().into(), codes).unwrap();
-        training.contributor(release, input, PLACE).unwrap().add(&block, &self.target, &mut sums);
+        training.contributor(release, input, PLACE).unwrap().add(&block, &self.target, &[], &mut sums);
         (sums.finish().values, layout)
     }
 

@@ -18,14 +18,17 @@ use crate::lookalike::model::PublicModel;
 use crate::privacy::rho::Rho;
 use crate::study::query::sql::{self, LabelRefusal};
 use crate::study::schema::DatasetSchema;
-use crate::study::train::TrainSpec;
 use crate::study::train::rows::RowsPlan;
+use crate::study::train::{TrainSpec, Weight};
 use crate::study::{Study, StudySpec, Terms};
 
 /// The models that can be trained for it.
 pub const METHODS: [&str; 2] = ["additive", "logistic"];
 /// What the model predicts, as its features query calls it.
 pub const TARGET: &str = "is_seed";
+
+/// How much a seed counts, where `seeds` says so, as its features query calls it.
+pub const WEIGHT: &str = "seed_weight";
 
 /// What a study file states, beside what every study has.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,11 +76,13 @@ impl Stated {
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             return Err(format!("`method` is `{model}`; seeds are learnt by: {}{near}", METHODS.join(", ")));
         }
-        let labelled = sql::labelled(&self.features, &self.seeds, TARGET);
+        let labelled = sql::labelled(&self.features, &self.seeds, TARGET, WEIGHT);
+        let (features, valued) = labelled.map_err(|refusal: LabelRefusal| refusal.to_string())?;
         Ok(TrainSpec {
             model: model.into(),
-            features: labelled.map_err(|refusal: LabelRefusal| refusal.to_string())?,
+            features,
             target: Some(TARGET.into()),
+            weight: valued.then(|| Weight { column: WEIGHT.into(), events: true }),
             holdout: None,
             evaluation: None,
             per_partner: false,
@@ -274,6 +279,19 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
         assert!(matches!(&more.training().spec, StudySpec::Train(train) if train.model == "logistic"));
         assert_eq!(more.privacy.epsilon, 0.5);
         assert!(more.lookalike(b"{}").unwrap_err().contains("is not a model file"));
+    }
+
+    /// A second column weighs seeds, and no one else, by its declared maximum.
+    #[test]
+    fn seeds_may_say_how_much_they_count() {
+        let valued = asked(&GOOD.replace("SELECT id FROM", "SELECT id, age FROM")).unwrap();
+        let question = Question::new(valued.training(), &schema(|_| ())[0], &valued.training().partners, 0).unwrap();
+        let Plan::Train(plan) = question.plan() else { panic!("a training's plan") };
+        let features: Vec<&str> = plan.training.recipe.features.iter().map(|feature| feature.name.as_str()).collect();
+        assert_eq!((features, plan.target, plan.weight), (vec!["age", "active"], Some(2), Some((3, true))));
+        assert!(valued.check(&schemas(|_| ())).is_ok());
+        let swapped = asked(&GOOD.replace("SELECT id FROM", "SELECT age, id FROM")).unwrap();
+        assert!(swapped.check(&schemas(|_| ())).unwrap_err().contains("comes first"));
     }
 
     #[test]

@@ -14,12 +14,14 @@ use rows::RowsPlan;
 use super::schema::DatasetSchema;
 use crate::config::nearest;
 use crate::learn::recipe::{Feature, Recipe, Values};
-use crate::learn::training::{MILLION, Method, Options, Target, Training};
+use crate::learn::training::{FULL, MILLION, Method, Options, Target, Training};
 use crate::learn::{additive, evaluation, kmeans, linear, logistic};
 use crate::privacy::rho::Rho;
 
 /// The models of this version, as study files name them.
 pub const MODELS: [&str; 4] = ["linear", "logistic", "additive", "kmeans"];
+/// Those of them that can count customers by a weight.
+pub const WEIGHING: [&str; 2] = ["logistic", "additive"];
 /// The share of the budget that the evaluation takes unless the study says otherwise.
 const EVALUATION: f64 = 0.1;
 /// The share of customers that are held out unless the study says otherwise.
@@ -34,6 +36,8 @@ pub struct TrainSpec {
     pub features: String,
     /// Which of its columns is predicted; `None` for clusters.
     pub target: Option<String>,
+    /// Which of its columns says how much a customer counts, if one does.
+    pub weight: Option<Weight>,
     /// The share of customers that are held out, below 1.
     pub holdout: Option<f64>,
     /// The share of the budget that the evaluation takes, below 1.
@@ -44,6 +48,16 @@ pub struct TrainSpec {
     pub options: Options,
 }
 
+/// How much customers count in a training: their value of a column as a share of its declared maximum, which is 1; below zero it
+/// is 0, and so is a missing one. In steps of 1/[`FULL`].
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Weight {
+    /// The column.
+    pub column: String,
+    /// Whether it is that of customers with the event alone; the others count in full.
+    pub events: bool,
+}
+
 /// The typed plan of a training over one data set.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct TrainPlan {
@@ -51,6 +65,8 @@ pub struct TrainPlan {
     pub rows: RowsPlan,
     /// Which of its outputs is the target.
     pub target: Option<u32>,
+    /// Which of its outputs says how much a customer counts, and whether of customers with the event alone.
+    pub weight: Option<(u32, bool)>,
     /// Customers per million that are held out.
     pub holdout: u32,
     /// Another seed gives another choice of held-out customers.
@@ -81,8 +97,13 @@ impl TrainSpec {
                 Refusal(format!("`target` is `{target}`, which `features` does not select{near}"))
             })?),
         };
+        let weight = match &self.weight {
+            None => None,
+            Some(weight) => Some(self.weight(weight, &rows)?),
+        };
+        let apart = [position, weight];
         let feature = |(i, output): (usize, &rows::Output)| {
-            (Some(i) != position).then(|| Feature { name: output.name.clone(), values: output.values.clone() })
+            (!apart.contains(&Some(i))).then(|| Feature { name: output.name.clone(), values: output.values.clone() })
         };
         let recipe = Recipe { features: rows.outputs.iter().enumerate().filter_map(feature).collect() };
         let target = position.map(|position| &rows.outputs[position]);
@@ -92,10 +113,40 @@ impl TrainSpec {
         Ok(TrainPlan {
             rows,
             target: position.map(|position| position as u32),
+            weight: self.weight.as_ref().zip(weight).map(|(weight, position)| (position as u32, weight.events)),
             holdout: (holdout * f64::from(MILLION)) as u32,
             seed: self.options.seed.unwrap_or(0),
             training,
         })
+    }
+
+    /// The position of the weight among the rows' outputs.
+    fn weight(&self, weight: &Weight, rows: &RowsPlan) -> Result<usize, Refusal> {
+        let column = &weight.column;
+        if !WEIGHING.contains(&self.model.as_str()) {
+            return Err(Refusal(format!(
+                "`weight` is for models of kind {}; a `{}` model counts all customers alike",
+                WEIGHING.join(" and "),
+                self.model
+            )));
+        }
+        let names = || rows.outputs.iter().map(|output| output.name.as_str());
+        let Some(position) = names().position(|name| name == column) else {
+            let near = nearest(column, names()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            return Err(Refusal(format!("`weight` is `{column}`, which `features` does not select{near}")));
+        };
+        if self.target.as_ref() == Some(column) {
+            return Err(Refusal(format!("`{column}` is both `target` and `weight`")));
+        }
+        match rows.outputs[position].values {
+            Values::Number { high, .. } if high > 0.0 => Ok(position),
+            Values::Number { high, .. } => Err(Refusal(format!(
+                "`weight` is `{column}`, which is at most {high}; a customer counts by its share of a maximum above 0"
+            ))),
+            Values::Date { .. } | Values::Category { .. } | Values::Bool => {
+                Err(Refusal(format!("`weight` is `{column}`, which is no number")))
+            }
+        }
     }
 
     fn training(&self, recipe: Recipe, target: Option<Target>, rho: Rho) -> Result<Training, Refusal> {
@@ -157,8 +208,133 @@ impl TrainSpec {
     }
 }
 
+impl TrainPlan {
+    /// How much customers count, by their codes of the weight and of the target; `None` where all count in full.
+    pub fn weigher(&self) -> Option<Weigher> {
+        let (position, events) = self.weight?;
+        let values = &self.rows.outputs.get(position as usize)?.values;
+        let (_, high) = values.bounds()?;
+        let weight = |code: u16| {
+            let share = values.number(code).map_or(0.0, |value| value / high);
+            // Within 0 to FULL; of a plan that the planner did not make, whatever it is, the clipping step bounds what it does.
+            (share.clamp(0.0, 1.0) * f64::from(FULL) + 0.5) as u16
+        };
+        Some(Weigher { table: (0..=u16::MAX).map(weight).collect(), events })
+    }
+}
+
+/// From codes to weights in steps of 1/[`FULL`].
+pub struct Weigher {
+    /// By code.
+    table: Vec<u16>,
+    events: bool,
+}
+
+impl Weigher {
+    /// The weights of some customers.
+    pub fn weights(&self, codes: &[u16], target: &[u16]) -> Vec<u16> {
+        let counts = |row: usize| !self.events || target.get(row) == Some(&2);
+        let weight = |(row, code): (usize, &u16)| if counts(row) { self.table[usize::from(*code)] } else { FULL };
+        codes.iter().enumerate().map(weight).collect()
+    }
+}
+
 /// What is said of a model that does not exist.
 pub(super) fn unknown_model(model: &str) -> String {
     let near = nearest(model, MODELS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     format!("there is no model `{model}`; there are: {}{near}", MODELS.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::schema::ColumnType;
+
+    fn schema() -> DatasetSchema {
+        let number = |min, max| ColumnType::Float { min: Some(min), max: Some(max) };
+        DatasetSchema {
+            name: "t".into(),
+            privacy_unit: "id".into(),
+            columns: [
+                ("age".into(), ColumnType::Int { min: Some(18), max: Some(95) }),
+                ("gone".into(), ColumnType::Bool),
+                ("spend".into(), number(0.0, 400.0)),
+                ("change".into(), number(-100.0, 100.0)),
+                ("debt".into(), number(-100.0, 0.0)),
+                ("free".into(), ColumnType::Float { min: None, max: None }),
+            ]
+            .into(),
+        }
+    }
+
+    fn spec(weight: &str) -> TrainSpec {
+        TrainSpec {
+            model: "additive".into(),
+            features: format!("SELECT id, {weight} AS w, age, gone FROM t"),
+            target: Some("gone".into()),
+            weight: Some(Weight { column: "w".into(), events: false }),
+            holdout: None,
+            evaluation: None,
+            per_partner: false,
+            options: Options::default(),
+        }
+    }
+
+    fn plan(spec: &TrainSpec) -> Result<TrainPlan, String> {
+        spec.plan(&schema(), Rho::within(1.0, 1e-6).unwrap()).map_err(|refusal| refusal.to_string())
+    }
+
+    /// The weight is no feature; a value is a share of the declared maximum, and what is missing or below zero is nothing.
+    #[test]
+    fn customers_count_by_their_share_of_the_maximum() {
+        let weights = |spec: &TrainSpec, values: &[f64], target: &[u16]| {
+            let plan = plan(spec).unwrap();
+            let features: Vec<&str> =
+                plan.training.recipe.features.iter().map(|feature| feature.name.as_str()).collect();
+            assert_eq!((features, plan.weight.map(|weight| weight.0)), (vec!["age"], Some(0)));
+            let codes: Vec<u16> =
+                values.iter().map(|value| plan.rows.outputs[0].values.code_of_number(*value)).collect();
+            plan.weigher().unwrap().weights(&codes, target)
+        };
+        let all = spec("spend");
+        let values = [f64::NAN, -3.0, 0.0, 100.0, 200.0, 400.0, 500.0];
+        assert_eq!(weights(&all, &values, &[1; 7]), [0, 0, 0, FULL / 4, FULL / 2, FULL, FULL]);
+        assert_eq!(weights(&spec("change"), &[-100.0, -1.0, 0.0, 50.0, 100.0], &[2; 5]), [0, 0, 0, FULL / 2, FULL]);
+        let events = TrainSpec { weight: Some(Weight { column: "w".into(), events: true }), ..all };
+        assert_eq!(weights(&events, &values[3..], &[2, 1, 0, 2]), [FULL / 4, FULL, FULL, FULL]);
+        let none = TrainSpec { weight: None, features: "SELECT id, age, gone FROM t".into(), ..spec("spend") };
+        assert!(plan(&none).unwrap().weigher().is_none());
+    }
+
+    /// Layouts, and so sensitivities, are those of a training without weights.
+    #[test]
+    fn a_weight_changes_no_layout() {
+        for model in WEIGHING {
+            let weighed = plan(&TrainSpec { model: model.into(), ..spec("spend") }).unwrap();
+            let none = TrainSpec { weight: None, features: "SELECT id, age, gone FROM t".into(), ..spec("spend") };
+            let none = plan(&TrainSpec { model: model.into(), ..none }).unwrap();
+            assert_eq!(weighed.training.releases(3), none.training.releases(3));
+        }
+    }
+
+    #[test]
+    fn what_is_no_weight_is_refused_with_what_to_write() {
+        let named = |column: &str| Some(Weight { column: column.into(), events: false });
+        let cases = [
+            (TrainSpec { weight: named("ww"), ..spec("spend") }, "did you mean `w`"),
+            (TrainSpec { weight: named("gone"), ..spec("spend") }, "both `target` and `weight`"),
+            (
+                TrainSpec { model: "linear".into(), target: Some("age".into()), ..spec("spend") },
+                "logistic and additive",
+            ),
+            (TrainSpec { model: "kmeans".into(), target: None, ..spec("spend") }, "logistic and additive"),
+            (spec("debt"), "at most 0"),
+            (spec("age > 30"), "is no number"),
+            (spec("free"), "bounds"),
+        ];
+        for (spec, expected) in cases {
+            let refusal = plan(&spec).unwrap_err();
+            assert!(refusal.contains(expected), "{refusal} lacks {expected}");
+        }
+    }
 }

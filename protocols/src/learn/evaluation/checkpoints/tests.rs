@@ -87,7 +87,7 @@ impl Customers {
         let block = Block::new(columns.into(), self.codes.iter().enumerate().map(recode).collect()).unwrap();
         let target = if training.target.is_some() { &self.target[..] } else { &[] };
         let place = Place { position, participants: PARTICIPANTS };
-        training.contributor(release, input, place).unwrap().add(&block, target, &mut sums);
+        training.contributor(release, input, place).unwrap().add(&block, target, &[], &mut sums);
         sums.finish().values
     }
 }

@@ -24,7 +24,9 @@ impl Form {
         match self {
             Self::Query => "Write SELECT keys and measures FROM data_set [WHERE condition] [GROUP BY keys]",
             Self::Features => "Write SELECT privacy_unit, feature, feature AS name FROM data_set [WHERE condition]",
-            Self::Seeds => "Write SELECT privacy_unit FROM data_set WHERE condition",
+            Self::Seeds => {
+                "Write SELECT privacy_unit FROM data_set WHERE condition, with `, number` behind the privacy unit for how much each counts"
+            }
             Self::Either => "Write SELECT items FROM data_set [WHERE condition] [GROUP BY keys]",
         }
     }

@@ -97,14 +97,15 @@ pub fn rows(sql: &str, schema: &DatasetSchema) -> Result<RowsPlan, Refusal> {
 }
 
 /// A features query with one item more, called `label`: whether a customer is among those whom the seeds query `SELECT unit
-/// FROM data_set WHERE condition` names. Where the condition is NULL, it is not.
+/// FROM data_set WHERE condition` names. Where the condition is NULL, it is not. Where the seeds query is `SELECT unit, number …`,
+/// that number is another item, called `weight`; whether it is there is said beside the text.
 ///
 /// # Errors
 ///
 /// A [`LabelRefusal`] where a text has another shape, or the two do not go together. What it takes a schema to find is left
 /// to [`rows`] and [`shared`].
-pub fn labelled(features: &str, seeds: &str, label: &str) -> Result<String, LabelRefusal> {
-    with_room(|| Ok(seeds::labelled(features, seeds, label)))?
+pub fn labelled(features: &str, seeds: &str, label: &str, weight: &str) -> Result<(String, bool), LabelRefusal> {
+    with_room(|| Ok(seeds::labelled(features, seeds, label, weight)))?
 }
 
 /// The features of a plan that read a column which the condition of a seeds query over the same data set reads as well.

@@ -7,7 +7,9 @@ const FEATURES: &str = "SELECT customer_id, age FROM customers";
 
 /// The condition as the plan of the new features query has it, which a schema must accept.
 fn seed(features: &str, seeds: &str) -> Expr {
-    let sql = labelled(features, seeds, "is_seed").unwrap_or_else(|refusal| panic!("{seeds}\n{refusal}"));
+    let labelled = labelled(features, seeds, "is_seed", "seed_weight");
+    let (sql, valued) = labelled.unwrap_or_else(|refusal| panic!("{seeds}\n{refusal}"));
+    assert!(!valued);
     let plan = rows(&sql, &schema()).unwrap_or_else(|refusal| panic!("{sql}\n{refusal}"));
     let (before, after) = (rows(features, &schema()).unwrap(), plan.clone());
     assert_eq!((&before.filter, &before.outputs[..]), (&after.filter, &after.outputs[..before.outputs.len()]), "{sql}");
@@ -23,7 +25,7 @@ fn seed(features: &str, seeds: &str) -> Expr {
 }
 
 fn refused(features: &str, seeds: &str, words: &[&str]) {
-    let message = labelled(features, seeds, "is_seed").expect_err(seeds).to_string();
+    let message = labelled(features, seeds, "is_seed", "seed_weight").expect_err(seeds).to_string();
     for word in words {
         assert!(message.contains(word), "`{word}` is not in: {message}\n{seeds}");
     }
@@ -32,7 +34,13 @@ fn refused(features: &str, seeds: &str, words: &[&str]) {
 /// The condition means in the new query what it means by itself.
 #[test]
 fn the_condition_becomes_an_item() {
-    let sql = labelled(FEATURES, "SELECT customer_id FROM customers WHERE tier = 'gold'", "is_seed").unwrap();
+    let seeds = "SELECT customer_id FROM customers WHERE tier = 'gold'";
+    let (sql, _) = labelled(FEATURES, seeds, "is_seed", "seed_weight").unwrap();
+    let valued = seeds.replace("customer_id", "customer_id, spend / 2");
+    assert_eq!(
+        labelled(FEATURES, &valued, "is_seed", "seed_weight").unwrap(),
+        (sql.replace(" FROM", ", spend / 2 AS seed_weight FROM"), true)
+    );
     assert_eq!(
         sql,
         "SELECT customer_id, age, CASE WHEN tier = 'gold' THEN true ELSE false END AS is_seed FROM customers"
@@ -74,8 +82,8 @@ fn quotations_mean_the_same_or_are_refused() {
         let condition = format!("word = '{}'", word.replace('\'', "''"));
         let seeds = format!("SELECT customer_id FROM customers WHERE {condition}");
         let alone = rows(&format!("{FEATURES} WHERE {condition}"), &schema).unwrap();
-        match labelled(FEATURES, &seeds, "is_seed") {
-            Ok(sql) => {
+        match labelled(FEATURES, &seeds, "is_seed", "seed_weight") {
+            Ok((sql, _)) => {
                 let plan = rows(&sql, &schema).unwrap();
                 let Some(Expr::Case(branches, _)) = plan.outputs.last().map(|output| &output.expr) else {
                     panic!("{sql}")
@@ -91,7 +99,10 @@ fn quotations_mean_the_same_or_are_refused() {
 fn other_shapes_are_refused_with_what_to_write() {
     let shape = "Write SELECT privacy_unit FROM data_set WHERE condition";
     refused(FEATURES, "SELECT customer_id FROM customers", &["`seeds`", "every customer", shape]);
-    refused(FEATURES, "SELECT customer_id, age FROM customers WHERE churned", &["`age`", "privacy unit alone", shape]);
+    let three = "SELECT customer_id, spend, age FROM customers WHERE churned";
+    refused(FEATURES, three, &["`age`", "one number at most", shape]);
+    let weight = "SELECT customer_id, age AS Seed_Weight FROM customers";
+    refused(weight, "SELECT customer_id, spend FROM customers WHERE churned", &["`seed_weight` is how much"]);
     refused(FEATURES, "SELECT * FROM customers WHERE churned", &["named by the privacy unit", shape]);
     refused(FEATURES, "SELECT DISTINCT customer_id FROM customers WHERE churned", &["Delete DISTINCT"]);
     refused(FEATURES, "SELECT customer_id FROM customers WHERE churned LIMIT 5", &["Delete it"]);
