@@ -74,11 +74,16 @@ impl Peers {
         *lock(&self.link) = Some(link);
     }
 
-    /// Sends a frame to the coordinator. False if there is no connection now. Blocks while the connection is slow.
-    pub fn say(&self, frame: Vec<u8>) -> bool {
-        let link = lock(&self.link).clone();
-        // Fails where the connection has gone.
-        link.is_some_and(|link| link.blocking_send(frame).is_ok())
+    /// Sends a frame to the coordinator. Blocks while the connection is slow.
+    ///
+    /// # Errors
+    ///
+    /// The frame, if there is no connection now.
+    pub fn say(&self, frame: Vec<u8>) -> Result<(), Vec<u8>> {
+        match lock(&self.link).clone() {
+            Some(link) => link.blocking_send(frame).map_err(|unsent| unsent.0),
+            None => Err(frame),
+        }
     }
 
     /// Begins a conversation. There is one at a time with a participant of an attempt: an older one ends.
@@ -117,7 +122,8 @@ impl Conversation<'_> {
     /// Sends a sealed message. It is lost if there is no connection now. Blocks while the connection is slow.
     pub fn send(&self, sealed: Vec<u8>) {
         let (study, attempt) = self.attempt.clone();
-        self.peers.say(frame::encode(&FromNode::Relay { study, attempt, to: self.peer.clone(), sealed }));
+        // What cannot be sent is lost; whoever waits says it again.
+        let _ = self.peers.say(frame::encode(&FromNode::Relay { study, attempt, to: self.peer.clone(), sealed }));
     }
 
     /// What tells any thread whether it goes on.

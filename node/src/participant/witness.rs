@@ -135,7 +135,7 @@ impl Participant {
     /// Asks for cosignatures of a charge that was just made, while the vector is computed. Without a connection they are asked
     /// for when it is to be sent.
     pub(super) fn ask_early(&self) -> Result<(), Problem> {
-        if self.config.oversight.witnesses > 0 && !self.peers.say(self.request_cosignatures()?) {
+        if self.config.oversight.witnesses > 0 && self.peers.say(self.request_cosignatures()?).is_err() {
             lock(&self.witnesses).last_asked = None;
         }
         Ok(())
@@ -200,12 +200,9 @@ impl Participant {
                 return Err(Problem::failed("its cosignature does not verify"));
             }
             checkpoint.add(line);
-            let complete = checkpoint.cosignatures().count() >= quorum;
-            let with = checkpoint.clone();
-            if complete && !*is_kept {
-                *is_kept = true;
-                kept = Some(with.clone());
-            }
+            // Kept once, and not where a vector waits for it: that of the study's end follows, and goes on from this one.
+            let complete = checkpoint.cosignatures().count() >= quorum && !std::mem::replace(is_kept, true);
+            let complete = complete.then(|| checkpoint.clone());
             let name = by.unwrap_or_default().to_owned();
             let cosigned = witnesses.cosigned.entry(name.clone()).or_default();
             *cosigned = size.max(*cosigned);
@@ -217,9 +214,8 @@ impl Participant {
             let (done, open): (Vec<Waiting>, Vec<Waiting>) =
                 waiting.into_iter().partition(|waiting| have(&waiting.release));
             witnesses.waiting = open;
-            if kept.is_none() && !done.is_empty() {
-                // A study of few participants waits for fewer.
-                kept = Some(with);
+            if done.is_empty() {
+                kept = complete;
             }
             ready.extend(done);
         }
@@ -230,7 +226,7 @@ impl Participant {
         });
         let frames: Vec<Vec<u8>> = frames.collect();
         // The vectors are on their way before the evidence is on the disk: nothing depends on it.
-        let unsent = frames.into_iter().filter(|frame| !self.peers.say(frame.clone())).collect();
+        let unsent = frames.into_iter().filter_map(|frame| self.peers.say(frame).err()).collect();
         if let Some(kept) = kept {
             self.ledger()?.keep(&kept)?;
         }
