@@ -106,6 +106,7 @@ fn model() -> (PublicModel, Parameters) {
     let public = PublicModel {
         study: "s".into(),
         sha256: Digest::ZERO,
+        content: Digest::ZERO,
         predicts: "y".into(),
         recipe: Recipe { features: (0..4).map(feature).collect() },
         recoding: None,

@@ -174,7 +174,7 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).map(|entry| entry["state"].clone()))
             .collect::<Result<_, _>>()?;
-        assert_eq!(states, ["RESERVED", "COMPUTED", "RELEASED"], "{partner}");
+        assert_eq!(states, ["CAP", "RESERVED", "COMPUTED", "RELEASED"], "{partner}");
         place.node(partner, &["ledger", "verify"])?;
         let export = place.path(&format!("{partner}.jsonl"));
         place.node(partner, &["ledger", "export", "--out", &export])?;
