@@ -136,6 +136,7 @@ async fn exchange(
                         }
                         participant.welcome(roster).map_err(|error| lost(&error))?;
                         info!(coordinator, "connected");
+                        participant.begin_connection();
                         // A ledger that is not the one they saw is found before anything else happens.
                         answer(participant, &sender, Participant::ask_witnesses);
                         welcomed();

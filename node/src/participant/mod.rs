@@ -247,6 +247,8 @@ impl Participant {
     /// Answers a message: with frames to send, in order.
     pub fn handle(&self, message: ToNode) -> Vec<Vec<u8>> {
         let mut proposal = None;
+        // Before anything else: what is asked for now may take long.
+        let connection = self.connection();
         let (study, attempt) = match &message {
             ToNode::Welcome { .. } => return Vec::new(),
             ToNode::Check { number, study, participants } => {
@@ -291,11 +293,11 @@ impl Participant {
             ToNode::Go { round, input, signatures, .. } => {
                 let told = Round { number: round, input: &input, signatures: &signatures };
                 self.go(&study, attempt, told, &mut running)
-                    .and_then(|(release, out)| self.send_when_witnessed(release, out))
+                    .and_then(|(release, out)| self.send_when_witnessed(release, out, connection))
             }
             ToNode::Resend { round, transcript, .. } => self
                 .resend(&study, attempt, round, transcript)
-                .and_then(|(release, out)| self.send_when_witnessed(release, out)),
+                .and_then(|(release, out)| self.send_when_witnessed(release, out, connection)),
             ToNode::Finished { result, model, .. } => {
                 self.keep_model(&study, attempt, model.as_deref(), result);
                 self.close(&study, attempt, Ok(result))

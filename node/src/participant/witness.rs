@@ -47,7 +47,13 @@ pub(super) struct Witnesses {
     recoveries: BTreeMap<String, u64>,
     waiting: Vec<Waiting>,
     last_asked: Option<Instant>,
+    /// Which connection to the coordinator this is.
+    connection: Connection,
 }
+
+/// Connections are counted: a vector goes to the coordinator on the one that it was asked for on, or not at all. After another
+/// one has begun, it is asked for again, and one that came unasked would be taken for what it is not.
+pub(super) type Connection = u64;
 
 /// A vector that waits for cosignatures of its charge.
 struct Waiting {
@@ -89,6 +95,18 @@ impl Witnesses {
 }
 
 impl Participant {
+    /// A connection begins: whatever waits was asked for on another one.
+    pub fn begin_connection(&self) {
+        let mut witnesses = lock(&self.witnesses);
+        witnesses.connection += 1;
+        witnesses.waiting.clear();
+    }
+
+    /// The present connection.
+    pub(super) fn connection(&self) -> Connection {
+        lock(&self.witnesses).connection
+    }
+
     /// Asks all witnesses to cosign the ledger as it is now.
     pub fn ask_witnesses(&self) -> Vec<Vec<u8>> {
         match self.request_cosignatures() {
@@ -141,10 +159,19 @@ impl Participant {
         Ok(())
     }
 
-    /// Sends a vector, if enough witnesses have cosigned its charge, or keeps it until they have.
-    pub(super) fn send_when_witnessed(&self, release: Release, outbound: Outbound) -> Result<Vec<Vec<u8>>, Problem> {
+    /// Sends a vector that was asked for on this connection, if enough witnesses have cosigned its charge, or keeps it until they
+    /// have.
+    pub(super) fn send_when_witnessed(
+        &self,
+        release: Release,
+        outbound: Outbound,
+        connection: Connection,
+    ) -> Result<Vec<Vec<u8>>, Problem> {
         {
             let mut witnesses = lock(&self.witnesses);
+            if witnesses.connection != connection {
+                return Ok(Vec::new());
+            }
             if witnesses.have(release.entry).len() < release.quorum {
                 witnesses.waiting.retain(|known| known.release.attempt != release.attempt);
                 let asked = witnesses.asked.last_key_value().is_some_and(|(size, _)| *size >= release.entry)
