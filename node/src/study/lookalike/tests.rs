@@ -133,13 +133,13 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
         output: Output::Scores,
     };
     let plan = spec(Some("tier")).plan(&schema).unwrap();
-    assert_eq!((plan.scores(), plan.segments()), (2, 4));
-    let scores: Vec<u16> = (0..32).map(|row| u16::from(row % 3 > 0)).collect();
+    assert_eq!((plan.scores(), plan.segments()), (3, 4));
+    let scores: Vec<u16> = (0..32).map(|row| row % 3).collect();
     let segments: Vec<u16> = (0..32).map(|row| row / 3 % 4).collect();
     let all = cells(&plan, &scores, &segments);
-    let mut expected = vec![0; 8];
+    let mut expected = vec![0; 12];
     for ((cell, score), segment) in all.iter().zip(&scores).zip(&segments) {
-        assert_eq!(*cell, 2 * segment + score);
+        assert_eq!(*cell, 3 * segment + score);
         expected[usize::from(*cell)] += 1;
     }
     assert!(expected.iter().all(|count| *count > 0), "every cell has somebody: {expected:?}");
