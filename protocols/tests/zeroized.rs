@@ -83,8 +83,15 @@ fn params() -> Params {
     Params::new(Shape { columns: vec![Column::Scaled { bound: 127, weight: 2047 }], blocks: 1 }).unwrap()
 }
 
+/// One after another: what a search reads is on its stack, where another one would find it.
 #[test]
-fn keys_are_gone_when_they_are_dropped() {
+fn secrets_are_gone_when_they_are_dropped() {
+    keys();
+    weights();
+    features();
+}
+
+fn keys() {
     let context = Digest([1; 32]);
     gone(1, |secret| IdentityKey::from_secret(&secret));
     gone(2, |secret| EphemeralKey::from_secret(*secret));
@@ -117,8 +124,7 @@ fn model() -> (PublicModel, Parameters) {
     (public, Parameters::Weights { weights: (0..9).map(|i| f64::from(i) * 0.37 - 1.1).collect() })
 }
 
-#[test]
-fn weights_are_gone_when_they_are_dropped() {
+fn weights() {
     let (public, parameters) = model();
     let quantised = Box::new(public.quantised(&parameters).unwrap());
     let mut bytes = [0; 32];
@@ -131,8 +137,7 @@ fn weights_are_gone_when_they_are_dropped() {
     assert_eq!(needle.count(), 0);
 }
 
-#[test]
-fn features_are_gone_when_they_are_dropped() {
+fn features() {
     let (public, _) = model();
     let codes: Vec<u16> = secret(7).iter().chain(&secret(8)).map(|byte| u16::from(*byte) * 257).collect();
     let features = public.features(&[&codes[..]; 4]).unwrap();
