@@ -281,12 +281,13 @@ impl Worker<'_> {
         ring.inverse_limbs(self.sums.get_mut(0, LIMBS), &mut self.scratch, &mut self.mask);
         let mut kept = Zeroizing::new(vec![0; BLOCK]);
         ring.inverse_limbs(self.sums.get_mut(LIMBS, LIMBS), &mut self.scratch, &mut kept);
+        // Modulo 2^64, of which the modulus is a divisor.
         for (value, added) in self.mask.iter_mut().chain(kept.iter_mut()).zip(pair.unwrap_or_default()) {
-            *value += added;
+            *value = value.wrapping_add(*added);
         }
         let (noise, _) = self.random[BLOCK / 8..].as_chunks::<2>();
         for (value, noise) in self.mask.iter_mut().zip(noise) {
-            *value += u64::from(u16::from_le_bytes(*noise)) & ((1 << MASK_CUT) - 1);
+            *value = value.wrapping_add(u64::from(u16::from_le_bytes(*noise)) & ((1 << MASK_CUT) - 1));
         }
         (MaskedBlock::pack(number, &self.mask), PendingBlock { number, count, step_bits, kept })
     }
