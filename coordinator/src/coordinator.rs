@@ -8,7 +8,7 @@ use std::time::Duration;
 use entente_protocols::identity::{Member, Roster};
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
-use entente_protocols::ledger::witness::{Answer, Request, Verdict, judge};
+use entente_protocols::ledger::witness::{Answer, Request, answer};
 use entente_protocols::wire::message::ToNode;
 use tokio::task::JoinHandle;
 
@@ -227,26 +227,11 @@ impl Shared {
         let Some(partner) = partners.get(node) else { return Ok(Answer::Refused("it is not enrolled".into())) };
         let (authority, identity) = (self.alliance.authority(), &partner.member.identity);
         let held = self.store.witnessed(identity)?;
-        let mut checkpoint = match (judge(request, &node_origin(authority, node), identity, held.as_ref()), held) {
-            (Err(reason), _) => return Ok(Answer::Refused(reason.into())),
-            (Ok(Verdict::Holds), Some(held)) => return Ok(Answer::Holds(held.bare())),
-            (Ok(Verdict::Kept), Some(held)) => held,
-            (Ok(Verdict::Keep(new)), _) => new,
-            (Ok(Verdict::Holds | Verdict::Kept), None) => return Ok(Answer::Refused("nothing is kept of it".into())),
-        };
-        let (name, size) = (coordinator_origin(authority), checkpoint.statement().size);
-        let known = checkpoint.cosignatures().find(|line| line.name() == name).cloned();
-        let line = match known {
-            Some(line) => line,
-            None => {
-                let time = u64::try_from(seconds()).unwrap_or_default();
-                let line = checkpoint.note().cosign(&name, self.alliance.identity(), time);
-                checkpoint.add(line.clone());
-                self.store.witness(node, identity, &checkpoint)?;
-                line
-            }
-        };
-        Ok(Answer::Cosigned { size, line: line.to_string() })
+        let by = (&*coordinator_origin(authority), self.alliance.identity());
+        let time = u64::try_from(seconds()).unwrap_or_default();
+        answer(request, (&node_origin(authority, node), identity), held, by, time, |checkpoint| {
+            self.store.witness(node, identity, checkpoint)
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use entente_protocols::identity::{PublicIdentity, Roster};
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
 use entente_protocols::ledger::note::SignatureLine;
 use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, Verdict, judge};
+use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, answer};
 use entente_protocols::ledger::{Checkpoint, Outbound};
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::FromNode;
@@ -359,8 +359,12 @@ impl Participant {
             error!(node, %error, "its ledger could not be witnessed here");
             Answer::Refused(format!("{} could not keep it", self.name()))
         });
-        if let Answer::Refused(reason) = &answer {
-            warn!(node, reason, "its ledger is not witnessed here");
+        match &answer {
+            Answer::Cosigned { .. } => {}
+            Answer::Holds(_) => {
+                warn!(node, "its ledger is not the one that was witnessed here, or it has not shown that it is");
+            }
+            Answer::Refused(reason) => warn!(node, reason, "its ledger is not witnessed here"),
         }
         vec![frame::encode(&FromNode::Witnessed { node: node.into(), answer })]
     }
@@ -372,28 +376,9 @@ impl Participant {
         // Held until the answer is made, so that what is kept only grows.
         let store = lock(&self.witnessed);
         let held = store.newest(&identity)?;
-        let mut checkpoint = match (judge(request, &origin, &identity, held.as_ref()), held) {
-            (Err(reason), _) => return Ok(Answer::Refused(reason.into())),
-            (Ok(Verdict::Holds), Some(held)) => {
-                warn!(node, "its ledger is not the one that was witnessed here, or it has not shown that it is");
-                return Ok(Answer::Holds(held.bare()));
-            }
-            (Ok(Verdict::Kept), Some(held)) => held,
-            (Ok(Verdict::Keep(new)), _) => new,
-            (Ok(Verdict::Holds | Verdict::Kept), None) => return Ok(Answer::Refused("nothing is kept of it".into())),
-        };
-        let size = checkpoint.statement().size;
-        let known = checkpoint.cosignatures().find(|line| line.name() == self.signer.origin).cloned();
-        let line = match known {
-            Some(line) => line,
-            None => {
-                let time = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-                let line = checkpoint.note().cosign(&self.signer.origin, &self.signer.key, time);
-                checkpoint.add(line.clone());
-                store.keep(node, &identity, &checkpoint)?;
-                line
-            }
-        };
-        Ok(Answer::Cosigned { size, line: line.to_string() })
+        let by = (&*self.signer.origin, &self.signer.key);
+        let time = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let keep = |checkpoint: &Checkpoint| store.keep(node, &identity, checkpoint);
+        Ok(answer(request, (&origin, &identity), held, by, time, keep)?)
     }
 }

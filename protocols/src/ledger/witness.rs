@@ -18,7 +18,7 @@ use super::checkpoint::{Checkpoint, Statement};
 use super::entry::{Line, Record};
 use super::tree::{MAX_PROOF, leaf, verify_consistency, verify_inclusion};
 use crate::digest::Digest;
-use crate::identity::PublicIdentity;
+use crate::identity::{IdentityKey, PublicIdentity};
 
 /// The most proofs in a request: one for each size that witnesses may hold.
 pub const MAX_PROOFS: usize = 8;
@@ -68,9 +68,47 @@ pub enum Answer {
     Refused(String),
 }
 
+/// What a witness says to a request of the node that signs as `of.0` with the identity `of.1`, of which it keeps `held`. The
+/// witness cosigns as `by.0` with its key at this time, in seconds since 1970. `keep` puts a checkpoint in the place of what is
+/// held, and has it on the disk when it returns: the cosignature leaves after that.
+///
+/// The caller lets nobody else keep anything of this node meanwhile, so that what is kept only grows.
+///
+/// # Errors
+///
+/// That of `keep`; there is no cosignature then.
+pub fn answer<E>(
+    request: &Request,
+    of: (&str, &PublicIdentity),
+    held: Option<Checkpoint>,
+    by: (&str, &IdentityKey),
+    time: u64,
+    keep: impl FnOnce(&Checkpoint) -> Result<(), E>,
+) -> Result<Answer, E> {
+    let mut checkpoint = match (judge(request, of.0, of.1, held.as_ref()), held) {
+        (Err(reason), _) => return Ok(Answer::Refused(reason.into())),
+        (Ok(Verdict::Holds), Some(held)) => return Ok(Answer::Holds(held.bare())),
+        (Ok(Verdict::Kept), Some(held)) => held,
+        (Ok(Verdict::Keep(new)), _) => new,
+        (Ok(Verdict::Holds | Verdict::Kept), None) => return Ok(Answer::Refused("nothing is kept of it".into())),
+    };
+    let size = checkpoint.statement().size;
+    let known = checkpoint.cosignatures().find(|line| line.name() == by.0).cloned();
+    let line = match known {
+        Some(line) => line,
+        None => {
+            let line = checkpoint.note().cosign(by.0, by.1, time);
+            checkpoint.add(line.clone());
+            keep(&checkpoint)?;
+            line
+        }
+    };
+    Ok(Answer::Cosigned { size, line: line.to_string() })
+}
+
 /// What a witness does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Keep this checkpoint in the place of the old one, then cosign it.
     Keep(Checkpoint),
     /// It is the one that is kept: cosign it as before.
@@ -84,7 +122,7 @@ pub enum Verdict {
 /// # Errors
 ///
 /// Words for a request that no honest node makes.
-pub fn judge(
+pub(super) fn judge(
     request: &Request,
     origin: &str,
     identity: &PublicIdentity,
