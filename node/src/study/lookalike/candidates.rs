@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::Refused;
@@ -35,8 +35,23 @@ pub(super) struct Session {
     blocks: usize,
     evaluate: Evaluate,
     bits: i32,
-    /// Candidates that are in their bucket.
-    bucketed: AtomicUsize,
+}
+
+/// How far a session is, said in the log at each tenth.
+struct Progress {
+    done: &'static str,
+    all: u64,
+    so_far: AtomicU64,
+}
+
+impl Progress {
+    fn one_more(&self) {
+        let before = self.so_far.fetch_add(1, Ordering::Relaxed);
+        let tenths = |so_far: u64| 10 * so_far / self.all.max(1);
+        if tenths(before + 1) > tenths(before) {
+            info!(percent = 10 * tenths(before + 1), "candidates are {}", self.done);
+        }
+    }
 }
 
 /// What turns candidates into blocks for the model's owner.
@@ -110,7 +125,7 @@ impl Session {
                 ));
             }
         };
-        Ok(Self { name, blocks, evaluate, bits: bits.clamp(-1000, 1000), bucketed: AtomicUsize::new(0) })
+        Ok(Self { name, blocks, evaluate, bits: bits.clamp(-1000, 1000) })
     }
 
     /// The evaluation key of this digest: the one that is kept here, or else asked for, part by part.
@@ -155,13 +170,17 @@ impl Session {
         // By the number that a block has in the session: its place, what is kept of it, and its batch.
         let mut waiting: HashMap<u32, (usize, Pending, usize)> = HashMap::new();
         let mut batches: HashMap<usize, Batch> = HashMap::new();
-        let (mut sent, mut told) = (0, 0);
-        // A block whose scores are put into buckets takes long; it goes on its way at once.
-        let at_once = if matches!(self.evaluate, Evaluate::Buckets(_)) { 1 } else { BATCH };
+        let mut sent = 0;
+        // A block whose scores are put into buckets takes long; it goes on its way at once, and what counts is its candidates.
+        let (at_once, done, all) = match self.evaluate {
+            Evaluate::Scores(_) => (BATCH, "scored", blocks as u64),
+            Evaluate::Buckets(_) => (1, "put into buckets", candidates.len()),
+        };
+        let progress = Progress { done, all, so_far: AtomicU64::new(0) };
         loop {
             while batches.len() < WINDOW && sent < blocks {
                 let next = sent..blocks.min(sent + at_once);
-                let evaluated = self.evaluated(model, candidates, next.clone(), talk.watch())?;
+                let evaluated = self.evaluated(model, candidates, next.clone(), (talk.watch(), &progress))?;
                 let mut masked = Vec::with_capacity(next.len());
                 for (place, (block, pending)) in next.clone().zip(evaluated) {
                     waiting.insert(block.number, (place, pending, sent));
@@ -185,6 +204,9 @@ impl Session {
                 // What came before already came again.
                 let Some((place, pending, batch)) = waiting.remove(&share.number) else { continue };
                 let opened = pending.open(share)?;
+                if let Evaluate::Scores(_) = self.evaluate {
+                    progress.one_more();
+                }
                 if let Some(scores) = scores.get_mut(place) {
                     *scores = opened;
                 }
@@ -195,20 +217,6 @@ impl Session {
                     }
                 }
             }
-            let tenths = 10 * (sent - waiting.len()) / blocks.max(1);
-            if tenths > told && at_once > 1 {
-                told = tenths;
-                info!(percent = 10 * tenths, "candidates are scored");
-            }
-        }
-    }
-
-    /// Says so at each tenth of the candidates that is in its buckets.
-    fn tell(&self, all: u64) {
-        let before = self.bucketed.fetch_add(1, Ordering::Relaxed) as u64;
-        let tenths = |done: u64| 10 * done / all.max(1);
-        if tenths(before + 1) > tenths(before) {
-            info!(percent = 10 * tenths(before + 1), "candidates are put into buckets");
         }
     }
 
@@ -218,7 +226,7 @@ impl Session {
         model: &PublicModel,
         candidates: &Candidates,
         blocks: Range<usize>,
-        watch: Watch<'_>,
+        (watch, progress): (Watch<'_>, &Progress),
     ) -> Result<Vec<(MaskedBlock, Pending)>, Problem> {
         match &self.evaluate {
             Evaluate::Scores(evaluator) => {
@@ -233,7 +241,7 @@ impl Session {
                     let scored = evaluator.worker().scores(&features(model, candidates, number)?.columns())?;
                     let bootstrap = |worker: &mut BucketWorker<'_>, _| {
                         worker.bootstrap(&scored);
-                        self.tell(candidates.len());
+                        progress.one_more();
                         watch.goes_on()
                     };
                     (0..scored.customers())
