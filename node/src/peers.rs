@@ -33,6 +33,12 @@ struct Open {
     stopped: bool,
 }
 
+impl Open {
+    fn is_over(&self, attempt: &AttemptId) -> bool {
+        self.stopped || self.ended.contains(attempt)
+    }
+}
+
 /// A conversation with one participant of an attempt, as long as it lasts.
 pub struct Conversation<'a> {
     peers: &'a Peers,
@@ -53,8 +59,7 @@ impl Watch<'_> {
     ///
     /// [`Ended`].
     pub fn goes_on(&self) -> Result<(), Ended> {
-        let open = lock(&self.peers.open);
-        if open.stopped || open.ended.contains(self.attempt) { Err(Ended) } else { Ok(()) }
+        if lock(&self.peers.open).is_over(self.attempt) { Err(Ended) } else { Ok(()) }
     }
 }
 
@@ -90,7 +95,7 @@ impl Peers {
     pub fn converse(&self, attempt: AttemptId, peer: &str) -> Conversation<'_> {
         let (sender, incoming) = channel();
         let mut open = lock(&self.open);
-        if !open.stopped && !open.ended.contains(&attempt) {
+        if !open.is_over(&attempt) {
             open.waiting.insert((attempt.clone(), peer.into()), sender);
         }
         drop(open);
