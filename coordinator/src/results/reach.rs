@@ -61,6 +61,12 @@ pub struct Step {
     pub lift: Estimate,
 }
 
+impl Reach<'_> {
+    fn bucketed(&self) -> bool {
+        self.steps.iter().any(|step| step.bucket.is_some())
+    }
+}
+
 /// All files of a result, by name.
 pub fn files(header: &Header<'_>, reach: &Reach<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let table = flat(reach);
@@ -161,9 +167,8 @@ fn flat(reach: &Reach<'_>) -> ResultTable {
     let key = |name: &str| Key { name: name.into(), value_type: ValueType::Float, unit: None, sequence: true };
     let segment = Key { name: "segment".into(), value_type: ValueType::Text, unit: None, sequence: false };
     let bucket = Key { name: "bucket".into(), value_type: ValueType::Int, unit: None, sequence: true };
-    let bucketed = reach.steps.iter().any(|step| step.bucket.is_some());
     let keys: Vec<Key> = (reach.segment.map(|_| segment).into_iter())
-        .chain(bucketed.then_some(bucket))
+        .chain(reach.bucketed().then_some(bucket))
         .chain(["threshold", "seeds"].map(key))
         .collect();
     let row = |step: &Step| Row {
@@ -182,7 +187,6 @@ fn flat(reach: &Reach<'_>) -> ResultTable {
 }
 
 fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup {
-    let bucketed = reach.steps.iter().any(|step| step.bucket.is_some());
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let body = html! {
         (page::heading(header, "Result of a lookalike study"))
@@ -204,7 +208,7 @@ fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup
         section aria-labelledby="reading" {
             h2 id="reading" { "How to read it" }
             p {
-                @if bucketed { "Each row has a bucket with the score that it begins at" } @else { "Each row has a score" }
+                @if reach.bucketed() { "Each row has a bucket with the score that it begins at" } @else { "Each row has a score" }
                 ", the share of customers with the event (the seeds) who score at least that, and how many "
                 "candidates do. Lift is how many times the share of candidates that of the seeds is."
                 @if let Some(segment) = reach.segment {
