@@ -233,26 +233,12 @@ enum LedgerCommand {
     #[command(
         after_help = "Example:\n  entente-node ledger pause --dataset customers --officer ann --reason \"legal hold\" --dir bank"
     )]
-    Pause {
-        #[command(flatten)]
-        what: office::What,
-        #[command(flatten)]
-        by: office::By,
-        #[command(flatten)]
-        dir: Dir,
-    },
+    Pause(Hold),
     /// Let a data set or a study kind go on
     #[command(
         after_help = "Example:\n  entente-node ledger resume --dataset customers --officer ann --reason \"hold is over\" --dir bank"
     )]
-    Resume {
-        #[command(flatten)]
-        what: office::What,
-        #[command(flatten)]
-        by: office::By,
-        #[command(flatten)]
-        dir: Dir,
-    },
+    Resume(Hold),
     /// Change a data set's cap: lower at once, higher once a second officer runs the same command
     #[command(
         after_help = "Example:\n  entente-node ledger cap customers --epsilon 5 --officer ann --reason \"board of May\" --dir bank"
@@ -278,6 +264,16 @@ enum LedgerCommand {
         #[command(flatten)]
         dir: Dir,
     },
+}
+
+#[derive(clap::Args)]
+struct Hold {
+    #[command(flatten)]
+    what: office::What,
+    #[command(flatten)]
+    by: office::By,
+    #[command(flatten)]
+    dir: Dir,
 }
 
 /// Runs the command line and ends with its exit code: 0 done, 1 refused or the user's mistake, 2 failure.
@@ -340,10 +336,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ledger(LedgerCommand::Note { entry, officer, text, dir }) => {
             office::note(&dir.folder(), entry, officer, text).map(done)
         }
-        Command::Ledger(LedgerCommand::Pause { what, by, dir }) => {
+        Command::Ledger(LedgerCommand::Pause(Hold { what, by, dir })) => {
             office::hold(&dir.folder(), what, true, &by).map(done)
         }
-        Command::Ledger(LedgerCommand::Resume { what, by, dir }) => {
+        Command::Ledger(LedgerCommand::Resume(Hold { what, by, dir })) => {
             office::hold(&dir.folder(), what, false, &by).map(done)
         }
         Command::Ledger(LedgerCommand::Cap { dataset, epsilon, by, dir }) => {
