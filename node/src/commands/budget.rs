@@ -1,13 +1,10 @@
 //! `entente-node budget`.
 
-use entente_protocols::ledger::Chain;
-use entente_protocols::ledger::store::Store;
 use serde::Serialize;
 
 use super::{print_json, table};
 use crate::error::Error;
 use crate::state::Folder;
-use crate::store::LedgerStore;
 
 #[derive(Serialize)]
 struct Budget {
@@ -29,14 +26,8 @@ struct Amount {
 
 pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
     let config = crate::load(folder)?;
-    let path = folder.state("ledger.sqlite");
-    let mut chain = Chain::default();
-    if path.exists() {
-        for line in LedgerStore::open_read_only(&path)?.entries()? {
-            let checked = chain.check(&line);
-            checked.map_err(|finding| Error::failure(format!("the ledger is damaged or was changed: {finding}")))?;
-        }
-    }
+    let ledger = super::ledger::checked(folder)?;
+    let chain = ledger.chain();
     let delta = config.caps.delta;
     let amount = |rho: entente_protocols::privacy::rho::Rho| Amount {
         rho: rho.value(),
@@ -74,7 +65,7 @@ pub fn run(folder: &Folder, json: bool) -> Result<(), Error> {
     for hold in chain.paused() {
         say!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason);
     }
-    if let Some(words) = super::ledger::quarantine(folder)? {
+    if let Some(words) = ledger.quarantine() {
         say!("{words}");
     }
     Ok(())

@@ -120,7 +120,7 @@ fn ledger(folder: &Folder, config: &Config) -> Line {
         Ok(text) => verify_export(&text, None),
         Err(error) => return Line::error("ledger", error, "restore the state folder from a backup"),
     };
-    match super::ledger::quarantine(folder) {
+    match super::ledger::checked(folder).map(|ledger| ledger.quarantine()) {
         Ok(None) => {}
         Ok(Some(words)) => return Line::error("ledger", words, "see `entente-node ledger recover --help`"),
         Err(error) => return Line::error("ledger", error, "see `entente-node ledger verify`"),

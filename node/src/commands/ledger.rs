@@ -42,15 +42,15 @@ pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
         table.add_row(row(&entry));
     }
     say!("{table}");
-    if let Some(words) = quarantine(folder)? {
+    if let Some(words) = checked(folder)?.quarantine() {
         say!("{words}");
     }
     Ok(())
 }
 
-/// Why the ledger is in quarantine, if it is.
-pub fn quarantine(folder: &Folder) -> Result<Option<String>, Error> {
-    Ok(Ledger::open(open(folder)?, BTreeMap::new(), SOFTWARE)?.quarantine())
+/// The ledger, checked from its first entry on; to be read, and not charged.
+pub fn checked(folder: &Folder) -> Result<Ledger<LedgerStore>, Error> {
+    Ok(Ledger::open(open(folder)?, BTreeMap::new(), SOFTWARE)?)
 }
 
 fn row(entry: &Entry) -> [String; 10] {
