@@ -7,7 +7,7 @@ use entente_examples::alliance::{Error, PARTNERS};
 use entente_node::participant::Participant;
 use entente_node::state::Folder;
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::identity::{IdentityKey, Member, Roster, Signature};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Step};
@@ -93,6 +93,18 @@ impl Puppets {
             FromNode::Joined(join) => join,
             other => panic!("{partner} must join: {other:?}"),
         }
+    }
+
+    /// The signatures of all under the transcript of a proposal that all have joined.
+    pub fn signatures(&self, proposal: &Proposal) -> Vec<(String, Signature)> {
+        let joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| self.join(partner, proposal)).collect();
+        PARTNERS
+            .iter()
+            .map(|partner| match self.ask(partner, start(proposal, &joins)) {
+                FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
+                other => panic!("{other:?}"),
+            })
+            .collect()
     }
 
     pub fn reserved(&self) -> Result<Vec<usize>, Error> {
@@ -191,14 +203,7 @@ async fn invented_and_re_keyed_partners_are_refused_by_nodes_that_have_pinned() 
 async fn nothing_is_computed_until_all_have_signed_the_same() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
     let proposal = proposal("signatures", SQL)?;
-    let joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| puppets.join(partner, &proposal)).collect();
-    let signatures: Vec<_> = PARTNERS
-        .iter()
-        .map(|partner| match puppets.ask(partner, start(&proposal, &joins)) {
-            FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let signatures = puppets.signatures(&proposal);
     let go = |signatures: Vec<_>| ToNode::Go {
         study: proposal.id.clone(),
         attempt: 1,

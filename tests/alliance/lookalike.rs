@@ -60,6 +60,14 @@ async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>,
     Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
 }
 
+/// Why a study is refused, at no charge to its candidates' owner.
+async fn refused(world: &World, study: Study) -> Result<String, Error> {
+    let charged = world.count("telecom", State::Reserved)?;
+    let error = files(world, study).await.err().ok_or("it must be refused")?.to_string();
+    assert_eq!(world.count("telecom", State::Reserved)?, charged, "{error}");
+    Ok(error)
+}
+
 /// The audience at a node: score by customer.
 fn audience(world: &World, partner: &str, study: &str) -> Result<BTreeMap<String, f64>, Error> {
     let folder = audiences(&Folder::new(world.folders().node(partner)));
@@ -175,12 +183,7 @@ async fn candidates_are_put_into_buckets_and_counted_with_noise() -> Result<(), 
     };
     let world = World::with(strict).await?;
     let model = model(&world, "logistic").await?;
-    let refusal = |study: Study| async {
-        let charged = world.count("telecom", State::Reserved)?;
-        let error = files(&world, study).await.err().ok_or("it must be refused")?.to_string();
-        assert_eq!(world.count("telecom", State::Reserved)?, charged, "{error}");
-        Ok::<_, Error>(error)
-    };
+    let refusal = |study| refused(&world, study);
     let scores = refusal(lookalike("scores", &model, &["telecom"], "")?).await?;
     assert!(scores.contains("`outputs`"), "{scores}");
     let many = refusal(lookalike("many", &model, &["telecom"], "output = \"buckets\"\ncandidates = 5001")?).await?;
@@ -383,12 +386,7 @@ async fn what_the_model_owner_does_not_admit_is_refused_before_any_charge() -> R
     };
     let world = World::with(strict).await?;
     let model = model(&world, "logistic").await?;
-    let refusal = |study: Study| async {
-        let charged = world.count("telecom", State::Reserved)?;
-        let error = files(&world, study).await.err().ok_or("it must be refused")?.to_string();
-        assert_eq!(world.count("telecom", State::Reserved)?, charged, "{error}");
-        Ok::<_, Error>(error)
-    };
+    let refusal = |study| refused(&world, study);
     let many = refusal(lookalike("many", &model, &["telecom"], "candidates = 5001")?).await?;
     assert!(many.contains("5001") && many.contains("`max_candidates`"), "{many}");
     // Another model, which the retailer does not hold.

@@ -15,12 +15,11 @@ use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::ledger::witness::Answer;
 use entente_protocols::ledger::{Act, Checkpoint, Ledger, Outcome};
-use entente_protocols::secagg::join::SignedJoin;
 use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromNode, ToNode};
 use entente_tests::{SETTINGS, World, study, study_with};
 
-use super::hostile::{Puppets, SQL, proposal, refused, start};
+use super::hostile::{Puppets, SQL, proposal, refused};
 use super::training::{CLIENTS, training};
 
 /// The ledger of a partner, as an officer's command opens it beside the running node.
@@ -178,14 +177,7 @@ async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
 async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
     let proposal = proposal("waits", SQL)?;
-    let joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| puppets.join(partner, &proposal)).collect();
-    let signatures: Vec<_> = PARTNERS
-        .iter()
-        .map(|partner| match puppets.ask(partner, start(&proposal, &joins)) {
-            FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let signatures = puppets.signatures(&proposal);
     let go = || ToNode::Go {
         study: proposal.id.clone(),
         attempt: 1,
