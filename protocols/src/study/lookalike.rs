@@ -37,8 +37,8 @@ pub const CANDIDATES: u64 = 1_000_000;
 pub const BUCKETED: u64 = 50_000;
 /// How many buckets there are, unless the study says otherwise.
 pub const BUCKETS: u32 = 10;
-/// Milliseconds that a processor's core takes to put one candidate into its bucket: what is told beforehand, and how long is
-/// waited for it. `cargo bench -p entente-protocols --bench buckets` measures it.
+/// Milliseconds that a core may take to put one candidate into its bucket: what is told beforehand, and how long is waited for
+/// it. With room: `cargo bench -p entente-protocols --bench buckets` gave 20.5 on an idle machine.
 pub const BUCKET_MILLIS: u64 = 27;
 /// Where there are several candidates' owners: the share of the budget that says how many candidates each has.
 const OWNERS: u32 = 200_000;
