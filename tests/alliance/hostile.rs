@@ -51,6 +51,11 @@ impl Puppets {
         Ok(())
     }
 
+    /// Connects a participant anew, as after a restart of the coordinator.
+    pub fn reconnect(&self, partner: &str) {
+        self.participants[partner].begin_connection();
+    }
+
     /// What a participant answers, once the others have witnessed its ledger.
     pub fn tell(&self, partner: &str, message: ToNode) -> Vec<Frame> {
         let (mut asks, mut answers): (Vec<Frame>, Vec<Frame>) =

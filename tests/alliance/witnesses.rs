@@ -172,6 +172,33 @@ async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
     Ok(())
 }
 
+/// A vector that waited when the connection was lost: a coordinator that has started anew has not asked for it yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_leaves_on_the_connection_that_it_was_asked_for_on() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposal = proposal("reconnects", SQL)?;
+    let signatures = puppets.signatures(&proposal);
+    let go = || ToNode::Go {
+        study: proposal.id.clone(),
+        attempt: 1,
+        round: 1,
+        input: Vec::new(),
+        signatures: signatures.clone(),
+    };
+    let Some(Ok(FromNode::Witness(request))) = puppets.tell_alone("bank", go()).first().map(Frame::decode) else {
+        panic!("it asks its witnesses")
+    };
+    puppets.reconnect("bank");
+    for witness in ["retailer", "telecom"] {
+        let asked = ToNode::Witness { node: "bank".into(), request: request.clone() };
+        let FromNode::Witnessed { answer, .. } = puppets.ask(witness, asked) else { panic!("a witness answers") };
+        let told = ToNode::Witnessed { by: Some(witness.into()), answer };
+        assert_eq!(contributions(&puppets.tell_alone("bank", told)), 0, "nobody has asked on this connection");
+    }
+    assert_eq!(contributions(&puppets.tell_alone("bank", go())), 1, "it is witnessed, and asked for");
+    Ok(())
+}
+
 /// By default the coordinator and one partner, or two partners: one alone does not do.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), Error> {
