@@ -1,7 +1,7 @@
 //! The candidates' owner's side of the exchange.
 //!
 //! As many blocks are sent as the study has room for, whatever the number of candidates: it would be told by it. Those behind
-//! the last candidate have nobody in them.
+//! the last candidate have nobody in them. Of buckets the time between blocks tells it all the same, roughly.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -54,7 +54,7 @@
 //! - A malicious model's owner may send a wrong key, table or share: that gives wrong buckets, and nothing says so.
 //! - A malicious candidates' owner may send a block that it chose, as with scores, and learn the weights.
 //! - Numbers of blocks are public. A bootstrap skips masks that are rounded to zero; its time is otherwise that of floating
-//!   point, and does not leave.
+//!   point. **When blocks come tells about how many candidates there are**: each takes its time, and a block of nobody next to none.
 //! - What is computed from features is zeroized when dropped, and so are z, S and s; what tfhe keeps on its stack, in its
 //!   generators and beside the places passed to it is not.
 //!
