@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use entente_protocols::identity::{Member, Roster};
 use entente_protocols::ledger::Head;
-use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
-use entente_protocols::ledger::witness::{Answer, Request, answer};
 use entente_protocols::wire::message::ToNode;
 use tokio::task::JoinHandle;
 
@@ -22,6 +20,7 @@ use crate::serving::Serving;
 use crate::sessions::Sessions;
 use crate::store::{Store, seconds};
 use crate::studies::{Desk, What};
+use crate::witnessing::Witnessing;
 
 /// Starts coordinators.
 pub struct Coordinator;
@@ -54,8 +53,8 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk,
     /// Held while the roster changes.
     roster: Mutex<()>,
-    /// Held while a checkpoint is witnessed.
-    witnessing: Mutex<()>,
+    /// Checkpoints that nodes ask to have witnessed.
+    pub(crate) witnessing: Witnessing,
 }
 
 impl Coordinator {
@@ -90,7 +89,7 @@ impl Coordinator {
             sessions: Sessions::default(),
             desk: Desk::default(),
             roster: Mutex::new(()),
-            witnessing: Mutex::new(()),
+            witnessing: Witnessing::default(),
         });
         shared.publish_roster()?;
         if take_up == TakeUp::Unfinished {
@@ -215,22 +214,6 @@ impl Shared {
             Some(format!("its ledger is another than the one of {} entries that was witnessed; {advice}", known.size))
         } else {
             None
-        })
-    }
-
-    /// Looks at a node's checkpoint, keeps the newest, and cosigns it. What is said to it, which it also gets where it is distrusted:
-    /// its own signature convinces it.
-    pub(crate) fn witness(&self, node: &str, request: &Request) -> Result<Answer, Error> {
-        // Held until the answer is made, so that what is kept only grows.
-        let _witnessing = self.witnessing.lock().unwrap_or_else(PoisonError::into_inner);
-        let partners = self.store.partners()?;
-        let Some(partner) = partners.get(node) else { return Ok(Answer::Refused("it is not enrolled".into())) };
-        let (authority, identity) = (self.alliance.authority(), &partner.member.identity);
-        let held = self.store.witnessed(identity)?;
-        let by = (&*coordinator_origin(authority), self.alliance.identity());
-        let time = u64::try_from(seconds()).unwrap_or_default();
-        answer(request, (&node_origin(authority, node), identity), held, by, time, |checkpoint| {
-            self.store.witness(node, identity, checkpoint)
         })
     }
 }

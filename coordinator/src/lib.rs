@@ -42,6 +42,7 @@ pub mod store;
 mod studies;
 pub mod study;
 pub mod views;
+mod witnessing;
 
 pub use alliance::{Alliance, DEFAULT_LISTEN, init};
 pub use client::{Client, Update, check_study, run_study};

@@ -61,7 +61,7 @@ impl Puppets {
         let (mut asks, mut answers): (Vec<Frame>, Vec<Frame>) =
             self.tell_alone(partner, message).into_iter().partition(asks_witnesses);
         while let Some(frame) = asks.pop() {
-            let Ok(FromNode::Witness(request)) = frame.decode() else { continue };
+            let Ok(FromNode::Witness { request, .. }) = frame.decode() else { continue };
             for witness in PARTNERS.iter().filter(|witness| **witness != partner) {
                 let asked = ToNode::Witness { node: partner.into(), request: request.clone() };
                 let FromNode::Witnessed { node, answer } = self.ask(witness, asked) else {
@@ -122,7 +122,7 @@ impl Puppets {
 }
 
 fn asks_witnesses(frame: &Frame) -> bool {
-    matches!(frame.decode(), Ok(FromNode::Witness(_)))
+    matches!(frame.decode(), Ok(FromNode::Witness { .. }))
 }
 
 pub fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {

@@ -185,7 +185,8 @@ async fn what_waits_leaves_on_the_connection_that_it_was_asked_for_on() -> Resul
         input: Vec::new(),
         signatures: signatures.clone(),
     };
-    let Some(Ok(FromNode::Witness(request))) = puppets.tell_alone("bank", go()).first().map(Frame::decode) else {
+    let Some(Ok(FromNode::Witness { request, .. })) = puppets.tell_alone("bank", go()).first().map(Frame::decode)
+    else {
         panic!("it asks its witnesses")
     };
     puppets.reconnect("bank");
@@ -215,7 +216,7 @@ async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), 
     let request = |frames: Vec<Frame>| {
         assert_eq!(contributions(&frames), 0, "nothing leaves");
         match frames.first().map(Frame::decode) {
-            Some(Ok(FromNode::Witness(request))) => request,
+            Some(Ok(FromNode::Witness { request, .. })) => request,
             other => panic!("it asks its witnesses: {other:?}"),
         }
     };

@@ -1,5 +1,8 @@
 //! A partner's node: its hello, then whatever its studies need, both ways, until one side goes.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use entente_protocols::ledger::witness::{Answer, Request};
 use entente_protocols::study::schema::DatasetSchema;
 use entente_protocols::wire::frame::{self, Frame, FrameReader};
@@ -21,7 +24,7 @@ pub(crate) const CLOCK_TOLERANCE: i64 = 300;
 const MAX_DATASETS: usize = 1000;
 
 /// Serves one connection of the node `name`, whose certificate is checked.
-pub(super) async fn serve(shared: &Shared, name: &str, connection: &quinn::Connection) -> Result<(), LinkError> {
+pub(super) async fn serve(shared: &Arc<Shared>, name: &str, connection: &quinn::Connection) -> Result<(), LinkError> {
     let accepted = tokio::time::timeout(FIRST, connection.accept_bi()).await.map_err(|_| LinkError::Slow(FIRST))?;
     let (send, receive) = accepted.map_err(quinn::ReadError::ConnectionLost)?;
     let mut frames = Frames::new(receive, FrameReader::from_nodes());
@@ -104,7 +107,7 @@ fn check_datasets(datasets: &[DatasetSchema]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(), LinkError> {
+async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Result<(), LinkError> {
     if frame.is_contribution() {
         let contribution = frame.decode_contribution()?;
         let study = contribution.study.clone();
@@ -129,8 +132,8 @@ async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(),
             return Ok(());
         }
         FromNode::Failed { study, attempt } => (study, What::Failed { attempt }),
-        FromNode::Witness(request) => {
-            witness(shared, name, request);
+        FromNode::Witness { request, of } => {
+            witness(shared, name, request, of).await;
             return Ok(());
         }
         FromNode::Witnessed { node, answer } => {
@@ -148,10 +151,21 @@ async fn receive_frame(shared: &Shared, name: &str, frame: &Frame) -> Result<(),
     Ok(())
 }
 
-/// Has a node's ledger witnessed: by the others that are connected, who are told first as their answers take longer, and here.
-fn witness(shared: &Shared, name: &str, request: Request) {
-    shared.sessions.send_others(name, &ToNode::Witness { node: name.into(), request: request.clone() });
-    let answer = match shared.witness(name, &request) {
+/// Has a node's ledger witnessed: by those of the others that it names and that are connected, who are told first as their answers
+/// take longer, and here.
+async fn witness(shared: &Arc<Shared>, name: &str, request: Request, of: Option<Vec<String>>) {
+    let told = ToNode::Witness { node: name.into(), request: request.clone() };
+    match of {
+        Some(of) => {
+            // Once each, however often they are named.
+            let of: BTreeSet<String> = of.into_iter().filter(|other| other != name).collect();
+            for other in of {
+                shared.sessions.send(&other, &told);
+            }
+        }
+        None => shared.sessions.send_others(name, &told),
+    }
+    let answer = match shared.witness(name, request).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::error!(node = name, %error, "its ledger could not be witnessed");

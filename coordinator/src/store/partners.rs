@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use entente_protocols::identity::{Member, PublicIdentity};
 use entente_protocols::ledger::{Checkpoint, Head};
 use entente_protocols::study::schema::DatasetSchema;
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{Store, digest, failed};
 use crate::error::Error;
@@ -108,26 +108,49 @@ impl Store {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
-    /// Keeps a node's checkpoint, with the coordinator's cosignature, in the place of an older one. The caller has judged it.
-    pub fn witness(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let entries = i64::try_from(checkpoint.statement().size).unwrap_or(i64::MAX);
-        let row = params![identity.0.as_slice(), node, entries, checkpoint.to_string()];
-        self.lock()
-            .execute("INSERT OR REPLACE INTO checkpoint (identity, name, entries, note) VALUES (?1, ?2, ?3, ?4)", row)
-            .map(drop)
-            .map_err(failed)
-    }
-
     /// The latest checkpoint of the node with this identity.
     pub fn witnessed(&self, identity: &PublicIdentity) -> Result<Option<Checkpoint>, Error> {
-        let note: Option<String> = self
-            .lock()
-            .query_row("SELECT note FROM checkpoint WHERE identity = ?1", [identity.0.as_slice()], |row| row.get(0))
-            .optional()
-            .map_err(failed)?;
-        let damaged = |error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}"));
-        note.map(|note| Checkpoint::parse(&note).map_err(damaged)).transpose()
+        witnessed(&self.lock(), identity)
     }
+
+    /// Puts checkpoints in the place of older ones, all in one durable write: whatever `judge` keeps in what it is given. It is on
+    /// the disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be written; nothing is kept then.
+    pub fn witness<T>(&self, judge: impl FnOnce(&Checkpoints<'_>) -> T) -> Result<T, Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let judged = judge(&Checkpoints(&transaction));
+        transaction.commit().map_err(failed)?;
+        Ok(judged)
+    }
+}
+
+/// The checkpoints that are kept, while they are being replaced.
+pub struct Checkpoints<'c>(&'c Connection);
+
+impl Checkpoints<'_> {
+    /// See [`Store::witnessed`].
+    pub fn newest(&self, identity: &PublicIdentity) -> Result<Option<Checkpoint>, Error> {
+        witnessed(self.0, identity)
+    }
+
+    /// Keeps a node's checkpoint, with the coordinator's cosignature, in the place of an older one. The caller has judged it.
+    pub fn keep(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let entries = i64::try_from(checkpoint.statement().size).unwrap_or(i64::MAX);
+        let row = params![identity.0.as_slice(), node, entries, checkpoint.to_string()];
+        let sql = "INSERT OR REPLACE INTO checkpoint (identity, name, entries, note) VALUES (?1, ?2, ?3, ?4)";
+        self.0.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map(drop).map_err(failed)
+    }
+}
+
+fn witnessed(connection: &Connection, identity: &PublicIdentity) -> Result<Option<Checkpoint>, Error> {
+    let mut query = connection.prepare_cached("SELECT note FROM checkpoint WHERE identity = ?1").map_err(failed)?;
+    let note: Option<String> = query.query_row([identity.0.as_slice()], |row| row.get(0)).optional().map_err(failed)?;
+    let damaged = |error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}"));
+    note.map(|note| Checkpoint::parse(&note).map_err(damaged)).transpose()
 }
 
 #[cfg(test)]

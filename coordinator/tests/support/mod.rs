@@ -341,7 +341,7 @@ impl FakeNode {
         let proofs = (1..size).rev().take(MAX_PROOFS);
         let proofs = proofs.map(|from| Consistency { from, hashes: tree.consistency(from, size).unwrap() }).collect();
         let request = witness::Request { checkpoint: checkpoint.to_string(), proofs, recoveries: Vec::new() };
-        frame::encode(&FromNode::Witness(request))
+        frame::encode(&FromNode::Witness { request, of: None })
     }
 
     fn propose(&mut self, proposal: Proposal) -> Vec<Vec<u8>> {

@@ -123,7 +123,7 @@ impl Participant {
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
-                self.ask_early()?;
+                self.ask_early(&attempt.proposal.participants)?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let bounded =
                     match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {

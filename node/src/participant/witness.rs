@@ -9,6 +9,10 @@
 //!
 //! A cosignature of a checkpoint that includes the charge is enough, also of a later one. What waits is in memory only: after a
 //! restart the coordinator asks for the round again, and the same stored vector waits anew.
+//!
+//! For a charge, as many are asked as policy wants: the coordinator, and of the study's partners those that follow this one, so that
+//! all have their share. That keeps what a round writes in an alliance proportional to its partners, not to their square. All are
+//! asked where those do not answer, when a study ends, and when the node connects.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -76,6 +80,13 @@ pub(super) struct Release {
     pub(super) kind: String,
 }
 
+/// The names of so many participants that follow `name`, from the last on to the first.
+fn following(name: &str, participants: &[String], count: usize) -> Vec<String> {
+    let (before, behind): (Vec<&String>, Vec<&String>) =
+        participants.iter().filter(|other| *other != name).partition(|other| other.as_str() < name);
+    behind.into_iter().chain(before).take(count).cloned().collect()
+}
+
 /// As people call a witness.
 fn called(by: Option<&str>) -> &str {
     by.unwrap_or("the coordinator")
@@ -109,7 +120,7 @@ impl Participant {
 
     /// Asks all witnesses to cosign the ledger as it is now.
     pub fn ask_witnesses(&self) -> Vec<Vec<u8>> {
-        match self.request_cosignatures() {
+        match self.request_cosignatures(None) {
             Ok(request) => vec![request],
             Err(problem) => {
                 let (Problem::Failed(why) | Problem::Waiting(why) | Problem::Refused { reason: why, .. }) = problem;
@@ -119,8 +130,8 @@ impl Participant {
         }
     }
 
-    /// The frame that asks.
-    fn request_cosignatures(&self) -> Result<Vec<u8>, Problem> {
+    /// The frame that asks, of these partners or of all.
+    fn request_cosignatures(&self, of: Option<Vec<String>>) -> Result<Vec<u8>, Problem> {
         let ledger = self.ledger()?;
         let checkpoint = ledger.checkpoint(&self.signer)?;
         let mut witnesses = lock(&self.witnesses);
@@ -147,13 +158,19 @@ impl Participant {
             witnesses.asked.pop_first();
         }
         witnesses.last_asked = Some(Instant::now());
-        Ok(frame::encode(&FromNode::Witness(request)))
+        Ok(frame::encode(&FromNode::Witness { request, of }))
     }
 
-    /// Asks for cosignatures of a charge that was just made, while the vector is computed. Without a connection they are asked
-    /// for when it is to be sent.
-    pub(super) fn ask_early(&self) -> Result<(), Problem> {
-        if self.config.oversight.witnesses > 0 && self.peers.say(self.request_cosignatures()?).is_err() {
+    /// Asks for cosignatures of a charge that was just made for a study of these participants, while the vector is computed.
+    /// Without a connection they are asked for when it is to be sent.
+    pub(super) fn ask_early(&self, participants: &[String]) -> Result<(), Problem> {
+        let witnesses = self.config.oversight.witnesses as usize;
+        if witnesses == 0 {
+            return Ok(());
+        }
+        // With the coordinator they are as many as are waited for.
+        let of = following(self.name(), participants, witnesses - 1);
+        if self.peers.say(self.request_cosignatures(Some(of))?).is_err() {
             lock(&self.witnesses).last_asked = None;
         }
         Ok(())
@@ -178,7 +195,7 @@ impl Participant {
                     && witnesses.last_asked.is_some();
                 witnesses.waiting.push(Waiting { release, outbound, since: Instant::now(), told: None });
                 drop(witnesses);
-                return if asked { Ok(Vec::new()) } else { Ok(vec![self.request_cosignatures()?]) };
+                return if asked { Ok(Vec::new()) } else { Ok(vec![self.request_cosignatures(None)?]) };
             }
         }
         self.released(&release, &outbound)
@@ -297,7 +314,7 @@ impl Participant {
             }
         };
         drop(witnesses);
-        if again { Ok(vec![self.request_cosignatures()?]) } else { Ok(Vec::new()) }
+        if again { Ok(vec![self.request_cosignatures(None)?]) } else { Ok(Vec::new()) }
     }
 
     /// Under which name and key a witness cosigns.

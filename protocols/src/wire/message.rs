@@ -201,8 +201,13 @@ pub enum FromNode {
         /// The sealed message.
         sealed: Vec<u8>,
     },
-    /// Asks all witnesses to cosign a checkpoint of this node's ledger: the coordinator, and through it the other partners.
-    Witness(Request),
+    /// Asks witnesses to cosign a checkpoint of this node's ledger: the coordinator, and through it other partners.
+    Witness {
+        /// What is asked.
+        request: Request,
+        /// Which partners are asked; all where there is no word of it.
+        of: Option<Vec<String>>,
+    },
     /// This node's answer on another one's ledger.
     Witnessed {
         /// The other.
