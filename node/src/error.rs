@@ -51,7 +51,7 @@ impl From<entente_protocols::ledger::LedgerError> for Error {
             | LedgerError::Paused(_)
             | LedgerError::Quarantined(_)
             | LedgerError::Office(_) => Self::user(error.to_string()),
-            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::OutOfOrder(_) => {
+            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::Bytes(_) | LedgerError::OutOfOrder(_) => {
                 Self::failure(error.to_string())
             }
         }

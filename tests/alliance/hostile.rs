@@ -32,6 +32,11 @@ impl Puppets {
         for partner in PARTNERS {
             world.stop(partner).await;
         }
+        Self::over(world)
+    }
+
+    /// Over an alliance of which nothing runs.
+    pub fn over(world: World) -> Result<Self, Error> {
         let folder = Folder::new(world.folders().node(PARTNERS[2]));
         let roster = folder.offered_roster()?.ok_or("the last to join has seen all")?;
         let mut puppets = Self { world, roster, participants: BTreeMap::new() };

@@ -1,6 +1,8 @@
 //! Whole alliances: real coordinators, nodes, QUIC, SQLite and tables.
 
 mod answers;
+#[cfg(target_os = "linux")]
+mod faults;
 mod hostile;
 mod hostile_training;
 mod lookalike;

@@ -216,7 +216,11 @@ async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), 
     let request = |frames: Vec<Frame>| {
         assert_eq!(contributions(&frames), 0, "nothing leaves");
         match frames.first().map(Frame::decode) {
-            Some(Ok(FromNode::Witness { request, .. })) => request,
+            Some(Ok(FromNode::Witness { request, of })) => {
+                let next = (of.as_deref(), &["retailer".to_owned()][..]);
+                assert_eq!(next.0, Some(next.1), "as many as policy wants, with the coordinator");
+                request
+            }
             other => panic!("it asks its witnesses: {other:?}"),
         }
     };

@@ -2,7 +2,7 @@
 //! files and the example tables.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use entente::Running;
 use entente_examples::alliance::{Error, Folders, PARTNERS, RunningNode, enrol, found, start};
@@ -15,7 +15,9 @@ use serde_json::Value;
 
 /// An alliance of three whose parts can be stopped and started.
 pub struct World {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    /// Deletes the folder, where it is this one's.
+    _temporary: Option<tempfile::TempDir>,
     /// The coordinator, while it runs.
     pub coordinator: Option<Running>,
     /// Nodes that run.
@@ -41,9 +43,10 @@ impl World {
 
     /// The same with settings by partner.
     pub async fn with(settings: impl Fn(&str) -> String) -> Result<Self, Error> {
-        let folder = tempfile::tempdir()?;
-        let coordinator = Some(found(&Folders::new(folder.path())).await?);
-        let mut world = Self { folder, coordinator, nodes: BTreeMap::new() };
+        let temporary = tempfile::tempdir()?;
+        let mut world = Self::over(temporary.path());
+        world._temporary = Some(temporary);
+        world.coordinator = Some(found(&world.folders()).await?);
         for (number, partner) in (0..).zip(PARTNERS) {
             enrol(&world.folders(), partner, number, &settings(partner)).await?;
             world.start(partner).await?;
@@ -51,9 +54,14 @@ impl World {
         Ok(world)
     }
 
+    /// An alliance that was made below `folder`, with nothing running.
+    pub fn over(folder: &Path) -> Self {
+        Self { folder: folder.into(), _temporary: None, coordinator: None, nodes: BTreeMap::new() }
+    }
+
     /// Its folders.
     pub fn folders(&self) -> Folders {
-        Folders::new(self.folder.path())
+        Folders::new(&self.folder)
     }
 
     /// Starts a partner's node.

@@ -120,7 +120,9 @@ impl From<LedgerError> for Problem {
             | LedgerError::Paused(_)
             | LedgerError::Quarantined(_)
             | LedgerError::Office(_) => Self::refused(error),
-            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::OutOfOrder(_) => Self::failed(error),
+            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::Bytes(_) | LedgerError::OutOfOrder(_) => {
+                Self::failed(error)
+            }
         }
     }
 }

@@ -95,12 +95,27 @@ impl Participant {
     }
 
     fn round(&self, running: &mut Running, round: &Round<'_>) -> Result<Outbound, Problem> {
+        let release = release_id(running.transcript.digest(), round.number);
+        let stored = lock(&self.ledger).stored(release);
+        let outbound = match stored {
+            Ok(stored) => stored,
+            Err(_) => self.compute(running, round, release)?,
+        };
+        // Also where it was stored before a crash: that may have come before this was written.
+        let (attempt, last) = (&mut running.attempt, *running.question.rounds().end());
+        if round.number == last && attempt.ephemeral.take().is_some() {
+            attempt.stage = Stage::Computed;
+            lock(&self.studies).put(attempt)?;
+        }
+        let (study, attempt) = (&attempt.proposal.id, attempt.proposal.attempt);
+        info!(study, attempt, round = round.number, of = last, "the vector is stored");
+        Ok(outbound)
+    }
+
+    /// Charges for a round, computes it and stores the vector.
+    fn compute(&self, running: &mut Running, round: &Round<'_>, release: Digest) -> Result<Outbound, Problem> {
         let Running { attempt, transcript, question, dataset, snapshot, execution } = running;
         let Round { number, input, .. } = *round;
-        let release = release_id(transcript.digest(), number);
-        if let Ok(stored) = lock(&self.ledger).stored(release) {
-            return Ok(stored);
-        }
         let before = number.saturating_sub(1);
         if question.round(before).is_some() && !lock(&self.ledger).is_stored(release_id(transcript.digest(), before)) {
             return Err(Problem::refused("the coordinator asks for a round before the one ahead of it"));
@@ -143,18 +158,6 @@ impl Participant {
                 }
             }
         };
-        let last = *question.rounds().end();
-        if number == last && attempt.ephemeral.take().is_some() {
-            attempt.stage = Stage::Computed;
-            lock(&self.studies).put(attempt)?;
-        }
-        info!(
-            study = attempt.proposal.id,
-            attempt = attempt.proposal.attempt,
-            round = number,
-            of = last,
-            "the vector is stored"
-        );
         Ok(outbound)
     }
 

@@ -76,6 +76,12 @@ pub enum LedgerError {
     /// A data set without a budget.
     #[error("there is no budget for data set `{0}`; add it to node.toml")]
     NoBudget(String),
+    /// The bytes of a release are not those that were recorded: nothing of it is sent.
+    #[error(
+        "the stored bytes of release {0} are not those that its entry records: the database was damaged or changed; restore the state \
+         folder from a backup"
+    )]
+    Bytes(Digest),
     /// A call out of order.
     #[error("release {0} is not in the state that this step needs")]
     OutOfOrder(Digest),
@@ -170,6 +176,8 @@ struct Release {
     state: State,
     /// Of the entry that charged it.
     reserved: u64,
+    /// Hash of its bytes, once they are stored.
+    bytes: Option<Digest>,
 }
 
 /// Whose ledger it is: what checkpoints are signed with.
@@ -368,10 +376,11 @@ impl<S: Store> Ledger<S> {
 
     /// The stored bytes of a release.
     pub fn stored(&self, release: Digest) -> Result<Outbound, LedgerError> {
-        let transcript = self.releases.get(&release).and_then(|known| known.record.transcript);
-        match (transcript, self.store.release(release)?) {
-            (Some(transcript), Some(bytes)) => Ok(Outbound { transcript, bytes }),
-            _ => Err(LedgerError::OutOfOrder(release)),
+        let known = self.releases.get(&release).and_then(|known| Some((known.record.transcript?, known.bytes?)));
+        let (transcript, hash) = known.ok_or(LedgerError::OutOfOrder(release))?;
+        match self.store.release(release)? {
+            Some(bytes) if Digest::plain(&bytes) == hash => Ok(Outbound { transcript, bytes }),
+            _ => Err(LedgerError::Bytes(release)),
         }
     }
 
@@ -562,8 +571,11 @@ fn remember(releases: &mut HashMap<Digest, Release>, answers: &mut HashMap<(Dige
     {
         answers.insert((question, snapshot), release);
     }
-    let reserved = releases.get(&release).map_or(entry.sequence, |known| known.reserved);
-    releases.insert(release, Release { record: record.clone(), state, reserved });
+    let known = releases.get(&release);
+    let reserved = known.map_or(entry.sequence, |known| known.reserved);
+    // What an entry names as its result is the bytes while they are all that is known, and then the study's result.
+    let bytes = if state == State::Computed { record.result_sha256 } else { known.and_then(|known| known.bytes) };
+    releases.insert(release, Release { record: record.clone(), state, reserved, bytes });
 }
 
 #[cfg(test)]
@@ -628,6 +640,26 @@ mod tests {
         assert_eq!(ledger.spent("d").person, Rho::from_micro(360_000));
         assert_eq!(ledger.stored_answer(id(1), id(1)), Some(T));
         assert_eq!(ledger.stored_answer(id(1), id(2)), None, "another snapshot");
+    }
+
+    #[test]
+    fn bytes_that_are_not_the_recorded_ones_are_not_sent() {
+        let mut ledger = ledger();
+        begin(&mut ledger, 1, 40_000).unwrap();
+        ledger.computed(Vector(id(1)), "now").unwrap();
+        let lines = ledger.store.entries().unwrap();
+        for (bytes, is_whole) in
+            [(ledger.store.release(id(1)).unwrap(), true), (Some(vec![7; 48]), false), (None, false)]
+        {
+            let mut store = Memory::default();
+            for (sequence, line) in (1..).zip(&lines) {
+                let bytes = bytes.as_deref().filter(|_| sequence == lines.len() as u64).map(|bytes| (id(1), bytes));
+                store.append(sequence, line, bytes).unwrap();
+            }
+            let again = Ledger::open(store, caps(), "test 1").unwrap().stored(id(1));
+            assert_eq!(again.is_ok(), is_whole);
+            assert!(is_whole || matches!(again, Err(LedgerError::Bytes(_))));
+        }
     }
 
     #[test]
