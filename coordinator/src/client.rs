@@ -117,6 +117,11 @@ impl Client {
         self.order(FromOperator::Revoke(partner.into())).await
     }
 
+    /// Ends an alarm, with what was found. What was done, in words.
+    pub async fn acknowledge(self, alarm: i64, note: &str) -> Result<String, Error> {
+        self.order(FromOperator::Acknowledge { alarm, note: note.into() }).await
+    }
+
     /// Submits a study and does not wait. Its identifier.
     pub async fn submit(self, study: Study) -> Result<String, Error> {
         match self.ask(FromOperator::Run { study, follow: false }).await? {

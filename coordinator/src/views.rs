@@ -44,8 +44,45 @@ pub struct PartnerView {
     pub ledger: Option<Head>,
     /// Its clock minus the coordinator's, in seconds.
     pub clock_ahead_seconds: Option<i64>,
+    /// What it has spent, as the coordinator has witnessed it.
+    pub witnessed: Option<WitnessedView>,
+    /// Alarms about its ledger that nobody has acknowledged.
+    pub alarms: Vec<AlarmView>,
     /// What should be looked into.
     pub notices: Vec<String>,
+}
+
+/// The newest checkpoint of a node's ledger that the coordinator has cosigned.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WitnessedView {
+    /// The end of the ledger.
+    pub ledger: Head,
+    /// Its data sets' accounts.
+    pub datasets: BTreeMap<String, AccountView>,
+}
+
+/// A data set's account.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Σρ of the charges, each in its study's scope.
+    pub spent_rho: f64,
+    /// Σρ of a person who may be a customer of every participant.
+    pub spent_rho_person: f64,
+    /// The cap, as ρ.
+    pub cap_rho: f64,
+}
+
+/// An alarm: what a node's ledger shows contradicts what was witnessed of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AlarmView {
+    /// By which it is acknowledged.
+    pub number: i64,
+    /// What contradicts what.
+    pub reason: String,
+    /// When it was first seen; RFC 3339.
+    pub first: String,
+    /// When it was last seen; RFC 3339.
+    pub last: String,
 }
 
 /// One study.

@@ -7,12 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use entente_protocols::identity::Member;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
-use entente_protocols::ledger::witness::{Answer, Request, answer};
+use entente_protocols::ledger::witness::{Answer, Request, answer, contradicts};
 use tokio::sync::oneshot;
 
 use crate::coordinator::Shared;
 use crate::error::Error;
 use crate::store::seconds;
+
+/// What is said to a node, and what its ledger contradicts, if it does.
+#[derive(Clone)]
+pub(crate) struct Witnessed {
+    pub(crate) answer: Answer,
+    pub(crate) contradiction: Option<String>,
+}
 
 /// What nodes ask.
 #[derive(Default)]
@@ -25,13 +32,25 @@ pub(crate) struct Witnessing {
 struct Asked {
     node: String,
     request: Request,
-    answer: oneshot::Sender<Result<Answer, Error>>,
+    answer: oneshot::Sender<Result<Witnessed, Error>>,
 }
 
+/// Of a ledger that does not go on from what was witnessed, though it shows what should prove it.
+const FORKED: &str = "its ledger does not go on from what was witnessed: was it forked, or does a copy of the node run? Its staff can see what to do by \
+     `entente-node check`";
+
 impl Shared {
+    /// Raises an alarm about a node's ledger: it is in the log, and stays until an operator acknowledges it.
+    pub(crate) fn alarm(&self, node: &str, contradiction: &str) {
+        tracing::warn!(node, contradiction, "no studies with this node");
+        if let Err(error) = self.store.alarm(node, contradiction, seconds()) {
+            tracing::error!(node, %error, "the alarm could not be kept");
+        }
+    }
+
     /// Looks at a node's checkpoint, keeps the newest, and cosigns it. What is said to it, which it also gets where it is distrusted:
     /// its own signature convinces it.
-    pub(crate) async fn witness(self: &Arc<Self>, node: &str, request: Request) -> Result<Answer, Error> {
+    pub(crate) async fn witness(self: &Arc<Self>, node: &str, request: Request) -> Result<Witnessed, Error> {
         let (answer, answered) = oneshot::channel();
         let asked = Asked { node: node.into(), request, answer };
         self.witnessing.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
@@ -58,7 +77,7 @@ impl Shared {
         }
     }
 
-    fn answers(&self, asked: &[Asked]) -> Result<Vec<Result<Answer, Error>>, Error> {
+    fn answers(&self, asked: &[Asked]) -> Result<Vec<Result<Witnessed, Error>>, Error> {
         let members = self.roster()?.members;
         let authority = self.alliance.authority();
         let by = (&*coordinator_origin(authority), self.alliance.identity());
@@ -66,12 +85,20 @@ impl Shared {
         self.store.witness(|checkpoints| {
             let judge = |Asked { node, request, .. }: &Asked| {
                 let Some(Member { identity, .. }) = members.get(node) else {
-                    return Ok(Answer::Refused("it is not enrolled".into()));
+                    let answer = Answer::Refused("it is not enrolled".into());
+                    return Ok(Witnessed { answer, contradiction: None });
                 };
                 let held = checkpoints.newest(identity)?;
-                answer(request, (&node_origin(authority, node), identity), held, by, time, |checkpoint| {
-                    checkpoints.keep(node, identity, checkpoint)
-                })
+                let contradicts = held.as_ref().is_some_and(|held| contradicts(request, held));
+                let of = (&*node_origin(authority, node), identity);
+                let answer =
+                    answer(request, of, held, by, time, |checkpoint| checkpoints.keep(node, identity, checkpoint))?;
+                let contradiction = match &answer {
+                    Answer::Cosigned { .. } => None,
+                    Answer::Holds(_) => contradicts.then(|| FORKED.to_owned()),
+                    Answer::Refused(reason) => Some(format!("its ledger was not witnessed: {reason}")),
+                };
+                Ok(Witnessed { answer, contradiction })
             };
             asked.iter().map(judge).collect()
         })

@@ -130,6 +130,7 @@ const STUDY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/studies/ca
 fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     let (place, coordinator, _) = Place::new()?;
     let mut nodes: Vec<Running> = PARTNERS.iter().map(|partner| place.serve(partner)).collect::<Result<_, _>>()?;
+    refused("entente-node", &["serve", "--dir", &place.path("bank")], "already")?;
     let check: Value = serde_json::from_str(&place.entente(&["study", "check", STUDY, "--json"])?)?;
     assert!(check.to_string().contains("steward"), "{check}");
 

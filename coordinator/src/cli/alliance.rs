@@ -1,4 +1,4 @@
-//! `init`, `invite`, `serve`, `partners`, `revoke`.
+//! `init`, `invite`, `serve`, `partners`, `revoke`, `acknowledge`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -115,5 +115,22 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) async fn run(self) -> Result<(), Error> {
         print(&Client::connect(&self.dir.dir).await?.revoke(&self.partner).await?)
+    }
+}
+
+#[derive(Args)]
+pub(super) struct Acknowledge {
+    /// The alarm's number, as `entente partners` shows it
+    alarm: i64,
+    /// What was found: who was asked, and why the ledger is as it is
+    #[arg(long, value_name = "TEXT")]
+    note: String,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Acknowledge {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        print(&Client::connect(&self.dir.dir).await?.acknowledge(self.alarm, &self.note).await?)
     }
 }

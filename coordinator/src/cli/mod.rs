@@ -110,6 +110,11 @@ Example:
   entente revoke bank --dir alliance
 Its connection is closed and no other is let in; entente invite bank lets it join anew.")]
     Revoke(alliance::Revoke),
+    /// End an alarm about a node's ledger, with what was found
+    #[command(after_help = "\
+Example:
+  entente acknowledge 3 --dir alliance --note \"the bank restored a backup; two of its officers have recorded the recovery\"")]
+    Acknowledge(alliance::Acknowledge),
     /// Check an exported ledger, offline; prints each check and its verdict
     #[command(after_help = "\
 Example:
@@ -158,6 +163,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Study(study) => runtime.block_on(study.run()),
         Command::Model(model) => model.run(),
         Command::Revoke(revoke) => runtime.block_on(revoke.run()),
+        Command::Acknowledge(acknowledge) => runtime.block_on(acknowledge.run()),
         Command::Verify(verify) => verify.run(),
     }
 }

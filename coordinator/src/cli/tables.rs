@@ -10,7 +10,7 @@ use entente_protocols::study::schema::Day;
 
 use crate::results::number::{self, Style};
 use crate::study;
-use crate::views::{AnswerView, CheckView, PartnersView, StudyView};
+use crate::views::{AccountView, AnswerView, CheckView, PartnersView, StudyView};
 
 /// The most rows of a result that are printed; all are in its files.
 const MAX_ROWS: usize = 60;
@@ -46,6 +46,19 @@ pub(super) fn partners(view: &PartnersView) -> String {
             for (column, column_type) in &dataset.columns {
                 text += &format!("\n  {column}: {column_type}");
             }
+        }
+        for (dataset, account) in partner.witnessed.iter().flat_map(|witnessed| &witnessed.datasets) {
+            let AccountView { spent_rho, spent_rho_person, cap_rho } = account;
+            text += &format!(
+                "\n{}: {dataset} has spent ρ = {spent_rho:.6} of {cap_rho:.6}, {spent_rho_person:.6} for a person, as witnessed here",
+                partner.name
+            );
+        }
+        for alarm in &partner.alarms {
+            text += &format!(
+                "\n{}: ALARM {}, {} to {}: {}; entente acknowledge {1} ends it",
+                partner.name, alarm.number, alarm.first, alarm.last, alarm.reason
+            );
         }
         for notice in &partner.notices {
             text += &format!("\n{}: {notice}", partner.name);

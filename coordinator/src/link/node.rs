@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState, seconds};
 use crate::studies::What;
+use crate::witnessing::Witnessed;
 
 /// How far two clocks may be apart before it is worth a word.
 pub(crate) const CLOCK_TOLERANCE: i64 = 300;
@@ -82,7 +83,7 @@ fn greet(
     }
     let contradiction = shared.contradiction(name, ledger)?;
     if let Some(contradiction) = &contradiction {
-        tracing::warn!(node = name, contradiction, "no studies with this node");
+        shared.alarm(name, contradiction);
     }
     shared.sessions.distrust(name, contradiction);
     shared.store.saw(name, &LastSeen { time: now, software: software.clone(), datasets: datasets.clone(), ledger })?;
@@ -165,22 +166,24 @@ async fn witness(shared: &Arc<Shared>, name: &str, request: Request, of: Option<
         }
         None => shared.sessions.send_others(name, &told),
     }
-    let answer = match shared.witness(name, request).await {
-        Ok(answer) => answer,
+    let Witnessed { answer, contradiction } = match shared.witness(name, request).await {
+        Ok(witnessed) => witnessed,
         Err(error) => {
             tracing::error!(node = name, %error, "its ledger could not be witnessed");
-            Answer::Refused("the coordinator could not keep it".into())
+            let answer = Answer::Refused("the coordinator could not keep it".into());
+            shared.sessions.send(name, &ToNode::Witnessed { by: None, answer });
+            return;
         }
     };
-    let distrusted = match &answer {
-        Answer::Cosigned { .. } => None,
-        // It may only lack the proof from what is held here, which it then brings; or it cannot, and says so itself.
-        Answer::Holds(_) => shared.sessions.distrusted(name),
-        Answer::Refused(reason) => Some(format!("its ledger was not witnessed: {reason}")),
+    let distrusted = match (&answer, contradiction) {
+        (Answer::Cosigned { .. }, _) => None,
+        (_, Some(contradiction)) => {
+            shared.alarm(name, &contradiction);
+            Some(contradiction)
+        }
+        // It may only lack the proof from what is held here, which it then brings.
+        (Answer::Holds(_) | Answer::Refused(_), None) => shared.sessions.distrusted(name),
     };
-    if let Some(why) = &distrusted {
-        tracing::warn!(node = name, why, "no studies with this node");
-    }
     shared.sessions.distrust(name, distrusted);
     shared.sessions.send(name, &ToNode::Witnessed { by: None, answer });
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use entente_protocols::ledger::Head;
+use entente_protocols::ledger::checkpoint::{Statement, Totals};
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{FromOperator, ToOperator};
 use quinn::SendStream;
@@ -12,8 +14,8 @@ use super::node::CLOCK_TOLERANCE;
 use super::stream::{Frames, LinkError};
 use crate::coordinator::Shared;
 use crate::error::Error;
-use crate::store::{StudyRecord, StudyState};
-use crate::views::{PartnerView, PartnersView, StudyView, WaitingView};
+use crate::store::{StudyRecord, StudyState, seconds};
+use crate::views::{AccountView, AlarmView, PartnerView, PartnersView, StudyView, WaitingView, WitnessedView};
 
 /// The longest piece of a result's file in one message.
 const PIECE: usize = 1 << 20;
@@ -64,6 +66,10 @@ async fn answer(shared: &Arc<Shared>, request: FromOperator, answers: &mut Answe
         FromOperator::Cancel(id) => shared.cancel(&id).await.map(ToOperator::Done),
         FromOperator::Resume(id) => shared.resume(&id).map(ToOperator::Done),
         FromOperator::Revoke(partner) => shared.revoke(&partner).await.map(ToOperator::Done),
+        FromOperator::Acknowledge { alarm, note } => shared
+            .store
+            .acknowledge(alarm, &note, seconds())
+            .map(|()| ToOperator::Done(format!("alarm {alarm} is acknowledged"))),
         FromOperator::Run { study, follow } => match shared.submit(study) {
             Ok(id) => {
                 answers.say(&ToOperator::Accepted(id.clone())).await?;
@@ -163,6 +169,19 @@ fn view(shared: &Shared, record: StudyRecord) -> StudyView {
     }
 }
 
+fn witnessed_view(statement: &Statement) -> WitnessedView {
+    let rho = Rho::value;
+    let account = |totals: &Totals| AccountView {
+        spent_rho: rho(totals.spent),
+        spent_rho_person: rho(totals.person),
+        cap_rho: rho(totals.cap),
+    };
+    WitnessedView {
+        ledger: Head { entries: statement.size, hash: statement.head },
+        datasets: statement.datasets.iter().map(|(name, totals)| (name.clone(), account(totals))).collect(),
+    }
+}
+
 /// RFC 3339, to the second.
 fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
@@ -171,6 +190,7 @@ fn time(seconds: i64) -> String {
 fn partners(shared: &Shared) -> Result<PartnersView, Error> {
     let roster = shared.roster()?;
     let mut last_seen = shared.store.last_seen()?;
+    let alarms = shared.store.alarms(false)?;
     let mut partners = Vec::new();
     for (name, partner) in shared.store.partners()? {
         let (live, last) = (shared.sessions.seen(&name), last_seen.remove(&name));
@@ -183,9 +203,14 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
         if last.is_none() {
             notices.push("enrolled, but never connected since; start its node: entente-node serve".into());
         }
-        let witnessed = shared.store.witnessed(&partner.member.identity)?.map(|checkpoint| {
-            let witnessed = checkpoint.statement();
-            Head { entries: witnessed.size, hash: witnessed.head }
+        let witnessed = shared.store.witnessed(&partner.member.identity)?;
+        let witnessed = witnessed.as_ref().map(|checkpoint| witnessed_view(checkpoint.statement()));
+        let of_this = alarms.iter().filter(|alarm| alarm.node == name);
+        let open = of_this.map(|alarm| AlarmView {
+            number: alarm.number,
+            reason: alarm.reason.clone(),
+            first: time(alarm.first),
+            last: time(alarm.last),
         });
         let said = last.as_ref().map(|last: &crate::store::LastSeen| -> Head { last.ledger });
         let since =
@@ -200,7 +225,9 @@ fn partners(shared: &Shared) -> Result<PartnersView, Error> {
                 .or(last.as_ref().map(|last| last.software.clone())),
             enrolled: time(partner.enrolled),
             identity: partner.member.identity,
-            ledger: witnessed.into_iter().chain(said).max_by_key(|head| head.entries),
+            ledger: witnessed.as_ref().map(|seen| seen.ledger).into_iter().chain(said).max_by_key(|head| head.entries),
+            witnessed,
+            alarms: open.collect(),
             datasets: last.map(|last| last.datasets).unwrap_or_default(),
             clock_ahead_seconds: live.as_ref().map(|live| live.clock_ahead),
             notices,

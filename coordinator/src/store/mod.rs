@@ -3,6 +3,7 @@
 //!
 //! Several processes can have it open: `entente invite` writes a ticket while the coordinator serves.
 
+mod alarms;
 mod partners;
 mod rounds;
 mod studies;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use entente_protocols::digest::Digest;
 use rusqlite::Connection;
 
+pub use alarms::Alarm;
 pub use partners::{LastSeen, PartnerRecord};
 pub use rounds::{LostRound, RoundRecord};
 pub use studies::{Notice, StudyRecord, StudyState};
@@ -28,7 +30,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -124,6 +126,19 @@ CREATE TABLE checkpoint (            -- the latest of each node, by identity: a 
 ) STRICT;
 ";
 
+/// What version 4 has more than version 3.
+const ALARMS: &str = "
+CREATE TABLE alarm (                 -- where what a node's ledger shows contradicts what was witnessed of it
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    node TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    first INTEGER NOT NULL,          -- seconds since 1970
+    last INTEGER NOT NULL,
+    acknowledged INTEGER,
+    note TEXT
+) STRICT;
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -150,7 +165,10 @@ impl Store {
                 if before < 2 {
                     transaction.execute_batch(ROUNDS).map_err(failed)?;
                 }
-                transaction.execute_batch(CHECKPOINTS).map_err(failed)?;
+                if before < 3 {
+                    transaction.execute_batch(CHECKPOINTS).map_err(failed)?;
+                }
+                transaction.execute_batch(ALARMS).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

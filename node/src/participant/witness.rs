@@ -399,3 +399,20 @@ impl Participant {
         Ok(answer(request, (&origin, &identity), held, by, time, keep)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partner_witnesses_its_share() {
+        let partners = ["a", "b", "c", "d", "e"].map(String::from);
+        for count in 0..=5 {
+            let asked: Vec<String> = partners.iter().flat_map(|name| following(name, &partners, count)).collect();
+            let shares = partners.iter().map(|name| asked.iter().filter(|other| *other == name).count());
+            assert_eq!(shares.collect::<Vec<_>>(), [count.min(4); 5]);
+        }
+        assert_eq!(following("d", &partners, 2), ["e", "a"]);
+        assert_eq!(following("x", &partners[..1], 2), ["a"], "one that takes no part");
+    }
+}

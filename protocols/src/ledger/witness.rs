@@ -106,6 +106,18 @@ pub fn answer<E>(
     Ok(Answer::Cosigned { size, line: line.to_string() })
 }
 
+/// Whether a request shows that its checkpoint does not go on from what a witness holds, where the witness holds it out in answer:
+/// another one of the same size, or a proof from that size that proves nothing. Without such a proof it may only have come late.
+pub fn contradicts(request: &Request, held: &Checkpoint) -> bool {
+    let Ok(new) = Checkpoint::parse(&request.checkpoint) else { return false };
+    let (old, now) = (held.statement(), new.statement());
+    match old.size.cmp(&now.size) {
+        std::cmp::Ordering::Equal => old.root != now.root,
+        std::cmp::Ordering::Less => request.proofs.iter().any(|proof| proof.from == old.size),
+        std::cmp::Ordering::Greater => false,
+    }
+}
+
 /// What a witness does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {

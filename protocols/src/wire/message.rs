@@ -329,6 +329,13 @@ pub enum FromOperator {
     Resume(String),
     /// End a partner's certificate.
     Revoke(String),
+    /// An operator has looked into an alarm.
+    Acknowledge {
+        /// Its number.
+        alarm: i64,
+        /// What was found.
+        note: String,
+    },
 }
 
 /// To an operator's command line.
