@@ -138,9 +138,6 @@ impl Participant {
         attempt.ephemeral = Some(secret);
         lock(&self.studies).put(&attempt)?;
         info!(study = join.join.study, attempt = join.join.attempt, "joined");
-        if contributes {
-            self.prepare_accounts(&question, &request);
-        }
         Ok(join)
     }
 
@@ -154,22 +151,6 @@ impl Participant {
         let ledger = lock(&self.ledger);
         let transcript = ledger.stored_answer(question.answer_key(), snapshot)?;
         question.rounds().all(|round| ledger.is_stored(release_id(transcript, round))).then_some(transcript)
-    }
-
-    /// Converts the sums of ρ that the rounds will come to into ε, beside everything else: each takes milliseconds, and
-    /// every round's entry states one.
-    fn prepare_accounts(&self, question: &Question, request: &Request) {
-        let (mut spent, delta) = (lock(&self.ledger).spent(&request.dataset).rho, self.config.caps.delta);
-        let charges: Vec<Rho> = question.rounds().filter_map(|round| Some(question.round(round)?.rho())).collect();
-        let study_delta = request.delta;
-        // Without this thread the conversions are made when they are needed.
-        let _ = std::thread::Builder::new().name("accounts".into()).spawn(move || {
-            for charge in charges {
-                spent = spent.plus(charge);
-                spent.epsilon(delta);
-                charge.epsilon(study_delta);
-            }
-        });
     }
 
     pub(super) fn start(&self, study: &str, number: u32, joins: Vec<SignedJoin>) -> Result<Signature, Problem> {
