@@ -351,6 +351,106 @@ async fn seeds_that_count_more_are_found_first() -> Result<(), Error> {
     Ok(())
 }
 
+/// The reach of a result, beside what audiences say: every interval covers it, widened sevenfold (see above).
+fn covers(result: &Value, by: &str, scores: &[f64]) -> Result<(), Error> {
+    for step in result["reach"].as_array().ok_or("reach")? {
+        let number = |path: &str| step.pointer(path).and_then(Value::as_f64).ok_or_else(|| path.to_owned());
+        let least = number(by)?;
+        let truth = scores.iter().filter(|score| **score >= least).count() as f64;
+        let width = number("/size/high")? - number("/size/low")?;
+        assert!((number("/size/value")? - truth).abs() < 7.0 * width.max(1.0), "{step} {truth}");
+    }
+    Ok(())
+}
+
+/// The seed partner's own customers are candidates too: those who are seeds are in no audience and not in the reach, all others
+/// have the model's scores, and its ledger is charged for them as others' are.
+#[tokio::test(flavor = "multi_thread")]
+async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
+    let alone = |partner: &str| match partner {
+        "retailer" => format!("{SETTINGS}min_partners = 1\n"),
+        _ => SETTINGS.to_owned(),
+    };
+    let world = World::with(alone).await?;
+    let dir = world.folders().coordinator();
+    let seeded = seeded(&["telecom", "retailer"], "seeds_epsilon = 3.0")?;
+    let mut model = None;
+    let mut trained = 0;
+    let keep = |files: &BTreeMap<String, Vec<u8>>| {
+        model = Some(files["model.json"].clone());
+        trained =
+            world.count("retailer", State::Reserved).map_err(|error| entente::Error::Failed(error.to_string()))?;
+        Ok(())
+    };
+    let files = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
+    let model = model.ok_or("a model")?;
+    let result: Value = serde_json::from_slice(&files["result.json"])?;
+    let id = result["study"]["id"].as_str().ok_or("id")?;
+    let mut scores = Vec::new();
+    for partner in ["retailer", "telecom"] {
+        let (scored, plain, fibre) =
+            (audience(&world, partner, id)?, plain(&world, partner, &model)?, fibre(&world, partner)?);
+        let is_seed = |name: &&String| partner == "retailer" && fibre[*name] > 0.0;
+        let expected: Vec<&String> = plain.keys().filter(|name| !is_seed(name)).collect();
+        assert_eq!(scored.keys().collect::<Vec<_>>(), expected, "{partner}");
+        let apart = scored.iter().map(|(name, score)| (score - plain[name]).abs()).fold(0.0, f64::max);
+        assert!(apart < 0.01, "{partner}: {apart}");
+        scores.extend(scored.into_values());
+    }
+    let seeds = fibre(&world, "retailer")?.into_values().filter(|is| *is > 0.0).count();
+    assert!(seeds > 100, "{seeds}");
+    covers(&result, "/threshold", &scores)?;
+    let owners = result["candidates"].as_object().ok_or("candidates")?;
+    assert_eq!(owners.keys().map(String::as_str).collect::<Vec<_>>(), ["retailer", "telecom"]);
+    let charged = || -> Result<Vec<usize>, Error> {
+        ["retailer", "bank", "telecom"].iter().map(|partner| world.count(partner, State::Reserved)).collect()
+    };
+    assert_eq!(charged()?, [trained + 1, 0, 1]);
+    let again = entente::run_seeded(&dir, &seeded, |_| (), |_| Ok(())).await?;
+    let again: Value = serde_json::from_slice(&again["result.json"])?;
+    assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
+    assert_eq!(charged()?, [trained + 1, 0, 1]);
+    Ok(())
+}
+
+/// With a model that is there, `leave_out` says whom: here of customers who are put into buckets, by the seed partner in the clear.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_models_owner_leaves_out_whom_the_study_says() -> Result<(), Error> {
+    let world = World::new().await?;
+    let model = model(&world, "logistic").await?;
+    let few = "leave_out = '''SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic' '''";
+    let error = lookalike("others", &model, &["telecom"], few).err().ok_or("refused")?.to_string();
+    assert!(error.contains("no candidates"), "{error}");
+    let keys = format!("output = \"buckets\"\nbuckets = 3\ncandidates = 2048\n{few}");
+    let mut study = lookalike("buckets", &model, &["retailer", "telecom"], &keys)?;
+    let StudySpec::Lookalike(spec) = &mut study.spec else { return Err("a lookalike study".into()) };
+    spec.features = format!("{FEATURES} WHERE tenure > 71");
+    let result: Value = serde_json::from_slice(&files(&world, study).await?["result.json"])?;
+    let id = result["study"]["id"].as_str().ok_or("id")?;
+    let number = |step: &Value, path: &str| step.pointer(path).and_then(Value::as_f64).ok_or_else(|| path.to_owned());
+    let steps = result["reach"].as_array().ok_or("reach")?;
+    let edges: Vec<f64> = steps.iter().map(|step| number(step, "/threshold")).collect::<Result<_, _>>()?;
+    let mut buckets = Vec::new();
+    for partner in ["retailer", "telecom"] {
+        let (scored, plain) = (audience(&world, partner, id)?, plain(&world, partner, &model)?);
+        let (fibre, tenure) = (fibre(&world, partner)?, column(&world, partner, "tenure")?);
+        let is_candidate = |name: &&String| tenure[*name] == "72" && (partner != "retailer" || fibre[*name] == 0.0);
+        assert_eq!(
+            scored.keys().collect::<Vec<_>>(),
+            plain.keys().filter(is_candidate).collect::<Vec<_>>(),
+            "{partner}"
+        );
+        let right = scored
+            .iter()
+            .filter(|(name, bucket)| edges.iter().filter(|edge| **edge <= plain[*name]).count() as f64 == **bucket);
+        // In the clear all are right, but for those whose rounded score is on the other side.
+        let least = if partner == "retailer" { 98 } else { 80 };
+        assert!(right.count() * 100 >= least * scored.len(), "{partner}");
+        buckets.extend(scored.into_values());
+    }
+    covers(&result, "/bucket", &buckets)
+}
+
 /// By the rules that a node has unless it says otherwise, no training is of its customers alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn seeds_of_a_partner_that_wants_company_are_refused_before_any_charge() -> Result<(), Error> {

@@ -127,6 +127,14 @@ pub(super) fn notes(plan: &LookalikePlan) -> Vec<String> {
         ),
         "A customer for whom `features` yields several rows is left out.".into(),
     ];
+    if plan.candidate_partners.contains(&plan.seed_partner) {
+        let seeds = if plan.leave_out.is_some() {
+            "leaves out those who are seeds"
+        } else {
+            "leaves nobody out; `leave_out` names whom to"
+        };
+        notes.push(format!("{} scores its own customers itself, with its own model, and {seeds}.", plan.seed_partner));
+    }
     if let Output::Buckets(asked) = plan.output {
         let minutes = plan.output.seconds(most).div_ceil(60);
         notes.push(format!(
@@ -182,6 +190,7 @@ mod tests {
             model,
             candidate_partners: candidates.iter().map(|name| (*name).to_owned()).collect(),
             features: "SELECT id, active FROM customers".into(),
+            leave_out: None,
             segment: segment.map(String::from),
             candidates: 10_000,
             output,

@@ -2,6 +2,7 @@
 
 use entente_protocols::policy::StewardDecision;
 use entente_protocols::study::StudySpec;
+use entente_protocols::study::lookalike::LookalikeSpec;
 use serde::Serialize;
 
 use super::{print_json, studies, table};
@@ -109,10 +110,11 @@ fn asks(spec: &StudySpec, me: &str) -> String {
             )
         }
         StudySpec::Lookalike(spec) if spec.seed_partner == me => format!(
-            "for the model of study {} to score, under encryption, at most {} customers of each of: {}",
+            "for the model of study {} to score, under encryption, at most {} customers of each of: {}{}",
             line(&spec.model.study),
             spec.candidates,
-            spec.candidate_partners.join(", ")
+            spec.candidate_partners.join(", "),
+            own_candidates(spec, line)
         ),
         StudySpec::Lookalike(spec) => format!(
             "to score this node's customers by the model of study {} of {}, keep the scores here, and release how many score \
@@ -123,6 +125,18 @@ fn asks(spec: &StudySpec, me: &str) -> String {
             line(&spec.features)
         ),
     }
+}
+
+/// What a model's owner is asked of its own customers.
+fn own_candidates(spec: &LookalikeSpec, line: impl Fn(&str) -> String) -> String {
+    if !spec.candidate_partners.contains(&spec.seed_partner) {
+        return String::new();
+    }
+    let but = spec.leave_out.as_ref().map_or_else(String::new, |seeds| format!(", but for those of: {}", line(seeds)));
+    format!(
+        "; this node's own are scored here, the scores kept here, and how many score how much is released{but}; features: {}",
+        line(&spec.features)
+    )
 }
 
 pub fn approve(folder: &Folder, id: &str, steward: Option<String>) -> Result<(), Error> {

@@ -38,12 +38,23 @@ pub struct Cut {
     pub most: Option<u64>,
     /// Which output says in what segment a candidate is, if one does: no block has it among its columns.
     pub segment: Option<usize>,
+    /// Which output says whether one is to be left out, if one does: nor this.
+    pub left_out: Option<usize>,
+}
+
+/// What is said of a block's candidates beside their features: their codes, none where nothing says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// Of their segments.
+    pub segments: &'a [u16],
+    /// Of whether they are to be left out.
+    pub left_out: &'a [u16],
 }
 
 impl Cut {
     /// The outputs that are no features.
     pub(super) fn apart(&self) -> Apart<Option<usize>> {
-        [self.segment, None]
+        [self.segment, self.left_out]
     }
 }
 
@@ -91,17 +102,18 @@ impl Candidates {
         self.over_cap
     }
 
-    /// Gives a block, by its number, to `f`: its rows' customers, their codes column by column, and those of their segments
-    /// (none where there are no segments). Several threads may do so at once.
+    /// Gives a block, by its number, to `f`: its rows' customers, their codes column by column, and what is said beside these.
+    /// Several threads may do so at once.
     ///
     /// # Errors
     ///
     /// [`DataError::Failed`] where there is no such block, or it cannot be read back from its file.
-    pub fn block<T>(&self, number: usize, f: impl FnOnce(&[u128], &Block, &[u16]) -> T) -> Result<T, DataError> {
-        let found = self
-            .units
-            .get(number)
-            .map(|units| self.customers.visit(ROLE, number, |block, [segments, _]| f(units, block, segments)));
+    pub fn block<T>(&self, number: usize, f: impl FnOnce(&[u128], &Block, Beside<'_>) -> T) -> Result<T, DataError> {
+        let found = self.units.get(number).map(|units| {
+            let visited =
+                |block: &Block, [segments, left_out]: &Apart<Vec<u16>>| f(units, block, Beside { segments, left_out });
+            self.customers.visit(ROLE, number, visited)
+        });
         let found = found.transpose().map_err(DataError::opaque)?.flatten();
         found.ok_or_else(|| DataError::opaque("there is no such block of candidates"))
     }

@@ -47,7 +47,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{Candidates, Cut};
+pub use candidates::{Beside, Candidates, Cut};
 pub use consent::Consent;
 pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;

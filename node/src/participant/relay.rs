@@ -24,7 +24,7 @@ use crate::state::random;
 use crate::store::Attempt;
 use crate::study::lookalike::keys::GivenKeys;
 use crate::study::lookalike::owner::{Buckets, Owner};
-use crate::study::lookalike::{Meeting, Talk, context};
+use crate::study::lookalike::{Meeting, Scorer, Talk, context};
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::failure(error.to_string())
@@ -93,20 +93,25 @@ impl Participant {
         Channel::new(transcript, self.name(), &EphemeralKey::from_secret(**secret), peer).map_err(Problem::refused)
     }
 
-    /// What this node, a candidates' owner, needs to talk to the model's owner, where the plan has one.
-    pub(super) fn talk(
+    /// Who scores the customers of this node, a candidates' owner, where the plan has a model: its owner, with whom to talk, or
+    /// this node itself.
+    pub(super) fn scorer(
         &self,
         attempt: &Attempt,
         transcript: &Transcript,
         plan: &Plan,
-    ) -> Result<Option<Meeting<'_>>, Problem> {
+    ) -> Result<Option<Scorer<'_>>, Problem> {
         let Plan::Lookalike(plan) = plan else { return Ok(None) };
+        if plan.seed_partner == self.name() {
+            let file = self.model(plan)?;
+            return Ok(Some(Scorer::Own(plan.model.quantised(&file.model.parameters).map_err(Problem::failed)?)));
+        }
         let channel = self.channel(attempt, transcript, &plan.seed_partner)?;
         let id = (attempt.proposal.id.clone(), attempt.proposal.attempt);
         let patience = Duration::from_secs(u64::from(attempt.proposal.study.wait.max(1)));
         let talk = Talk::new(self.peers.converse(id, &plan.seed_partner), channel, patience);
         let context = context(transcript.digest(), &plan.seed_partner, self.name());
-        Ok(Some(Meeting { context, talk, keys: GivenKeys::of(&self.folder) }))
+        Ok(Some(Scorer::Blind(Meeting { context, talk, keys: GivenKeys::of(&self.folder) })))
     }
 
     /// Whether this node's rules let attempt `number` of the study `id` score with its model, if it asks for one of this node.

@@ -90,7 +90,7 @@ impl Participant {
         let position = contributors.iter().position(|name| name == self.name());
         let position = position.ok_or_else(|| Problem::refused("this node has nothing to bring to a round"))?;
         let place = Place { position, participants: contributors.len() };
-        let execution = Execution::new(question.plan(), place);
+        let execution = Execution::new(question.plan(), place, self.name());
         Ok(Running { attempt, transcript, question, dataset, snapshot, execution })
     }
 
@@ -103,8 +103,12 @@ impl Participant {
         };
         // Also where it was stored before a crash: that may have come before this was written.
         let (attempt, last) = (&mut running.attempt, *running.question.rounds().end());
-        if round.number == last && attempt.ephemeral.take().is_some() {
+        if round.number == last && attempt.stage == Stage::Joined {
             attempt.stage = Stage::Computed;
+            // Others may still have to be answered under it, until the attempt ends.
+            if !running.question.plan().answers(self.name()) {
+                attempt.ephemeral = None;
+            }
             lock(&self.studies).put(attempt)?;
         }
         let (study, attempt) = (&attempt.proposal.id, attempt.proposal.attempt);
@@ -132,8 +136,8 @@ impl Participant {
         let keys = MaskKeys::among(transcript, &contributors, self.name(), &key, number, public);
         let keys = keys.map_err(Problem::refused)?;
         // A model's owner that is not there is found out before anything is charged.
-        let talk = self.talk(attempt, transcript, question.plan())?;
-        execution.meet(question.plan(), talk.as_ref())?;
+        let scorer = self.scorer(attempt, transcript, question.plan())?;
+        execution.meet(question.plan(), scorer.as_ref())?;
         let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
@@ -141,7 +145,7 @@ impl Participant {
                 self.ask_early(&attempt.proposal.participants)?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let bounded =
-                    match execution.compute(ready, &self.engine, dataset, question.plan(), layout, talk.as_ref())? {
+                    match execution.compute(ready, &self.engine, dataset, question.plan(), layout, scorer.as_ref())? {
                         Computed::Bounded(bounded) => bounded,
                         Computed::Scored(bounded, audience) => {
                             self.keep_audience(&attempt.proposal, dataset, audience)?;

@@ -12,7 +12,7 @@ use entente_protocols::study::Plan;
 
 use crate::data::audience::Scores;
 use crate::data::{DataError, Dataset, Engine};
-use lookalike::{Meeting, Problem};
+use lookalike::{Problem, Scorer};
 
 /// The execution of one attempt of a study: what its rounds share.
 pub enum Execution {
@@ -43,12 +43,12 @@ pub enum Computed {
 }
 
 impl Execution {
-    /// Nothing is read yet. `place` is this node's among the participants.
-    pub fn new(plan: &Plan, place: Place) -> Self {
+    /// Nothing is read yet. `place` is this node's among the participants, `name` its name.
+    pub fn new(plan: &Plan, place: Place, name: &str) -> Self {
         match plan {
             Plan::Query(_) => Self::Query,
             Plan::Train(_) => Self::Train(Box::new(train::Execution::new(place))),
-            Plan::Lookalike(_) => Self::Lookalike(lookalike::Execution::new(place.position)),
+            Plan::Lookalike(_) => Self::Lookalike(lookalike::Execution::new(name)),
         }
     }
 
@@ -65,9 +65,9 @@ impl Execution {
     }
 
     /// What other participants have to be told and asked before anything is charged.
-    pub fn meet(&mut self, plan: &Plan, meeting: Option<&Meeting<'_>>) -> Result<(), Problem> {
-        match (self, plan, meeting) {
-            (Self::Lookalike(execution), Plan::Lookalike(plan), Some(meeting)) => execution.meet(plan, meeting),
+    pub fn meet(&mut self, plan: &Plan, scorer: Option<&Scorer<'_>>) -> Result<(), Problem> {
+        match (self, plan, scorer) {
+            (Self::Lookalike(execution), Plan::Lookalike(plan), Some(scorer)) => execution.meet(plan, scorer),
             _ => Ok(()),
         }
     }
@@ -80,10 +80,10 @@ impl Execution {
         dataset: &Dataset,
         plan: &Plan,
         layout: Layout,
-        meeting: Option<&Meeting<'_>>,
+        scorer: Option<&Scorer<'_>>,
     ) -> Result<Computed, Problem> {
         let runtime = tokio::runtime::Handle::current();
-        match (self, ready, plan, meeting) {
+        match (self, ready, plan, scorer) {
             (Self::Query, Ready::Query, Plan::Query(plan), _) => {
                 Ok(Computed::Bounded(runtime.block_on(query::execute(engine, dataset, plan))?))
             }
@@ -91,9 +91,9 @@ impl Execution {
                 runtime.block_on(execution.read(engine, dataset, plan))?;
                 Ok(Computed::Bounded(execution.compute(ready, Arc::new(layout))?))
             }
-            (Self::Lookalike(execution), Ready::Lookalike, Plan::Lookalike(plan), Some(meeting)) => {
+            (Self::Lookalike(execution), Ready::Lookalike, Plan::Lookalike(plan), Some(scorer)) => {
                 let layout = Arc::new(layout);
-                let (bounded, audience) = execution.compute(engine, dataset, plan, layout, meeting)?;
+                let (bounded, audience) = execution.compute(engine, dataset, plan, layout, scorer)?;
                 Ok(Computed::Scored(bounded, audience))
             }
             _ => Err(DataError::opaque("a round of another study kind").into()),

@@ -279,6 +279,34 @@ impl PublicModel {
         Ok(Features(self.terms().iter().map(column).collect()))
     }
 
+    /// The scores of some customers in the clear, from their recoded codes column by column: to the last unit what blind scoring
+    /// opens. For the model's owner and its own customers.
+    ///
+    /// # Errors
+    ///
+    /// If the codes or the weights are of another model.
+    pub fn scores(&self, model: &Quantised, codes: &[&[u16]]) -> Result<Vec<i64>, Refused> {
+        let features = self.features(codes)?;
+        let mut scores = vec![0i64; codes.first().map_or(0, |codes| codes.len())];
+        let mut weights = &model.weights[..];
+        for (at, (term, column)) in self.terms().iter().zip(features.columns()).enumerate() {
+            let (own, rest) = weights.split_at_checked(term.weights()).ok_or(Refused::Weights)?;
+            weights = rest;
+            match column {
+                Feature::Scaled(values) => {
+                    let weight = own.first().ok_or(Refused::Weights)?;
+                    scores.iter_mut().zip(values).for_each(|(score, x)| *score += i64::from(*weight) * i64::from(*x));
+                }
+                Feature::OneHot(levels) => {
+                    for (score, level) in scores.iter_mut().zip(levels) {
+                        *score += i64::from(*own.get(usize::from(*level)).ok_or(Refused::Column(at))?);
+                    }
+                }
+            }
+        }
+        Ok(scores)
+    }
+
     /// The weights of the model whose public half this is.
     ///
     /// # Errors

@@ -96,6 +96,7 @@ struct Lookalike {
     output: Option<String>,
     buckets: Option<u32>,
     segment: Option<String>,
+    leave_out: Option<String>,
     candidates: Option<u64>,
 }
 
@@ -119,7 +120,9 @@ impl Lookalike {
 
     fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, String> {
         let output = self.output()?;
-        let Self { seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, segment, .. } = self;
+        let Self {
+            seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, segment, leave_out, ..
+        } = self;
         let candidates = self.candidates.unwrap_or(match output {
             Output::Scores => lookalike::CANDIDATES,
             Output::Buckets(_) => lookalike::BUCKETED,
@@ -137,9 +140,15 @@ impl Lookalike {
                     candidate_partners,
                     features,
                     segment,
+                    leave_out,
                     candidates,
                     output,
                 }))
+            }
+            (None, Some(_)) if leave_out.is_some() => {
+                Err("`leave_out` goes with `model`; seeds are left out in any case, where their own partner is among \
+                     `candidate_partners`"
+                    .into())
             }
             (None, Some(seeds)) => Ok(Source::Seeds(Stated {
                 seed_partner,

@@ -11,6 +11,12 @@
 //! beside the features, and no block that is scored has them.
 //!
 //! Where a study names seeds instead of a model, the model is trained first ([`seeds`]).
+//!
+//! **The seed partner's own customers** can be scored as well, beside others': it holds the model, and scores them in the clear, to
+//! the same whole numbers. It alone can tell who of its customers are seeds, and leaves them out: of its audience, and of the
+//! reach. Whether a customer is left out depends on that customer's one row alone, so one customer more or less is still one more
+//! or less in at most one cell of each component. The study's public text says whom the condition is on; who fulfils it shows
+//! nowhere but in the noisy counts.
 
 pub mod seeds;
 
@@ -42,6 +48,8 @@ pub const BUCKETS: u32 = 10;
 pub const BUCKET_MILLIS: u64 = 27;
 /// Where there are several candidates' owners: the share of the budget that says how many candidates each has.
 const OWNERS: u32 = 200_000;
+/// What says who is left out, among the outputs of a plan.
+const LEFT_OUT: &str = "is_left_out";
 
 /// What a candidates' owner learns of each of its candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -83,6 +91,8 @@ pub struct LookalikeSpec {
     pub features: String,
     /// The column by whose values the reach is told apart, if it is.
     pub segment: Option<String>,
+    /// A seeds query: whom of its own customers the seed partner leaves out, where these are candidates.
+    pub leave_out: Option<String>,
     /// The most candidates of one partner.
     pub candidates: u64,
     /// What is opened.
@@ -96,6 +106,8 @@ pub struct LookalikePlan {
     pub rows: RowsPlan,
     /// Which of the outputs of `rows` is the segment: the last one. It may have the name of a feature.
     pub segment: Option<u32>,
+    /// What the seed partner reads instead of `rows`, where it leaves customers out: the same, and behind it whether one is.
+    pub leave_out: Option<RowsPlan>,
     /// What is public of the model.
     pub model: PublicModel,
     /// The partner that holds the model.
@@ -126,12 +138,19 @@ impl LookalikeSpec {
         {
             return Err(format!("`buckets` is {count}; there can be 2 to {MAX_BUCKETS}"));
         }
+        if self.leave_out.is_some() && !self.candidate_partners.contains(&self.seed_partner) {
+            return Err(format!(
+                "`leave_out` is about customers of `{0}`, the seed partner, who are no candidates; name `{0}` among \
+                 `candidate_partners` as well, or leave it out",
+                self.seed_partner
+            ));
+        }
         self.model.check().map_err(|problem| format!("`model`: {problem}"))
     }
 
     /// The seed partner, then the candidates' partners.
     pub fn participants(&self) -> Vec<String> {
-        std::iter::once(&self.seed_partner).chain(&self.candidate_partners).cloned().collect()
+        participants(&self.seed_partner, &self.candidate_partners)
     }
 
     /// The typed plan over a data set of this schema.
@@ -183,11 +202,13 @@ impl LookalikeSpec {
                 Some(rows.outputs.len() as u32 - 1)
             }
         };
+        let leave_out = self.leave_out.as_ref().map(|seeds| self.leaving_out(seeds, &rows, schema)).transpose()?;
         let mut candidate_partners = self.candidate_partners.clone();
         candidate_partners.sort();
         let plan = LookalikePlan {
             rows,
             segment,
+            leave_out,
             model: self.model.clone(),
             seed_partner: self.seed_partner.clone(),
             candidate_partners,
@@ -211,7 +232,38 @@ impl LookalikeSpec {
     }
 }
 
+impl LookalikeSpec {
+    /// The rows with, behind all else, whether a customer is one of `seeds`.
+    fn leaving_out(&self, seeds: &str, rows: &RowsPlan, schema: &DatasetSchema) -> Result<RowsPlan, super::Refusal> {
+        use super::query::sql;
+        let refusal = |refusal: sql::LabelRefusal| Refusal(format!("who is left out: {refusal}"));
+        let (labelled, _) = sql::labelled(&self.features, seeds, LEFT_OUT, seeds::WEIGHT).map_err(refusal)?;
+        let labelled = sql::rows(&labelled, schema)?;
+        let mut leave_out = rows.clone();
+        leave_out.outputs.extend(labelled.outputs.into_iter().filter(|output| output.name == LEFT_OUT));
+        for (name, column) in labelled.columns {
+            if let Err(place) = leave_out.columns.binary_search_by(|(other, _)| other.cmp(&name)) {
+                leave_out.columns.insert(place, (name, column));
+            }
+        }
+        Ok(leave_out)
+    }
+}
+
 impl LookalikePlan {
+    /// What a partner reads, and which of the outputs says who is left out, if one does: the seed partner can tell alone.
+    pub fn reads(&self, partner: &str) -> (&RowsPlan, Option<usize>) {
+        match &self.leave_out {
+            Some(rows) if partner == self.seed_partner => (rows, rows.outputs.len().checked_sub(1)),
+            _ => (&self.rows, None),
+        }
+    }
+
+    /// The columns that any of the participants reads.
+    pub(super) fn columns(&self) -> &[(String, ColumnType)] {
+        &self.leave_out.as_ref().unwrap_or(&self.rows).columns
+    }
+
     /// The parameters of the encryption, which every node computes by itself.
     ///
     /// # Errors
@@ -288,6 +340,12 @@ fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows::Output, &
     Ok((rows::Output { name: name.into(), expr: Expr::Column(name.into()), values }, column))
 }
 
+/// The seed partner, then the candidates' partners other than it.
+fn participants(seed_partner: &str, candidate_partners: &[String]) -> Vec<String> {
+    let others = candidate_partners.iter().map(String::as_str).filter(|partner| *partner != seed_partner);
+    std::iter::once(seed_partner).chain(others).map(str::to_owned).collect()
+}
+
 /// Checks who takes part in a lookalike study whose `partners` are these.
 fn check_parties(seed_partner: &str, candidate_partners: &[String], partners: &[String]) -> Result<(), String> {
     check_name(seed_partner).map_err(|error| format!("`seed_partner`: {error}"))?;
@@ -299,11 +357,15 @@ fn check_parties(seed_partner: &str, candidate_partners: &[String], partners: &[
         if candidate_partners[..i].contains(partner) {
             return Err(format!("`candidate_partners` names `{partner}` twice"));
         }
-        if partner == seed_partner {
-            return Err(format!("`{partner}` is both `seed_partner` and among `candidate_partners`"));
-        }
     }
-    let mut all: Vec<&str> = candidate_partners.iter().map(String::as_str).chain([seed_partner]).collect();
+    if candidate_partners == [seed_partner] {
+        return Err(format!(
+            "`candidate_partners` names the seed partner alone: {seed_partner} can score its own customers without a study \
+             (entente model predict); name others, or others as well"
+        ));
+    }
+    let all = participants(seed_partner, candidate_partners);
+    let mut all: Vec<&str> = all.iter().map(String::as_str).collect();
     let mut named: Vec<&str> = partners.iter().map(String::as_str).collect();
     all.sort_unstable();
     named.sort_unstable();
@@ -366,6 +428,7 @@ mod tests {
             candidate_partners: vec!["telecom".into(), "bank".into()],
             features: "SELECT id, age, active FROM customers".into(),
             segment: None,
+            leave_out: None,
             candidates: CANDIDATES,
             output: Output::Scores,
         }
@@ -402,6 +465,37 @@ mod tests {
         let question = Question::new(&one, &schema(), &one.partners, 0).unwrap();
         assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (1, 0));
         assert_eq!(question.mechanism().layout().len(), 3);
+    }
+
+    /// The seed partner's own customers are summed over like others'; it alone reads who is left out.
+    #[test]
+    fn the_seed_partner_can_be_a_candidates_owner_and_leaves_seeds_out() {
+        let mut with = LookalikeSpec { segment: Some("region".into()), ..spec() };
+        with.candidate_partners.push("retailer".into());
+        with.leave_out = Some("SELECT id, age FROM customers WHERE other AND age > 30".into());
+        assert_eq!(with.participants(), ["retailer", "telecom", "bank"]);
+        let asked = study(with.clone());
+        asked.validate().unwrap();
+        let question = Question::new(&asked, &schema(), &asked.partners, 0).unwrap();
+        assert_eq!(question.contributors(), ["bank", "retailer", "telecom"]);
+        assert_eq!(question.mechanism().participants(), 3);
+        let crate::study::Plan::Lookalike(plan) = question.plan() else { panic!("a lookalike plan") };
+        let names = |rows: &RowsPlan| rows.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
+        let read = |rows: &RowsPlan| rows.columns.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let (own, left_out) = plan.reads("retailer");
+        assert_eq!((names(own), left_out), (["active", "age", "region", LEFT_OUT].map(String::from).to_vec(), Some(3)));
+        assert_eq!(read(own), ["active", "age", "other", "region"]);
+        for other in ["bank", "telecom"] {
+            let (theirs, left_out) = plan.reads(other);
+            assert_eq!((names(theirs).len(), left_out), (3, None));
+            assert_eq!(read(theirs), ["active", "age", "region"], "nothing of the condition");
+        }
+        assert_eq!(question.plan().columns().len(), 4);
+        // The same cells, and another question.
+        let none = study(LookalikeSpec { leave_out: None, ..with });
+        let none = Question::new(&none, &schema(), &none.partners, 0).unwrap();
+        assert_eq!(none.mechanism().layout(), question.mechanism().layout());
+        assert_ne!(none.digest(), question.digest());
     }
 
     /// Buckets have cells of their own, and are another question.
@@ -496,7 +590,7 @@ mod tests {
             study.validate().and_then(planned).map(drop).unwrap_err()
         };
         type Change = fn(&mut LookalikeSpec);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 16] = [
             (|spec| spec.features = "SELECT id, age FROM customers".into(), "`active` is not selected"),
             (|spec| spec.features = "SELECT id, age, active, other FROM customers".into(), "`other`, which the model"),
             (
@@ -517,7 +611,15 @@ mod tests {
                 "65586 in all",
             ),
             (|spec| spec.candidate_partners.clear(), "names nobody"),
-            (|spec| spec.candidate_partners.push("retailer".into()), "both"),
+            (|spec| spec.candidate_partners = vec!["retailer".into()], "the seed partner alone"),
+            (|spec| spec.leave_out = Some("SELECT id FROM customers WHERE other".into()), "are no candidates"),
+            (
+                |spec| {
+                    spec.candidate_partners.push("retailer".into());
+                    spec.leave_out = Some("SELECT id FROM customers WHERE otter".into());
+                },
+                "otter",
+            ),
             (|spec| spec.candidates = 1 << 40, "blocks"),
             (|spec| spec.model.shares.clear(), "`holdout`"),
             (|spec| spec.output = Output::Buckets(1), "2 to 16"),

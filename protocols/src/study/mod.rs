@@ -207,9 +207,17 @@ impl Plan {
         match self {
             Self::Query(_) | Self::Train(_) => participants.to_vec(),
             Self::Lookalike(plan) => {
-                let seed = |name: &&String| **name != plan.seed_partner;
-                participants.iter().filter(seed).cloned().collect()
+                let owner = |name: &&String| plan.candidate_partners.contains(name);
+                participants.iter().filter(owner).cloned().collect()
             }
+        }
+    }
+
+    /// Whether a participant has to answer others beside its own part in rounds: as the owner of a model that scores theirs.
+    pub fn answers(&self, participant: &str) -> bool {
+        match self {
+            Self::Query(_) | Self::Train(_) => false,
+            Self::Lookalike(plan) => plan.seed_partner == participant,
         }
     }
 
@@ -235,7 +243,7 @@ impl Plan {
         match self {
             Self::Query(plan) => &plan.columns,
             Self::Train(plan) => &plan.rows.columns,
-            Self::Lookalike(plan) => &plan.rows.columns,
+            Self::Lookalike(plan) => plan.columns(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::data::customers::tests::*;
 use crate::data::{Dataset, Embedded, Engine, UnitKey};
 
-const CUT: Cut = Cut { block_rows: 64, most: None, segment: None };
+const CUT: Cut = Cut { block_rows: 64, most: None, segment: None, left_out: None };
 
 async fn candidates(folder: &Path, source: &str, sql: &str, cut: Cut, options: Options) -> Candidates {
     let dataset = Dataset::open(schema(), source, folder, None).unwrap();
@@ -19,13 +19,13 @@ async fn candidates(folder: &Path, source: &str, sql: &str, cut: Cut, options: O
 fn listed(candidates: &Candidates, block_rows: usize) -> Vec<(u128, Vec<u16>)> {
     let mut listed = Vec::new();
     for number in 0..candidates.blocks() {
-        let each = |units: &[u128], block: &Block, segments: &[u16]| {
+        let each = |units: &[u128], block: &Block, beside: Beside<'_>| {
             assert_eq!(units.len(), block.rows());
             let full = number + 1 < candidates.blocks();
             assert!(units.len() == block_rows || (!full && (1..block_rows).contains(&units.len())));
             for (row, unit) in units.iter().enumerate() {
                 let codes = (0..block.columns().len()).map(|column| block.codes(column)[row]);
-                let codes = codes.chain(segments.get(row).copied());
+                let codes = codes.chain(beside.segments.get(row).copied()).chain(beside.left_out.get(row).copied());
                 listed.push((*unit, codes.collect()));
             }
         };

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! The two meet before anything is charged: a model's owner that is not there costs nothing.
+//!
+//! Where the model's owner is a candidates' owner as well, it meets nobody: it scores its own customers in the clear, by the same
+//! whole numbers, and leaves out those that the study says are seeds.
 
 mod candidates;
 pub mod keys;
@@ -17,14 +20,17 @@ mod talk;
 use std::sync::Arc;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::learn::recipe::Values;
+use entente_protocols::lookalike::model::Quantised;
 use entente_protocols::lookalike::params::BLOCK;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::rows::UNIT;
 use entente_protocols::privacy::sums::{Codes, Part, Sums};
 use entente_protocols::study::lookalike::{LookalikePlan, Output};
+use rayon::prelude::*;
 
 use crate::data::audience::Scores;
-use crate::data::{Cut, DataError, Dataset, Engine};
+use crate::data::{Beside, Candidates, Cut, DataError, Dataset, Engine};
 use candidates::Session;
 use keys::GivenKeys;
 pub use talk::{Problem, Talk};
@@ -44,21 +50,36 @@ pub struct Meeting<'a> {
     pub keys: GivenKeys,
 }
 
+/// Who scores a candidates' owner's customers.
+pub enum Scorer<'a> {
+    /// Another partner, which holds the model and sees nobody.
+    Blind(Meeting<'a>),
+    /// This node, whose model it is.
+    Own(Quantised),
+}
+
 /// The execution of one attempt at a candidates' owner.
 pub struct Execution {
-    /// This node's position among the candidates' owners.
-    position: usize,
+    /// This node's name.
+    name: String,
     session: Option<Box<Session>>,
 }
 
 impl Execution {
-    /// Nothing is said or read yet.
-    pub fn new(position: usize) -> Self {
-        Self { position, session: None }
+    /// At the node of this name; nothing is said or read yet.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), session: None }
     }
 
-    /// Meets the model's owner, unless that is done: everything up to the encrypted weights.
-    pub fn meet(&mut self, plan: &LookalikePlan, meeting: &Meeting<'_>) -> Result<(), Problem> {
+    /// Meets the model's owner, if it is another, unless that is done: everything up to the encrypted weights.
+    pub fn meet(&mut self, plan: &LookalikePlan, scorer: &Scorer<'_>) -> Result<(), Problem> {
+        match scorer {
+            Scorer::Blind(meeting) => self.meet_other(plan, meeting),
+            Scorer::Own(_) => Ok(()),
+        }
+    }
+
+    fn meet_other(&mut self, plan: &LookalikePlan, meeting: &Meeting<'_>) -> Result<(), Problem> {
         if self.session.is_none() {
             let params = plan.params().map_err(|infeasible| Problem::Refused(infeasible.to_string()))?;
             self.session = Some(Box::new(Session::begin(params, plan.output, meeting)?));
@@ -73,26 +94,23 @@ impl Execution {
         dataset: &Dataset,
         plan: &LookalikePlan,
         layout: Arc<Layout>,
-        meeting: &Meeting<'_>,
+        scorer: &Scorer<'_>,
     ) -> Result<(Bounded, Scores), Problem> {
         let segment = plan.segment.map(|segment| segment as usize);
-        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates), segment };
-        let reading = engine.candidates(dataset, &plan.rows, cut);
+        let (rows, left_out) = plan.reads(&self.name);
+        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates), segment, left_out };
+        let reading = engine.candidates(dataset, rows, cut);
         let mut candidates = tokio::runtime::Handle::current().block_on(reading)?;
         if let Some(recoding) = &plan.model.recoding {
             let tables: Vec<Vec<u16>> = (0..recoding.columns.len()).map(|feature| recoding.table(feature)).collect();
             candidates.recode(plan.model.columns().into(), &tables)?;
         }
-        let (opened, bits) = loop {
-            self.meet(plan, meeting)?;
-            let session = self.session.take().ok_or_else(|| Problem::Failed("nobody was met".into()))?;
-            match session.score(&plan.model, &candidates, &meeting.talk) {
-                Ok(opened) => break (opened, session.bits()),
-                // The model's owner has started anew, and has another key.
-                Err(Problem::Unknown) => {}
-                Err(problem) => return Err(problem),
-            }
+        let (opened, bits) = match scorer {
+            Scorer::Blind(meeting) => self.scored_blindly(plan, &candidates, meeting)?,
+            Scorer::Own(model) => (scored_here(plan, &candidates, model)?, model.bits),
         };
+        let owner = plan.candidate_partners.iter().position(|name| *name == self.name);
+        let owner = owner.ok_or_else(|| Problem::Failed("this node is no candidates' owner".into()))?;
         let (mut sums, steps) = (Sums::new(layout), plan.steps());
         let mut audience = Vec::new();
         for (number, opened) in opened.iter().enumerate() {
@@ -109,9 +127,11 @@ impl Execution {
                     .map(|bucket| (bucket, f64::from(bucket)))
                     .unzip(),
             };
-            candidates.block(number, |units, _, segments| {
-                self.count(plan, &scores, segments, &mut sums);
-                audience.extend(units.iter().copied().zip(values));
+            candidates.block(number, |units, _, beside| {
+                let kept = kept(scores.len(), beside);
+                let of = |codes: &[u16]| kept.iter().filter_map(|row| codes.get(*row).copied()).collect::<Vec<u16>>();
+                count(plan, owner, (&of(&scores), &of(beside.segments)), &mut sums);
+                audience.extend(kept.iter().filter_map(|row| Some((*units.get(*row)?, *values.get(*row)?))));
             })?;
         }
         let audience = match plan.output {
@@ -123,18 +143,61 @@ impl Execution {
         Ok((sums.finish(), audience))
     }
 
-    /// Counts the customers of a block, each once, in the cell of its segment and score and, where there are several owners,
-    /// in that of its owner. Where there are no segments, `segments` is empty.
-    fn count(&self, plan: &LookalikePlan, scores: &[u16], segments: &[u16], sums: &mut Sums) {
-        let cells = cells(plan, scores, segments);
-        let owner = vec![self.position as u16; cells.len()];
-        let values = vec![UNIT; cells.len()];
-        let by_score = [Codes { codes: &cells, cells: plan.cells() }];
-        let by_owner = [Codes { codes: &owner, cells: plan.candidate_partners.len() }];
-        let by_score = Part::Cells { columns: &by_score, values: &values };
-        let by_owner = Part::Cells { columns: &by_owner, values: &values };
-        if plan.candidate_partners.len() > 1 { sums.add(&[by_score, by_owner]) } else { sums.add(&[by_score]) }
+    /// What the model's owner opens of all candidates, block by block: scores in units of 2^−bits, or buckets.
+    fn scored_blindly(
+        &mut self,
+        plan: &LookalikePlan,
+        candidates: &Candidates,
+        meeting: &Meeting<'_>,
+    ) -> Result<(Vec<Vec<i64>>, i32), Problem> {
+        loop {
+            self.meet_other(plan, meeting)?;
+            let session = self.session.take().ok_or_else(|| Problem::Failed("nobody was met".into()))?;
+            match session.score(&plan.model, candidates, &meeting.talk) {
+                Ok(opened) => return Ok((opened, session.bits())),
+                // The model's owner has started anew, and has another key.
+                Err(Problem::Unknown) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
     }
+}
+
+/// The same of a node's own customers by its own model: its scores to the last unit, and the buckets that these lie in.
+fn scored_here(plan: &LookalikePlan, candidates: &Candidates, model: &Quantised) -> Result<Vec<Vec<i64>>, Problem> {
+    let edges = model.edges(&plan.steps());
+    let scored = |number: usize| {
+        let scores = candidates.block(number, |_, block, _| {
+            let codes: Vec<&[u16]> = (0..block.columns().len()).map(|column| block.codes(column)).collect();
+            plan.model.scores(model, &codes)
+        })??;
+        Ok(match plan.output {
+            Output::Scores => scores,
+            Output::Buckets(_) => {
+                scores.iter().map(|score| edges.partition_point(|edge| edge <= score) as i64).collect()
+            }
+        })
+    };
+    (0..candidates.blocks()).into_par_iter().map(scored).collect()
+}
+
+/// The rows of a block that are not left out.
+fn kept(rows: usize, beside: Beside<'_>) -> Vec<usize> {
+    let is_left_out = Values::Bool.code_of_bool(true);
+    (0..rows).filter(|row| beside.left_out.get(*row) != Some(&is_left_out)).collect()
+}
+
+/// Counts customers of the candidates' owner number `owner`, each once, in the cell of its segment and score and, where there are
+/// several owners, in that of its owner. Where there are no segments, there are no codes of them.
+fn count(plan: &LookalikePlan, owner: usize, (scores, segments): (&[u16], &[u16]), sums: &mut Sums) {
+    let cells = cells(plan, scores, segments);
+    let owner = vec![owner as u16; cells.len()];
+    let values = vec![UNIT; cells.len()];
+    let by_score = [Codes { codes: &cells, cells: plan.cells() }];
+    let by_owner = [Codes { codes: &owner, cells: plan.candidate_partners.len() }];
+    let by_score = Part::Cells { columns: &by_score, values: &values };
+    let by_owner = Part::Cells { columns: &by_owner, values: &values };
+    if plan.candidate_partners.len() > 1 { sums.add(&[by_score, by_owner]) } else { sums.add(&[by_score]) }
 }
 
 /// The one cell of each customer of a block, by the cells of scores and of segments: it depends on that customer alone.

@@ -32,8 +32,8 @@ use zeroize::Zeroizing;
 use super::candidates::Session;
 use super::keys::{GivenKeys, OwnKey};
 use super::owner::{Buckets, Owner};
-use super::{Meeting, Problem, Talk, cells, context};
-use crate::data::{Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
+use super::{Meeting, Problem, Talk, cells, context, kept};
+use crate::data::{Beside, Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
 use crate::peers::Peers;
 use crate::state::Folder;
 
@@ -105,7 +105,13 @@ fn candidates(rows: usize) -> Candidates {
     let dataset = Dataset::open(schema, "t.csv", folder.path(), None).unwrap();
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most: None, segment: None })).unwrap()
+    runtime
+        .block_on(engine.candidates(
+            &dataset,
+            &plan,
+            Cut { block_rows: BLOCK, most: None, segment: None, left_out: None },
+        ))
+        .unwrap()
 }
 
 /// Data with and without one customer differ in that customer's one cell: what the clipping step is given of the others is the
@@ -127,6 +133,7 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
         seed_partner: NAMES[0].into(),
         model: model().0,
         candidate_partners: vec![NAMES[1].into()],
+        leave_out: None,
         features: "SELECT id, age, region FROM t".into(),
         segment: segment.map(String::from),
         candidates: 1000,
@@ -154,6 +161,23 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
     assert!(cells(&whole, &scores, &[]).iter().zip(&scores).all(|(cell, score)| cell == score));
     // What is scored, and so what the model's owner answers, is of the same columns with segments as without.
     assert_eq!(plan.params().unwrap().shape(), whole.params().unwrap().shape());
+}
+
+/// Whoever is left out is in no cell, and changes nobody else's: whether one customer is there, or is a seed, moves one cell by one.
+#[test]
+fn who_is_left_out_counts_nowhere_and_moves_nobody() {
+    let codes = |left_out: &[bool]| left_out.iter().map(|is| Values::Bool.code_of_bool(*is)).collect::<Vec<u16>>();
+    let rows = |left_out: &[bool]| kept(left_out.len(), Beside { segments: &[], left_out: &codes(left_out) });
+    assert_eq!(kept(3, Beside { segments: &[], left_out: &[] }), [0, 1, 2], "nobody says so");
+    assert_eq!(kept(2, Beside { segments: &[], left_out: &[0, 0] }), [0, 1], "nothing is known of them");
+    let all: Vec<bool> = (0..40).map(|row| row * 7 % 5 == 0).collect();
+    let others = |but: usize, rows: Vec<usize>| rows.into_iter().filter(|row| *row != but).collect::<Vec<_>>();
+    for one in 0..all.len() {
+        let mut changed = all.clone();
+        changed[one] = !changed[one];
+        assert_eq!(others(one, rows(&all)), others(one, rows(&changed)));
+        assert_eq!(rows(&all).contains(&one), !all[one]);
+    }
 }
 
 /// What the way does to a message: how often it arrives, and whether changed.
@@ -265,7 +289,7 @@ fn check(rows: usize, bad: Way, anew: &'static [usize]) {
 fn plain(scored: &Scored, number: usize) -> Vec<i64> {
     let Scored { candidates, params, public, .. } = scored;
     let quantised = public.quantised(&model().1).unwrap();
-    let totals = |_: &[u128], block: &Block, _: &[u16]| {
+    let totals = |_: &[u128], block: &Block, _: Beside<'_>| {
         let codes: Vec<&[u16]> = (0..2).map(|column| block.codes(column)).collect();
         let features = public.features(&codes).unwrap();
         let mut totals = vec![0i64; block.rows()];
@@ -281,6 +305,7 @@ fn plain(scored: &Scored, number: usize) -> Vec<i64> {
                 };
             }
         }
+        assert_eq!(public.scores(&quantised, &codes).unwrap(), totals, "as the model's owner scores its own");
         totals
     };
     candidates.block(number, totals).unwrap()

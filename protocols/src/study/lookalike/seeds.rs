@@ -92,7 +92,7 @@ impl Stated {
 
     /// The seed partner, then the candidates' partners.
     pub fn participants(&self) -> Vec<String> {
-        std::iter::once(&self.seed_partner).chain(&self.candidate_partners).cloned().collect()
+        super::participants(&self.seed_partner, &self.candidate_partners)
     }
 }
 
@@ -136,9 +136,12 @@ impl Seeded {
     /// If the model is none that can be scored with, in words.
     pub fn lookalike(&self, model: &[u8]) -> Result<Study, String> {
         let (model, _) = PublicModel::of(model).map_err(|problem| format!("the model of the seeds {problem}"))?;
-        let Stated { seed_partner, candidate_partners, features, segment, candidates, output, .. } =
+        let Stated { seed_partner, seeds, candidate_partners, features, segment, candidates, output, .. } =
             self.stated.clone();
-        let spec = LookalikeSpec { seed_partner, model, candidate_partners, features, segment, candidates, output };
+        // Whoever is a seed, whatever it counts.
+        let leave_out = candidate_partners.contains(&seed_partner).then_some(seeds);
+        let spec =
+            LookalikeSpec { seed_partner, model, candidate_partners, features, segment, leave_out, candidates, output };
         let study = Study {
             partners: self.partners.clone(),
             min_partners: self.min_partners,
@@ -300,7 +303,8 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
             ("WHERE tier = 'gold'", "", "`seeds`: line 1"),
             ("SELECT id FROM customers WHERE tier", "SELECT id FROM clients WHERE tier", "Write FROM customers"),
             ("epsilon = 0.5", "epsilon = 0", "`epsilon`"),
-            ("[\"telecom\"]", "[\"retailer\"]", "both"),
+            ("[\"telecom\"]", "[\"retailer\"]", "the seed partner alone"),
+            ("[lookalike]", "[lookalike]\nleave_out = \"SELECT id FROM customers WHERE active\"", "seeds are left out"),
             ("kind =", "partners = [\"retailer\"]\nkind =", "`partners`"),
             ("[lookalike]", "[lookalike]\nmethod = \"aditive\"", "did you mean `additive`"),
             ("[lookalike]", "[lookalike]\nmethod = \"kmeans\"", "seeds are learnt by"),
