@@ -16,13 +16,16 @@
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
-//! - [`verify`]: checks an export, offline and without trust in who wrote it.
+//! - [`receipt`]: what came of a study, signed by all;
+//! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers.
 
 pub mod chain;
 pub mod checkpoint;
 pub mod entry;
 pub mod note;
 pub mod office;
+pub mod receipt;
+pub mod recompute;
 pub mod store;
 pub mod tree;
 pub mod verify;

@@ -18,6 +18,7 @@ use super::chain::Chain;
 use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
 use super::entry::{Line, Record};
 use super::note::verifier;
+use super::recompute::Recompute;
 use super::store::{Store, StoreError};
 use crate::digest::Digest;
 use crate::identity::{PublicIdentity, Roster, Signature};
@@ -134,7 +135,7 @@ impl Report {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
     }
 
-    fn note(&mut self, check: &'static str, result: Result<String, String>) -> bool {
+    pub(super) fn note(&mut self, check: &'static str, result: Result<String, String>) -> bool {
         let passed = result.is_ok();
         let detail = result.unwrap_or_else(|problem| problem);
         self.checks.push(Check { check, passed, detail });
@@ -193,6 +194,7 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     }
     checkpoints.hold_against(&chain);
     let mut chained = Ok(());
+    let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
     for (i, line) in lines[..split].iter().enumerate() {
         let number = i + 2;
         chained = serde_json::from_str::<EntryLine<'_>>(line)
@@ -200,6 +202,11 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
             .and_then(|EntryLine { hash, entry }| {
                 let line = Line { json: entry.get().into(), hash };
                 let entry = chain.check(&line).map_err(|finding| finding.to_string())?;
+                match recompute.check(&entry) {
+                    Ok(counts) => computed += u64::from(counts),
+                    Err(problem) if numbers.is_ok() => numbers = Err(format!("entry {}: {problem}", entry.sequence)),
+                    Err(_) => {}
+                }
                 let Record::Recovered(recovery) = &entry.record else { return Ok(()) };
                 let signed =
                     |note: &str| Checkpoint::parse(note).is_ok_and(|seen| seen.is_of(&header.origin, &header.identity));
@@ -220,6 +227,8 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
         "chain, sums, caps and states",
         chained.map(|()| format!("{entries} entries, each follows from the one before")),
     );
+    let numbers = numbers.map(|()| format!("ρ and ε of {computed} entries follow from their noise"));
+    report.note("numbers, computed anew", numbers);
     report.note("checkpoints", checkpoints.verdict(entries));
     report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
     report

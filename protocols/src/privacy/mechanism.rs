@@ -137,22 +137,10 @@ impl Mechanism {
         if components == 0 { Err(infeasible) } else { Ok(mechanism) }
     }
 
-    /// The charge of a component with noise σ at every share; see the module for the formula.
+    /// The charge of a component with noise σ at every share.
     fn charge(&self, component: usize, sigma: u64) -> Rho {
-        let (p, q) = self.ratio(component, sigma);
-        Rho::from_micro(u64::try_from(p / q).unwrap_or(u64::MAX).saturating_add(1))
-    }
-
-    /// p and q of the module's proof.
-    fn ratio(&self, component: usize, sigma: u64) -> (u128, u128) {
-        let k = match self.scope {
-            Scope::Customer => 1,
-            Scope::Person => u128::from(self.participants),
-        };
-        let honest = u128::from(self.participants - self.colluders);
-        // Δ² ≤ 2^60·2^2 by the plan's grid, k² ≤ 2^20, 10^6 < 2^20; a layout from elsewhere saturates, that is, costs too much.
-        let p = self.layout.sensitivity_squared(component).saturating_mul(k * k).saturating_mul(1_000_000);
-        (p, 2 * honest * u128::from(sigma).pow(2))
+        let sensitivity_squared = self.layout.sensitivity_squared(component);
+        charge(self.scope, (self.participants, self.colluders), sensitivity_squared, sigma)
     }
 
     fn smallest_sigma(&self, component: usize, budget: u64) -> Option<u64> {
@@ -201,10 +189,7 @@ impl Mechanism {
     /// The loss of a person who may be a customer of every participant: n²ρ for scope `customer`, as the sum then
     /// shifts by up to nΔ; ρ itself for scope `person`.
     pub fn rho_person(&self) -> Rho {
-        match self.scope {
-            Scope::Customer => self.rho.times(u64::from(self.participants).pow(2)),
-            Scope::Person => self.rho,
-        }
+        person(self.scope, self.participants, self.rho)
     }
 
     /// Standard deviation of the noise of **all** shares in the sum, for a component, in grid units.
@@ -215,6 +200,27 @@ impl Mechanism {
     /// Hash over everything above.
     pub fn digest(&self) -> Digest {
         Digest::of("entente mechanism 1", &[&crate::wire::canonical_bytes(self)])
+    }
+}
+
+/// The charge of one component with this squared sensitivity and noise σ ≥ 1 at every share, where of n participants t < n may
+/// collude; see the module for the formula.
+pub(crate) fn charge(scope: Scope, (n, t): (u32, u32), sensitivity_squared: u128, sigma: u64) -> Rho {
+    let k = match scope {
+        Scope::Customer => 1,
+        Scope::Person => u128::from(n),
+    };
+    // Δ² ≤ 2^60·2^2 by the plan's grid, k² ≤ 2^20, 10^6 < 2^20; a layout from elsewhere saturates, that is, costs too much.
+    let p = sensitivity_squared.saturating_mul(k.saturating_mul(k)).saturating_mul(1_000_000);
+    let q = u128::from(sigma).pow(2).saturating_mul(2 * u128::from(n - t));
+    Rho::from_micro(u64::try_from(p / q).unwrap_or(u64::MAX).saturating_add(1))
+}
+
+/// The loss of a person who may be a customer of all n participants, by that of the stated scope.
+pub(crate) fn person(scope: Scope, n: u32, rho: Rho) -> Rho {
+    match scope {
+        Scope::Customer => rho.times(u64::from(n).pow(2)),
+        Scope::Person => rho,
     }
 }
 

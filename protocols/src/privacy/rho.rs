@@ -100,7 +100,7 @@ impl Rho {
         let (rho, log) = (self.value(), -delta.ln());
         // Over t = α − 1: between 0 and where t²ρ alone is enough.
         let (mut low, mut high) = (0.0, (log / rho).sqrt());
-        for _ in 0..100 {
+        for _ in 0..64 {
             let middle = 0.5 * (low + high);
             if middle * middle * rho + middle.ln_1p() < log { low = middle } else { high = middle }
         }

@@ -1,0 +1,498 @@
+//! Receipts: what came of a study, signed by the coordinator and by every participant.
+//!
+//! ```text
+//! coordinator: Subject ─▶ result.json names its hash ─▶ Statement = Subject + hashes of all files ── Finished ─▶ nodes
+//! node: RELEASED is recorded ─▶ Part = its checkpoints before and after, its signature       ◀── Closed ──
+//! receipt.json = Statement, the coordinator's signature, the parts
+//! ```
+//!
+//! **Hashes.** The receipt names every file of the result by its SHA-256; `result.json` and `model.json` name the SHA-256 of the
+//! receipt's subject, which says what was asked of whom and under which transcripts, and does not depend on them.
+//!
+//! **Form.** What is hashed and signed is JSON without white space, keys in the order of their bytes, and no number but small whole
+//! ones ([`canonical`]); the file itself is the same JSON, indented by two spaces. So there is one file for one receipt.
+//!
+//! **Before and after.** A node's checkpoint before is of its ledger when it joined, the one after includes all that it recorded of
+//! the study. Both are notes that it has signed; what witnesses saw of them is in its ledger's export.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
+use super::verify::Report;
+use crate::digest::Digest;
+use crate::identity::{IdentityKey, PublicIdentity, Roster, Signature};
+use crate::privacy::rho::Rho;
+
+const FORMAT: &str = "entente-receipt";
+const VERSION: u32 = 1;
+const STATEMENT_LABEL: &str = "entente receipt 1";
+const PART_LABEL: &str = "entente receipt part 1";
+/// The longest statement that a node looks at, in bytes.
+pub const MAX_STATEMENT: usize = 1 << 20;
+
+/// A round of a study. Fields of all types here stand in the order of their names, as [`canonical`] has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Round {
+    /// The attempt it was summed in.
+    pub attempt: u32,
+    /// Whether stored vectors were sent again, at no charge.
+    pub repeated: bool,
+    /// The charge, in the study's scope.
+    pub rho: Rho,
+    /// The loss of a person who may be a customer of every participant.
+    pub rho_person: Rho,
+    /// Its number, counted from 1.
+    pub round: u32,
+    /// Hash of the transcript that all participants had signed.
+    pub transcript_sha256: Digest,
+}
+
+/// What a study was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The alliance's name.
+    pub alliance: String,
+    /// The attempt that gave the result.
+    pub attempt: u32,
+    /// Fingerprint of the alliance's authority.
+    pub authority: Digest,
+    /// Study kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Who took part in the attempt, sorted.
+    pub participants: Vec<String>,
+    /// Hash of the canonical plan.
+    pub plan_sha256: Digest,
+    /// Its purpose.
+    pub purpose: String,
+    /// Who asked.
+    pub requester: String,
+    /// Its rounds.
+    pub rounds: Vec<Round>,
+    /// Its identifier.
+    pub study: String,
+}
+
+impl Subject {
+    /// What results name it by.
+    pub fn digest(&self) -> Digest {
+        Digest::plain(canonical(self).as_bytes())
+    }
+}
+
+/// What the coordinator states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// SHA-256 of every file of the result, by name.
+    pub files: BTreeMap<String, Digest>,
+    /// When the result was there, RFC 3339.
+    pub finished: String,
+    /// What was done.
+    pub subject: Subject,
+}
+
+impl Statement {
+    /// Hash of its canonical form: what is signed.
+    pub fn digest(&self) -> Digest {
+        Digest::plain(canonical(self).as_bytes())
+    }
+
+    /// Hash of `result.json`.
+    pub fn result(&self) -> Option<Digest> {
+        self.files.get("result.json").copied()
+    }
+}
+
+/// A participant's part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its checkpoint when it has recorded the end, a note.
+    pub after: String,
+    /// Its checkpoint when it joined, a note.
+    pub before: String,
+    /// Its identity key.
+    pub identity: PublicIdentity,
+    /// Its name.
+    pub node: String,
+    /// Its signature over these and the statement.
+    pub signature: Signature,
+}
+
+#[derive(Serialize)]
+struct Signed<'a> {
+    after: &'a str,
+    before: &'a str,
+    node: &'a str,
+    statement_sha256: Digest,
+}
+
+impl Part {
+    /// Signs a statement together with one's checkpoints.
+    pub fn sign(statement: &Statement, node: &str, key: &IdentityKey, before: String, after: String) -> Self {
+        let identity = key.public();
+        let signed = Signed { after: &after, before: &before, node, statement_sha256: statement.digest() };
+        let signature = key.sign(PART_LABEL, canonical(&signed).as_bytes());
+        Self { after, before, identity, node: node.into(), signature }
+    }
+
+    /// Checks the part of a participant with this identity.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub fn verify(&self, statement: &Statement, identity: &PublicIdentity) -> Result<(), String> {
+        let Self { after, before, node, signature, .. } = self;
+        if self.identity != *identity {
+            return Err("it has another identity key".into());
+        }
+        let signed = Signed { after, before, node, statement_sha256: statement.digest() };
+        if !identity.verify(PART_LABEL, canonical(&signed).as_bytes(), signature) {
+            return Err("its signature is not over this statement".into());
+        }
+        let origin = node_origin(statement.subject.authority, node);
+        let checkpoint = |note: &str, which: &str| {
+            let parsed = Checkpoint::parse(note).map_err(|error| format!("its checkpoint {which}: {error}"))?;
+            if parsed.is_of(&origin, identity) {
+                Ok(parsed)
+            } else {
+                Err(format!("it has not signed its checkpoint {which}"))
+            }
+        };
+        let (before, after) = (checkpoint(before, "before")?, checkpoint(after, "after")?);
+        let (before, after) = (before.statement(), after.statement());
+        let shrinks = before.datasets.iter().any(|(name, before)| {
+            after.datasets.get(name).is_none_or(|after| after.spent < before.spent || after.person < before.person)
+        });
+        if after.size < before.size || shrinks {
+            return Err("its ledger is shorter after the study than before, or has spent less".into());
+        }
+        Ok(())
+    }
+}
+
+/// The coordinator's signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coordinator {
+    /// Its identity key.
+    pub identity: PublicIdentity,
+    /// Over the statement.
+    pub signature: Signature,
+}
+
+impl Coordinator {
+    /// Signs a statement.
+    pub fn sign(statement: &Statement, key: &IdentityKey) -> Self {
+        Self { identity: key.public(), signature: key.sign(STATEMENT_LABEL, canonical(statement).as_bytes()) }
+    }
+}
+
+/// A receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// The coordinator.
+    pub coordinator: Coordinator,
+    /// `entente-receipt`.
+    pub format: String,
+    /// The participants, by name.
+    pub nodes: Vec<Part>,
+    /// What they sign.
+    pub statement: Statement,
+    /// 1.
+    pub version: u32,
+}
+
+/// What is hashed and signed of a value: JSON without white space, keys in the order of their bytes.
+pub fn canonical(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("these types have string keys and no failing serialisers")
+}
+
+/// Reads a statement that a coordinator has sent, in its canonical form.
+///
+/// # Errors
+///
+/// If it is none, in words.
+pub fn parse_statement(text: &str) -> Result<Statement, String> {
+    let statement = Some(text).filter(|text| text.len() <= MAX_STATEMENT);
+    let statement = statement.and_then(|text| serde_json::from_str::<Statement>(text).ok());
+    statement.filter(|statement| canonical(statement) == text).ok_or_else(|| "it is no receipt's statement".into())
+}
+
+impl Receipt {
+    /// With the parts that are there.
+    pub fn new(statement: Statement, coordinator: Coordinator, mut nodes: Vec<Part>) -> Self {
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        Self { coordinator, format: FORMAT.into(), nodes, statement, version: VERSION }
+    }
+
+    /// The content of `receipt.json`.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("these types have string keys and no failing serialisers") + "\n"
+    }
+
+    /// Reads a `receipt.json`.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or is not written as receipts are, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let receipt: Self = serde_json::from_str(text).map_err(|error| format!("it is no receipt: {error}"))?;
+        if receipt.format != FORMAT || receipt.version != VERSION {
+            return Err(format!("{} version {} is not known here", receipt.format, receipt.version));
+        }
+        if receipt.text() != text {
+            return Err("it is not written as receipts are: something was changed".into());
+        }
+        Ok(receipt)
+    }
+}
+
+/// Whether a file is a receipt, rather than a ledger.
+pub fn is_receipt(text: &str) -> bool {
+    text.starts_with("{\n")
+}
+
+/// Checks a receipt: its form, the coordinator's signature, and every participant's, with its checkpoints. With a roster, that they
+/// are who it says.
+pub fn verify_receipt(text: &str, roster: Option<&Roster>) -> (Report, Option<Receipt>) {
+    let mut report = Report::default();
+    let receipt = match Receipt::parse(text) {
+        Ok(receipt) => receipt,
+        Err(problem) => {
+            report.note("format", Err(problem));
+            return (report, None);
+        }
+    };
+    let Receipt { coordinator, nodes, statement, .. } = &receipt;
+    let subject = &statement.subject;
+    report.note("format", Ok(format!("{FORMAT} version {VERSION} of study {}", subject.study)));
+    if let Some(roster) = roster {
+        let same = roster.authority == subject.authority && roster.coordinator == coordinator.identity;
+        let problem = "the coordinator is not the one in the roster".to_owned();
+        report.note("coordinator", if same { Ok(coordinator_origin(roster.authority)) } else { Err(problem) });
+    }
+    let signed = coordinator.identity.verify(STATEMENT_LABEL, canonical(statement).as_bytes(), &coordinator.signature);
+    let problem = "it does not verify: the statement is not as it was signed".to_owned();
+    report.note("coordinator's signature", if signed { Ok("over the statement".into()) } else { Err(problem) });
+    report.note("participants", participants(statement, nodes, roster));
+    let rho: Rho = subject.rounds.iter().filter(|round| !round.repeated).map(|round| round.rho).sum();
+    let numbers: Vec<u32> = subject.rounds.iter().map(|round| round.round).collect();
+    let in_order = !numbers.is_empty() && numbers.iter().copied().eq(1..=numbers.len() as u32);
+    let rounds =
+        if in_order { Ok(format!("{}, charged ρ = {rho}", numbers.len())) } else { Err("some are missing".into()) };
+    report.note("rounds", rounds);
+    (report, Some(receipt))
+}
+
+fn participants(statement: &Statement, nodes: &[Part], roster: Option<&Roster>) -> Result<String, String> {
+    let names = &statement.subject.participants;
+    for name in names {
+        let parts: Vec<&Part> = nodes.iter().filter(|part| part.node == *name).collect();
+        let [part] = parts[..] else {
+            return Err(format!(
+                "{name} has not signed it; its node signs when it comes back: entente study show ID --out RESULTS"
+            ));
+        };
+        let identity = match roster {
+            None => part.identity,
+            Some(roster) => roster.members.get(name).ok_or_else(|| format!("{name} is not in the roster"))?.identity,
+        };
+        part.verify(statement, &identity).map_err(|problem| format!("{name}: {problem}"))?;
+    }
+    if nodes.len() > names.len() {
+        return Err("somebody has signed it who took no part".into());
+    }
+    Ok(format!("{} have signed it, each with its checkpoints before and after", names.join(", ")))
+}
+
+/// Checks the files of a result folder against its receipt, by name, and that `result.json` names the receipt.
+pub fn verify_files(report: &mut Report, statement: &Statement, files: &BTreeMap<String, Vec<u8>>) {
+    for (name, digest) in &statement.files {
+        let result = match files.get(name) {
+            None => Err(format!("{name} is not there")),
+            Some(content) if Digest::plain(content) == *digest => continue,
+            Some(_) => Err(format!("{name} is not the one that the receipt names: it was changed")),
+        };
+        report.note("files", result);
+    }
+    let others = files.keys().filter(|name| !statement.files.contains_key(*name) && *name != "receipt.json");
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; not covered: {}", others.join(", ")) };
+    report.note("files", Ok(format!("{} named by the receipt{others}", statement.files.len())));
+    #[derive(Deserialize)]
+    struct Names {
+        receipt_sha256: Digest,
+    }
+    let named = files.get("result.json").and_then(|result| serde_json::from_slice::<Names>(result).ok());
+    let same = named.is_some_and(|named| named.receipt_sha256 == statement.subject.digest());
+    let problem = "result.json does not name this receipt's subject".to_owned();
+    report.note("result names receipt", if same { Ok("by its subject's hash".into()) } else { Err(problem) });
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::identity::Member;
+    use crate::ledger::checkpoint::{Statement as Checkpointed, Totals};
+
+    pub fn key(byte: u8) -> IdentityKey {
+        IdentityKey::from_secret(&[byte; 32])
+    }
+
+    pub fn statement() -> Statement {
+        let round = |round| Round {
+            attempt: 1,
+            repeated: false,
+            rho: Rho::from_micro(10_000),
+            rho_person: Rho::from_micro(40_000),
+            round,
+            transcript_sha256: Digest([9; 32]),
+        };
+        let subject = Subject {
+            alliance: "spring".into(),
+            attempt: 1,
+            authority: Digest([1; 32]),
+            kind: "query".into(),
+            name: "n \"é\"\n".into(),
+            participants: vec!["a".into(), "b".into()],
+            plan_sha256: Digest([2; 32]),
+            purpose: "p".into(),
+            requester: "operator".into(),
+            rounds: vec![round(1), round(2)],
+            study: "s".into(),
+        };
+        let result = result(&subject);
+        let files = [("result.json".to_owned(), Digest::plain(&result)), ("table.csv".to_owned(), Digest::plain(b"x"))];
+        Statement { files: files.into(), finished: "2026-01-01T00:00:00Z".into(), subject }
+    }
+
+    fn result(subject: &Subject) -> Vec<u8> {
+        format!("{{\"receipt_sha256\":\"{}\",\"rows\":[]}}", subject.digest()).into_bytes()
+    }
+
+    fn checkpoint(node: &str, size: u64, spent: u64) -> String {
+        let totals = Totals { spent: Rho::from_micro(spent), ..Totals::default() };
+        let (origin, key) = (node_origin(Digest([1; 32]), node), key(node.as_bytes()[0]));
+        let statement = Checkpointed {
+            origin,
+            size,
+            root: Digest([size as u8; 32]),
+            head: Digest([size as u8; 32]),
+            datasets: [("d".to_owned(), totals)].into(),
+        };
+        Checkpoint::sign(statement, &key).unwrap().to_string()
+    }
+
+    fn part(statement: &Statement, node: &str) -> Part {
+        Part::sign(statement, node, &key(node.as_bytes()[0]), checkpoint(node, 3, 10), checkpoint(node, 7, 30))
+    }
+
+    fn receipt() -> Receipt {
+        let statement = statement();
+        let nodes = ["b", "a"].map(|node| part(&statement, node)).to_vec();
+        Receipt::new(statement.clone(), Coordinator::sign(&statement, &key(9)), nodes)
+    }
+
+    fn roster() -> Roster {
+        let member =
+            |node: &str| (node.to_owned(), Member { identity: key(node.as_bytes()[0]).public(), tls: Digest::ZERO });
+        Roster {
+            alliance: "spring".into(),
+            authority: Digest([1; 32]),
+            coordinator: key(9).public(),
+            members: ["a", "b"].map(member).into(),
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_read_as_it_is_written_with_sorted_keys() {
+        let text = receipt().text();
+        assert_eq!(Receipt::parse(&text).unwrap(), receipt());
+        let sorted: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(canonical(&sorted), canonical(&receipt()), "maps sort their keys");
+        for roster in [None, Some(&roster())] {
+            let (report, _) = verify_receipt(&text, roster);
+            assert!(report.passed(), "{}", report.text());
+        }
+        let statement = statement();
+        assert_eq!(parse_statement(&canonical(&statement)), Ok(statement.clone()));
+        assert!(parse_statement(&(canonical(&statement) + " ")).is_err());
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_receipt_is_found() {
+        let good = receipt().text();
+        for i in 0..good.len() {
+            let mut changed = good.clone().into_bytes();
+            changed[i] ^= 1;
+            let Ok(changed) = String::from_utf8(changed) else { continue };
+            assert!(!verify_receipt(&changed, None).0.passed(), "byte {i} of {changed}");
+        }
+        for cut in [0, good.len() / 2, good.len() - 1] {
+            assert!(!verify_receipt(&good[..cut], None).0.passed());
+        }
+    }
+
+    #[test]
+    fn who_has_not_signed_or_is_somebody_else_is_named() {
+        let failed = |change: &dyn Fn(&mut Receipt), roster: Option<&Roster>, expected: &str| {
+            let mut receipt = receipt();
+            change(&mut receipt);
+            let report = verify_receipt(&receipt.text(), roster).0;
+            assert!(!report.passed() && report.text().contains(expected), "{expected}: {}", report.text());
+        };
+        failed(&|receipt| drop(receipt.nodes.pop()), None, "b has not signed");
+        failed(&|receipt| receipt.nodes.push(receipt.nodes[0].clone()), None, "a has not signed");
+        failed(&|receipt| receipt.statement.subject.purpose.push('!'), None, "coordinator's signature");
+        // Signed anew by the coordinator alone.
+        let again = |receipt: &mut Receipt| {
+            receipt.statement.subject.purpose.push('!');
+            receipt.coordinator = Coordinator::sign(&receipt.statement, &key(9));
+        };
+        failed(&again, None, "a: its signature");
+        let other = |receipt: &mut Receipt| {
+            receipt.nodes[0] =
+                Part::sign(&receipt.statement, "a", &key(7), checkpoint("a", 3, 10), checkpoint("a", 7, 30));
+        };
+        failed(&other, None, "a: it has not signed its checkpoint");
+        failed(&other, Some(&roster()), "a: it has another identity");
+        let shrunk = |receipt: &mut Receipt| {
+            let (before, after) = (checkpoint("a", 3, 40), checkpoint("a", 7, 30));
+            receipt.nodes[0] = Part::sign(&receipt.statement, "a", &key(b'a'), before, after);
+        };
+        failed(&shrunk, None, "spent less");
+        let mut stranger = roster();
+        stranger.coordinator = key(8).public();
+        failed(&|_| (), Some(&stranger), "not the one in the roster");
+    }
+
+    #[test]
+    fn files_are_those_that_the_receipt_names() {
+        let statement = statement();
+        let files: BTreeMap<String, Vec<u8>> =
+            [("result.json".to_owned(), result(&statement.subject)), ("table.csv".to_owned(), b"x".to_vec())].into();
+        let report = |files: &BTreeMap<String, Vec<u8>>| {
+            let mut report = Report::default();
+            verify_files(&mut report, &statement, files);
+            report
+        };
+        assert!(report(&files).passed());
+        let mut more = files.clone();
+        more.insert("notes.txt".into(), Vec::new());
+        assert!(report(&more).passed() && report(&more).text().contains("not covered: notes.txt"));
+        let mut changed = files.clone();
+        changed.insert("table.csv".into(), b"y".to_vec());
+        assert!(report(&changed).text().contains("table.csv is not the one"));
+        let mut missing = files;
+        missing.remove("result.json");
+        assert!(!report(&missing).passed());
+    }
+}

@@ -1,0 +1,125 @@
+//! The numbers of entries, computed anew from what the entries say: noise ─▶ ρ ─▶ (ε, δ).
+//!
+//! An entry has all that its charge follows from ([`crate::privacy::mechanism`]): of each component the squared sensitivity and the
+//! standard deviation of a share's noise, the participants, how many may collude, and the scope. ε follows from ρ and δ
+//! ([`Rho::epsilon`]); it is a number with a fraction, so it is the same up to one part in a million.
+
+use std::collections::HashMap;
+
+use super::entry::{Account, Entry, Privacy};
+use crate::privacy::mechanism::{MIN_SIGMA, charge, person};
+use crate::privacy::rho::Rho;
+
+/// How far a recorded ε may be from the one computed here, as a share of it.
+const TOLERANCE: f64 = 1e-6;
+
+/// Computes numbers of entries anew.
+#[derive(Default)]
+pub struct Recompute {
+    /// Conversions of before: entries that follow each other share theirs.
+    known: HashMap<(Rho, u64), f64>,
+}
+
+impl Recompute {
+    /// Checks an entry's numbers. Whether it had any that a charge follows from.
+    ///
+    /// # Errors
+    ///
+    /// What is not as it should be, in words.
+    pub fn check(&mut self, entry: &Entry) -> Result<bool, String> {
+        let Some(study) = entry.study() else { return Ok(false) };
+        let Account { spent_before, spent_after, delta, epsilon_before, epsilon_after, .. } = study.account;
+        self.epsilon(spent_before, delta, epsilon_before).map_err(|is| format!("its ε before is {is}"))?;
+        self.epsilon(spent_after, delta, epsilon_after).map_err(|is| format!("its ε after is {is}"))?;
+        let Some(privacy) = &study.privacy else { return Ok(false) };
+        let (rho, rho_person) = loss(privacy)?;
+        if (rho, rho_person) != (privacy.rho, privacy.rho_person) {
+            return Err(format!(
+                "its noise costs ρ = {rho}, and {rho_person} for a person, where it says {} and {}",
+                privacy.rho, privacy.rho_person
+            ));
+        }
+        self.epsilon(rho, privacy.delta, privacy.epsilon).map_err(|is| format!("its charge as ε is {is}"))?;
+        Ok(true)
+    }
+
+    fn epsilon(&mut self, rho: Rho, delta: f64, stated: f64) -> Result<(), String> {
+        if self.known.len() > 4096 {
+            self.known.clear();
+        }
+        let epsilon = *self.known.entry((rho, delta.to_bits())).or_insert_with(|| rho.epsilon(delta));
+        // JSON has no infinity: where no ε can be given, 0 stands.
+        let epsilon = if epsilon.is_finite() { epsilon } else { 0.0 };
+        let near = (stated - epsilon).abs() <= TOLERANCE * epsilon;
+        if near { Ok(()) } else { Err(format!("{epsilon}, where it says {stated}")) }
+    }
+}
+
+/// ρ of a release, and that of a person, by what an entry says of its noise.
+fn loss(privacy: &Privacy) -> Result<(Rho, Rho), String> {
+    let Privacy { scope, participants, colluders, noise, .. } = privacy;
+    if *participants == 0 || colluders >= participants || (*participants > 1 && *colluders == 0) {
+        return Err(format!("{colluders} of {participants} participants cannot be assumed to collude"));
+    }
+    let mut rho = Rho::ZERO;
+    for component in noise {
+        let sensitivity_squared: Option<u128> = component.sensitivity_squared.parse().ok();
+        let sigma: Option<u64> = component.sigma.parse().ok().filter(|sigma| *sigma >= MIN_SIGMA);
+        let (Some(sensitivity_squared), Some(sigma)) = (sensitivity_squared, sigma) else {
+            return Err(format!("`{}` has no sensitivity, or less noise than any release has", component.component));
+        };
+        rho = rho.plus(charge(*scope, (*participants, *colluders), sensitivity_squared, sigma));
+    }
+    if noise.is_empty() {
+        return Err("it has no noise".into());
+    }
+    Ok((rho, person(*scope, *participants, rho)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::ledger::entry::{Line, Record};
+    use crate::ledger::store::{Memory, Store};
+    use crate::ledger::{Caps, Ledger};
+    use crate::policy::tests::{approved, request};
+
+    /// An entry that charges, as the ledger writes it.
+    fn entry() -> Entry {
+        let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
+        let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
+        let id = Digest([1; 32]);
+        ledger.reserve(approved(request("s", 1, 40_000)), id, id, "now").unwrap();
+        ledger.store().entries().unwrap().last().map(Line::entry).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_the_ledger_writes_follows_from_what_it_writes() {
+        assert_eq!(Recompute::default().check(&entry()), Ok(true));
+    }
+
+    #[test]
+    fn every_number_that_does_not_follow_is_found() {
+        type Change = fn(&mut Privacy, &mut Account);
+        let changes: [(Change, &str); 9] = [
+            (|privacy, _| privacy.rho = privacy.rho.minus(Rho::from_micro(1)), "costs"),
+            (|privacy, _| privacy.rho_person = privacy.rho, "costs"),
+            (|privacy, _| privacy.noise[0].sigma += "0", "costs"),
+            (|privacy, _| privacy.noise[0].sensitivity_squared.insert(0, '9'), "costs"),
+            (|privacy, _| privacy.noise[0].sigma = "3".into(), "less noise"),
+            (|privacy, _| privacy.colluders = 2, "costs"),
+            (|privacy, _| privacy.colluders = 0, "collude"),
+            (|privacy, _| privacy.epsilon *= 1.001, "as ε"),
+            (|_, account| account.epsilon_after *= 0.999, "after"),
+        ];
+        for (change, expected) in changes {
+            let mut entry = entry();
+            let Record::Reserved(record) = &mut entry.record else { panic!("a charge") };
+            let (privacy, account) = (record.privacy.as_mut().unwrap(), &mut record.account);
+            change(privacy, account);
+            let problem = Recompute::default().check(&entry).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+}
