@@ -8,6 +8,7 @@
 
 mod contacts;
 mod models;
+mod receipts;
 mod witnessed;
 
 use std::path::Path;
@@ -224,6 +225,8 @@ CREATE TABLE IF NOT EXISTS attempts (study TEXT, attempt INTEGER, received TEXT 
     proposal BLOB NOT NULL, own_join BLOB, joins BLOB, ephemeral BLOB, PRIMARY KEY (study, attempt)) STRICT;
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
+CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
+    PRIMARY KEY (study, attempt)) STRICT;
 CREATE TABLE IF NOT EXISTS decisions (study TEXT PRIMARY KEY, decision TEXT NOT NULL, time TEXT NOT NULL) STRICT;
 ";
 

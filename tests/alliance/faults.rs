@@ -50,7 +50,16 @@ async fn process() -> Result<(), Error> {
     }
     // A coordinator to which it failed has no result.
     if has_left {
-        puppets.tell("bank", ToNode::Finished { study: "faulty".into(), attempt: 1, result: RESULT, model: None });
+        puppets.tell(
+            "bank",
+            ToNode::Finished {
+                study: "faulty".into(),
+                attempt: 1,
+                result: RESULT,
+                statement: String::new(),
+                model: None,
+            },
+        );
     }
     Ok(())
 }

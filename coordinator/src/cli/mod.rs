@@ -115,10 +115,13 @@ Its connection is closed and no other is let in; entente invite bank lets it joi
 Example:
   entente acknowledge 3 --dir alliance --note \"the bank restored a backup; two of its officers have recorded the recovery\"")]
     Acknowledge(alliance::Acknowledge),
-    /// Check an exported ledger, offline; prints each check and its verdict
+    /// Check exported ledgers, receipts and result folders, offline; prints each check and its verdict
     #[command(after_help = "\
 Example:
   entente verify bank-ledger.jsonl --roster alliance/roster.json
+  entente verify results/receipt.json
+  entente verify results bank-ledger.jsonl telecom-ledger.jsonl
+Several are held against each other as well: the same studies, participants, charges and hashes.
 Exit code 0 if every check passed, 1 if not.")]
     Verify(verify::Verify),
 }

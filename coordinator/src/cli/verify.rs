@@ -1,19 +1,25 @@
-//! `verify`: an exported ledger, checked without trust in who wrote it.
+//! `verify`: ledgers, receipts and result folders, offline.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entente_protocols::identity::Roster;
-use entente_protocols::ledger::verify::verify_export;
+use entente_protocols::ledger::cross::{Facts, cross_check};
+use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
+use entente_protocols::ledger::verify::{Check, Report, verify_export};
+use serde::Serialize;
 
 use super::{print, print_json};
 use crate::error::Error;
 use crate::files;
+use crate::store::RECEIPT;
 
 #[derive(Args)]
 pub(super) struct Verify {
-    /// The export: what `entente-node ledger export` wrote
-    export: PathBuf,
+    /// Ledgers that `entente-node ledger export` wrote, receipts, and result folders; several are held against each other
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// The roster that says whose keys are whose: the alliance's roster.json, or a node's (JSON or TOML)
     #[arg(long, value_name = "FILE")]
     roster: Option<PathBuf>,
@@ -22,18 +28,77 @@ pub(super) struct Verify {
     json: bool,
 }
 
+/// What was found out about one path, or about all together.
+#[derive(Serialize)]
+struct Checked {
+    path: String,
+    checks: Vec<Check>,
+}
+
 impl Verify {
     pub(super) fn run(self) -> Result<(), Error> {
-        let text = files::read_text(&self.export)?;
         let roster = self.roster.as_deref().map(read_roster).transpose()?;
-        let report = verify_export(&text, roster.as_ref());
-        if self.json {
-            print_json(&report.checks)?;
-        } else {
-            print(report.text().trim_end())?;
+        let (mut all, mut ledgers, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
+        for path in &self.paths {
+            let (report, receipt) = verify(path, roster.as_ref())?;
+            receipts.extend(receipt);
+            all.push((path.display().to_string(), report));
         }
-        if report.passed() { Ok(()) } else { Err(Error::refused(format!("{} does not verify", self.export.display()))) }
+        for (_, report) in &mut all {
+            ledgers.extend(report.facts.take());
+        }
+        if ledgers.len() + receipts.len() > 1 && !ledgers.is_empty() {
+            let mut report = Report::default();
+            let ledgers: Vec<&Facts> = ledgers.iter().map(|ledger| &**ledger).collect();
+            cross_check(&mut report, &ledgers, &receipts.iter().collect::<Vec<_>>());
+            all.push(("together".into(), report));
+        }
+        let failed: Vec<&str> =
+            all.iter().filter(|(_, report)| !report.passed()).map(|(path, _)| path.as_str()).collect();
+        if self.json && self.paths.len() == 1 {
+            print_json(&all[0].1.checks)?;
+        } else if self.json {
+            let checked =
+                all.iter().map(|(path, report)| Checked { path: path.clone(), checks: report.checks.clone() });
+            print_json(&checked.collect::<Vec<_>>())?;
+        } else if let [(_, report)] = &all[..] {
+            print(report.text().trim_end())?;
+        } else {
+            let text: Vec<String> = all.iter().map(|(path, report)| format!("{path}\n{}", report.text())).collect();
+            print(text.join("\n").trim_end())?;
+        }
+        if failed.is_empty() { Ok(()) } else { Err(Error::refused(format!("{} does not verify", failed.join(", ")))) }
     }
+}
+
+/// Verifies one path; of a result folder every file.
+fn verify(path: &Path, roster: Option<&Roster>) -> Result<(Report, Option<Receipt>), Error> {
+    if !path.is_dir() {
+        let text = files::read_text(path)?;
+        let is_receipt = is_receipt(&text);
+        return Ok(if is_receipt { verify_receipt(&text, roster) } else { (verify_export(&text, roster), None) });
+    }
+    let file = path.join(RECEIPT);
+    if !file.is_file() {
+        return Err(Error::refused(format!(
+            "{} has no {RECEIPT}; give a result folder, or a ledger's export",
+            path.display()
+        )));
+    }
+    let (mut report, receipt) = verify_receipt(&files::read_text(&file)?, roster);
+    let mut contents = BTreeMap::new();
+    let entries = std::fs::read_dir(path).map_err(|error| files::failed("read", path, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| files::failed("read", path, &error))?;
+        let (place, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if place.is_file() {
+            contents.insert(name, std::fs::read(&place).map_err(|error| files::failed("read", &place, &error))?);
+        }
+    }
+    if let Some(receipt) = &receipt {
+        verify_files(&mut report, &receipt.statement, &contents);
+    }
+    Ok((report, receipt))
 }
 
 fn read_roster(path: &Path) -> Result<Roster, Error> {

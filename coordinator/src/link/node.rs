@@ -141,7 +141,12 @@ async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Resul
             shared.sessions.send(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
             return Ok(());
         }
-        FromNode::Closed { study, attempt } => {
+        FromNode::Closed { study, attempt, part } => {
+            if let Some(part) = part
+                && let Err(error) = shared.take_part(name, &study, &part)
+            {
+                tracing::warn!(node = name, %error, "a receipt stays without its signature");
+            }
             if let Err(error) = shared.store.remove_notice(name, &study, attempt) {
                 tracing::error!(%error, "a notice could not be deleted");
             }

@@ -8,8 +8,7 @@
 //! the Parquet file hold numbers as they were released; the report and terminals round them to what their intervals
 //! support.
 //!
-//! Receipts (`receipt.json`, signed by coordinator and nodes) are not part of this version; their place is in
-//! [`files`], beside the other files.
+//! The receipt beside them names all of them: [`entente_protocols::ledger::receipt`].
 
 pub mod json;
 pub mod number;
@@ -58,6 +57,8 @@ pub struct Header<'a> {
     pub warnings: Vec<String>,
     /// Hash of the transcript that all participants signed.
     pub transcript_sha256: Digest,
+    /// Hash of the subject of the receipt, which names this file in turn.
+    pub receipt_sha256: Digest,
     /// Whether this is an earlier release once more, at no charge.
     pub repeated: bool,
 }

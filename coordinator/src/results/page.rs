@@ -170,6 +170,7 @@ pub(super) fn record(header: &Header<'_>) -> Markup {
                 dt { "Study" } dd { code { (header.study.id) } }
                 dt { "Submitted and finished" } dd { (time(header.started)) " – " (time(header.finished)) }
                 dt { "Transcript that all participants signed (SHA-256)" } dd { code { (header.transcript_sha256) } }
+                dt { "Subject of the receipt, receipt.json (SHA-256)" } dd { code { (header.receipt_sha256) } }
                 dt { "Plan (SHA-256)" } dd { code { (header.study.plan_sha256) } }
                 dt { "Mechanism" } dd { (header.privacy.mechanism) }
             }

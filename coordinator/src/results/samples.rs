@@ -29,6 +29,7 @@ pub(crate) fn file(model: Model) -> ModelFile {
         },
         metrics: [("auc".to_owned(), Estimate { value: 0.75, low: 0.7, high: 0.8 })].into(),
         transcript_sha256: Digest::ZERO,
+        receipt_sha256: None,
         score_shares: Vec::new(),
         model,
     }

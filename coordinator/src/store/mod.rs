@@ -5,6 +5,7 @@
 
 mod alarms;
 mod partners;
+mod receipts;
 mod rounds;
 mod studies;
 mod tickets;
@@ -19,7 +20,7 @@ use rusqlite::Connection;
 pub use alarms::Alarm;
 pub use partners::{LastSeen, PartnerRecord};
 pub use rounds::{LostRound, RoundRecord};
-pub use studies::{Notice, StudyRecord, StudyState};
+pub use studies::{Notice, RECEIPT, StudyRecord, StudyState};
 pub use tickets::TicketRefusal;
 
 use crate::error::Error;
@@ -127,7 +128,7 @@ CREATE TABLE checkpoint (            -- the latest of each node, by identity: a 
 ";
 
 /// What version 4 has more than version 3.
-const ALARMS: &str = "
+const OVERSIGHT: &str = "
 CREATE TABLE alarm (                 -- where what a node's ledger shows contradicts what was witnessed of it
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     node TEXT NOT NULL,
@@ -136,6 +137,17 @@ CREATE TABLE alarm (                 -- where what a node's ledger shows contrad
     last INTEGER NOT NULL,
     acknowledged INTEGER,
     note TEXT
+) STRICT;
+CREATE TABLE receipt (               -- what is stated of a study that is done
+    study TEXT PRIMARY KEY,
+    statement TEXT NOT NULL,         -- canonical JSON
+    coordinator TEXT NOT NULL        -- its signature, JSON
+) STRICT;
+CREATE TABLE receipt_part (          -- what participants have signed of it
+    study TEXT NOT NULL,
+    node TEXT NOT NULL,
+    part TEXT NOT NULL,              -- JSON
+    PRIMARY KEY (study, node)
 ) STRICT;
 ";
 
@@ -168,7 +180,7 @@ impl Store {
                 if before < 3 {
                     transaction.execute_batch(CHECKPOINTS).map_err(failed)?;
                 }
-                transaction.execute_batch(ALARMS).map_err(failed)?;
+                transaction.execute_batch(OVERSIGHT).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::ledger::receipt::{Coordinator, Statement};
 use entente_protocols::study::Study;
 use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -89,6 +90,9 @@ pub struct Notice {
     pub reason: String,
 }
 
+/// The receipt in a result folder.
+pub const RECEIPT: &str = "receipt.json";
+
 const COLUMNS: &str = "id, created, study, requester, named, state, attempt, participants, warnings, reason";
 
 fn json<T: serde::Serialize>(value: &T) -> String {
@@ -150,16 +154,18 @@ impl Store {
         update(&self.lock(), record)
     }
 
-    /// Keeps a study's result and that it is done, and that its participants have to be told.
+    /// Keeps a study's result with what its receipt states, that it is done, and that its participants have to be told.
     pub fn complete_study(
         &self,
         record: &StudyRecord,
         files: &BTreeMap<String, Vec<u8>>,
-        result: Digest,
+        (statement, coordinator): (&Statement, &Coordinator),
     ) -> Result<(), Error> {
+        let result = statement.result().ok_or_else(|| Error::failed("the receipt names no result.json"))?;
         let mut connection = self.lock();
         let transaction = connection.transaction().map_err(failed)?;
         update(&transaction, record)?;
+        super::receipts::put(&transaction, statement, coordinator)?;
         for (file, content) in files {
             transaction
                 .execute(
@@ -198,8 +204,16 @@ impl Store {
         Ok(rows.into_iter().filter_map(Result::ok).collect())
     }
 
-    /// The files of a study's result.
+    /// The files of a study's result, its receipt with the parts that are there by now.
     pub fn result(&self, id: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let mut files = self.result_files(id)?;
+        if let Some(receipt) = self.receipt(id)? {
+            files.insert(RECEIPT.into(), receipt.text().into_bytes());
+        }
+        Ok(files)
+    }
+
+    fn result_files(&self, id: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let connection = self.lock();
         let mut query = connection.prepare("SELECT file, content FROM result WHERE study = ?1").map_err(failed)?;
         let rows = query.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)));
@@ -255,6 +269,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use entente_protocols::identity::IdentityKey;
+    use entente_protocols::ledger::receipt::{Part, Subject};
+
     use super::*;
 
     const FILE: &str = r#"
@@ -293,9 +310,32 @@ sql = "SELECT COUNT(*) FROM d"
 
         (record.state, record.warnings) = (StudyState::Done, vec!["w".into()]);
         let files: BTreeMap<_, _> = [("result.json".to_owned(), b"{}".to_vec())].into();
-        store.complete_study(&record, &files, Digest([7; 32])).unwrap();
+        let key = IdentityKey::from_secret(&[9; 32]);
+        let subject = Subject {
+            alliance: "spring".into(),
+            attempt: 2,
+            authority: Digest::ZERO,
+            kind: "query".into(),
+            name: "n".into(),
+            participants: vec!["a".into()],
+            plan_sha256: Digest::ZERO,
+            purpose: "p".into(),
+            requester: "operator".into(),
+            rounds: vec![],
+            study: "1".into(),
+        };
+        let named = [("result.json".to_owned(), Digest([7; 32]))].into();
+        let statement = Statement { files: named, finished: "now".into(), subject };
+        store.complete_study(&record, &files, (&statement, &Coordinator::sign(&statement, &key))).unwrap();
         assert_eq!(store.studies().unwrap(), [record]);
-        assert_eq!(store.result("1").unwrap(), files);
+        let part = Part::sign(&statement, "a", &key, "before".into(), "after".into());
+        store.put_part("1", &part).unwrap();
+        let receipt = store.receipt("1").unwrap().unwrap();
+        assert_eq!((&receipt.statement, receipt.nodes.as_slice()), (&statement, &[part][..]));
+        assert_eq!(store.receipt("2").unwrap(), None);
+        let mut found = store.result("1").unwrap();
+        assert_eq!(found.remove(RECEIPT), Some(receipt.text().into_bytes()));
+        assert_eq!(found, files);
         let notice =
             |attempt, result, reason: &str| Notice { study: "1".into(), attempt, result, reason: reason.into() };
         assert_eq!(store.notices("a").unwrap(), [notice(2, Some(Digest([7; 32])), "")]);

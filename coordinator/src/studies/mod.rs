@@ -7,6 +7,7 @@
 
 mod check;
 mod question;
+mod receipt;
 mod run;
 
 use std::collections::HashMap;
@@ -111,7 +112,8 @@ impl Desk {
                         // Stays until the node answers that it has recorded the end.
                         let model = shared.store.result_file(&study, MODEL).unwrap_or_default();
                         let model = model.filter(|model| model.len() <= MAX_MODEL);
-                        shared.sessions.send(node, &ToNode::Finished { study, attempt, result, model });
+                        let statement = shared.store.statement(&study).unwrap_or_default().unwrap_or_default();
+                        shared.sessions.send(node, &ToNode::Finished { study, attempt, result, statement, model });
                     } else {
                         let message = ToNode::Abandoned { study: study.clone(), attempt, reason: notice.reason };
                         if shared.sessions.send(node, &message)

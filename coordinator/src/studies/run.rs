@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use entente_protocols::digest::Digest;
+use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Step, Unusable};
 use entente_protocols::study::{Earlier, Question};
@@ -432,6 +432,8 @@ impl<'a> Runner<'a> {
         self.written().await?;
         self.report("complete", Vec::new(), (0, 0));
         let (record, rounds, lost) = (self.record.clone(), self.rounds.clone(), self.lost.clone());
+        let subject = self.shared.subject(&record, &complete.question, &rounds);
+        let receipt = subject.digest();
         let mut made = tokio::task::spawn_blocking(move || {
             study::finish(&study::Finished {
                 id: &record.id,
@@ -443,6 +445,7 @@ impl<'a> Runner<'a> {
                 started: record.created,
                 finished: jiff::Timestamp::now(),
                 warnings: &record.warnings,
+                receipt,
             })
         });
         // What still comes has come too late; nobody is kept waiting with it.
@@ -455,15 +458,18 @@ impl<'a> Runner<'a> {
         let files = made
             .map_err(|_| Error::failed("the result could not be made: a fault in this program; please report it"))?
             .map_err(|problem| Error::failed(format!("the result could not be made: {problem}")))?;
-        let result = files.get("result.json").map(|content| Digest::plain(content));
+        let (statement, signature) = self.shared.state(subject, &files);
+        let result = statement.result();
         let result = result.ok_or_else(|| Error::failed("the result could not be made: it has no result.json"))?;
         self.record.state = StudyState::Done;
-        self.shared.store.complete_study(&self.record, &files, result)?;
+        self.shared.store.complete_study(&self.record, &files, (&statement, &signature))?;
+        let statement = canonical(&statement);
         let model = files.get(super::MODEL).filter(|model| model.len() <= super::MAX_MODEL);
         let mut open: BTreeSet<String> = self.record.participants.iter().cloned().collect();
         for participant in &self.record.participants {
             let (study, attempt) = (self.record.id.clone(), self.record.attempt);
-            let told = ToNode::Finished { study, attempt, result, model: model.cloned() };
+            let (model, statement) = (model.cloned(), statement.clone());
+            let told = ToNode::Finished { study, attempt, result, statement, model };
             if !self.shared.sessions.send(participant, &told) {
                 open.remove(participant);
             }

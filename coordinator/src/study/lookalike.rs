@@ -248,6 +248,7 @@ mod tests {
             started: "2026-03-01T12:00:00Z".parse().unwrap(),
             finished: "2026-03-01T12:03:20Z".parse().unwrap(),
             warnings: &[],
+            receipt: Digest::ZERO,
         })
     }
 

@@ -52,6 +52,8 @@ pub struct Finished<'a> {
     pub finished: jiff::Timestamp,
     /// What came up while it ran; [`notes`] are added to it.
     pub warnings: &'a [String],
+    /// Hash of what the receipt is about ([`entente_protocols::ledger::receipt`]).
+    pub receipt: Digest,
 }
 
 /// The files of the result folder, by name.
@@ -162,6 +164,7 @@ fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
         finished: end,
         warnings,
         transcript_sha256: rounds.last().map_or(Digest::ZERO, |round| round.transcript),
+        receipt_sha256: finished.receipt,
         repeated: rounds.iter().all(|round| round.repeated),
     }
 }

@@ -78,6 +78,7 @@ fn finished<'a>(study: &'a Study, question: &'a Question, rounds: &'a [RoundReco
         started: "2026-03-01T12:00:00Z".parse().unwrap(),
         finished: "2026-03-01T12:03:20.5Z".parse().unwrap(),
         warnings: &[],
+        receipt: Digest::ZERO,
     }
 }
 

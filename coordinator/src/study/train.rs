@@ -110,6 +110,7 @@ fn file(finished: &Finished<'_>, header: &Header<'_>, trainer: &Trainer) -> Mode
         },
         metrics: metrics.iter().map(|metric| (metric.name.to_owned(), metric.estimate)).collect(),
         transcript_sha256: header.transcript_sha256,
+        receipt_sha256: Some(header.receipt_sha256),
         score_shares: trainer.evaluation().map(score_shares).unwrap_or_default(),
         model: trainer.model(),
     }

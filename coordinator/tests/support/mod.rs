@@ -326,7 +326,7 @@ impl FakeNode {
                 if let Some(release) = self.released.get(&(study.clone(), attempt)) {
                     self.ledger.released(*release, result, "now").unwrap();
                 }
-                vec![self.asks_witnesses(), frame::encode(&FromNode::Closed { study, attempt })]
+                vec![self.asks_witnesses(), frame::encode(&FromNode::Closed { study, attempt, part: None })]
             }
             ToNode::Abandoned { .. } | ToNode::Witness { .. } | ToNode::Witnessed { .. } => vec![],
         }

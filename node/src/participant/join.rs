@@ -133,6 +133,8 @@ impl Participant {
             stored,
         };
         let join = SignedJoin::new(join, &self.signer.key);
+        let before = self.ledger()?.checkpoint(&self.signer)?.bare();
+        lock(&self.studies).put_before(&join.join.study, join.join.attempt, &before)?;
         attempt.stage = Stage::Joined;
         attempt.join = Some(join.clone());
         attempt.ephemeral = Some(secret);

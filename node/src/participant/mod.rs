@@ -300,9 +300,9 @@ impl Participant {
             ToNode::Resend { round, transcript, .. } => self
                 .resend(&study, attempt, round, transcript)
                 .and_then(|(release, out)| self.send_when_witnessed(release, out, connection)),
-            ToNode::Finished { result, model, .. } => {
+            ToNode::Finished { result, statement, model, .. } => {
                 self.keep_model(&study, attempt, model.as_deref(), result);
-                self.close(&study, attempt, Ok(result))
+                self.close(&study, attempt, Ok((result, statement)))
             }
             ToNode::Abandoned { reason, .. } => self.close(&study, attempt, Err(reason)),
         };

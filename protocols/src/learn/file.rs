@@ -37,6 +37,9 @@ pub struct ModelFile {
     pub metrics: BTreeMap<String, Estimate>,
     /// Hash of the transcript that all participants of the last round signed.
     pub transcript_sha256: Digest,
+    /// Hash of the subject of the study's receipt ([`crate::ledger::receipt`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_sha256: Option<Digest>,
     /// How scores lie, in ascending order: made of the sums that the evaluation released. Empty without one, or where no event
     /// is predicted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -213,6 +216,7 @@ mod tests {
             },
             metrics: [("auc".into(), Estimate { value: 0.8, low: 0.7, high: 0.9 })].into(),
             transcript_sha256: digest,
+            receipt_sha256: Some(digest),
             score_shares: vec![ScoreShare { threshold: -0.5, events: 0.75, others: 0.25 }],
             model: Model {
                 recipe: Recipe { features },

@@ -17,10 +17,12 @@
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
 //! - [`receipt`]: what came of a study, signed by all;
-//! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers.
+//! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`cross`] several against
+//!   each other.
 
 pub mod chain;
 pub mod checkpoint;
+pub mod cross;
 pub mod entry;
 pub mod note;
 pub mod office;

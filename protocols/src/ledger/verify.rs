@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::book::{LedgerError, Signer, Spent};
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
+use super::cross::Facts;
 use super::entry::{Line, Record};
 use super::note::verifier;
 use super::recompute::Recompute;
@@ -127,6 +128,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What each data set has spent, as far as the chain holds.
     pub spent: BTreeMap<String, Spent>,
+    /// What a ledger says, to be held against others', as far as the chain holds.
+    pub facts: Option<Box<Facts>>,
 }
 
 impl Report {
@@ -140,6 +143,11 @@ impl Report {
         let detail = result.unwrap_or_else(|problem| problem);
         self.checks.push(Check { check, passed, detail });
         passed
+    }
+
+    /// Goes on with the checks of another.
+    pub fn append(&mut self, mut other: Self) {
+        self.checks.append(&mut other.checks);
     }
 
     /// One line a check, for people.
@@ -194,6 +202,7 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     }
     checkpoints.hold_against(&chain);
     let mut chained = Ok(());
+    let mut facts = Facts { node: header.node.clone(), origin: header.origin.clone(), ..Facts::default() };
     let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
     for (i, line) in lines[..split].iter().enumerate() {
         let number = i + 2;
@@ -202,6 +211,7 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
             .and_then(|EntryLine { hash, entry }| {
                 let line = Line { json: entry.get().into(), hash };
                 let entry = chain.check(&line).map_err(|finding| finding.to_string())?;
+                facts.take(&entry);
                 match recompute.check(&entry) {
                     Ok(counts) => computed += u64::from(counts),
                     Err(problem) if numbers.is_ok() => numbers = Err(format!("entry {}: {problem}", entry.sequence)),
@@ -230,6 +240,8 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     let numbers = numbers.map(|()| format!("ρ and ε of {computed} entries follow from their noise"));
     report.note("numbers, computed anew", numbers);
     report.note("checkpoints", checkpoints.verdict(entries));
+    facts.chain = chain.clone();
+    report.facts = Some(Box::new(facts));
     report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
     report
 }

@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::identity::{Member, Roster, Signature};
 use crate::ledger::Head;
+use crate::ledger::receipt::Part;
 use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
 use crate::secagg::join::SignedJoin;
@@ -105,6 +106,8 @@ pub enum ToNode {
         attempt: u32,
         /// SHA-256 of the result.
         result: Digest,
+        /// What the receipt states ([`crate::ledger::receipt`]), to be signed; empty where there is none.
+        statement: String,
         /// The model file, where the study trained one.
         model: Option<Vec<u8>>,
     },
@@ -228,6 +231,8 @@ pub enum FromNode {
         study: String,
         /// The attempt.
         attempt: u32,
+        /// Its part of the receipt; `None` of an attempt that was given up, or where it does not sign.
+        part: Option<Box<Part>>,
     },
 }
 

@@ -204,6 +204,7 @@ fn train_with(
         started: "2026-03-01T12:00:00Z".parse().unwrap(),
         finished: "2026-03-01T12:03:20.5Z".parse().unwrap(),
         warnings: &[],
+        receipt: Digest::ZERO,
     })
 }
 

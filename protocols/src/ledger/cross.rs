@@ -1,0 +1,157 @@
+//! Several partners' ledgers, and receipts, held against each other: what one says of a study, the others say as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chain::Chain;
+use super::checkpoint::Checkpoint;
+use super::entry::{Entry, State};
+use super::receipt::Receipt;
+use super::verify::Report;
+use crate::digest::Digest;
+use crate::privacy::rho::Rho;
+
+/// A release whose result was recorded, as one ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The entry that says so.
+    sequence: u64,
+    kind: String,
+    participants: Vec<String>,
+    plan: Option<Digest>,
+    transcript: Option<Digest>,
+    rho: Option<(Rho, Rho)>,
+    result: Option<Digest>,
+}
+
+/// What a ledger says, beside others: by study, attempt and round.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Whose ledger it is.
+    pub node: String,
+    /// Its log's name.
+    pub origin: String,
+    pub(super) chain: Chain,
+    pub(super) released: BTreeMap<(String, u32, u32), Released>,
+}
+
+impl Facts {
+    pub(super) fn take(&mut self, entry: &Entry) {
+        let (State::Released, Some(study)) = (entry.state(), entry.study()) else { return };
+        let released = Released {
+            sequence: entry.sequence,
+            kind: study.study.kind.clone(),
+            participants: study.participants.clone(),
+            plan: study.study.plan_sha256,
+            transcript: study.transcript,
+            rho: study.privacy.as_ref().map(|privacy| (privacy.rho, privacy.rho_person)),
+            result: study.result_sha256,
+        };
+        self.released.insert((study.study.id.clone(), study.study.attempt, study.round.unwrap_or(1)), released);
+    }
+}
+
+/// Whether all of a study's participants are charged, rather than some of them alone.
+fn charges_all(kind: &str) -> bool {
+    kind != "lookalike"
+}
+
+/// Holds ledgers against each other. All of one alliance, each of another node.
+pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt]) {
+    report.note("one ledger a node", one_a_node(ledgers));
+    let mut studies = BTreeSet::new();
+    let agree = ledgers.iter().try_for_each(|one| {
+        for (key, released) in &one.released {
+            studies.insert(&key.0);
+            for other in ledgers.iter().filter(|other| other.node != one.node) {
+                agrees(one, key, released, other)?;
+            }
+        }
+        Ok(())
+    });
+    let detail = format!("{} studies: participants, plans, transcripts, charges and results agree", studies.len());
+    report.note("ledgers agree", agree.map(|()| detail));
+    for receipt in receipts {
+        let held =
+            ledgers.iter().try_fold(0, |count, ledger| holds(ledger, receipt).map(|held| count + u32::from(held)));
+        let detail = |count| format!("study {}: it is as {count} ledgers have it", receipt.statement.subject.study);
+        report.note("receipt and ledgers agree", held.map(detail));
+    }
+}
+
+fn one_a_node(ledgers: &[&Facts]) -> Result<String, String> {
+    let names: BTreeSet<&String> = ledgers.iter().map(|ledger| &ledger.node).collect();
+    let alliances: BTreeSet<Option<&str>> =
+        ledgers.iter().map(|ledger| ledger.origin.strip_suffix(&ledger.node)).collect();
+    match (names.len() == ledgers.len(), alliances.len()) {
+        (false, _) => Err("two are of the same node; give the newest of each".into()),
+        (true, 2..) => Err("they are of different alliances".into()),
+        (true, _) => Ok(names.into_iter().cloned().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Whether another ledger has a release as `one` has it, where its node took part.
+fn agrees(one: &Facts, key: &(String, u32, u32), released: &Released, other: &Facts) -> Result<(), String> {
+    let (study, attempt, round) = key;
+    let takes_part = released.participants.contains(&other.node);
+    let place = format!("study {study}, attempt {attempt}, round {round}");
+    let theirs = match other.released.get(key) {
+        Some(theirs) if takes_part => theirs,
+        Some(theirs) => {
+            return Err(format!(
+                "{place}: entry {} of {} is of a study in which {} says that it took no part",
+                theirs.sequence, other.node, one.node
+            ));
+        }
+        None if takes_part && charges_all(&released.kind) => {
+            return Err(format!(
+                "{place}: entry {} of {} has no counterpart at {}",
+                released.sequence, one.node, other.node
+            ));
+        }
+        None => return Ok(()),
+    };
+    let same = [
+        ("participants", released.participants == theirs.participants),
+        ("plan", released.plan == theirs.plan),
+        ("transcript", released.transcript == theirs.transcript),
+        ("charge", released.rho == theirs.rho),
+        ("result", released.result == theirs.result),
+    ];
+    match same.iter().find(|(_, same)| !same) {
+        None => Ok(()),
+        Some((what, _)) => Err(format!(
+            "{place}: the {what} of entry {} of {} is another than of entry {} of {}",
+            released.sequence, one.node, theirs.sequence, other.node
+        )),
+    }
+}
+
+/// Whether a ledger has what a receipt says of its node, if it is a participant.
+fn holds(ledger: &Facts, receipt: &Receipt) -> Result<bool, String> {
+    let subject = &receipt.statement.subject;
+    let Some(part) = receipt.nodes.iter().find(|part| part.node == ledger.node) else { return Ok(false) };
+    for (note, which) in [(&part.before, "before"), (&part.after, "after")] {
+        let checkpoint = Checkpoint::parse(note).map_err(|error| format!("{}: {error}", ledger.node))?;
+        let statement = checkpoint.statement();
+        if statement.origin != ledger.origin || !ledger.chain.goes_on_from(statement) {
+            return Err(format!("the ledger of {} does not go on from its checkpoint {which} the study", ledger.node));
+        }
+    }
+    for round in subject.rounds.iter().filter(|round| !round.repeated) {
+        let key = (subject.study.clone(), round.attempt, round.round);
+        let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
+        let Some(released) = ledger.released.get(&key) else {
+            if charges_all(&subject.kind) && round.attempt == subject.attempt {
+                return Err(format!("{place}: {} has no entry of it", ledger.node));
+            }
+            continue;
+        };
+        let same = released.transcript == Some(round.transcript_sha256)
+            && released.rho == Some((round.rho, round.rho_person))
+            && (round.attempt != subject.attempt || released.result == receipt.statement.result());
+        if !same {
+            return Err(format!("{place}: entry {} of {} says otherwise", released.sequence, ledger.node));
+        }
+    }
+    Ok(true)
+}

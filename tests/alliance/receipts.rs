@@ -1,0 +1,145 @@
+//! Receipts: signed by everybody, also by who comes back later; held against the ledgers of all.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use entente::Client;
+use entente_examples::alliance::{Error, PARTNERS};
+use entente_node::state::Folder;
+use entente_node::store::LedgerStore;
+use entente_protocols::identity::Roster;
+use entente_protocols::ledger::cross::{Facts, cross_check};
+use entente_protocols::ledger::receipt::{Receipt, verify_files, verify_receipt};
+use entente_protocols::ledger::verify::{Report, export, verify_export};
+use entente_protocols::study::Study;
+use entente_tests::{World, study, study_with};
+
+use super::training::{CLIENTS, training};
+
+fn roster(world: &World) -> Result<Roster, Error> {
+    Ok(serde_json::from_slice(&std::fs::read(world.folders().coordinator().join("roster.json"))?)?)
+}
+
+async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
+}
+
+/// The receipt among a study's files, which verifies with them.
+fn receipt(world: &World, files: &BTreeMap<String, Vec<u8>>) -> Result<Receipt, Error> {
+    let text = String::from_utf8(files["receipt.json"].clone())?;
+    let (mut report, receipt) = verify_receipt(&text, Some(&roster(world)?));
+    let receipt = receipt.ok_or_else(|| report.text())?;
+    verify_files(&mut report, &receipt.statement, files);
+    assert!(report.passed(), "{}", report.text());
+    Ok(receipt)
+}
+
+/// What a partner's ledger says, exported and verified.
+fn facts(world: &World, partner: &str) -> Result<Facts, Error> {
+    let folder = Folder::new(world.folders().node(partner));
+    let store = LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
+    let report = verify_export(&export(partner, &folder.signer(partner)?, &store)?, Some(&roster(world)?));
+    assert!(report.passed(), "{}", report.text());
+    Ok(*report.facts.ok_or("facts")?)
+}
+
+fn together(ledgers: &[&Facts], receipts: &[&Receipt]) -> Report {
+    let mut report = Report::default();
+    cross_check(&mut report, ledgers, receipts);
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_study_has_a_receipt_that_all_have_signed_and_all_ledgers_agree_with() -> Result<(), Error> {
+    let world = World::new().await?;
+    let asked = || study("counts", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing");
+    let first = files(&world, asked()?).await?;
+    let again = files(&world, asked()?).await?;
+    let some =
+        study_with("some", "SELECT COUNT(*) AS n FROM clients WHERE age > 30", "partners = [\"bank\", \"telecom\"]")?;
+    let some = files(&world, some).await?;
+    let method = "model = \"logistic\"\ntarget = \"loan\"\nrounds = 3";
+    let trained = files(&world, training("model", CLIENTS, 2.0, "", method)?).await?;
+    let receipts = [&first, &again, &some, &trained].map(|files| receipt(&world, files));
+    let receipts: Vec<Receipt> = receipts.into_iter().collect::<Result<_, _>>()?;
+    let repeated = |receipt: &Receipt| receipt.statement.subject.rounds.iter().all(|round| round.repeated);
+    assert_eq!(receipts.iter().map(repeated).collect::<Vec<_>>(), [false, true, false, false]);
+    assert!(receipts[3].statement.subject.rounds.len() > 3 && receipts[3].statement.files.contains_key("model.onnx"));
+    let model: serde_json::Value = serde_json::from_slice(&trained["model.json"])?;
+    assert_eq!(model["receipt_sha256"], receipts[3].statement.subject.digest().to_string());
+    let ledgers: Vec<Facts> = PARTNERS.iter().map(|partner| facts(&world, partner)).collect::<Result<_, _>>()?;
+    let report = together(&ledgers.iter().collect::<Vec<_>>(), &receipts.iter().collect::<Vec<_>>());
+    assert!(report.passed(), "{}", report.text());
+    // Others of the same alliance's studies: another world with the same questions.
+    let other = World::new().await?;
+    files(&other, asked()?).await?;
+    let stranger = facts(&other, "bank")?;
+    let report = together(&[&ledgers[0], &stranger], &[&receipts[0]]);
+    assert!(!report.passed() && report.text().contains("different alliances"), "{}", report.text());
+    assert!(report.text().contains("does not go on from its checkpoint"), "{}", report.text());
+    let twice = together(&[&ledgers[0], &ledgers[0]], &[]);
+    assert!(twice.text().contains("of the same node"), "{}", twice.text());
+    Ok(())
+}
+
+/// A ledger that was put back to what it was before a study lacks what others have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_lacks_a_study_is_named() -> Result<(), Error> {
+    let world = World::new().await?;
+    files(&world, study("before", "SELECT COUNT(*) AS n FROM clients WHERE age > 30")?).await?;
+    let yesterday = facts(&world, "bank")?;
+    let done = files(&world, study("after", "SELECT COUNT(*) AS n FROM clients WHERE age > 40")?).await?;
+    let receipt = receipt(&world, &done)?;
+    let report = together(&[&yesterday, &facts(&world, "telecom")?], &[&receipt]);
+    assert!(report.text().contains("has no counterpart at bank"), "{}", report.text());
+    assert!(report.text().contains("the ledger of bank does not go on from its checkpoint"), "{}", report.text());
+    assert!(together(&[&facts(&world, "bank")?, &facts(&world, "telecom")?], &[&receipt]).passed());
+    Ok(())
+}
+
+/// A node that goes before it has recorded the end signs when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_signs_then() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let dir = world.folders().coordinator();
+    let mut stopped = false;
+    for age in 20..60 {
+        let asked = study("gone", &format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))?;
+        let (folder, bank) = (dir.clone(), world.nodes.remove("bank").ok_or("the bank runs")?);
+        let running = tokio::spawn(async move { entente::run_study(&folder, asked, |_| ()).await });
+        // Until it has sent its vector, which is when it is charged; the end comes milliseconds later.
+        let before = world.count("bank", entente_protocols::ledger::entry::State::Computed)?;
+        while world.count("bank", entente_protocols::ledger::entry::State::Computed)? == before {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        bank.stop().await;
+        let Ok(Ok(Ok(files))) = tokio::time::timeout(Duration::from_millis(5500), running).await else {
+            world.start("bank").await?;
+            continue;
+        };
+        let text = String::from_utf8(files["receipt.json"].clone())?;
+        let (report, receipt) = verify_receipt(&text, None);
+        world.start("bank").await?;
+        if report.passed() {
+            // It was quicker.
+            continue;
+        }
+        assert!(report.text().contains("bank has not signed it"), "{}", report.text());
+        let id = receipt.ok_or("a receipt")?.statement.subject.study;
+        let later = || async { Ok::<_, Error>(Client::connect(&dir).await?.follow(&id, |_| ()).await?) };
+        for _ in 0..100 {
+            if verify_receipt(&String::from_utf8(later().await?["receipt.json"].clone())?, Some(&roster(&world)?))
+                .0
+                .passed()
+            {
+                stopped = true;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(stopped, "it signs when it is back");
+        break;
+    }
+    assert!(stopped, "it was never gone at the end");
+    Ok(())
+}
