@@ -25,12 +25,16 @@ use crate::files;
 /// Where the coordinator listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4433";
 
+/// Where the operator's page is served unless told otherwise.
+const DEFAULT_PAGE: &str = "127.0.0.1:8080";
+
 /// An alliance's folder, read and checked. Holds the coordinator's identity key: no `Debug`.
 pub struct Alliance {
     dir: PathBuf,
     name: String,
     listen: SocketAddr,
     address: String,
+    page: Option<SocketAddr>,
     authority: CertificateDer<'static>,
     identity: IdentityKey,
 }
@@ -47,6 +51,7 @@ struct Table {
     name: String,
     listen: String,
     address: String,
+    page: Option<String>,
 }
 
 /// Makes an alliance in the folder `dir`: authority, coordinator identity and `alliance.toml`.
@@ -101,6 +106,9 @@ listen = "{listen}"
 # What tickets tell partners to dial, as host:port: this machine as partners reach it, through a firewall if there is one.
 # Written into tickets when they are made; partners that have joined keep theirs in their node.toml.
 address = "{address}"
+
+# Where `entente serve` shows the operator's page, on this machine alone; "off" to not show it. `entente page` prints how to open it.
+page = "{DEFAULT_PAGE}"
 "#
     )
 }
@@ -115,12 +123,24 @@ impl Alliance {
                 dir.display()
             )));
         }
-        let File { alliance: Table { name, listen, address } } =
+        let File { alliance: Table { name, listen, address, page } } =
             config::parse(&path.display().to_string(), &files::read_text(&path)?)
                 .map_err(|error| Error::refused(error.to_string()))?;
         check_alliance_name(&name)?;
         let listen = resolve(&listen, &format!("{}: `listen`", path.display()))?;
         check_address(&address, &format!("{}: `address`", path.display()))?;
+        let page = match page.as_deref() {
+            None | Some("off") => None,
+            Some(text) => match text.parse::<SocketAddr>() {
+                Ok(page) if page.ip().is_loopback() => Some(page),
+                _ => {
+                    return Err(Error::refused(format!(
+                        "{}: `page` is `{text}`; write an address of this machine alone such as {DEFAULT_PAGE}, or off",
+                        path.display()
+                    )));
+                }
+            },
+        };
         let keys = dir.join("keys");
         let text = Zeroizing::new(files::read_text(&keys.join("identity"))?);
         let secret = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).map(Zeroizing::new).ok();
@@ -129,7 +149,15 @@ impl Alliance {
             Error::failed(format!("{} is damaged; restore it from a backup", keys.join("identity").display()))
         })?;
         let authority = certificates::certificate(&keys, "authority")?;
-        Ok(Self { dir: dir.into(), name, listen, address, authority, identity: IdentityKey::from_secret(&secret) })
+        Ok(Self {
+            dir: dir.into(),
+            name,
+            listen,
+            address,
+            page,
+            authority,
+            identity: IdentityKey::from_secret(&secret),
+        })
     }
 
     /// Its folder.
@@ -140,6 +168,11 @@ impl Alliance {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the operator's page is served, if it is.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.page
     }
 
     /// Where the coordinator listens.

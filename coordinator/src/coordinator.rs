@@ -108,6 +108,10 @@ impl Running {
         self.address
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Whether a partner's node is connected.
     pub fn is_connected(&self, partner: &str) -> bool {
         self.shared.sessions.is_connected(partner)

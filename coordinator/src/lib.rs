@@ -6,6 +6,7 @@
 //! sessions, studies          who is connected; studies from submission to result
 //! study, results             what a study kind's result is, and its files
 //! scoring                    a local table's rows, scored by a model file
+//! page                       the operator's page, on this machine alone
 //! client, seeds, cli         the operator's side
 //! ```
 //!
@@ -33,6 +34,7 @@ mod error;
 mod files;
 mod invite;
 mod link;
+pub mod page;
 pub mod results;
 pub mod scoring;
 mod seeds;

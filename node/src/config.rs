@@ -23,6 +23,8 @@ pub struct Config {
     pub name: String,
     /// The coordinator, `host:port`.
     pub coordinator: String,
+    /// Where the review page is served, if it is.
+    pub review: Option<std::net::SocketAddr>,
     /// The data sets, by name.
     pub datasets: BTreeMap<String, DatasetConfig>,
     /// The budget of each data set.
@@ -200,11 +202,18 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             node.coordinator
         )));
     }
-    if node.review != "off"
-        && node.review.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())
-    {
-        return Err(fail(format!("`review` in [node] is `{}`; the page is served on loopback only", node.review)));
-    }
+    let review = match node.review.as_str() {
+        "off" => None,
+        text => match text.parse::<std::net::SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            Ok(_) => return Err(fail(format!("`review` in [node] is `{text}`; the page is served on loopback only"))),
+            Err(_) => {
+                return Err(fail(format!(
+                    "`review` in [node] is `{text}`; write an address such as 127.0.0.1:8081, or off"
+                )));
+            }
+        },
+    };
     let mut datasets = BTreeMap::new();
     for raw in dataset {
         let name = raw.name.clone();
@@ -258,6 +267,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     Ok(Config {
         name: node.name,
         coordinator: node.coordinator,
+        review,
         datasets,
         caps,
         epsilon: budget.epsilon,
@@ -330,7 +340,7 @@ pub fn template(name: &str, coordinator: &str) -> String {
 [node]
 name = "{name}"
 coordinator = "{coordinator}"
-review = "off"                     # the compliance page is not part of this version
+review = "127.0.0.1:8081"          # the page for compliance officers, on this machine alone; "off" to not serve it
 
 # One table per data set. The types, bounds and categories are PUBLIC and agreed among the partners: they must be the same at
 # each, and they must not be read off the data. A column that is not declared does not exist for studies.

@@ -7,6 +7,7 @@
 //!              └────▶ peers      │               what is said to other participants, sealed
 //!                                │
 //! commands ──▶ activation ───────┘               what becomes of an audience, at this node alone
+//! review ──▶ ledger (store)                      what a compliance officer sees
 //! ```
 //!
 //! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
@@ -19,6 +20,7 @@ pub mod error;
 pub mod link;
 pub mod participant;
 pub mod peers;
+pub mod review;
 pub mod state;
 pub mod store;
 pub mod study;
@@ -40,9 +42,20 @@ pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::con
     // A crash may have left pieces of data behind.
     let _ = std::fs::remove_dir_all(participant::spill_folder(folder));
     let coordinator = config.coordinator.clone();
-    let participant = Arc::new(Participant::open(folder, config)?.holding(lock));
+    let participant = Arc::new(Participant::open(folder, config.clone())?.holding(lock));
     let _stop = StopOnDrop(participant.clone());
-    link::connection::keep(folder, &coordinator, participant, connected).await
+    let page = async {
+        match review::serve(folder, &config).await {
+            Ok(()) => {}
+            // Studies go on without it.
+            Err(error) => tracing::error!(%error, "the review page is not served"),
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = link::connection::keep(folder, &coordinator, participant, connected) => ended,
+        never = page => never,
+    }
 }
 
 /// What waits for other participants does not outlive the node.

@@ -56,6 +56,11 @@ impl Folder {
         self.0.join("keys").join(name)
     }
 
+    /// `state/`.
+    pub fn state_folder(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
     /// A file in `state/`.
     pub fn state(&self, name: &str) -> PathBuf {
         self.0.join("state").join(name)

@@ -101,6 +101,22 @@ impl LedgerStore {
     }
 }
 
+impl LedgerStore {
+    /// At most `count` entries behind number `sequence`, first to last.
+    pub fn some_after(&self, sequence: u64, count: usize) -> Result<Vec<Line>, StoreError> {
+        let sql = "SELECT hash, entry FROM entries WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+        let count = u64::try_from(count).unwrap_or(u64::MAX >> 1);
+        let rows = self.column(sql, [sequence, count], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+        rows.into_iter().map(|(hash, json)| Ok(Line { hash: hash.parse().map_err(read)?, json })).collect()
+    }
+
+    /// The newest checkpoint that was kept, as a note.
+    pub fn newest_checkpoint(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT checkpoint FROM checkpoints ORDER BY number DESC LIMIT 1";
+        Ok(self.column(sql, [], |row| row.get(0))?.pop())
+    }
+}
+
 impl Store for LedgerStore {
     fn entries_after(&self, sequence: u64) -> Result<Vec<Line>, StoreError> {
         let sql = "SELECT hash, entry FROM entries WHERE sequence > ?1 ORDER BY sequence";

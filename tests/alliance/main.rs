@@ -9,6 +9,7 @@ mod lookalike;
 mod receipts;
 mod refusals;
 mod restarts;
+mod review;
 mod steward;
 mod training;
 mod witnesses;

@@ -9,7 +9,7 @@ use super::{Dir, print, print_json, stop_signal, tables};
 use crate::client::Client;
 use crate::coordinator::Coordinator;
 use crate::error::Error;
-use crate::{alliance, files, invite};
+use crate::{alliance, files, invite, page};
 
 #[derive(Args)]
 pub(super) struct Init {
@@ -82,7 +82,10 @@ impl Invite {
 pub(super) async fn serve(dir: &Path) -> Result<(), Error> {
     let running = Coordinator::start(dir).await?;
     print(&format!("listening on {}", running.address()))?;
-    stop_signal().await;
+    tokio::select! {
+        () = stop_signal() => {}
+        () = page::serve(&running) => {}
+    }
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(())
@@ -133,4 +136,9 @@ impl Acknowledge {
     pub(super) async fn run(self) -> Result<(), Error> {
         print(&Client::connect(&self.dir.dir).await?.acknowledge(self.alarm, &self.note).await?)
     }
+}
+
+/// Prints the address that opens the operator's page.
+pub(super) fn page(dir: &Path) -> Result<(), Error> {
+    print(&page::url(dir)?)
 }

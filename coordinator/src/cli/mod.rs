@@ -110,6 +110,11 @@ Example:
   entente revoke bank --dir alliance
 Its connection is closed and no other is let in; entente invite bank lets it join anew.")]
     Revoke(alliance::Revoke),
+    /// Print the address that opens the operator's page of a running coordinator, with its token
+    #[command(after_help = "\
+Example:
+  entente page --dir alliance")]
+    Page(Dir),
     /// End an alarm about a node's ledger, with what was found
     #[command(after_help = "\
 Example:
@@ -166,6 +171,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Study(study) => runtime.block_on(study.run()),
         Command::Model(model) => model.run(),
         Command::Revoke(revoke) => runtime.block_on(revoke.run()),
+        Command::Page(Dir { dir }) => alliance::page(&dir),
         Command::Acknowledge(acknowledge) => runtime.block_on(acknowledge.run()),
         Command::Verify(verify) => verify.run(),
     }

@@ -11,7 +11,7 @@
 mod enrol;
 mod gate;
 mod node;
-mod operator;
+pub(crate) mod operator;
 pub(crate) mod stream;
 pub(crate) mod tls;
 

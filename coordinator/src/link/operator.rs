@@ -147,7 +147,8 @@ fn studies(shared: &Shared, id: Option<&str>) -> Result<String, Error> {
     json(&views)
 }
 
-fn view(shared: &Shared, record: StudyRecord) -> StudyView {
+/// What is known of a study.
+pub(crate) fn view(shared: &Shared, record: StudyRecord) -> StudyView {
     let status = shared.desk.follow(&record.id).map(|status| status.borrow().clone());
     let progress = status.filter(|status| status.end.is_none()).map(|status| status.progress);
     let interrupted = progress.is_none() && record.state == StudyState::Running;
@@ -187,7 +188,8 @@ fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
-fn partners(shared: &Shared) -> Result<PartnersView, Error> {
+/// What is known of all partners.
+pub(crate) fn partners(shared: &Shared) -> Result<PartnersView, Error> {
     let roster = shared.roster()?;
     let mut last_seen = shared.store.last_seen()?;
     let alarms = shared.store.alarms(false)?;

@@ -133,6 +133,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the address that opens the review page of a running node, with its token
+    #[command(after_help = "Example:\n  entente-node review --dir bank")]
+    Review {
+        #[command(flatten)]
+        dir: Dir,
+    },
     /// Show, verify or export the ledger; what officers record in it
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -352,6 +358,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         }
         Command::Models(ModelsCommand::Import { file, dir }) => models::import(&dir.folder(), &file).map(done),
         Command::Audience(command) => audience::run(command),
+        Command::Review { dir } => {
+            say!("{}", crate::review::url(&dir.folder())?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Roster { dir, accept } => roster::run(&dir.folder(), accept.as_deref()).map(done),
     }
 }

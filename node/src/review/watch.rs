@@ -1,0 +1,56 @@
+//! What a monitoring system watches.
+
+use std::sync::Arc;
+
+use entente_pages::metrics::Metrics;
+
+use super::{Review, contradictions};
+use crate::error::Error;
+
+/// All metrics of a node.
+pub(super) fn metrics(review: &Arc<Review>) -> Result<Metrics, Error> {
+    let mut metrics = Metrics::default();
+    {
+        let index = review.index()?;
+        let chain = &index.chain;
+        metrics.gauge("entente_node_ledger_entries", "Entries of the ledger.", &[], chain.head().entries as f64);
+        let verified = f64::from(u8::from(index.broken.is_none()));
+        metrics.gauge(
+            "entente_node_ledger_verified",
+            "1 where every entry follows from those before it.",
+            &[],
+            verified,
+        );
+        for name in review.config.datasets.keys() {
+            let (labels, spent) = ([("dataset", name.as_str())], chain.spent(name));
+            let cap = chain.cap(name).unwrap_or(review.config.caps.lifetime);
+            metrics.gauge("entente_node_spent_rho", "Sum of the charges, as rho.", &labels, spent.rho.value());
+            let help = "Sum of the losses to a person who may be a customer of every participant, as rho.";
+            metrics.gauge("entente_node_spent_person_rho", help, &labels, spent.person.value());
+            metrics.gauge("entente_node_cap_rho", "What may be spent, as rho.", &labels, cap.value());
+            metrics.gauge("entente_node_left_rho", "What is left, as rho.", &labels, cap.minus(spent.rho).value());
+        }
+        for (state, count) in &index.states {
+            let help = "Entries by what they record.";
+            metrics.counter("entente_node_entries_total", help, &[("state", state)], *count as f64);
+        }
+        let states = ["charged", "sent", "released", "repeated", "refused"];
+        for state in states {
+            let count = index.lines.iter().filter(|line| super::index::name(line.state) == state).count();
+            metrics.gauge(
+                "entente_node_studies",
+                "Studies by what was last recorded of them.",
+                &[("state", state)],
+                count as f64,
+            );
+        }
+        let help = "Bytes of the masked vectors that were stored to be sent.";
+        metrics.counter("entente_node_sent_bytes_total", help, &[], index.bytes as f64);
+        let paused = chain.paused().count() as f64;
+        metrics.gauge("entente_node_paused", "Data sets and study kinds that officers have paused.", &[], paused);
+    }
+    let shown = contradictions(review)? as f64;
+    let help = "Checkpoints that witnesses hold and the ledger does not go on from; above 0 it is in quarantine.";
+    metrics.gauge("entente_node_quarantine", help, &[], shown);
+    Ok(metrics)
+}

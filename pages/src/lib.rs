@@ -1,0 +1,13 @@
+//! What the local, read-only pages of nodes and coordinators have in common: who may see them ([`access`]), what every answer says to
+//! browsers ([`serve`]), metrics ([`metrics`]) and one look ([`look`]).
+//!
+//! A page listens on loopback alone, answers GET and nothing else but the form of its login, has no script, and takes nothing from
+//! elsewhere.
+
+pub mod access;
+pub mod look;
+pub mod metrics;
+pub mod serve;
+
+pub use access::Access;
+pub use serve::{Bound, bind};
