@@ -1,6 +1,8 @@
 //! Receipts: signed by everybody, also by who comes back later; held against the ledgers of all.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use entente::Client;
@@ -9,8 +11,11 @@ use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::cross::{Facts, cross_check};
+use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::receipt::{Receipt, verify_files, verify_receipt};
 use entente_protocols::ledger::verify::{Report, export, verify_export};
+use entente_protocols::ledger::{Act, Ledger};
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::Study;
 use entente_tests::{World, study, study_with};
 
@@ -141,5 +146,77 @@ async fn who_comes_back_signs_then() -> Result<(), Error> {
         break;
     }
     assert!(stopped, "it was never gone at the end");
+    Ok(())
+}
+
+/// Another verifier, in another language, over the same files: it takes what is good, and refuses each changed one.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python3 with cryptography and dp-accounting; .ci/run installs them"]
+async fn in_python() -> Result<(), Error> {
+    let world = World::new().await?;
+    let result = files(&world, study("counts", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing")?).await?;
+    files(&world, study("counts", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing")?).await?;
+    let folder = tempfile::tempdir()?;
+    let roster = world.folders().coordinator().join("roster.json");
+    let node = Folder::new(world.folders().node("bank"));
+    {
+        let config = entente_node::load(&node)?;
+        let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
+        let mut ledger = Ledger::open(LedgerStore::open(&node.state("ledger.sqlite"))?, caps, "test")?;
+        let act = |officer| Act { officer, reason: "a \"test\", é", now: "2026-01-01T00:00:00Z" };
+        ledger.note(2, act("ann"))?;
+        ledger.hold(&Subject::Dataset("clients".into()), true, act("ann"))?;
+        ledger.hold(&Subject::Dataset("clients".into()), false, act("bob"))?;
+        let cap = ledger.cap("clients").ok_or("a cap")?;
+        ledger.set_cap("clients", cap.times(2), act("ann"))?;
+        ledger.set_cap("clients", cap.times(2), act("bob"))?;
+    }
+    let store = LedgerStore::open_read_only(&node.state("ledger.sqlite"))?;
+    let ledger = export("bank", &node.signer("bank")?, &store)?;
+    let receipt = String::from_utf8(result["receipt.json"].clone())?;
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for (name, text) in [("ledger.jsonl", &ledger), ("receipt.json", &receipt)] {
+        good.push(folder.path().join(name));
+        std::fs::write(&good[good.len() - 1], text)?;
+        for at in (0..text.len()).step_by(23) {
+            let mut changed = text.clone().into_bytes();
+            changed[at] ^= 1;
+            let path = folder.path().join(format!("{at}-{name}"));
+            let ours = String::from_utf8(changed.clone()).is_ok_and(|text| match name {
+                "ledger.jsonl" => verify_export(&text, None).passed(),
+                _ => verify_receipt(&text, None).0.passed(),
+            });
+            assert!(!ours, "{name}, byte {at}");
+            std::fs::write(&path, changed)?;
+            bad.push(path);
+        }
+    }
+    let cases: Vec<String> = [
+        (100, 1e-6),
+        (24_355, 1e-6),
+        (100_000, 1e-6),
+        (1_000_000, 1e-6),
+        (50_000, 1e-9),
+        (400_000, 8.7e-5),
+        (5_000_000, 1e-5),
+    ]
+    .map(|(micro, delta)| format!("{micro},{delta},{}", Rho::from_micro(micro).epsilon(delta)))
+    .into();
+    std::fs::write(folder.path().join("cases.csv"), cases.join("\n") + "\n")?;
+    let python = |script: &str, arguments: &[&Path]| -> Result<(bool, String), Error> {
+        let program = std::env::var("ENTENTE_PYTHON").unwrap_or_else(|_| "python3".into());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/verify").join(script);
+        let output = Command::new(program).arg(script).args(arguments).output()?;
+        Ok((
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        ))
+    };
+    let (passed, said) = python("verify.py", &[Path::new("--roster"), &roster, &good[0], &good[1]])?;
+    assert!(passed, "{said}");
+    let (passed, said) = python("verify.py", &bad.iter().map(|path| &**path).collect::<Vec<_>>())?;
+    assert!(!passed && said.matches("FAILED  ").count() == bad.len(), "{said}");
+    let (agree, said) = python("accounting.py", &[&folder.path().join("cases.csv")])?;
+    assert!(agree, "{said}");
     Ok(())
 }

@@ -1,0 +1,427 @@
+#!/usr/bin/env python3
+"""Checks exported ledgers and receipts, written from docs/ledger-format.md alone.
+
+    verify.py [--roster roster.json] FILE ...
+
+Each file is a ledger's export or a receipt.json. Needs Python 3.10 and the package `cryptography`; shares no code with what wrote the
+files. Prints a line a file; exit code 0 if all are as they should be, 1 if not.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import re
+import struct
+import sys
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+STUDY_STATES = {"RESERVED", "COMPUTED", "RELEASED", "REPEATED", "REFUSED"}
+OFFICE_STATES = {"NOTE", "PAUSED", "RESUMED", "PROPOSED", "CAP", "RECOVERED"}
+
+
+class Wrong(Exception):
+    """What is not as it should be."""
+
+
+def need(condition, words):
+    if not condition:
+        raise Wrong(words)
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def labelled(label, message):
+    """SHA-256 of label and message, each with its length before it: eight bytes, little-endian."""
+    parts = [label.encode(), message]
+    return sha256(*(struct.pack("<Q", len(part)) + part for part in parts))
+
+
+def signed(key, message, signature):
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+
+def whole(text, what):
+    """A number as ledgers write it: decimal digits without a sign or a leading zero."""
+    need(isinstance(text, str) and re.fullmatch(r"0|[1-9][0-9]{0,38}", text, re.ASCII), f"{what} is no number")
+    return int(text)
+
+
+def hexadecimal(text, length):
+    need(isinstance(text, str) and re.fullmatch(r"[0-9a-f]{%d}" % (2 * length), text, re.ASCII), "a hash or key is not hexadecimal")
+    return bytes.fromhex(text)
+
+
+# Notes of transparency logs.
+
+
+def decode64(text):
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Wrong("a note has a line that is no base64") from error
+    need(base64.b64encode(raw).decode() == text, "a note has base64 of another form")
+    return raw
+
+
+def read_note(note):
+    text, gap, signatures = note.partition("\n\n")
+    need(gap and signatures.endswith("\n"), "a note has no signatures")
+    lines = []
+    for line in signatures[:-1].split("\n"):
+        match = re.fullmatch(r"— ([^\s+]+) (\S+)", line)
+        need(match, "a note has a line of another form")
+        raw = decode64(match[2])
+        need(len(raw) > 4, "a note has a short signature")
+        lines.append((match[1], raw[:4], raw[4:]))
+    return text + "\n", lines
+
+
+def key_id(name, algorithm, key):
+    return sha256(name.encode(), b"\n", bytes([algorithm]), key)[:4]
+
+
+class Checkpoint:
+    def __init__(self, note, origin, key):
+        self.text, self.lines = read_note(note)
+        lines = self.text.split("\n")[:-1]
+        need(len(lines) >= 5, "a checkpoint is too short")
+        need(lines[0] == origin, "a checkpoint is of another log")
+        self.size, self.root = whole(lines[1], "a checkpoint's size"), decode64(lines[2])
+        need(lines[3].startswith("head ") and lines[4] == "version 2", "a checkpoint has another form")
+        self.head = hexadecimal(lines[3][5:], 32)
+        self.datasets = {}
+        for line in lines[5:]:
+            match = re.fullmatch(r"dataset ([A-Za-z_][A-Za-z0-9_]*) spent (\d+) person (\d+) cap (\d+)", line, re.ASCII)
+            need(match, "a checkpoint has a line of another form")
+            self.datasets[match[1]] = tuple(whole(match[i], "a sum") for i in (2, 3, 4))
+        need(list(self.datasets) == sorted(self.datasets), "a checkpoint's data sets are not in order")
+        name, identifier, signature = self.lines[0]
+        need(name == origin and identifier == key_id(origin, 1, key), "a checkpoint is not signed by the node")
+        need(signed(key, self.text.encode(), signature), "a checkpoint's signature does not verify")
+
+    def verify_cosignatures(self, roster):
+        coordinator = f"entente/{roster['authority']}"
+        for name, identifier, raw in self.lines[1:]:
+            if name == coordinator:
+                key = roster["coordinator"]
+            elif name.startswith(coordinator + "/") and name[len(coordinator) + 1 :] in roster["members"]:
+                key = roster["members"][name[len(coordinator) + 1 :]]["identity"]
+            else:
+                continue
+            key = hexadecimal(key, 32)
+            need(identifier == key_id(name, 4, key) and len(raw) == 72, f"the cosignature of {name} has another form")
+            text = f"cosignature/v1\ntime {struct.unpack('>Q', raw[:8])[0]}\n{self.text}"
+            need(signed(key, text.encode(), raw[8:]), f"the cosignature of {name} does not verify")
+
+
+class Tree:
+    """RFC 6962: the root over leaves, appended one by one."""
+
+    def __init__(self):
+        self.peaks = []
+
+    def push(self, leaf):
+        self.peaks.append((1, sha256(b"\0", leaf)))
+        while len(self.peaks) > 1 and self.peaks[-1][0] == self.peaks[-2][0]:
+            (size, right), (_, left) = self.peaks.pop(), self.peaks.pop()
+            self.peaks.append((2 * size, sha256(b"\1", left, right)))
+
+    def root(self):
+        if not self.peaks:
+            return sha256(b"")
+        root = self.peaks[-1][1]
+        for _, left in reversed(self.peaks[:-1]):
+            root = sha256(b"\1", left, root)
+        return root
+
+
+# Accounting.
+
+
+def epsilon(micro, delta):
+    """The tight epsilon of rho-zCDP: the least over alpha of Canonne, Kamath, Steinke 2020, Proposition 12."""
+    if micro == 0:
+        return 0.0
+    if not 0.0 < delta < 1.0:
+        return 0.0
+    rho, log = micro * 1e-6, -math.log(delta)
+
+    def bound(t):
+        alpha = 1.0 + t
+        return alpha * rho + (log - math.log(t) + alpha * math.log1p(-1.0 / alpha)) / t
+
+    # By golden sections over ln t; the bound falls, then grows.
+    low, high, ratio = math.log(1e-9), math.log(math.sqrt(log / rho) + 1.0), (math.sqrt(5.0) - 1.0) / 2.0
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    at_a, at_b = bound(math.exp(a)), bound(math.exp(b))
+    for _ in range(200):
+        if at_a < at_b:
+            high, b, at_b = b, a, at_a
+            a = high - ratio * (high - low)
+            at_a = bound(math.exp(a))
+        else:
+            low, a, at_a = a, b, at_b
+            b = low + ratio * (high - low)
+            at_b = bound(math.exp(b))
+    return max(0.0, min(at_a, at_b))
+
+
+def near(stated, computed, what):
+    need(isinstance(stated, (int, float)) and abs(stated - computed) <= 1e-6 * computed, f"{what} is {computed}, not {stated}")
+
+
+def check_privacy(privacy):
+    n, t = privacy["participants"], privacy["colluders"]
+    need(n >= 1 and 0 <= t < n and (n == 1 or t >= 1), "the number of colluders")
+    k = {"customer": 1, "person": n}[privacy["scope"]]
+    rho = 0
+    for noise in privacy["noise"]:
+        square, sigma = whole(noise["sensitivity_squared"], "a sensitivity"), whole(noise["sigma"], "a deviation")
+        need(sigma >= 4, "there is less noise than any release has")
+        rho += square * k * k * 10**6 // (2 * (n - t) * sigma * sigma) + 1
+    person = rho * n * n if privacy["scope"] == "customer" else rho
+    need(privacy["noise"] and whole(privacy["rho"], "rho") == rho, "its rho does not follow from its noise")
+    need(whole(privacy["rho_person"], "rho") == person, "its rho of a person does not follow")
+    near(privacy["epsilon"], epsilon(rho, privacy["delta"]), "its epsilon")
+    return rho, person
+
+
+# Ledgers.
+
+
+class Ledger:
+    def __init__(self):
+        self.sums, self.releases, self.paused, self.proposals = {}, {}, {}, {}
+
+    def take(self, number, entry, header):
+        state = entry["state"]
+        need(entry["sequence"] == number, "it has another number")
+        if state in STUDY_STATES:
+            self.study(state, entry)
+        elif state == "CAP":
+            self.cap(entry)
+        elif state == "PROPOSED":
+            self.proposals = {n: p for n, p in self.proposals.items() if p["action"] != entry["action"]}
+            self.proposals[number] = entry
+        elif state in ("PAUSED", "RESUMED"):
+            subject = json.dumps(entry["subject"], sort_keys=True)
+            need(entry["officer"] and (subject in self.paused) == (state == "RESUMED"), "what it pauses is paused, or the other way round")
+            self.paused.pop(subject, None)
+            if state == "PAUSED":
+                self.paused[subject] = entry
+        elif state == "NOTE":
+            need(1 <= entry["about"] < number and entry["officer"], "it is about no entry before it")
+        elif state == "RECOVERED":
+            self.recovered(entry, header)
+        else:
+            raise Wrong(f"the state {state} is not known")
+
+    def study(self, state, entry):
+        account, dataset = entry["account"], entry["dataset"]
+        spent, person, cap = self.sums.get(dataset, (0, 0, None))
+        charge = whole(account["charge"], "a charge")
+        need(whole(account["spent_before"], "a sum") == spent, "its sum before is another")
+        need(whole(account["spent_after"], "a sum") == spent + charge, "its sum after is another")
+        near(account["epsilon_before"], epsilon(spent, account["delta"]), "its epsilon before")
+        near(account["epsilon_after"], epsilon(spent + charge, account["delta"]), "its epsilon after")
+        cost = check_privacy(entry["privacy"]) if entry["privacy"] else (0, 0)
+        need(charge == (cost[0] if state == "RESERVED" else 0), "its charge is not that of its state")
+        person += cost[1] if state == "RESERVED" else 0
+        need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
+        if state == "RESERVED":
+            need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
+            need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
+        if state in ("RESERVED", "REPEATED"):
+            for subject in ({"dataset": dataset}, {"kind": entry["study"]["kind"]}):
+                need(json.dumps(subject, sort_keys=True) not in self.paused, "an officer had paused it")
+        before, release = self.releases.get(entry["release"]), entry["release"]
+        follows = {
+            "RESERVED": release is not None and before is None,
+            "COMPUTED": before == ("RESERVED", dataset),
+            "RELEASED": before == ("COMPUTED", dataset),
+            "REPEATED": before in (("COMPUTED", dataset), ("RELEASED", dataset)),
+            "REFUSED": release is None,
+        }
+        need(follows[state], "its state does not follow")
+        if state in ("RESERVED", "COMPUTED", "RELEASED"):
+            self.releases[release] = (state, dataset)
+        if dataset in self.sums:
+            self.sums[dataset] = (spent + charge, person, cap)
+
+    def second(self, entry, action):
+        proposal = self.proposals.get(entry["proposal"])
+        need(proposal and proposal["action"] == action, "no open proposal says so")
+        officers = entry["officers"]
+        need(len(officers) == 2 and officers[0] == proposal["officer"] and officers[1] not in ("", officers[0]), "it takes two officers")
+
+    def cap(self, entry):
+        dataset, to = entry["dataset"], whole(entry["to"], "a cap")
+        spent, person, cap = self.sums.get(dataset, (0, 0, None))
+        need((None if entry["from"] is None else whole(entry["from"], "a cap")) == cap, "the cap before is another")
+        if cap is not None and to > cap:
+            self.second(entry, {"cap": {"dataset": dataset, "to": entry["to"]}})
+        else:
+            need(entry["proposal"] is None and len(entry["officers"]) <= 1, "a cap that is not raised takes no proposal")
+        self.sums[dataset] = (spent, person, to)
+        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get("dataset") != dataset}
+
+    def recovered(self, entry, header):
+        notes = [seen["checkpoint"] for seen in entry["witnessed"]]
+        need(notes, "it takes over nothing")
+        self.second(entry, {"recover": notes})
+        key = hexadecimal(header["identity"], 32)
+        seen = {}
+        for note in notes:
+            for dataset, sums in Checkpoint(note, header["origin"], key).datasets.items():
+                known = seen.get(dataset, sums)
+                seen[dataset] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
+        need([account["dataset"] for account in entry["datasets"]] == sorted(seen), "it takes over other data sets")
+        for account in entry["datasets"]:
+            spent, person, cap = self.sums.get(account["dataset"], (0, 0, None))
+            other = seen[account["dataset"]]
+            sums = (max(spent, other[0]), max(person, other[1]), other[2] if cap is None else min(cap, other[2]))
+            fields = ("spent_before", "spent_person_before", "spent_after", "spent_person_after", "cap")
+            need([whole(account[field], field) for field in fields] == [spent, person, *sums], "its sums are not the larger ones")
+            self.sums[account["dataset"]] = sums
+        self.proposals = {n: p for n, p in self.proposals.items() if "recover" not in p["action"]}
+
+
+def strict(pairs):
+    need(len(dict(pairs)) == len(pairs), "a key comes twice")
+    return dict(pairs)
+
+
+def parse(text):
+    try:
+        return json.loads(text, object_pairs_hook=strict)
+    except ValueError as error:
+        raise Wrong("a line is not JSON") from error
+
+
+def check_ledger(text, roster):
+    need(text.endswith("\n"), "the last line does not end")
+    lines = text[:-1].split("\n")
+    header = parse(lines[0])
+    form = {"format": "entente-ledger", "version": 2, "rho_unit": "1e-6"}
+    need(all(header.get(name) == value for name, value in form.items()), "its format or version is not known")
+    key, origin = hexadecimal(header["identity"], 32), header["origin"]
+    identifier = base64.b64encode(b"\1" + key).decode()
+    need(header["verifier"] == f"{origin}+{key_id(origin, 1, key).hex()}+{identifier}", "its verifier is another key")
+    if roster:
+        need(roster["members"].get(header["node"], {}).get("identity") == header["identity"], "the node is not in the roster")
+        need(origin == f"entente/{roster['authority']}/{header['node']}", "its origin is another")
+    seal = re.fullmatch(r'\{"seal":"([0-9a-f]{128})"\}', lines[-1], re.ASCII)
+    need(seal, "the last line is no seal")
+    sealed = text[: len(text) - len(lines[-1]) - 1].encode()
+    need(signed(key, labelled("entente ledger export 2", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
+    checkpoints, entries = {}, []
+    for line in lines[1:-1]:
+        entry = re.fullmatch(r'\{"hash":"([0-9a-f]{64})","entry":(.*)\}', line, re.ASCII)
+        if entry and not checkpoints:
+            entries.append(entry)
+            continue
+        value = parse(line)
+        need(isinstance(value, dict) and list(value) == ["checkpoint"], "a line is neither an entry nor a checkpoint")
+        checkpoint = Checkpoint(value["checkpoint"], origin, key)
+        if roster:
+            checkpoint.verify_cosignatures(roster)
+        checkpoints.setdefault(checkpoint.size, []).append(checkpoint)
+    need(checkpoints and max(checkpoints) == len(entries), "no checkpoint is over all entries, or entries are missing")
+    tree, ledger, head = Tree(), Ledger(), bytes(32)
+    for number in range(len(entries) + 1):
+        if number:
+            raw = entries[number - 1][2].encode()
+            try:
+                entry = parse(entries[number - 1][2])
+                need(hexadecimal(entry["previous"], 32) == head, "it does not name the entry before")
+                head = labelled("entente ledger entry 1", raw)
+                need(head.hex() == entries[number - 1][1], "its hash is another")
+                ledger.take(number, entry, header)
+            except (KeyError, TypeError) as error:
+                raise Wrong(f"entry {number}: a field is missing or of another kind: {error}") from error
+            except Wrong as wrong:
+                raise Wrong(f"entry {number}: {wrong}") from wrong
+            tree.push(raw)
+        for checkpoint in checkpoints.get(number, ()):
+            need((checkpoint.root, checkpoint.head) == (tree.root(), head), f"the checkpoint over {number} entries is of others")
+            need(checkpoint.datasets == ledger.sums, f"the checkpoint over {number} entries has other sums")
+    return f"ledger of {header['node']}, {len(entries)} entries"
+
+
+# Receipts.
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def check_receipt(text, roster):
+    receipt = parse(text)
+    need(set(receipt) == {"coordinator", "format", "nodes", "statement", "version"}, "it has other fields")
+    need((receipt["format"], receipt["version"]) == ("entente-receipt", 1), "its format or version is not known")
+    need(json.dumps(receipt, sort_keys=True, indent=2, ensure_ascii=False) + "\n" == text, "it is not written as receipts are")
+    statement, coordinator = receipt["statement"], receipt["coordinator"]
+    subject = statement["subject"]
+    identity = hexadecimal(coordinator["identity"], 32)
+    if roster:
+        need(roster["authority"] == subject["authority"] and roster["coordinator"] == coordinator["identity"], "the coordinator is another")
+    message = labelled("entente receipt 1", canonical(statement))
+    need(signed(identity, message, hexadecimal(coordinator["signature"], 64)), "the coordinator's signature does not verify")
+    need([part["node"] for part in receipt["nodes"]] == subject["participants"], "not all participants have signed it")
+    for part in receipt["nodes"]:
+        name, key = part["node"], hexadecimal(part["identity"], 32)
+        if roster:
+            need(roster["members"].get(name, {}).get("identity") == part["identity"], f"{name} is not in the roster")
+        own = {field: part[field] for field in ("after", "before", "node")} | {"statement_sha256": sha256(canonical(statement)).hex()}
+        message = labelled("entente receipt part 1", canonical(own))
+        need(signed(key, message, hexadecimal(part["signature"], 64)), f"the signature of {name} does not verify")
+        origin = f"entente/{subject['authority']}/{name}"
+        before, after = (Checkpoint(part[field], origin, key) for field in ("before", "after"))
+        need(before.size <= after.size, f"the ledger of {name} is shorter after than before")
+        for dataset, (spent, person, _) in before.datasets.items():
+            now = after.datasets.get(dataset, (-1, -1, 0))
+            need(now[0] >= spent and now[1] >= person, f"the ledger of {name} has spent less")
+    rounds = [part["round"] for part in subject["rounds"]]
+    need(rounds and rounds == list(range(1, len(rounds) + 1)), "rounds are missing")
+    return f"receipt of study {subject['study']}, signed by {', '.join(subject['participants'])}"
+
+
+def check(path, roster):
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read()
+    try:
+        return check_receipt(text, roster) if text.startswith("{\n") else check_ledger(text, roster)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise Wrong(f"a field is missing or of another kind: {error!r}") from error
+
+
+def main(arguments):
+    roster = None
+    if arguments[:1] == ["--roster"]:
+        with open(arguments[1], encoding="utf-8") as file:
+            roster = json.load(file)
+        arguments = arguments[2:]
+    if not arguments:
+        print(__doc__, file=sys.stderr)
+        return 1
+    failed = False
+    for path in arguments:
+        try:
+            print(f"ok      {path}: {check(path, roster)}")
+        except (Wrong, OSError, UnicodeDecodeError) as wrong:
+            failed = True
+            print(f"FAILED  {path}: {wrong}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
