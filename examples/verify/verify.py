@@ -96,7 +96,7 @@ class Checkpoint:
         need(len(lines) >= 5, "a checkpoint is too short")
         need(lines[0] == origin, "a checkpoint is of another log")
         self.size, self.root = whole(lines[1], "a checkpoint's size"), decode64(lines[2])
-        need(lines[3].startswith("head ") and lines[4] == "version 2", "a checkpoint has another form")
+        need(lines[3].startswith("head ") and lines[4] == "version 3", "a checkpoint has another form")
         self.head = hexadecimal(lines[3][5:], 32)
         self.datasets = {}
         for line in lines[5:]:
@@ -130,7 +130,7 @@ class Tree:
         self.peaks = []
 
     def push(self, leaf):
-        self.peaks.append((1, sha256(b"\0", leaf)))
+        self.peaks.append((1, leaf))
         while len(self.peaks) > 1 and self.peaks[-1][0] == self.peaks[-2][0]:
             (size, right), (_, left) = self.peaks.pop(), self.peaks.pop()
             self.peaks.append((2 * size, sha256(b"\1", left, right)))
@@ -311,7 +311,7 @@ def check_ledger(text, roster):
     need(text.endswith("\n"), "the last line does not end")
     lines = text[:-1].split("\n")
     header = parse(lines[0])
-    form = {"format": "entente-ledger", "version": 2, "rho_unit": "1e-6"}
+    form = {"format": "entente-ledger", "version": 3, "rho_unit": "1e-6"}
     need(all(header.get(name) == value for name, value in form.items()), "its format or version is not known")
     key, origin = hexadecimal(header["identity"], 32), header["origin"]
     identifier = base64.b64encode(b"\1" + key).decode()
@@ -322,7 +322,7 @@ def check_ledger(text, roster):
     seal = re.fullmatch(r'\{"seal":"([0-9a-f]{128})"\}', lines[-1], re.ASCII)
     need(seal, "the last line is no seal")
     sealed = text[: len(text) - len(lines[-1]) - 1].encode()
-    need(signed(key, labelled("entente ledger export 2", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
+    need(signed(key, labelled("entente ledger export 3", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
     checkpoints, entries = {}, []
     for line in lines[1:-1]:
         entry = re.fullmatch(r'\{"hash":"([0-9a-f]{64})","entry":(.*)\}', line, re.ASCII)
@@ -343,14 +343,14 @@ def check_ledger(text, roster):
             try:
                 entry = parse(entries[number - 1][2])
                 need(hexadecimal(entry["previous"], 32) == head, "it does not name the entry before")
-                head = labelled("entente ledger entry 1", raw)
+                head = sha256(b"\0", raw)
                 need(head.hex() == entries[number - 1][1], "its hash is another")
                 ledger.take(number, entry, header)
             except (KeyError, TypeError) as error:
                 raise Wrong(f"entry {number}: a field is missing or of another kind: {error}") from error
             except Wrong as wrong:
                 raise Wrong(f"entry {number}: {wrong}") from wrong
-            tree.push(raw)
+            tree.push(head)
         for checkpoint in checkpoints.get(number, ()):
             need((checkpoint.root, checkpoint.head) == (tree.root(), head), f"the checkpoint over {number} entries is of others")
             need(checkpoint.datasets == ledger.sums, f"the checkpoint over {number} entries has other sums")

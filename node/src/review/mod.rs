@@ -15,6 +15,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ pub struct Review {
     config: Config,
     store: Mutex<LedgerStore>,
     index: Mutex<Index>,
+    /// Pages that wait for the index: a verification lets them go first, since a mutex alone is not fair.
+    waiting: AtomicUsize,
     verified: Mutex<Verified>,
 }
 
@@ -100,12 +103,22 @@ impl Review {
     pub fn open(folder: &Folder, config: Config) -> Result<Self, Error> {
         let store = Mutex::new(LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?);
         let verified = Mutex::new(Verified { began: Instant::now(), at: None });
-        Ok(Self { folder: folder.clone(), config, store, index: Mutex::default(), verified })
+        Ok(Self {
+            folder: folder.clone(),
+            config,
+            store,
+            index: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            verified,
+        })
     }
 
     /// Verifies the ledger to its end; others see how far it is.
     pub fn verify(&self) {
         loop {
+            while self.waiting.load(Ordering::Relaxed) > 0 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
             let done = lock(&self.index).take(&lock(&self.store), AT_ONCE);
             match done {
                 Ok(true) => break,
@@ -133,7 +146,9 @@ impl Review {
             let this = self.clone();
             std::thread::spawn(move || this.verify_anew());
         }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut index = lock(&self.index);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         index.take(&lock(&self.store), AT_ONCE)?;
         Ok(index)
     }

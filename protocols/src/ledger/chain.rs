@@ -222,7 +222,7 @@ impl Chain {
     /// Goes on behind an entry that [`Chain::verify`] has passed.
     pub fn accept(&mut self, line: &Line, entry: &Entry) {
         self.head = Some(Head { entries: entry.sequence, hash: line.hash });
-        self.tree.push(line.json.as_bytes());
+        self.tree.push(line.hash);
         match &entry.record {
             Record::Reserved(record)
             | Record::Computed(record)

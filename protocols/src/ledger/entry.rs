@@ -1,11 +1,14 @@
 //! Entries: what they say, how they are written and what is hashed.
 //!
-//! An entry is one line of JSON. Its hash is SHA-256 over a label and **the exact bytes of that line**, so anybody can
-//! recompute it without knowing the fields. Integers that may exceed 2^53 are decimal strings; ρ is in micro-units.
+//! An entry is one line of JSON. Its hash is that of a leaf of the ledger's tree ([`super::tree::leaf`]), over **the exact bytes of that
+//! line**, so anybody can recompute it without knowing the fields. Integers that may exceed 2^53 are decimal strings; ρ is in micro-units.
+
+mod read;
 
 use serde::{Deserialize, Serialize};
 
 use super::office::{CapChange, Hold, Note, Proposal, Recovery};
+use super::tree::leaf;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
@@ -152,7 +155,7 @@ pub struct Account {
 }
 
 /// One entry of the ledger.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// Counted from 1.
     pub sequence: u64,
@@ -168,7 +171,7 @@ pub struct Entry {
 }
 
 /// What an entry records, by its state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "UPPERCASE")]
 pub enum Record {
     /// See [`State::Reserved`].
@@ -285,7 +288,7 @@ impl Line {
 
     /// The hash of an entry's text.
     pub fn hash(json: &str) -> Digest {
-        Digest::of("entente ledger entry 1", &[json.as_bytes()])
+        leaf(json.as_bytes())
     }
 
     /// The entry that it says.
