@@ -79,6 +79,15 @@ fn at_a_node_data_and_link_meet_only_where_a_study_is_executed() {
     nowhere("node/src/link", &["crate::data", "crate::study", "datafusion", "arrow"]);
 }
 
+/// What a compliance officer sees is read from the ledger: the page has no way to data, studies or the link.
+#[test]
+fn the_review_page_has_no_door_to_customers() {
+    let doors =
+        ["crate::data", "crate::study", "crate::participant", "crate::peers", "crate::link", "crate::activation"];
+    nowhere("node/src/review", &doors);
+    nowhere("pages/src", &["entente_protocols", "entente_node", "rusqlite", "quinn"]);
+}
+
 /// The ledger's double for tests survives nothing: a permit from it would be a charge that is forgotten.
 #[test]
 fn no_product_keeps_its_ledger_in_memory() {
