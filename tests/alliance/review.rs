@@ -205,6 +205,10 @@ async fn an_officer_sees_the_ledger_and_nobody_else_does() -> Result<(), Error> 
     }
     assert!(page.get("/report?from=2020-01-01&to=2020-12-31", &cookie).await?.contains("0 studies and refusals"));
 
+    for period in ["from=yesterday&to=2026-01-01", "from=2026-02-01&to=2026-01-01", ""] {
+        assert_eq!(page.ask(&format!("GET /report?{period}"), &[&cookie]).await?.status, 400, "{period}");
+    }
+
     // Machines have a token of their own, for metrics alone.
     let token = std::fs::read_to_string(folder.state("metrics.token"))?;
     let bearer = format!("Authorization: Bearer {token}");

@@ -198,7 +198,10 @@ async fn page(
     let made = tokio::task::spawn_blocking(move || make(&review)).await;
     match made {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Ok(Err(error)) => {
+            let status = if error.code() == 1 { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
+            (status, format!("{error}\n")).into_response()
+        }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a fault in this program; please report it\n").into_response(),
     }
 }
