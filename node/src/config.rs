@@ -332,15 +332,23 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, String> {
     table.try_into().map_err(|error: toml::de::Error| format!("as {type_name}: {}", error.message()))
 }
 
+/// The first of the usual ports for the review page that nothing listens on now: nodes of several partners can try things out on one
+/// machine.
+fn review_port() -> u16 {
+    let free = |port: &u16| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (8081..8100).find(free).unwrap_or(8081)
+}
+
 /// The file that `join` writes for a partner to edit.
 pub fn template(name: &str, coordinator: &str) -> String {
+    let review = review_port();
     format!(
         r#"# The configuration of this node. Check it with `entente-node check --dir .` after every change.
 
 [node]
 name = "{name}"
 coordinator = "{coordinator}"
-review = "127.0.0.1:8081"          # the page for compliance officers, on this machine alone; "off" to not serve it
+review = "127.0.0.1:{review}"          # the page for compliance officers, on this machine alone; "off" to not serve it
 
 # One table per data set. The types, bounds and categories are PUBLIC and agreed among the partners: they must be the same at
 # each, and they must not be read off the data. A column that is not declared does not exist for studies.
