@@ -129,23 +129,32 @@ impl Store for LedgerStore {
         let immediate = rusqlite::TransactionBehavior::Immediate;
         let transaction = self.0.transaction_with_behavior(immediate).map_err(written)?;
         let last: u64 = transaction
-            .query_row("SELECT COALESCE(MAX(sequence), 0) FROM entries", [], |row| row.get(0))
+            .prepare_cached("SELECT COALESCE(MAX(sequence), 0) FROM entries")
+            .and_then(|mut last| last.query_row([], |row| row.get(0)))
             .map_err(written)?;
         if sequence != last + 1 {
             return Err(written("an entry with this sequence exists, or one before it is missing"));
         }
         let sql = "INSERT INTO entries (sequence, hash, entry) VALUES (?1, ?2, ?3)";
-        transaction.execute(sql, params![sequence, line.hash.to_string(), line.json]).map_err(written)?;
+        // Prepared once: that takes longer than what it does.
+        transaction
+            .prepare_cached(sql)
+            .and_then(|mut insert| insert.execute(params![sequence, line.hash.to_string(), line.json]))
+            .map_err(written)?;
         if let Some((release, bytes)) = release {
             let sql = "INSERT INTO outbox (release, bytes) VALUES (?1, ?2)";
-            transaction.execute(sql, params![release.to_string(), bytes]).map_err(written)?;
+            transaction
+                .prepare_cached(sql)
+                .and_then(|mut insert| insert.execute(params![release.to_string(), bytes]))
+                .map_err(written)?;
         }
         transaction.commit().map_err(written)
     }
 
     fn release(&self, release: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT bytes FROM outbox WHERE release = ?1";
-        self.0.query_row(sql, [release.to_string()], |row| row.get(0)).optional().map_err(read)
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
+        select.query_row([release.to_string()], |row| row.get(0)).optional().map_err(read)
     }
 
     fn append_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {
@@ -296,7 +305,8 @@ impl StudyStore {
     /// The steward's decision on a study.
     pub fn decision(&self, study: &str) -> Result<Option<StewardDecision>, StoreError> {
         let sql = "SELECT decision FROM decisions WHERE study = ?1";
-        let json: Option<String> = self.0.query_row(sql, [study], |row| row.get(0)).optional().map_err(read)?;
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
+        let json: Option<String> = select.query_row([study], |row| row.get(0)).optional().map_err(read)?;
         json.map(|json| serde_json::from_str(&json).map_err(read)).transpose()
     }
 }

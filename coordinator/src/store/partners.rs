@@ -36,7 +36,8 @@ impl Store {
     /// Enrolled partners by name.
     pub fn partners(&self) -> Result<BTreeMap<String, PartnerRecord>, Error> {
         let connection = self.lock();
-        let mut query = connection.prepare("SELECT name, identity, tls, enrolled FROM partner").map_err(failed)?;
+        let mut query =
+            connection.prepare_cached("SELECT name, identity, tls, enrolled FROM partner").map_err(failed)?;
         let rows = query.query_map([], |row| {
             let identity = PublicIdentity(digest(row.get(1)?)?.0);
             let member = Member { identity, tls: digest(row.get(2)?)? };

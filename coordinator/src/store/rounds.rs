@@ -79,7 +79,7 @@ impl Store {
         ];
         let sql = "INSERT OR REPLACE INTO round (study, round, attempt, participants, plan, transcript, repeated, rho,
             rho_person, sd, sum, seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        self.lock().execute(sql, row).map(drop).map_err(failed)
+        self.lock().prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map(drop).map_err(failed)
     }
 
     /// Keeps that an attempt was given up in a round that nodes may have been charged for.

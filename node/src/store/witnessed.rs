@@ -14,7 +14,7 @@ pub struct WitnessStore(Connection);
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS witnessed (identity TEXT PRIMARY KEY, node TEXT NOT NULL, entries INTEGER NOT NULL,
-    checkpoint TEXT NOT NULL) STRICT;
+    checkpoint TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 impl WitnessStore {
@@ -26,8 +26,9 @@ impl WitnessStore {
     /// The newest checkpoint of the node with this identity, with this node's cosignature.
     pub fn newest(&self, identity: &PublicIdentity) -> Result<Option<Checkpoint>, StoreError> {
         let sql = "SELECT checkpoint FROM witnessed WHERE identity = ?1";
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
         let note: Option<String> =
-            self.0.query_row(sql, [identity.to_string()], |row| row.get(0)).optional().map_err(read)?;
+            select.query_row([identity.to_string()], |row| row.get(0)).optional().map_err(read)?;
         note.map(|note| Checkpoint::parse(&note).map_err(read)).transpose()
     }
 
@@ -35,6 +36,6 @@ impl WitnessStore {
     pub fn keep(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO witnessed (identity, node, entries, checkpoint) VALUES (?1, ?2, ?3, ?4)";
         let row = params![identity.to_string(), node, checkpoint.statement().size, checkpoint.to_string()];
-        self.0.execute(sql, row).map(drop).map_err(written)
+        self.0.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map(drop).map_err(written)
     }
 }
