@@ -1,5 +1,5 @@
 //! The review page of a node, over real HTTP, and in a real browser where there is one: `ENTENTE_BROWSER` names it, else `chromium` is
-//! looked for. With `CI` set it must be there.
+//! looked for. With `ENTENTE_NEEDS_BROWSER` set it must be there.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -263,7 +263,8 @@ async fn a_broken_ledger_is_said_to_be_broken() -> Result<(), Error> {
 pub fn browser() -> Option<String> {
     let named = std::env::var("ENTENTE_BROWSER").ok();
     let found = named.or_else(|| Path::new("/usr/bin/chromium").exists().then(|| "/usr/bin/chromium".to_owned()));
-    assert!(found.is_some() || std::env::var_os("CI").is_none(), "CI has a browser: install chromium");
+    let is_needed = std::env::var_os("ENTENTE_NEEDS_BROWSER").is_some();
+    assert!(found.is_some() || !is_needed, "a browser is needed here: install chromium");
     if found.is_none() {
         eprintln!("there is no browser; the page was not looked at in one");
     }
