@@ -14,8 +14,13 @@
 //!
 //! **The seed partner's own customers** can be scored as well, beside others': it holds the model, and scores them in the clear, to
 //! the same whole numbers. It alone can tell who of its customers are seeds, and leaves them out: of its audience, and of the
-//! reach. Whether a customer is left out depends on that customer's one row alone, so one customer more or less is still one more
-//! or less in at most one cell of each component. The study's public text says whom the condition is on; who fulfils it shows
+//! reach. Whether a customer is left out depends on that customer's one row alone.
+//!
+//! **Sensitivity.** Where a partner has no more customers than the study has room for (`candidates`), one customer more or less is one
+//! count more or less in one cell by score, and in that of its owner. Where it has more, the node keeps those of lowest keyed rank: one
+//! customer more can push another one out, whose cell then has one less, while the owner's count stays. So a neighbour moves at most
+//! two cells by score by one each (Δ² = 2), and its owner's cell by at most one (Δ² = 1). Who is left out is dropped after the cap, and
+//! is one of these two or neither. The study's public text says whom the condition is on; who fulfils it shows
 //! nowhere but in the noisy counts.
 
 pub mod seeds;
@@ -306,15 +311,18 @@ impl LookalikePlan {
     /// How the one released vector is laid out and bounded, with what each component may cost of `rho`: a candidate
     /// counts in the cell of its segment and score, and, where there are several owners, in that of its owner.
     pub(super) fn round(&self, rho: Rho) -> (Layout, Vec<Rho>) {
-        let cells = |cells: usize| Component::Cells { cells: cells as u64, touches: 1, per_cell: UNIT as u64 };
+        let component =
+            |cells: usize, touches| Component::Cells { cells: cells as u64, touches, per_cell: UNIT as u64 };
+        // Under the cap, one customer can take another's place: see the module.
+        let (by_score, by_owner) = (component(self.cells(), 2), component(self.candidate_partners.len(), 1));
         if self.candidate_partners.len() < 2 {
-            return (Layout::sums(vec![cells(self.cells())]), vec![rho]);
+            return (Layout::sums(vec![by_score]), vec![rho]);
         }
         let part = |share: u32| {
             let part = u128::from(rho.micro()) * u128::from(share) / u128::from(MILLION);
             Rho::from_micro(u64::try_from(part).unwrap_or(u64::MAX))
         };
-        let components = vec![cells(self.cells()), cells(self.candidate_partners.len())];
+        let components = vec![by_score, by_owner];
         (Layout::sums(components), vec![part(MILLION - OWNERS), part(OWNERS)])
     }
 }
@@ -546,9 +554,9 @@ mod tests {
             assert_eq!((plan.scores(), plan.segments(), plan.cells()), (3, segments, 3 * segments));
             let layout = question.mechanism().layout();
             let unit = UNIT as u64;
-            let cells = |cells: usize| Component::Cells { cells: cells as u64, touches: 1, per_cell: unit };
-            assert_eq!(layout.components(), [cells(3 * segments), cells(2)]);
-            // One touch a customer, whatever the number of cells: the same noise.
+            let cells = |cells: usize, touches| Component::Cells { cells: cells as u64, touches, per_cell: unit };
+            assert_eq!(layout.components(), [cells(3 * segments, 2), cells(2, 1)]);
+            // As many touches a customer, whatever the number of cells: the same noise.
             assert_eq!(question.mechanism().sigmas(), whole.mechanism().sigmas());
         }
     }
