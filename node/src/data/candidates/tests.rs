@@ -187,3 +187,25 @@ async fn no_rows_are_no_candidates() {
         assert!(found.is_empty() && found.blocks() == 0);
     }
 }
+
+/// One customer more takes the place of one other at most where there is no room, and does so for some: the reach is charged for both.
+#[tokio::test]
+async fn under_a_cap_one_customer_more_moves_one_other_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = Cut { most: Some(20), ..CUT };
+    let mut exchanged = 0;
+    let all = rows(0..60);
+    write_csv(&folder.path().join("all.csv"), &all);
+    let with = by_unit(&candidates(folder.path(), "all.csv", ALL, cut, options(folder.path())).await);
+    for one in (0..all.len()).step_by(3) {
+        let mut fewer = rows(0..60);
+        fewer.remove(one);
+        write_csv(&folder.path().join("fewer.csv"), &fewer);
+        let without = by_unit(&candidates(folder.path(), "fewer.csv", ALL, cut, options(folder.path())).await);
+        let gone = with.keys().filter(|unit| !without.contains_key(*unit)).count();
+        let come = without.keys().filter(|unit| !with.contains_key(*unit)).count();
+        assert!(gone == come && gone <= 1, "{gone} {come}");
+        exchanged += gone;
+    }
+    assert!(exchanged > 0, "a third of them are within the cap");
+}
