@@ -18,12 +18,16 @@ use entente_protocols::lookalike::exchange::{KEY_PARTS, LIMIT, ToCandidatesOwner
 use entente_protocols::lookalike::message::{MaskedBlock, SeedPart};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::lookalike::params::{BLOCK, Params};
-use entente_protocols::privacy::rows::Block;
+use entente_protocols::privacy::bounds::Layout;
+use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::privacy::rows::{Block, UNIT};
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
-use entente_protocols::study::lookalike::{LookalikeSpec, Output};
+use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec, Output};
 use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use entente_protocols::study::train::rows::RowsPlan;
+use entente_protocols::study::{Question, Study, StudySpec, Terms};
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::FromNode;
 use entente_protocols::wire::{canonical_bytes, from_canonical};
@@ -32,7 +36,7 @@ use zeroize::Zeroizing;
 use super::candidates::Session;
 use super::keys::{GivenKeys, OwnKey};
 use super::owner::{Buckets, Owner};
-use super::{Meeting, Problem, Talk, cells, context, kept};
+use super::{Meeting, Problem, Talk, cells, context, kept, scored_here};
 use crate::data::{Beside, Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
 use crate::peers::Peers;
 use crate::state::Folder;
@@ -91,9 +95,14 @@ fn model() -> (PublicModel, Parameters) {
 
 /// Some candidates, from a real table.
 fn candidates(rows: usize) -> Candidates {
+    candidates_of(0..rows, None)
+}
+
+/// Those of them with these numbers, as many as there is room for.
+fn candidates_of(rows: impl IntoIterator<Item = usize>, most: Option<u64>) -> Candidates {
     let folder = tempfile::tempdir().unwrap();
     let row = |i: usize| format!("c{i},{},{}\n", i * 29 % 101, ["north", "south", ""][i % 3]);
-    let table: String = std::iter::once("id,age,region\n".to_owned()).chain((0..rows).map(row)).collect();
+    let table: String = std::iter::once("id,age,region\n".to_owned()).chain(rows.into_iter().map(row)).collect();
     std::fs::write(folder.path().join("t.csv"), table).unwrap();
     let config = "[node]\nname = \"n\"\ncoordinator = \"h:1\"\n[[dataset]]\nname = \"t\"\nsource = \"t.csv\"\n\
                   privacy_unit = \"id\"\n[dataset.columns]\nage = { type = \"int\", min = 0, max = 100 }\n\
@@ -106,11 +115,7 @@ fn candidates(rows: usize) -> Candidates {
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime
-        .block_on(engine.candidates(
-            &dataset,
-            &plan,
-            Cut { block_rows: BLOCK, most: None, segment: None, left_out: None },
-        ))
+        .block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most, segment: None, left_out: None }))
         .unwrap()
 }
 
@@ -161,6 +166,86 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
     assert!(cells(&whole, &scores, &[]).iter().zip(&scores).all(|(cell, score)| cell == score));
     // What is scored, and so what the model's owner answers, is of the same columns with segments as without.
     assert_eq!(plan.params().unwrap().shape(), whole.params().unwrap().shape());
+}
+
+/// A plan over [`candidates`] with three buckets and room for `room`, and the layout of what is released by it.
+fn plan_of_buckets(room: u64) -> (LookalikePlan, Layout) {
+    let region = ColumnType::Category { values: ["north", "south"].map(String::from).to_vec() };
+    let age = ColumnType::Int { min: Some(0), max: Some(100) };
+    let schema = DatasetSchema {
+        name: "t".into(),
+        privacy_unit: "id".into(),
+        columns: [("age".into(), age), ("region".into(), region)].into(),
+    };
+    let shares = [(0.0, 0.75), (0.5, 0.25)].map(|(threshold, events)| ScoreShare { threshold, events, others: 0.5 });
+    let spec = LookalikeSpec {
+        seed_partner: NAMES[0].into(),
+        model: PublicModel { shares: shares.to_vec(), ..model().0 },
+        candidate_partners: vec![NAMES[1].into()],
+        leave_out: None,
+        features: "SELECT id, age, region FROM t".into(),
+        segment: None,
+        candidates: room,
+        output: Output::Buckets(4),
+    };
+    let plan = spec.plan(&schema).unwrap();
+    let study = Study {
+        name: "n".into(),
+        purpose: "p".into(),
+        legal_basis: None,
+        partners: spec.participants(),
+        min_partners: None,
+        wait: 60,
+        privacy: Terms {
+            epsilon: 1.0,
+            delta: 1e-6,
+            rho: Rho::within(1.0, 1e-6).unwrap(),
+            scope: Scope::Customer,
+            colluders: None,
+        },
+        spec: StudySpec::Lookalike(Box::new(spec)),
+    };
+    let layout = Question::new(&study, &schema, &study.partners, 0).unwrap().mechanism().layout().clone();
+    (plan, layout)
+}
+
+/// A node's own customers lie in the buckets of their scores.
+#[test]
+fn buckets_of_own_customers_are_those_of_their_scores() {
+    let (plan, _) = plan_of_buckets(1000);
+    let own = plan.model.quantised(&model().1).unwrap();
+    let candidates = candidates(300);
+    let buckets = scored_here(&plan, &candidates, &own).unwrap();
+    let scores = scored_here(&LookalikePlan { output: Output::Scores, ..plan.clone() }, &candidates, &own).unwrap();
+    let mut found = [0; 3];
+    for (bucket, score) in buckets.iter().flatten().zip(scores.iter().flatten()) {
+        let log_odds = *score as f64 * f64::from(-own.bits).exp2();
+        assert_eq!(*bucket, i64::from(log_odds >= 0.0) + i64::from(log_odds >= 0.5), "{log_odds}");
+        found[*bucket as usize] += 1;
+    }
+    assert!(found.iter().sum::<i32>() == 300 && found.iter().all(|count| *count > 0), "{found:?}");
+}
+
+/// One customer more under a cap comes into one cell and may push another customer out of another cell. What the layout says of
+/// the reach's sensitivity, which the noise and the charge follow from, covers both, and one of them would not.
+#[test]
+fn one_customer_more_under_a_cap_moves_the_reach_by_what_is_charged_for() {
+    let (plan, layout) = plan_of_buckets(20);
+    let own = plan.model.quantised(&model().1).unwrap();
+    let reach = |without: Option<usize>| {
+        let candidates = candidates_of((0..60).filter(|row| Some(*row) != without), Some(plan.candidates));
+        let mut reach = vec![0i64; plan.cells()];
+        let buckets = scored_here(&plan, &candidates, &own).unwrap();
+        buckets.iter().flatten().for_each(|bucket| reach[*bucket as usize] += i64::from(UNIT));
+        reach
+    };
+    let whole = reach(None);
+    assert_eq!(whole.iter().sum::<i64>(), 20 * i64::from(UNIT));
+    let moved = (0..60).map(|one| {
+        let apart = reach(Some(one)).into_iter().zip(&whole).map(|(one, other)| (one - other).unsigned_abs());
+        apart.map(|apart| u128::from(apart).pow(2)).sum::<u128>()
+    });
+    assert_eq!(moved.max(), Some(layout.sensitivity_squared(0)));
 }
 
 /// Whoever is left out is in no cell, and changes nobody else's: whether one customer is there, or is a seed, moves one cell by one.
