@@ -162,7 +162,7 @@ pub fn ledger(dir: &Path) -> Result<(), Error> {
     let mut table = table(header.map(String::from).into());
     for (last, ended, releases, charged) in studies {
         table.add_row([
-            last.study.name,
+            last.study.name.clone(),
             last.dataset,
             releases.to_string(),
             format!("{ended:?}").to_uppercase(),

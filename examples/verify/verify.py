@@ -311,7 +311,7 @@ def check_ledger(text, roster):
     need(text.endswith("\n"), "the last line does not end")
     lines = text[:-1].split("\n")
     header = parse(lines[0])
-    form = {"format": "entente-ledger", "version": 3, "rho_unit": "1e-6"}
+    form = {"format": "entente-ledger", "version": 4, "rho_unit": "1e-6"}
     need(all(header.get(name) == value for name, value in form.items()), "its format or version is not known")
     key, origin = hexadecimal(header["identity"], 32), header["origin"]
     identifier = base64.b64encode(b"\1" + key).decode()
@@ -321,8 +321,8 @@ def check_ledger(text, roster):
         need(origin == f"entente/{roster['authority']}/{header['node']}", "its origin is another")
     seal = re.fullmatch(r'\{"seal":"([0-9a-f]{128})"\}', lines[-1], re.ASCII)
     need(seal, "the last line is no seal")
-    sealed = text[: len(text) - len(lines[-1]) - 1].encode()
-    need(signed(key, labelled("entente ledger export 3", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
+    sealed = "".join(line + "\n" for line in lines[:-1] if not line.startswith('{"hash"')).encode()
+    need(signed(key, labelled("entente ledger export 4", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
     checkpoints, entries = {}, []
     for line in lines[1:-1]:
         entry = re.fullmatch(r'\{"hash":"([0-9a-f]{64})","entry":(.*)\}', line, re.ASCII)

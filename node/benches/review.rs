@@ -144,7 +144,7 @@ fn fill(path: &Path, entries: u64) -> Result<(), Error> {
                 return Err("a charge".into());
             };
             record.release = Some(Digest::plain(&sequence.to_le_bytes()));
-            record.study.id = format!("20260101-000000-{sequence:06x}");
+            std::sync::Arc::make_mut(&mut record.study).id = format!("20260101-000000-{sequence:06x}");
             let account = &mut record.account;
             account.spent_before = account.spent_after;
             account.epsilon_before = account.epsilon_after;

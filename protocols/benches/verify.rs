@@ -9,14 +9,18 @@ use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::verify::{export, verify_export};
-use entente_protocols::ledger::{Caps, Ledger, Signer};
+use entente_protocols::ledger::{Begin, Caps, Ledger, Signer};
 use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::privacy::sums::Sums;
+use entente_protocols::release::add_full_noise;
 
 /// Set in the process that verifies: the export's file. It has nothing to do with what made it, as `entente verify` has.
 const CHILD: &str = "ENTENTE_BENCH_EXPORT";
+
+const NOW: &str = "2026-01-01T00:00:00Z";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(path) = std::env::var(CHILD) {
@@ -26,22 +30,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lifetime = Rho::from_micro(u64::MAX / 4);
     let caps = Caps { lifetime, per_study: lifetime, delta: 1e-6 };
     let mut ledger = Ledger::open(Memory::default(), [("clients".to_owned(), caps)].into(), "bench")?;
-    let layout = Layout::sums(vec![Component::Cells { cells: 50, touches: 1, per_cell: 1 << 20 }]);
-    let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?);
+    let layout = Layout::sums(vec![Component::Cells { cells: 1, touches: 1, per_cell: 1 << 20 }]);
+    let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 1, 0, Rho::from_micro(1000))?);
+    let layout = Arc::new(mechanism.layout().clone());
     let kinds = vec!["query".into()];
-    let policy = Policy { approve: ApprovalMode::Auto, kinds, min_partners: 2, min_colluders: 1, per_study: lifetime };
-    // The first entry is the cap.
-    for number in 1..entries {
+    let policy = Policy { approve: ApprovalMode::Auto, kinds, min_partners: 1, min_colluders: 0, per_study: lifetime };
+    // The first entry is the cap; each release has three, as a node writes them: charged, computed, released.
+    while ledger.head().entries < entries {
+        let number = ledger.head().entries;
         let release = Digest::plain(&number.to_le_bytes());
         let Decision::Approved(approved) = policy.decide(request(&mechanism, number), None) else {
             return Err("the rules admit it".into());
         };
-        ledger.reserve(approved, release, release, "2026-01-01T00:00:00Z")?;
+        let Begin::Compute(mut reservation) = ledger.reserve(approved, release, release, NOW)? else {
+            return Err("it is new".into());
+        };
+        let permit = reservation.draw().ok_or("it was not drawn")?;
+        let nobody = Sums::new(Arc::clone(&layout)).finish();
+        ledger.computed(add_full_noise(permit, nobody)?, NOW)?;
+        ledger.released(release, Digest::plain(&release.0), NOW)?;
     }
     let signer = Signer { origin: "entente/5a/bank".into(), key: IdentityKey::from_secret(&[7; 32]) };
     let text = export("bank", &signer, ledger.store())?;
+    println!("an export of {} entries, {} MB", ledger.head().entries, text.len() / 1_000_000);
     drop(ledger);
-    println!("an export of {entries} entries, {} MB", text.len() / 1_000_000);
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("ledger.jsonl");
     std::fs::write(&path, text)?;
@@ -81,7 +93,7 @@ fn request(mechanism: &Arc<Mechanism>, number: u64) -> Request {
         consent: None,
         requester: "operator".into(),
         recipients: vec!["operator".into()],
-        participants: ["bank", "retailer", "telecom"].map(String::from).to_vec(),
+        participants: vec!["bank".into()],
         privacy_unit: "client_id".into(),
         round: 1,
         rho: mechanism.rho(),

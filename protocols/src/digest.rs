@@ -43,6 +43,11 @@ impl Digest {
 pub struct PlainSum(Sha256);
 
 impl PlainSum {
+    /// Goes on with these bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
     /// The hash of everything that was written.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
@@ -76,10 +81,12 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE
-            .decode(text.as_bytes())
-            .map_err(|_| format!("`{text}` is not a hash: 64 hexadecimal digits are expected"))?;
-        let bytes = bytes.try_into().map_err(|_| format!("`{text}` is not a hash: it has not 64 digits"))?;
+        let mut bytes = [0; 32];
+        if text.len() != 2 * bytes.len() {
+            return Err(format!("`{text}` is not a hash: it has not 64 digits"));
+        }
+        let decoded = data_encoding::HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut bytes);
+        decoded.map_err(|_| format!("`{text}` is not a hash: 64 hexadecimal digits are expected"))?;
         Ok(Self(bytes))
     }
 }

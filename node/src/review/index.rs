@@ -77,7 +77,7 @@ impl Index {
         }
         let lines = store.some_after(self.chain.head().entries, count)?;
         for line in &lines {
-            match self.chain.check(line) {
+            match self.chain.check::<String>(line.as_deref()) {
                 Ok(entry) => self.add(&entry),
                 Err(finding) => {
                     self.broken = Some(finding);

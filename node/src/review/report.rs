@@ -148,7 +148,7 @@ fn assessment(review: &Review, lines: &[Line]) -> Markup {
 
 /// The questions of NIST SP 800-226.
 fn guarantee(review: &Review, studies: &[(&Line, Vec<Entry>)]) -> Markup {
-    let all = || studies.iter().flat_map(|(_, entries)| entries).filter_map(|entry| entry.study()?.privacy.as_ref());
+    let all = || studies.iter().flat_map(|(_, entries)| entries).filter_map(|entry| entry.study()?.privacy.as_deref());
     let list = |of: &dyn Fn(&Privacy) -> String| {
         let mut found: Vec<String> = all().map(of).collect();
         found.sort();

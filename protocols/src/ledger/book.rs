@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chain::{Chain, Finding};
 use super::checkpoint::{Checkpoint, Statement};
-use super::entry::{Account, Entry, Head, Line, Privacy, Record, State, StudyRecord};
+use super::entry::{Account, Entry, Head, Line, Privacy, Record, State, StudyRecord, Text};
 use super::note::NoteError;
 use super::office::{CapChange, Sighting};
 use super::store::{Store, StoreError};
@@ -195,8 +195,7 @@ pub struct Ledger<S> {
     pub(super) caps: BTreeMap<String, Caps>,
     software: String,
     pub(super) chain: Chain,
-    releases: HashMap<Digest, Release>,
-    answers: HashMap<(Digest, Digest), Digest>,
+    known: Known,
     /// What others have shown, with its statement.
     pub(super) sightings: Vec<(Sighting, Statement)>,
 }
@@ -209,8 +208,7 @@ impl<S: Store> Ledger<S> {
             caps,
             software: software.into(),
             chain: Chain::default(),
-            releases: HashMap::new(),
-            answers: HashMap::new(),
+            known: Known::default(),
             sightings: Vec::new(),
         };
         ledger.sync()?;
@@ -226,8 +224,8 @@ impl<S: Store> Ledger<S> {
     /// Reads what others have appended since.
     pub fn sync(&mut self) -> Result<(), LedgerError> {
         for line in self.store.entries_after(self.head().entries)? {
-            let entry = self.chain.check(&line).map_err(LedgerError::Damaged)?;
-            remember(&mut self.releases, &mut self.answers, &entry);
+            let entry = self.chain.check(line.as_deref()).map_err(LedgerError::Damaged)?;
+            self.known.remember(&entry);
         }
         Ok(())
     }
@@ -254,13 +252,13 @@ impl<S: Store> Ledger<S> {
 
     /// The transcript under which an answer to this question over this snapshot is stored, if there is one.
     pub fn stored_answer(&self, question: Digest, snapshot: Digest) -> Option<Digest> {
-        let release = self.answers.get(&(question, snapshot))?;
-        self.releases.get(release)?.record.transcript
+        let release = self.known.answers.get(&(question, snapshot))?;
+        self.known.releases.get(release)?.record.transcript
     }
 
     /// The entry that charged a release: what has to be witnessed before its bytes leave.
     pub fn charged_by(&self, release: Digest) -> Option<u64> {
-        self.releases.get(&release).map(|known| known.reserved)
+        self.known.releases.get(&release).map(|known| known.reserved)
     }
 
     /// What may be spent on a data set: the recorded cap, or before its first use what `node.toml` says.
@@ -301,7 +299,7 @@ impl<S: Store> Ledger<S> {
         if spent.plus(asked) > lifetime {
             return Err(over("the lifetime budget", spent, lifetime).into());
         }
-        let spent = self.chain.spent_by_study(&request.dataset, &request.study.id);
+        let spent = self.known.spent_by_study(&request.dataset, &request.study.id);
         if spent.plus(asked) > caps.per_study {
             return Err(over("the budget per study", spent, caps.per_study).into());
         }
@@ -322,7 +320,7 @@ impl<S: Store> Ledger<S> {
         let mechanism = request.mechanism.clone();
         self.sync()?;
         self.obstacle(&request.dataset, &request.study.kind)?;
-        if let Some(known) = self.releases.get(&release) {
+        if let Some(known) = self.known.releases.get(&release) {
             if known.state != State::Reserved {
                 return self.stored(release).map(Begin::Send);
             }
@@ -364,7 +362,7 @@ impl<S: Store> Ledger<S> {
     /// Stores the exact bytes of a release; from now on they are what is sent.
     pub fn computed(&mut self, protected: impl Protected, now: &str) -> Result<Outbound, LedgerError> {
         let parts = protected.into_parts();
-        let known = self.releases.get(&parts.release).filter(|known| known.state == State::Reserved);
+        let known = self.known.releases.get(&parts.release).filter(|known| known.state == State::Reserved);
         known.ok_or(LedgerError::OutOfOrder(parts.release))?;
         let bytes = crate::wire::canonical_bytes(&(parts.transcript, parts.values));
         let result = Digest::plain(&bytes);
@@ -376,7 +374,7 @@ impl<S: Store> Ledger<S> {
 
     /// The stored bytes of a release.
     pub fn stored(&self, release: Digest) -> Result<Outbound, LedgerError> {
-        let known = self.releases.get(&release).and_then(|known| Some((known.record.transcript?, known.bytes?)));
+        let known = self.known.releases.get(&release).and_then(|known| Some((known.record.transcript?, known.bytes?)));
         let (transcript, hash) = known.ok_or(LedgerError::OutOfOrder(release))?;
         match self.store.release(release)? {
             Some(bytes) if Digest::plain(&bytes) == hash => Ok(Outbound { transcript, bytes }),
@@ -386,12 +384,12 @@ impl<S: Store> Ledger<S> {
 
     /// Whether the bytes of a release are stored.
     pub fn is_stored(&self, release: Digest) -> bool {
-        self.releases.get(&release).is_some_and(|known| known.state != State::Reserved)
+        self.known.releases.get(&release).is_some_and(|known| known.state != State::Reserved)
     }
 
     /// Records that a release's result is known, with its hash. Recording it again does nothing.
     pub fn released(&mut self, release: Digest, result: Digest, now: &str) -> Result<(), LedgerError> {
-        let known = self.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
+        let known = self.known.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
         match known.state {
             State::Released => return Ok(()),
             State::Computed => {}
@@ -431,7 +429,7 @@ impl<S: Store> Ledger<S> {
                 release: None,
                 account: ledger.account(&refused.dataset),
                 dataset: refused.dataset.clone(),
-                study: refused.study.clone(),
+                study: Arc::new(refused.study.clone()),
                 snapshot: None,
                 consent: None,
                 requester: refused.requester.clone(),
@@ -486,7 +484,7 @@ impl<S: Store> Ledger<S> {
     fn record(&self, request: &Request) -> Box<StudyRecord> {
         Box::new(StudyRecord {
             release: None,
-            study: request.study.clone(),
+            study: Arc::new(request.study.clone()),
             dataset: request.dataset.clone(),
             snapshot: Some(request.snapshot),
             consent: request.consent.clone(),
@@ -494,7 +492,7 @@ impl<S: Store> Ledger<S> {
             recipients: request.recipients.clone(),
             participants: request.participants.clone(),
             round: Some(request.round),
-            privacy: Some(Privacy::of(&request.mechanism, &request.privacy_unit, request.delta)),
+            privacy: Some(Arc::new(Privacy::of(&request.mechanism, &request.privacy_unit, request.delta))),
             account: self.account(&request.dataset),
             approved_by: None,
             transcript: None,
@@ -505,7 +503,7 @@ impl<S: Store> Ledger<S> {
 
     /// The next state of a release: what was recorded of it, with today's account and no charge.
     fn follow(&self, release: Digest, result: Digest) -> Result<Box<StudyRecord>, LedgerError> {
-        let known = self.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
+        let known = self.known.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
         let account = self.account(&known.record.dataset);
         Ok(Box::new(StudyRecord { account, result_sha256: Some(result), ..(*known.record).clone() }))
     }
@@ -529,11 +527,11 @@ impl<S: Store> Ledger<S> {
             };
             let line = Line::of(&entry);
             // Checked before it is written: an entry that verification would refuse is a bug here and must not be kept.
-            self.chain.verify(&line).map_err(LedgerError::Damaged)?;
+            self.chain.verify::<Text>(line.as_deref()).map_err(LedgerError::Damaged)?;
             match self.store.append(entry.sequence, &line, bytes) {
                 Ok(()) => {
-                    self.chain.accept(&line, &entry);
-                    remember(&mut self.releases, &mut self.answers, &entry);
+                    self.chain.accept(line.hash, &entry);
+                    self.known.remember(&entry);
                     return Ok(());
                 }
                 Err(error) => {
@@ -561,21 +559,39 @@ pub struct EarlyRefusal {
     pub reason: String,
 }
 
-fn remember(releases: &mut HashMap<Digest, Release>, answers: &mut HashMap<(Digest, Digest), Digest>, entry: &Entry) {
-    let (Record::Reserved(record) | Record::Computed(record) | Record::Released(record)) = &entry.record else {
-        return;
-    };
-    let (Some(release), state) = (record.release, entry.state()) else { return };
-    if state != State::Reserved
-        && let (Some(question), Some(snapshot)) = (record.study.question_sha256, record.snapshot)
-    {
-        answers.insert((question, snapshot), release);
+/// What a ledger's entries say of releases, as far as its steps need it beside the chain.
+#[derive(Default)]
+struct Known {
+    releases: HashMap<Digest, Release>,
+    /// By question and snapshot.
+    answers: HashMap<(Digest, Digest), Digest>,
+    /// What studies have spent, by data set, then by study.
+    by_study: HashMap<String, HashMap<String, Rho>>,
+}
+
+impl Known {
+    fn remember(&mut self, entry: &Entry) {
+        let (Record::Reserved(record) | Record::Computed(record) | Record::Released(record)) = &entry.record else {
+            return;
+        };
+        let (Some(release), state) = (record.release, entry.state()) else { return };
+        if state == State::Reserved {
+            let studies = self.by_study.entry(record.dataset.clone()).or_default();
+            let study = studies.entry(record.study.id.clone()).or_default();
+            *study = study.plus(record.account.charge);
+        } else if let (Some(question), Some(snapshot)) = (record.study.question_sha256, record.snapshot) {
+            self.answers.insert((question, snapshot), release);
+        }
+        let known = self.releases.get(&release);
+        let reserved = known.map_or(entry.sequence, |known| known.reserved);
+        // What an entry names as its result is the bytes while they are all that is known, and then the study's result.
+        let bytes = if state == State::Computed { record.result_sha256 } else { known.and_then(|known| known.bytes) };
+        self.releases.insert(release, Release { record: record.clone(), state, reserved, bytes });
     }
-    let known = releases.get(&release);
-    let reserved = known.map_or(entry.sequence, |known| known.reserved);
-    // What an entry names as its result is the bytes while they are all that is known, and then the study's result.
-    let bytes = if state == State::Computed { record.result_sha256 } else { known.and_then(|known| known.bytes) };
-    releases.insert(release, Release { record: record.clone(), state, reserved, bytes });
+
+    fn spent_by_study(&self, dataset: &str, study: &str) -> Rho {
+        self.by_study.get(dataset).and_then(|studies| studies.get(study)).copied().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The state of a chain of entries, checked one by one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::Deserialize;
 
 use super::book::Spent;
 use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
-use super::entry::{Entry, Head, Line, Record, State, StudyRecord};
+use super::entry::{Entry, Head, Line, Reader, Record, State, StudyRecord};
 use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
 use super::tree::Tree;
 use crate::digest::Digest;
@@ -27,8 +30,11 @@ pub struct Chain {
     tree: Tree,
     datasets: BTreeMap<String, Totals>,
     configured: BTreeMap<String, Rho>,
-    by_study: HashMap<(String, String), Rho>,
-    releases: HashMap<Digest, (State, String)>,
+    /// Where each has got to, and over which data set.
+    releases: HashMap<Digest, (State, Arc<str>)>,
+    /// The names in `releases`.
+    names: BTreeSet<Arc<str>>,
+    reader: Reader,
     paused: BTreeMap<Subject, Hold>,
     proposals: BTreeMap<u64, Proposal>,
     recovered: BTreeMap<(u64, Digest), u64>,
@@ -42,6 +48,11 @@ fn require(good: bool, problem: &str) -> Result<(), Problem> {
 }
 
 impl Chain {
+    /// An empty chain with room for so many entries.
+    pub(super) fn with_room(entries: usize) -> Self {
+        Self { releases: HashMap::with_capacity(entries), ..Self::default() }
+    }
+
     /// The end of the chain.
     pub fn head(&self) -> Head {
         self.head.unwrap_or(Head::EMPTY)
@@ -57,11 +68,6 @@ impl Chain {
         self.datasets
             .get(dataset)
             .map_or_else(Spent::default, |totals| Spent { rho: totals.spent, person: totals.person })
-    }
-
-    /// What one study has spent on a data set.
-    pub fn spent_by_study(&self, dataset: &str, study: &str) -> Rho {
-        self.by_study.get(&(dataset.to_owned(), study.to_owned())).copied().unwrap_or_default()
     }
 
     /// The accounts of the data sets that have one.
@@ -86,6 +92,9 @@ impl Chain {
 
     /// Why nothing may be released of a data set for a study of this kind now, if an officer has paused one of them.
     pub fn hold(&self, dataset: &str, kind: &str) -> Option<&Hold> {
+        if self.paused.is_empty() {
+            return None;
+        }
         let of = |subject| self.paused.get(&subject);
         of(Subject::Dataset(dataset.into())).or_else(|| of(Subject::Kind(kind.into())))
     }
@@ -113,19 +122,34 @@ impl Chain {
     }
 
     /// Checks the next entry and goes on behind it.
-    pub fn check(&mut self, line: &Line) -> Result<Entry, Finding> {
-        let entry = self.verify(line)?;
-        self.accept(line, &entry);
+    pub fn check<'a, S>(&mut self, line: Line<&'a str>) -> Result<Entry<S>, Finding>
+    where
+        S: Deserialize<'a> + AsRef<str>,
+    {
+        let entry = self.reader.read(line.json);
+        let entry = self.follows(line, entry)?;
+        self.accept(line.hash, &entry);
         Ok(entry)
     }
 
     /// Checks the next entry: hash, chain, sums, cap and the order of states.
-    pub fn verify(&self, line: &Line) -> Result<Entry, Finding> {
+    pub fn verify<'a, S>(&self, line: Line<&'a str>) -> Result<Entry<S>, Finding>
+    where
+        S: Deserialize<'a> + AsRef<str>,
+    {
+        self.follows(line, Reader::default().read(line.json))
+    }
+
+    fn follows<S: AsRef<str>>(
+        &self,
+        line: Line<&str>,
+        entry: Result<Entry<S>, serde_json::Error>,
+    ) -> Result<Entry<S>, Finding> {
         let head = self.head();
         let fail = |problem: String| Finding { sequence: head.entries + 1, problem };
-        let entry = line.entry().map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let entry = entry.map_err(|error| fail(format!("cannot be read: {error}")))?;
         let checked = || {
-            require(Line::hash(&line.json) == line.hash, "its hash is not that of its text: it was changed")?;
+            require(Line::hash(line.json) == line.hash, "its hash is not that of its text: it was changed")?;
             require(
                 entry.sequence == head.entries + 1,
                 "its sequence does not follow: an entry is missing or was added",
@@ -158,8 +182,9 @@ impl Chain {
         Ok(entry)
     }
 
-    fn verify_study(&self, state: State, record: &StudyRecord) -> Result<(), Problem> {
-        let (account, before) = (&record.account, self.spent(&record.dataset));
+    fn verify_study(&self, state: State, record: &StudyRecord<impl AsRef<str>>) -> Result<(), Problem> {
+        let dataset = record.dataset.as_ref();
+        let (account, before) = (&record.account, self.spent(dataset));
         require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
         require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
         let charged = state == State::Reserved;
@@ -169,15 +194,15 @@ impl Chain {
         require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
-            let cap = self.cap(&record.dataset).ok_or("it is charged before its cap was recorded")?;
+            let cap = self.cap(dataset).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
         }
         if matches!(state, State::Reserved | State::Repeated) {
-            let held = self.hold(&record.dataset, &record.study.kind);
+            let held = self.hold(dataset, record.study.kind.as_ref());
             require(held.is_none(), "an officer had paused its data set or study kind")?;
         }
         let before = record.release.and_then(|release| self.releases.get(&release));
-        let same_dataset = before.is_none_or(|(_, dataset)| *dataset == record.dataset);
+        let same_dataset = before.is_none_or(|(_, over)| **over == *dataset);
         let follows = match (state, before.map(|(state, _)| *state)) {
             (State::Refused, _) => return require(record.release.is_none(), "a refusal has no release"),
             (State::Reserved, None) => record.release.is_some(),
@@ -220,9 +245,9 @@ impl Chain {
     }
 
     /// Goes on behind an entry that [`Chain::verify`] has passed.
-    pub fn accept(&mut self, line: &Line, entry: &Entry) {
-        self.head = Some(Head { entries: entry.sequence, hash: line.hash });
-        self.tree.push(line.hash);
+    pub fn accept(&mut self, hash: Digest, entry: &Entry<impl AsRef<str>>) {
+        self.head = Some(Head { entries: entry.sequence, hash });
+        self.tree.push(hash);
         match &entry.record {
             Record::Reserved(record)
             | Record::Computed(record)
@@ -260,20 +285,21 @@ impl Chain {
         }
     }
 
-    fn accept_study(&mut self, state: State, record: &StudyRecord) {
-        let account = &record.account;
-        if let Some(totals) = self.datasets.get_mut(&record.dataset) {
+    fn accept_study(&mut self, state: State, record: &StudyRecord<impl AsRef<str>>) {
+        let (account, dataset) = (&record.account, record.dataset.as_ref());
+        if let Some(totals) = self.datasets.get_mut(dataset) {
             (totals.spent, totals.person) = (account.spent_after, account.spent_person_after);
         }
-        if account.charge > Rho::ZERO {
-            let study = self.by_study.entry((record.dataset.clone(), record.study.id.clone())).or_default();
-            *study = study.plus(account.charge);
+        let Some(release) = record.release else { return };
+        if state == State::Repeated {
+            return;
         }
-        if let Some(release) = record.release
-            && state != State::Repeated
-        {
-            self.releases.insert(release, (state, record.dataset.clone()));
-        }
+        let name = self.names.get(dataset).cloned().unwrap_or_else(|| {
+            let name: Arc<str> = dataset.into();
+            self.names.insert(Arc::clone(&name));
+            name
+        });
+        self.releases.insert(release, (state, name));
     }
 }
 

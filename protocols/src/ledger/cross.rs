@@ -1,6 +1,7 @@
 //! Several partners' ledgers, and receipts, held against each other: what one says of a study, the others say as well.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::chain::Chain;
 use super::checkpoint::Checkpoint;
@@ -8,6 +9,7 @@ use super::entry::{Entry, State};
 use super::receipt::Receipt;
 use super::verify::Report;
 use crate::digest::Digest;
+use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
 /// A release whose result was recorded, as one ledger has it.
@@ -15,15 +17,24 @@ use crate::privacy::rho::Rho;
 pub struct Released {
     /// The entry that says so.
     sequence: u64,
-    kind: String,
-    participants: Vec<String>,
-    plan: Option<Digest>,
+    study: Arc<StudyRef>,
+    round: u32,
+    participants: Arc<[String]>,
     transcript: Option<Digest>,
     rho: Option<(Rho, Rho)>,
     result: Option<Digest>,
 }
 
-/// What a ledger says, beside others: by study, attempt and round.
+/// A study's identifier, an attempt and a round.
+type Key<'a> = (&'a str, u32, u32);
+
+impl Released {
+    fn key(&self) -> Key<'_> {
+        (&self.study.id, self.study.attempt, self.round)
+    }
+}
+
+/// What a ledger says, beside others.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Whose ledger it is.
@@ -31,22 +42,29 @@ pub struct Facts {
     /// Its log's name.
     pub origin: String,
     pub(super) chain: Chain,
-    pub(super) released: BTreeMap<(String, u32, u32), Released>,
+    pub(super) released: Vec<Released>,
 }
 
 impl Facts {
-    pub(super) fn take(&mut self, entry: &Entry) {
+    pub(super) fn take(&mut self, entry: &Entry<impl AsRef<str>>) {
         let (State::Released, Some(study)) = (entry.state(), entry.study()) else { return };
-        let released = Released {
+        let same = |before: &&Released| before.participants.iter().eq(study.participants.iter().map(AsRef::as_ref));
+        let before = self.released.last().filter(same).map(|before| Arc::clone(&before.participants));
+        self.released.push(Released {
             sequence: entry.sequence,
-            kind: study.study.kind.clone(),
-            participants: study.participants.clone(),
-            plan: study.study.plan_sha256,
+            study: Arc::clone(&study.study),
+            round: study.round.unwrap_or(1),
+            participants: before
+                .unwrap_or_else(|| study.participants.iter().map(|name| name.as_ref().to_owned()).collect()),
             transcript: study.transcript,
             rho: study.privacy.as_ref().map(|privacy| (privacy.rho, privacy.rho_person)),
             result: study.result_sha256,
-        };
-        self.released.insert((study.study.id.clone(), study.study.attempt, study.round.unwrap_or(1)), released);
+        });
+    }
+
+    /// The releases, to look up.
+    fn index(&self) -> BTreeMap<Key<'_>, &Released> {
+        self.released.iter().map(|released| (released.key(), released)).collect()
     }
 }
 
@@ -58,12 +76,13 @@ fn charges_all(kind: &str) -> bool {
 /// Holds ledgers against each other. All of one alliance, each of another node.
 pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt]) {
     report.note("one ledger a node", one_a_node(ledgers));
+    let indices: Vec<_> = ledgers.iter().map(|ledger| ledger.index()).collect();
     let mut studies = BTreeSet::new();
-    let agree = ledgers.iter().try_for_each(|one| {
-        for (key, released) in &one.released {
-            studies.insert(&key.0);
-            for other in ledgers.iter().filter(|other| other.node != one.node) {
-                agrees(one, key, released, other)?;
+    let agree = ledgers.iter().zip(&indices).try_for_each(|(one, index)| {
+        for released in index.values() {
+            studies.insert(&released.study.id);
+            for (other, theirs) in ledgers.iter().zip(&indices).filter(|(other, _)| other.node != one.node) {
+                agrees(one, released, other, theirs.get(&released.key()).copied())?;
             }
         }
         Ok(())
@@ -71,8 +90,10 @@ pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt
     let detail = format!("{} studies: participants, plans, transcripts, charges and results agree", studies.len());
     report.note("ledgers agree", agree.map(|()| detail));
     for receipt in receipts {
-        let held =
-            ledgers.iter().try_fold(0, |count, ledger| holds(ledger, receipt).map(|held| count + u32::from(held)));
+        let held = ledgers
+            .iter()
+            .zip(&indices)
+            .try_fold(0, |count, (ledger, index)| holds(ledger, index, receipt).map(|held| count + u32::from(held)));
         let detail = |count| format!("study {}: it is as {count} ledgers have it", receipt.statement.subject.study);
         report.note("receipt and ledgers agree", held.map(detail));
     }
@@ -90,11 +111,11 @@ fn one_a_node(ledgers: &[&Facts]) -> Result<String, String> {
 }
 
 /// Whether another ledger has a release as `one` has it, where its node took part.
-fn agrees(one: &Facts, key: &(String, u32, u32), released: &Released, other: &Facts) -> Result<(), String> {
-    let (study, attempt, round) = key;
+fn agrees(one: &Facts, released: &Released, other: &Facts, theirs: Option<&Released>) -> Result<(), String> {
+    let (study, attempt, round) = released.key();
     let takes_part = released.participants.contains(&other.node);
     let place = format!("study {study}, attempt {attempt}, round {round}");
-    let theirs = match other.released.get(key) {
+    let theirs = match theirs {
         Some(theirs) if takes_part => theirs,
         Some(theirs) => {
             return Err(format!(
@@ -102,7 +123,7 @@ fn agrees(one: &Facts, key: &(String, u32, u32), released: &Released, other: &Fa
                 theirs.sequence, other.node, one.node
             ));
         }
-        None if takes_part && charges_all(&released.kind) => {
+        None if takes_part && charges_all(&released.study.kind) => {
             return Err(format!(
                 "{place}: entry {} of {} has no counterpart at {}",
                 released.sequence, one.node, other.node
@@ -112,7 +133,7 @@ fn agrees(one: &Facts, key: &(String, u32, u32), released: &Released, other: &Fa
     };
     let same = [
         ("participants", released.participants == theirs.participants),
-        ("plan", released.plan == theirs.plan),
+        ("plan", released.study.plan_sha256 == theirs.study.plan_sha256),
         ("transcript", released.transcript == theirs.transcript),
         ("charge", released.rho == theirs.rho),
         ("result", released.result == theirs.result),
@@ -127,7 +148,7 @@ fn agrees(one: &Facts, key: &(String, u32, u32), released: &Released, other: &Fa
 }
 
 /// Whether a ledger has what a receipt says of its node, if it is a participant.
-fn holds(ledger: &Facts, receipt: &Receipt) -> Result<bool, String> {
+fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt) -> Result<bool, String> {
     let subject = &receipt.statement.subject;
     let Some(part) = receipt.nodes.iter().find(|part| part.node == ledger.node) else { return Ok(false) };
     for (note, which) in [(&part.before, "before"), (&part.after, "after")] {
@@ -138,9 +159,9 @@ fn holds(ledger: &Facts, receipt: &Receipt) -> Result<bool, String> {
         }
     }
     for round in subject.rounds.iter().filter(|round| !round.repeated) {
-        let key = (subject.study.clone(), round.attempt, round.round);
+        let key = (subject.study.as_str(), round.attempt, round.round);
         let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
-        let Some(released) = ledger.released.get(&key) else {
+        let Some(released) = index.get(&key) else {
             if charges_all(&subject.kind) && round.attempt == subject.attempt {
                 return Err(format!("{place}: {} has no entry of it", ledger.node));
             }

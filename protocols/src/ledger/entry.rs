@@ -5,7 +5,11 @@
 
 mod read;
 
-use serde::{Deserialize, Serialize};
+pub use read::{Reader, Text};
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::office::{CapChange, Hold, Note, Proposal, Recovery};
 use super::tree::leaf;
@@ -156,34 +160,34 @@ pub struct Account {
 
 /// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Entry {
+pub struct Entry<S = String> {
     /// Counted from 1.
     pub sequence: u64,
     /// Hash of the entry before; zeroes for the first.
     pub previous: Digest,
     /// RFC 3339, by the node's clock. Nothing depends on it.
-    pub time: String,
+    pub time: S,
     /// Name and version of the software.
-    pub software: String,
+    pub software: S,
     /// What is recorded; its fields stand beside the others, and `state` says which they are.
     #[serde(flatten)]
-    pub record: Record,
+    pub record: Record<S>,
 }
 
 /// What an entry records, by its state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "UPPERCASE")]
-pub enum Record {
+pub enum Record<S = String> {
     /// See [`State::Reserved`].
-    Reserved(Box<StudyRecord>),
+    Reserved(Box<StudyRecord<S>>),
     /// See [`State::Computed`].
-    Computed(Box<StudyRecord>),
+    Computed(Box<StudyRecord<S>>),
     /// See [`State::Released`].
-    Released(Box<StudyRecord>),
+    Released(Box<StudyRecord<S>>),
     /// See [`State::Repeated`].
-    Repeated(Box<StudyRecord>),
+    Repeated(Box<StudyRecord<S>>),
     /// See [`State::Refused`].
-    Refused(Box<StudyRecord>),
+    Refused(Box<StudyRecord<S>>),
     /// See [`State::Note`].
     Note(Note),
     /// See [`State::Paused`].
@@ -199,41 +203,52 @@ pub enum Record {
 }
 
 /// What is recorded of a study. Fields that do not apply to its state are null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StudyRecord {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudyRecord<S = String> {
     /// Identifies a release over its states.
     pub release: Option<Digest>,
     /// The study.
-    pub study: StudyRef,
+    #[serde(serialize_with = "shared")]
+    pub study: Arc<StudyRef>,
     /// The data set.
-    pub dataset: String,
+    pub dataset: S,
     /// The data's snapshot, keyed so that nobody else can compare it.
     pub snapshot: Option<Digest>,
     /// The consent predicate that was applied.
-    pub consent: Option<String>,
+    pub consent: Option<S>,
     /// Who asked.
-    pub requester: String,
+    pub requester: S,
     /// Who is given the result.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<S>,
     /// All participants.
-    pub participants: Vec<String>,
+    pub participants: Vec<S>,
     /// The round of the study, counted from 1.
     pub round: Option<u32>,
     /// The loss; null where a study was refused before it could be known.
-    pub privacy: Option<Privacy>,
+    #[serde(serialize_with = "maybe_shared")]
+    pub privacy: Option<Arc<Privacy>>,
     /// The account.
     pub account: Account,
     /// The rule or the steward that approved.
-    pub approved_by: Option<String>,
+    pub approved_by: Option<S>,
     /// T.
     pub transcript: Option<Digest>,
     /// SHA-256 of the stored bytes, for COMPUTED; of the published result, for RELEASED and REPEATED.
     pub result_sha256: Option<Digest>,
     /// Why a study was refused.
-    pub reason: Option<String>,
+    pub reason: Option<S>,
 }
 
-impl Entry {
+/// What records share is written in each.
+fn shared<S: Serializer>(value: &Arc<impl Serialize>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().serialize(serializer)
+}
+
+fn maybe_shared<S: Serializer>(value: &Option<Arc<impl Serialize>>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_deref().serialize(serializer)
+}
+
+impl<S> Entry<S> {
     /// What kind of thing it records.
     pub fn state(&self) -> State {
         match &self.record {
@@ -252,7 +267,7 @@ impl Entry {
     }
 
     /// What it records of a study, if it is about one.
-    pub fn study(&self) -> Option<&StudyRecord> {
+    pub fn study(&self) -> Option<&StudyRecord<S>> {
         match &self.record {
             Record::Reserved(record)
             | Record::Computed(record)
@@ -270,10 +285,10 @@ impl Entry {
 }
 
 /// An entry's text and its hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<T = String> {
     /// One line of JSON, exactly as hashed.
-    pub json: String,
+    pub json: T,
     /// The hash.
     pub hash: Digest,
 }
@@ -293,6 +308,11 @@ impl Line {
 
     /// The entry that it says.
     pub fn entry(&self) -> Result<Entry, serde_json::Error> {
-        serde_json::from_str(&self.json)
+        Reader::default().read(&self.json)
+    }
+
+    /// The same, borrowed.
+    pub fn as_deref(&self) -> Line<&str> {
+        Line { json: &self.json, hash: self.hash }
     }
 }

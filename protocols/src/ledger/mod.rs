@@ -35,6 +35,7 @@ pub mod witness;
 
 mod book;
 mod desk;
+mod recent;
 
 pub(crate) use book::sealed as book_sealed;
 pub use book::{

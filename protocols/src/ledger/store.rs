@@ -1,5 +1,7 @@
 //! Where a ledger is kept: a trait, and an implementation in memory that tests use as its double.
 
+use std::collections::HashMap;
+
 use crate::digest::Digest;
 use crate::ledger::entry::Line;
 use crate::ledger::office::Sighting;
@@ -43,7 +45,7 @@ pub trait Store {
 #[derive(Default)]
 pub struct Memory {
     entries: Vec<Line>,
-    releases: Vec<(Digest, Vec<u8>)>,
+    releases: HashMap<Digest, Vec<u8>>,
     checkpoints: Vec<String>,
     sightings: Vec<Sighting>,
 }
@@ -60,17 +62,17 @@ impl Store for Memory {
             return fail("an entry with this sequence exists, or one before it is missing");
         }
         if let Some((id, bytes)) = release {
-            if self.releases.iter().any(|(known, _)| *known == id) {
+            if self.releases.contains_key(&id) {
                 return fail("the bytes of this release are stored already");
             }
-            self.releases.push((id, bytes.to_vec()));
+            self.releases.insert(id, bytes.to_vec());
         }
         self.entries.push(line.clone());
         Ok(())
     }
 
     fn release(&self, release: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.releases.iter().find(|(id, _)| *id == release).map(|(_, bytes)| bytes.clone()))
+        Ok(self.releases.get(&release).cloned())
     }
 
     fn append_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {

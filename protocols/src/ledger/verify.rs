@@ -2,9 +2,11 @@
 //!
 //! The export is JSON lines: a [`Header`]; every entry as `{"hash": …, "entry": …}`, the entry's text exactly as hashed; the
 //! checkpoints that were kept as `{"checkpoint": "…"}`, each a note with cosignatures, the last over all entries; and
-//! `{"seal": "…"}`, the node's signature over the SHA-256 of everything before, in hexadecimal.
+//! `{"seal": "…"}`, the node's signature over the SHA-256 of the lines before that are no entries.
 //!
-//! What was changed, dropped, added or moved in an export shows in the seal. What a node changes in its own ledger before it exports it
+//! What was changed, dropped, added or moved in an export is found: in an entry, as its hash is that of its exact text, the next entry
+//! names it, and the last checkpoint, which is under the seal, states the hash of the last one and how many there are; in another
+//! line, by the seal. So every byte is hashed once. What a node changes in its own ledger before it exports it
 //! shows in the checkpoints that others have cosigned or hold.
 
 use std::collections::BTreeMap;
@@ -17,11 +19,11 @@ use super::book::{LedgerError, Signer, Spent};
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
 use super::cross::Facts;
-use super::entry::{Line, Record};
+use super::entry::{Line, Record, Text};
 use super::note::verifier;
 use super::recompute::Recompute;
 use super::store::{Store, StoreError};
-use crate::digest::Digest;
+use crate::digest::{Digest, PlainSum};
 use crate::identity::{PublicIdentity, Roster, Signature};
 
 /// The first line of an export.
@@ -29,7 +31,7 @@ use crate::identity::{PublicIdentity, Roster, Signature};
 pub struct Header {
     /// `entente-ledger`.
     pub format: String,
-    /// 3.
+    /// 4.
     pub version: u32,
     /// The node's name.
     pub node: String,
@@ -44,8 +46,10 @@ pub struct Header {
 }
 
 const FORMAT: &str = "entente-ledger";
-const VERSION: u32 = 3;
-const SEAL_LABEL: &str = "entente ledger export 3";
+const VERSION: u32 = 4;
+/// How the line of a checkpoint begins; those of entries begin otherwise.
+const CHECKPOINT: &str = "{\"checkpoint\"";
+const SEAL_LABEL: &str = "entente ledger export 4";
 
 #[derive(Serialize)]
 struct EntryLine<'a> {
@@ -65,8 +69,14 @@ struct SealLine {
     seal: Signature,
 }
 
-fn seal_message(text: &str) -> Digest {
-    Digest::plain(text.as_bytes())
+/// What the seal is over: the header and the checkpoints, each with its line's end.
+fn seal_message<'a>(lines: impl IntoIterator<Item = &'a str>) -> Digest {
+    let mut sum = PlainSum::default();
+    for line in lines {
+        sum.add(line.as_bytes());
+        sum.add(b"\n");
+    }
+    sum.finish()
 }
 
 /// Writes a store's content as an export, with a checkpoint over all of it and the node's seal.
@@ -82,7 +92,8 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
         rho_unit: "1e-6".into(),
     };
     let infallible = "these types have string keys and no failing serialisers";
-    let mut text = serde_json::to_string(&header).expect(infallible) + "\n";
+    let mut sealed = vec![serde_json::to_string(&header).expect(infallible)];
+    let mut text = format!("{}\n", sealed[0]);
     let mut chain = Chain::default();
     for line in store.entries()? {
         let damaged =
@@ -91,7 +102,7 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
         text += &serde_json::to_string(&EntryLine { hash: line.hash, entry }).expect(infallible);
         text += "\n";
         // What does not verify is exported all the same, for people to see; the last checkpoint is then over what does.
-        let _ = chain.check(&line);
+        let _ = chain.check::<Text>(line.as_deref());
     }
     let last = Checkpoint::sign(chain.statement(&signer.origin), &signer.key)?;
     let mut checkpoints = store.checkpoints()?;
@@ -99,10 +110,12 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
         checkpoints.push(last.to_string());
     }
     for checkpoint in checkpoints {
-        text += &serde_json::to_string(&CheckpointLine { checkpoint }).expect(infallible);
+        let line = serde_json::to_string(&CheckpointLine { checkpoint }).expect(infallible);
+        text += &line;
         text += "\n";
+        sealed.push(line);
     }
-    let seal = signer.key.sign(SEAL_LABEL, &seal_message(&text).0);
+    let seal = signer.key.sign(SEAL_LABEL, &seal_message(sealed.iter().map(String::as_str)).0);
     text += &serde_json::to_string(&SealLine { seal }).expect(infallible);
     text += "\n";
     Ok(text)
@@ -163,7 +176,8 @@ impl Report {
 /// at each, their signatures and cosignatures, and, with a roster, that the node and its witnesses are who the roster says.
 pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     let mut report = Report::default();
-    let header = text.lines().next().ok_or("the file is empty".to_owned()).and_then(|line| {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let header = Some(first).filter(|line| !line.is_empty()).ok_or("the file is empty".to_owned()).and_then(|line| {
         let header: Header =
             serde_json::from_str(line).map_err(|error| format!("line 1 is not a ledger's header: {error}"))?;
         let known = header.format == FORMAT && header.version == VERSION && header.rho_unit == "1e-6";
@@ -183,31 +197,29 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
         let problem = format!("{} with this identity is not in the roster", header.node);
         report.note("identity", if known { Ok("the one in the roster".into()) } else { Err(problem) });
     }
-    report.note("seal", verify_seal(text, &header));
-    let mut chain = Chain::default();
+    let (entries, checkpoint_lines, last) = parts(rest);
+    let sealed = std::iter::once(first).chain(checkpoint_lines.iter().copied());
+    report.note("seal", verify_seal(sealed, last, &header));
     let mut checkpoints = Checkpoints { header: &header, roster, by_size: BTreeMap::new(), problem: None };
-    let lines: Vec<&str> = text.lines().skip(1).collect();
-    let split = lines.iter().position(|line| line.starts_with("{\"checkpoint\"")).unwrap_or(lines.len());
-    for (i, line) in lines[split..].iter().enumerate() {
+    for line in checkpoint_lines {
         match serde_json::from_str::<CheckpointLine>(line) {
             Ok(CheckpointLine { checkpoint }) => checkpoints.take(&checkpoint),
-            // The last line, which was looked at.
-            Err(_) if split + i + 1 == lines.len() && serde_json::from_str::<SealLine>(line).is_ok() => {}
-            Err(_) => {
-                checkpoints.problem.get_or_insert(format!("line {} is no checkpoint", split + i + 2));
-            }
+            Err(error) => drop(checkpoints.problem.get_or_insert(format!("a line is no checkpoint: {error}"))),
         }
     }
+    // An entry has more than 100 bytes: who lies about their number makes nobody reserve more than that.
+    let stated = checkpoints.by_size.last_key_value().map_or(0, |(size, _)| *size);
+    let mut chain = Chain::with_room(usize::try_from(stated).unwrap_or(usize::MAX).min(entries.len() / 100));
     checkpoints.hold_against(&chain);
     let mut chained = Ok(());
     let mut facts = Facts { node: header.node.clone(), origin: header.origin.clone(), ..Facts::default() };
     let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
-    for (i, line) in lines[..split].iter().enumerate() {
+    for (i, line) in entry_lines(entries).enumerate() {
         let number = i + 2;
         chained = entry_line(line)
             .ok_or_else(|| format!("line {number} is neither an entry nor a checkpoint"))
             .and_then(|line| {
-                let entry = chain.check(&line).map_err(|finding| finding.to_string())?;
+                let entry = chain.check::<Text>(line).map_err(|finding| finding.to_string())?;
                 facts.take(&entry);
                 match recompute.check(&entry) {
                     Ok(counts) => computed += u64::from(counts),
@@ -243,24 +255,50 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     report
 }
 
-/// An entry's line, as [`export`] writes it and not otherwise.
-fn entry_line(line: &str) -> Option<Line> {
+/// What stands behind the header: entries, the lines of checkpoints, and the last line if it ends. Lines end with a line feed and
+/// nothing else; a carriage return would be a part of its line.
+fn parts(text: &str) -> (&str, Vec<&str>, Option<&str>) {
+    let Some(text) = text.strip_suffix('\n') else { return (text, Vec::new(), None) };
+    let (mut entries, last) = text.split_at(memchr::memrchr(b'\n', text.as_bytes()).map_or(0, |end| end + 1));
+    let mut checkpoints = Vec::new();
+    while let Some(rest) = entries.strip_suffix('\n') {
+        let start = memchr::memrchr(b'\n', rest.as_bytes()).map_or(0, |end| end + 1);
+        if !rest[start..].starts_with(CHECKPOINT) {
+            break;
+        }
+        checkpoints.push(&rest[start..]);
+        entries = &entries[..start];
+    }
+    checkpoints.reverse();
+    (entries, checkpoints, Some(last))
+}
+
+/// One after the other, so that each is still in the processor's cache when it is read. All of them end.
+fn entry_lines(entries: &str) -> impl Iterator<Item = &str> {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', entries.as_bytes()).map(move |end| &entries[std::mem::replace(&mut start, end + 1)..end])
+}
+
+/// An entry's line, as [`export`] writes it and not otherwise: what stands around the entry is in no hash.
+fn entry_line(line: &str) -> Option<Line<&str>> {
     let rest = line.strip_prefix("{\"hash\":\"")?;
     let (hash, rest) = rest.split_at_checked(64)?;
     let json = rest.strip_prefix("\",\"entry\":")?.strip_suffix('}')?;
-    Some(Line { json: json.into(), hash: hash.parse().ok()? })
+    let upper = hash.bytes().fold(false, |upper, digit| upper | digit.is_ascii_uppercase());
+    Some(Line { json, hash: hash.parse().ok().filter(|_| !upper)? })
 }
 
-fn verify_seal(text: &str, header: &Header) -> Result<String, String> {
-    let ended = text.strip_suffix('\n').ok_or("the last line does not end: something is missing")?;
-    let start = ended.rfind('\n').map_or(0, |at| at + 1);
-    let (sealed, last) = text.split_at(start);
-    let line = serde_json::from_str::<SealLine>(last.trim_end_matches('\n'));
+fn verify_seal<'a>(
+    sealed: impl Iterator<Item = &'a str>,
+    last: Option<&str>,
+    header: &Header,
+) -> Result<String, String> {
+    let last = last.ok_or("the last line does not end: something is missing")?;
+    let line = serde_json::from_str::<SealLine>(last);
     let line = line.map_err(|_| "the last line is no seal: something is missing or was added".to_owned())?;
-    let written = serde_json::to_string(&line).is_ok_and(|line| line + "\n" == last);
-    let good = written && header.identity.verify(SEAL_LABEL, &seal_message(sealed).0, &line.seal);
-    if good {
-        Ok("by the node, over all lines".into())
+    let written = serde_json::to_string(&line).is_ok_and(|line| line == last);
+    if written && header.identity.verify(SEAL_LABEL, &seal_message(sealed).0, &line.seal) {
+        Ok("by the node, over header and checkpoints, which state the entries' hashes".into())
     } else {
         Err("the export is not as the node wrote and signed it".into())
     }
@@ -411,7 +449,8 @@ mod tests {
     /// Sealed by the node's own key: what its own staff could make of it.
     fn sealed(lines: &[&str]) -> String {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let seal = signer().key.sign(SEAL_LABEL, &seal_message(&text).0);
+        let others = lines.iter().copied().filter(|line| entry_line(line).is_none());
+        let seal = signer().key.sign(SEAL_LABEL, &seal_message(others).0);
         text + &serde_json::to_string(&SealLine { seal }).unwrap() + "\n"
     }
 
@@ -431,11 +470,17 @@ mod tests {
     #[test]
     fn every_changed_dropped_added_and_moved_piece_of_an_export_is_found() {
         let good = export("a", &signer(), ledger_of(1).store()).unwrap();
-        for i in 0..good.len() {
-            let mut changed = good.clone().into_bytes();
-            changed[i] ^= 1;
-            let Ok(changed) = String::from_utf8(changed) else { continue };
-            assert!(!verify_export(&changed, None).passed(), "byte {i}");
+        // A bit of the digit, the one between upper and lower case, and a line's end that some readers pass over.
+        for (i, byte) in good.bytes().enumerate() {
+            for other in [byte ^ 1, byte ^ 0x20, b'\r'] {
+                let mut changed = good.clone().into_bytes();
+                changed[i] = other;
+                let Ok(changed) = String::from_utf8(changed) else { continue };
+                assert!(!verify_export(&changed, None).passed(), "byte {i} is {other}");
+            }
+        }
+        for (i, _) in good.match_indices('\n') {
+            failed(&[&good[..i], "\r", &good[i..]].concat());
         }
         let lines: Vec<&str> = good.lines().collect();
         let join = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();

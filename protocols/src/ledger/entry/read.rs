@@ -1,37 +1,89 @@
 //! Reading entries. By hand, as what serde derives for a field that says what its neighbours are keeps all of them in memory first, which
 //! took a third of the time of verifying a ledger.
 
-use serde::de::{Deserialize, Deserializer, Error};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, DeserializeOwned, Error as _};
+use serde_json::Error;
+use serde_json::value::RawValue;
 
 use super::{Account, Entry, Privacy, Record, StudyRecord};
 use crate::digest::Digest;
 use crate::ledger::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
+use crate::ledger::recent::Recent;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
+/// Reads entries, and knows what the last ones said of their study and its privacy: a release's three entries say the same, and so
+/// do the rounds of a training.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    studies: Parts<StudyRef>,
+    privacy: Parts<Privacy>,
+}
+
+/// By their exact text.
+type Parts<T> = Recent<Box<str>, Arc<T>>;
+
+impl Reader {
+    /// The entry that a line of JSON says.
+    ///
+    /// # Errors
+    ///
+    /// It is no entry.
+    pub fn read<'a, S: Deserialize<'a> + AsRef<str>>(&mut self, json: &'a str) -> Result<Entry<S>, Error> {
+        let mut fields: Fields<'a, S> = serde_json::from_str(json)?;
+        let record = fields.record(self)?;
+        let Fields { sequence, previous, time, software, .. } = fields;
+        Ok(Entry { sequence, previous, time, software, record })
+    }
+}
+
+fn part<T: DeserializeOwned>(known: &mut Parts<T>, raw: &RawValue) -> Result<Arc<T>, Error> {
+    if let Some(known) = known.get(|text| **text == *raw.get()) {
+        return Ok(known);
+    }
+    let part = Arc::new(serde_json::from_str(raw.get())?);
+    known.keep(raw.get().into(), Arc::clone(&part));
+    Ok(part)
+}
+
+/// A text in an entry that is only read: borrowed from the line, unless something in it is escaped there.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The fields of entries of all states; no two states have one of the same name and another type.
 #[derive(serde::Deserialize)]
-struct Fields {
+struct Fields<'a, S> {
     sequence: u64,
     previous: Digest,
-    time: String,
-    software: String,
+    time: S,
+    software: S,
     state: Word,
     release: Option<Digest>,
-    study: Option<StudyRef>,
-    dataset: Option<String>,
+    #[serde(borrow)]
+    study: Option<&'a RawValue>,
+    dataset: Option<S>,
     snapshot: Option<Digest>,
-    consent: Option<String>,
-    requester: Option<String>,
-    recipients: Option<Vec<String>>,
-    participants: Option<Vec<String>>,
+    consent: Option<S>,
+    requester: Option<S>,
+    recipients: Option<Vec<S>>,
+    participants: Option<Vec<S>>,
     round: Option<u32>,
-    privacy: Option<Privacy>,
+    #[serde(borrow)]
+    privacy: Option<&'a RawValue>,
     account: Option<Account>,
-    approved_by: Option<String>,
+    approved_by: Option<S>,
     transcript: Option<Digest>,
     result_sha256: Option<Digest>,
-    reason: Option<String>,
+    reason: Option<S>,
     about: Option<u64>,
     officer: Option<String>,
     text: Option<String>,
@@ -62,83 +114,78 @@ enum Word {
     Recovered,
 }
 
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = Fields::deserialize(deserializer)?;
-        let (sequence, previous) = (fields.sequence, fields.previous);
-        let (time, software) = (std::mem::take(&mut fields.time), std::mem::take(&mut fields.software));
-        Ok(Self { sequence, previous, time, software, record: fields.record::<D::Error>()? })
-    }
+fn there<T>(field: Option<T>, name: &'static str) -> Result<T, Error> {
+    field.ok_or_else(|| Error::missing_field(name))
 }
 
-fn there<T, E: Error>(field: Option<T>, name: &'static str) -> Result<T, E> {
-    field.ok_or_else(|| E::missing_field(name))
+fn owned(field: Option<impl AsRef<str>>, name: &'static str) -> Result<String, Error> {
+    Ok(there(field, name)?.as_ref().to_owned())
 }
 
-impl Fields {
-    fn record<E: Error>(self) -> Result<Record, E> {
+impl<S: AsRef<str>> Fields<'_, S> {
+    fn record(&mut self, reader: &mut Reader) -> Result<Record<S>, Error> {
         Ok(match self.state {
-            Word::Reserved => Record::Reserved(self.study_record()?),
-            Word::Computed => Record::Computed(self.study_record()?),
-            Word::Released => Record::Released(self.study_record()?),
-            Word::Repeated => Record::Repeated(self.study_record()?),
-            Word::Refused => Record::Refused(self.study_record()?),
+            Word::Reserved => Record::Reserved(self.study_record(reader)?),
+            Word::Computed => Record::Computed(self.study_record(reader)?),
+            Word::Released => Record::Released(self.study_record(reader)?),
+            Word::Repeated => Record::Repeated(self.study_record(reader)?),
+            Word::Refused => Record::Refused(self.study_record(reader)?),
             Word::Note => Record::Note(Note {
-                about: there(self.about, "about")?,
-                officer: there(self.officer, "officer")?,
-                text: there(self.text, "text")?,
+                about: there(self.about.take(), "about")?,
+                officer: there(self.officer.take(), "officer")?,
+                text: there(self.text.take(), "text")?,
             }),
             Word::Paused => Record::Paused(self.hold()?),
             Word::Resumed => Record::Resumed(self.hold()?),
             Word::Proposed => Record::Proposed(Proposal {
-                action: there(self.action, "action")?,
-                officer: there(self.officer, "officer")?,
-                reason: there(self.reason, "reason")?,
+                action: there(self.action.take(), "action")?,
+                officer: there(self.officer.take(), "officer")?,
+                reason: owned(self.reason.take(), "reason")?,
             }),
             Word::Cap => Record::Cap(CapChange {
-                dataset: there(self.dataset, "dataset")?,
+                dataset: owned(self.dataset.take(), "dataset")?,
                 from: self.from,
-                to: there(self.to, "to")?,
-                configured: there(self.configured, "configured")?,
-                officers: there(self.officers, "officers")?,
-                reason: there(self.reason, "reason")?,
+                to: there(self.to.take(), "to")?,
+                configured: there(self.configured.take(), "configured")?,
+                officers: there(self.officers.take(), "officers")?,
+                reason: owned(self.reason.take(), "reason")?,
                 proposal: self.proposal,
             }),
             Word::Recovered => Record::Recovered(Box::new(Recovery {
-                witnessed: there(self.witnessed, "witnessed")?,
-                officers: there(self.officers, "officers")?,
-                reason: there(self.reason, "reason")?,
-                proposal: there(self.proposal, "proposal")?,
-                datasets: there(self.datasets, "datasets")?,
+                witnessed: there(self.witnessed.take(), "witnessed")?,
+                officers: there(self.officers.take(), "officers")?,
+                reason: owned(self.reason.take(), "reason")?,
+                proposal: there(self.proposal.take(), "proposal")?,
+                datasets: there(self.datasets.take(), "datasets")?,
             })),
         })
     }
 
-    fn hold<E: Error>(self) -> Result<Hold, E> {
+    fn hold(&mut self) -> Result<Hold, Error> {
         Ok(Hold {
-            subject: there(self.subject, "subject")?,
-            officer: there(self.officer, "officer")?,
-            reason: there(self.reason, "reason")?,
+            subject: there(self.subject.take(), "subject")?,
+            officer: there(self.officer.take(), "officer")?,
+            reason: owned(self.reason.take(), "reason")?,
         })
     }
 
-    fn study_record<E: Error>(self) -> Result<Box<StudyRecord>, E> {
+    fn study_record(&mut self, reader: &mut Reader) -> Result<Box<StudyRecord<S>>, Error> {
         Ok(Box::new(StudyRecord {
             release: self.release,
-            study: there(self.study, "study")?,
-            dataset: there(self.dataset, "dataset")?,
+            study: part(&mut reader.studies, there(self.study, "study")?)?,
+            dataset: there(self.dataset.take(), "dataset")?,
             snapshot: self.snapshot,
-            consent: self.consent,
-            requester: there(self.requester, "requester")?,
-            recipients: there(self.recipients, "recipients")?,
-            participants: there(self.participants, "participants")?,
+            consent: self.consent.take(),
+            requester: there(self.requester.take(), "requester")?,
+            recipients: there(self.recipients.take(), "recipients")?,
+            participants: there(self.participants.take(), "participants")?,
             round: self.round,
-            privacy: self.privacy,
-            account: there(self.account, "account")?,
-            approved_by: self.approved_by,
+            privacy: self.privacy.map(|raw| part(&mut reader.privacy, raw)).transpose()?,
+            account: there(self.account.take(), "account")?,
+            approved_by: self.approved_by.take(),
             transcript: self.transcript,
             result_sha256: self.result_sha256,
-            reason: self.reason,
+            reason: self.reason.take(),
         }))
     }
 }
