@@ -85,7 +85,7 @@ impl FromStr for Digest {
         if text.len() != 2 * bytes.len() {
             return Err(format!("`{text}` is not a hash: it has not 64 digits"));
         }
-        let decoded = data_encoding::HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut bytes);
+        let decoded = const_hex::decode_to_slice(text, &mut bytes);
         decoded.map_err(|_| format!("`{text}` is not a hash: 64 hexadecimal digits are expected"))?;
         Ok(Self(bytes))
     }
@@ -132,7 +132,14 @@ mod tests {
         let digest = Digest::plain(b"abc");
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        assert!("ba78".parse::<Digest>().is_err());
+        let upper = digest.to_string().to_uppercase();
+        assert_eq!(upper.parse(), Ok(digest));
+        let prefixed = format!("0x{}", &upper[2..]);
+        for bad in
+            ["ba78", "", &prefixed, &upper[1..], &(upper.clone() + "0"), &upper.replace('B', "G"), &"é".repeat(32)]
+        {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
         let mut sum = PlainSum::default();
         io::Write::write_all(&mut sum, b"a").and_then(|()| io::Write::write_all(&mut sum, b"bc")).unwrap();
         assert_eq!(sum.finish(), digest);

@@ -48,9 +48,9 @@ fn require(good: bool, problem: &str) -> Result<(), Problem> {
 }
 
 impl Chain {
-    /// An empty chain with room for so many entries.
-    pub(super) fn with_room(entries: usize) -> Self {
-        Self { releases: HashMap::with_capacity(entries), ..Self::default() }
+    /// An empty chain with room for so many releases.
+    pub(super) fn with_room(releases: usize) -> Self {
+        Self { releases: HashMap::with_capacity(releases), ..Self::default() }
     }
 
     /// The end of the chain.
