@@ -505,29 +505,34 @@ async fn what_the_model_owner_does_not_admit_is_refused_before_any_charge() -> R
     Ok(())
 }
 
-/// A candidates' owner that goes and comes back in the middle of scoring: the study goes on, under the same charge.
+/// Either side, or the partner that is both, goes and comes back in the middle of scoring: the study goes on, under the same charge.
 #[tokio::test(flavor = "multi_thread")]
 async fn scoring_survives_restarts_of_either_side() -> Result<(), Error> {
     let mut world = World::new().await?;
     let model = model(&world, "additive").await?;
-    for stopped in ["telecom", "retailer"] {
-        let before = world.count("telecom", State::Reserved)?;
-        let study = lookalike(stopped, &model, &["telecom"], &format!("candidates = {}", 5000 + stopped.len()))?;
+    let cases: [(&'static str, &[&str]); 3] =
+        [("telecom", &["telecom"]), ("retailer", &["telecom"]), ("retailer", &["telecom", "retailer"])];
+    for (number, (stopped, owners)) in cases.into_iter().enumerate() {
+        let count = |world: &World| owners.iter().map(|owner| world.count(owner, State::Reserved)).collect();
+        let before: Result<Vec<usize>, Error> = count(&world);
+        let study = lookalike(stopped, &model, owners, &format!("candidates = {}", 5000 + number))?;
         let folder = world.folders().coordinator();
         let running = tokio::spawn(async move { entente::run_study(&folder, study, |_| ()).await });
         tokio::time::sleep(Duration::from_millis(40)).await;
         world.stop(stopped).await;
-        world
-            .start(match stopped {
-                "telecom" => "telecom",
-                _ => "retailer",
-            })
-            .await?;
+        world.start(stopped).await?;
         let files = tokio::time::timeout(Duration::from_secs(60), running).await???;
         let result: Value = serde_json::from_slice(&files["result.json"])?;
         let id = result["study"]["id"].as_str().ok_or("id")?;
-        assert_eq!(audience(&world, "telecom", id)?.len(), plain(&world, "telecom", &model)?.len());
-        assert_eq!(world.count("telecom", State::Reserved)? - before, 1, "{stopped}");
+        let charged: Vec<usize> = before?.into_iter().map(|count| count + 1).collect();
+        let after: Result<Vec<usize>, Error> = count(&world);
+        assert_eq!(after?, charged, "{stopped} {owners:?}");
+        for owner in owners {
+            let (scored, all) = (audience(&world, owner, id)?, plain(&world, owner, &model)?);
+            assert_eq!(scored.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>(), "{owner}");
+            let apart = scored.iter().map(|(name, score)| (score - all[name]).abs()).fold(0.0, f64::max);
+            assert!(apart < 0.01, "{owner}: {apart}");
+        }
     }
     Ok(())
 }
