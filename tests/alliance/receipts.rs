@@ -13,7 +13,7 @@ use entente_protocols::identity::Roster;
 use entente_protocols::ledger::cross::{Facts, cross_check};
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::receipt::{Receipt, verify_files, verify_receipt};
-use entente_protocols::ledger::verify::{Report, export, verify_export};
+use entente_protocols::ledger::verify::{Report, export, verify_export, verify_to_compare};
 use entente_protocols::ledger::{Act, Ledger};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::Study;
@@ -43,7 +43,7 @@ fn receipt(world: &World, files: &BTreeMap<String, Vec<u8>>) -> Result<Receipt, 
 fn facts(world: &World, partner: &str) -> Result<Facts, Error> {
     let folder = Folder::new(world.folders().node(partner));
     let store = LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
-    let report = verify_export(&export(partner, &folder.signer(partner)?, &store)?, Some(&roster(world)?));
+    let report = verify_to_compare(&export(partner, &folder.signer(partner)?, &store)?, Some(&roster(world)?));
     assert!(report.passed(), "{}", report.text());
     Ok(*report.facts.ok_or("facts")?)
 }

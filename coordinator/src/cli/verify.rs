@@ -7,7 +7,7 @@ use clap::Args;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::cross::{Facts, cross_check};
 use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
-use entente_protocols::ledger::verify::{Check, Report, verify_export};
+use entente_protocols::ledger::verify::{Check, Report, verify_export, verify_to_compare};
 use serde::Serialize;
 
 use super::{print, print_json};
@@ -40,7 +40,7 @@ impl Verify {
         let roster = self.roster.as_deref().map(read_roster).transpose()?;
         let (mut all, mut ledgers, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
         for path in &self.paths {
-            let (report, receipt) = verify(path, roster.as_ref())?;
+            let (report, receipt) = verify(path, roster.as_ref(), self.paths.len() > 1)?;
             receipts.extend(receipt);
             all.push((path.display().to_string(), report));
         }
@@ -71,12 +71,15 @@ impl Verify {
     }
 }
 
-/// Verifies one path; of a result folder every file.
-fn verify(path: &Path, roster: Option<&Roster>) -> Result<(Report, Option<Receipt>), Error> {
+/// Verifies one path; of a result folder every file. Whether it is then compared with others decides what is kept of a ledger.
+fn verify(path: &Path, roster: Option<&Roster>, compare: bool) -> Result<(Report, Option<Receipt>), Error> {
     if !path.is_dir() {
         let text = files::read_text(path)?;
-        let is_receipt = is_receipt(&text);
-        return Ok(if is_receipt { verify_receipt(&text, roster) } else { (verify_export(&text, roster), None) });
+        return Ok(match (is_receipt(&text), compare) {
+            (true, _) => verify_receipt(&text, roster),
+            (false, true) => (verify_to_compare(&text, roster), None),
+            (false, false) => (verify_export(&text, roster), None),
+        });
     }
     let file = path.join(RECEIPT);
     if !file.is_file() {

@@ -139,7 +139,7 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What each data set has spent, as far as the chain holds.
     pub spent: BTreeMap<String, Spent>,
-    /// What a ledger says, to be held against others', as far as the chain holds.
+    /// What a ledger says, to be held against others', as far as the chain holds; where that was asked for.
     pub facts: Option<Box<Facts>>,
 }
 
@@ -175,6 +175,15 @@ impl Report {
 /// Checks an export: its form and seal, the chain with its sums, caps, states and officers, the checkpoints with the root and sums
 /// at each, their signatures and cosignatures, and, with a roster, that the node and its witnesses are who the roster says.
 pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
+    verify(text, roster, false)
+}
+
+/// The same, with [`Report::facts`] to hold against other ledgers and receipts: they take more memory than the verification.
+pub fn verify_to_compare(text: &str, roster: Option<&Roster>) -> Report {
+    verify(text, roster, true)
+}
+
+fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
     let mut report = Report::default();
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let header = Some(first).filter(|line| !line.is_empty()).ok_or("the file is empty".to_owned()).and_then(|line| {
@@ -212,7 +221,8 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     let mut chain = Chain::with_room(usize::try_from(stated / 3).unwrap_or(usize::MAX).min(entries.len() / 100));
     checkpoints.hold_against(&chain);
     let mut chained = Ok(());
-    let mut facts = Facts { node: header.node.clone(), origin: header.origin.clone(), ..Facts::default() };
+    let (node, origin) = (header.node.clone(), header.origin.clone());
+    let mut facts = compare.then(|| Box::new(Facts { node, origin, ..Facts::default() }));
     let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
     for (i, line) in entry_lines(entries).enumerate() {
         let number = i + 2;
@@ -220,7 +230,9 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
             .ok_or_else(|| format!("line {number} is neither an entry nor a checkpoint"))
             .and_then(|line| {
                 let entry = chain.check::<Text>(line).map_err(|finding| finding.to_string())?;
-                facts.take(&entry);
+                if let Some(facts) = &mut facts {
+                    facts.take(&entry);
+                }
                 match recompute.check(&entry) {
                     Ok(counts) => computed += u64::from(counts),
                     Err(problem) if numbers.is_ok() => numbers = Err(format!("entry {}: {problem}", entry.sequence)),
@@ -250,8 +262,7 @@ pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     report.note("numbers, computed anew", numbers);
     report.note("checkpoints", checkpoints.verdict(entries));
     report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
-    facts.chain = chain;
-    report.facts = Some(Box::new(facts));
+    report.facts = facts.map(|facts| Box::new(Facts { chain, ..*facts }));
     report
 }
 
