@@ -56,7 +56,7 @@ impl PlainSum {
 
 impl io::Write for PlainSum {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
+        self.add(bytes);
         Ok(bytes.len())
     }
 

@@ -90,6 +90,11 @@ fn plain(world: &World, partner: &str, model: &[u8]) -> Result<BTreeMap<String, 
     truth::scores(model, &world.folders().node(partner).join("data/subscribers.csv"))
 }
 
+/// The most that a customer's score is apart from the plain one.
+fn apart(scored: &BTreeMap<String, f64>, plain: &BTreeMap<String, f64>) -> f64 {
+    scored.iter().map(|(name, score)| (score - plain[name]).abs()).fold(0.0, f64::max)
+}
+
 /// The correlation of ranks; equal values share theirs.
 fn rank_correlation(pairs: &[(f64, f64)]) -> f64 {
     let ranks = |values: Vec<f64>| -> Vec<f64> {
@@ -393,7 +398,7 @@ async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
         let is_seed = |name: &&String| partner == "retailer" && fibre[*name] > 0.0;
         let expected: Vec<&String> = plain.keys().filter(|name| !is_seed(name)).collect();
         assert_eq!(scored.keys().collect::<Vec<_>>(), expected, "{partner}");
-        let apart = scored.iter().map(|(name, score)| (score - plain[name]).abs()).fold(0.0, f64::max);
+        let apart = apart(&scored, &plain);
         assert!(apart < 0.01, "{partner}: {apart}");
         scores.extend(scored.into_values());
     }
@@ -513,8 +518,10 @@ async fn scoring_survives_restarts_of_either_side() -> Result<(), Error> {
     let cases: [(&'static str, &[&str]); 3] =
         [("telecom", &["telecom"]), ("retailer", &["telecom"]), ("retailer", &["telecom", "retailer"])];
     for (number, (stopped, owners)) in cases.into_iter().enumerate() {
-        let count = |world: &World| owners.iter().map(|owner| world.count(owner, State::Reserved)).collect();
-        let before: Result<Vec<usize>, Error> = count(&world);
+        let count = |world: &World| -> Result<Vec<usize>, Error> {
+            owners.iter().map(|owner| world.count(owner, State::Reserved)).collect()
+        };
+        let before = count(&world)?;
         let study = lookalike(stopped, &model, owners, &format!("candidates = {}", 5000 + number))?;
         let folder = world.folders().coordinator();
         let running = tokio::spawn(async move { entente::run_study(&folder, study, |_| ()).await });
@@ -524,13 +531,12 @@ async fn scoring_survives_restarts_of_either_side() -> Result<(), Error> {
         let files = tokio::time::timeout(Duration::from_secs(60), running).await???;
         let result: Value = serde_json::from_slice(&files["result.json"])?;
         let id = result["study"]["id"].as_str().ok_or("id")?;
-        let charged: Vec<usize> = before?.into_iter().map(|count| count + 1).collect();
-        let after: Result<Vec<usize>, Error> = count(&world);
-        assert_eq!(after?, charged, "{stopped} {owners:?}");
+        let charged: Vec<usize> = before.into_iter().map(|count| count + 1).collect();
+        assert_eq!(count(&world)?, charged, "{stopped} {owners:?}");
         for owner in owners {
             let (scored, all) = (audience(&world, owner, id)?, plain(&world, owner, &model)?);
             assert_eq!(scored.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>(), "{owner}");
-            let apart = scored.iter().map(|(name, score)| (score - all[name]).abs()).fold(0.0, f64::max);
+            let apart = apart(&scored, &all);
             assert!(apart < 0.01, "{owner}: {apart}");
         }
     }

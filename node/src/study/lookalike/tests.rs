@@ -119,12 +119,10 @@ fn candidates_of(rows: impl IntoIterator<Item = usize>, most: Option<u64>) -> Ca
         .unwrap()
 }
 
-/// Data with and without one customer differ in that customer's one cell: what the clipping step is given of the others is the
-/// same, in whatever segment the one is.
-#[test]
-fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
+/// What [`candidates`] are drawn from, with a column more to tell segments by.
+fn schema() -> DatasetSchema {
     let text = |values: &[&str]| ColumnType::Category { values: values.iter().map(|value| (*value).into()).collect() };
-    let schema = DatasetSchema {
+    DatasetSchema {
         name: "t".into(),
         privacy_unit: "id".into(),
         columns: [
@@ -133,18 +131,27 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
             ("tier".into(), text(&["gold", "silver", "none"])),
         ]
         .into(),
-    };
-    let spec = |segment: Option<&str>| LookalikeSpec {
+    }
+}
+
+fn spec() -> LookalikeSpec {
+    LookalikeSpec {
         seed_partner: NAMES[0].into(),
         model: model().0,
         candidate_partners: vec![NAMES[1].into()],
         leave_out: None,
         features: "SELECT id, age, region FROM t".into(),
-        segment: segment.map(String::from),
+        segment: None,
         candidates: 1000,
         output: Output::Scores,
-    };
-    let plan = spec(Some("tier")).plan(&schema).unwrap();
+    }
+}
+
+/// Data with and without one customer differ in that customer's one cell: what the clipping step is given of the others is the
+/// same, in whatever segment the one is.
+#[test]
+fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
+    let plan = LookalikeSpec { segment: Some("tier".into()), ..spec() }.plan(&schema()).unwrap();
     assert_eq!((plan.scores(), plan.segments()), (3, 4));
     let scores: Vec<u16> = (0..32).map(|row| row % 3).collect();
     let segments: Vec<u16> = (0..32).map(|row| row / 3 % 4).collect();
@@ -162,7 +169,7 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
         rest.remove(without);
         assert_eq!(cells(&plan, &fewer, &others), rest);
     }
-    let whole = spec(None).plan(&schema).unwrap();
+    let whole = spec().plan(&schema()).unwrap();
     assert!(cells(&whole, &scores, &[]).iter().zip(&scores).all(|(cell, score)| cell == score));
     // What is scored, and so what the model's owner answers, is of the same columns with segments as without.
     assert_eq!(plan.params().unwrap().shape(), whole.params().unwrap().shape());
@@ -170,24 +177,10 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
 
 /// A plan over [`candidates`] with three buckets and room for `room`, and the layout of what is released by it.
 fn plan_of_buckets(room: u64) -> (LookalikePlan, Layout) {
-    let region = ColumnType::Category { values: ["north", "south"].map(String::from).to_vec() };
-    let age = ColumnType::Int { min: Some(0), max: Some(100) };
-    let schema = DatasetSchema {
-        name: "t".into(),
-        privacy_unit: "id".into(),
-        columns: [("age".into(), age), ("region".into(), region)].into(),
-    };
     let shares = [(0.0, 0.75), (0.5, 0.25)].map(|(threshold, events)| ScoreShare { threshold, events, others: 0.5 });
-    let spec = LookalikeSpec {
-        seed_partner: NAMES[0].into(),
-        model: PublicModel { shares: shares.to_vec(), ..model().0 },
-        candidate_partners: vec![NAMES[1].into()],
-        leave_out: None,
-        features: "SELECT id, age, region FROM t".into(),
-        segment: None,
-        candidates: room,
-        output: Output::Buckets(4),
-    };
+    let model = PublicModel { shares: shares.to_vec(), ..model().0 };
+    let spec = LookalikeSpec { model, candidates: room, output: Output::Buckets(4), ..spec() };
+    let schema = schema();
     let plan = spec.plan(&schema).unwrap();
     let study = Study {
         name: "n".into(),

@@ -189,3 +189,37 @@ impl<S: AsRef<str>> Fields<'_, S> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::store::{Memory, Store};
+    use crate::ledger::{Caps, Ledger};
+    use crate::policy::tests::{approved, request};
+
+    /// What is shared is what is the same to the last byte: an entry says what it says whatever was read before.
+    #[test]
+    fn what_was_read_before_changes_no_entry() {
+        let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
+        let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
+        for (number, (study, rho)) in
+            [("s", 10_000), ("t", 10_000), ("s", 20_000), ("s", 10_000)].into_iter().enumerate()
+        {
+            let id = Digest([number as u8; 32]);
+            ledger.reserve(approved(request(study, 1, rho)), id, id, "now").unwrap();
+        }
+        let (mut reader, mut read) = (Reader::default(), Vec::new());
+        for line in ledger.store().entries().unwrap() {
+            let entry: Entry = reader.read(&line.json).unwrap();
+            assert_eq!(entry, line.entry().unwrap());
+            read.extend(entry.study().cloned());
+        }
+        let shared = |one: usize, other: usize| {
+            let same = |one: &Option<Arc<Privacy>>, other: &Option<Arc<Privacy>>| {
+                one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+            };
+            (Arc::ptr_eq(&read[one].study, &read[other].study), same(&read[one].privacy, &read[other].privacy))
+        };
+        assert_eq!((shared(0, 1), shared(0, 2), shared(0, 3)), ((false, true), (true, false), (true, true)));
+    }
+}
