@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use entente_protocols::study::lookalike::seeds::Seeded;
-use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::language::schema::DatasetSchema;
+use entente_protocols::study::seeded::Seeded;
 
 use crate::client::{Client, Update, served};
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::ToNode;
 use tokio::sync::mpsc;

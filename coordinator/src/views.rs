@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::PublicIdentity;
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::Head;
-use entente_protocols::study::schema::DatasetSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::StudyState;

@@ -15,8 +15,9 @@ use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr as FusionExpr, lit, when};
 use datafusion::prelude::{ParquetReadOptions, SessionContext, col};
 use entente_node::data::{Dataset, Embedded, Engine, Options, UnitKey};
-use entente_protocols::study::query::plan::{BaseSum, Expr, GroupKey, QueryPlan, Value};
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+use entente_protocols::language::expr::{Expr, Value};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_protocols::language::sums::{BaseSum, GroupKey, SumsPlan};
 
 const ROWS: usize = 10_000_000;
 const CUSTOMERS: u64 = 1_000_000;
@@ -122,7 +123,7 @@ async fn ours(folder: &Path, max_groups: u32) -> Result<Duration, Box<dyn Error>
     ];
     let schema =
         DatasetSchema { name: "rows".into(), privacy_unit: "customer_id".into(), columns: columns.clone().into() };
-    let plan = QueryPlan {
+    let plan = SumsPlan {
         dataset: "rows".into(),
         privacy_unit: "customer_id".into(),
         columns: columns.into(),

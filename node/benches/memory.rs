@@ -12,15 +12,15 @@ use std::time::Instant;
 
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch};
 use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
+use entente_protocols::language::expr::Expr;
+use entente_protocols::language::rows::{Output, RowsPlan};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::logistic;
 use entente_protocols::learn::model::{Parameters, Recode, Recoding};
 use entente_protocols::learn::recipe::{Feature, Recipe, Values};
 use entente_protocols::learn::training::{Input, Method, Place, Target, Training};
 use entente_protocols::privacy::rows::dims;
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::study::query::plan::Expr;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
-use entente_protocols::study::train::rows::{Output, RowsPlan};
 use parquet::arrow::ArrowWriter;
 
 const ROWS: usize = 10_000_000;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::Caps;
 use entente_protocols::ledger::checkpoint::is_dataset_name;
 use entente_protocols::lookalike::exchange::SESSIONS;
@@ -13,7 +14,6 @@ use entente_protocols::policy::{ApprovalMode, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::file::KINDS;
 use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use serde::Deserialize;
 
 /// A checked configuration.

@@ -13,6 +13,7 @@ mod witnessed;
 
 use std::path::Path;
 
+use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::Line;
 use entente_protocols::ledger::office::Sighting;
@@ -20,7 +21,6 @@ use entente_protocols::ledger::store::{Store, StoreError};
 use entente_protocols::policy::StewardDecision;
 use entente_protocols::secagg::join::SignedJoin;
 use entente_protocols::wire::message::Proposal;
-use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use entente_node::data::{DataError, Dataset, Embedded, Engine, Options, Severity, UnitKey, check};
-use entente_protocols::study::query::plan::{BaseSum, Expr, GroupKey, QueryPlan, Value};
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+use entente_protocols::language::expr::{Expr, Value};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_protocols::language::sums::{BaseSum, GroupKey, SumsPlan};
 
 const TABLE: &str = "customer_id,region,spend,consent\n1,north,10.5,yes\n1,south,2000,yes\n2,north,,no\nx9,east,abc,yes\n,north,1,yes\n";
 
@@ -21,9 +22,9 @@ fn schema() -> DatasetSchema {
     }
 }
 
-fn plan() -> QueryPlan {
+fn plan() -> SumsPlan {
     let values = ["north", "south"].map(|region| Value::Text(region.into())).to_vec();
-    QueryPlan {
+    SumsPlan {
         dataset: "purchases".into(),
         privacy_unit: "customer_id".into(),
         columns: schema().columns.into_iter().collect(),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::buckets::candidates::{BucketEvaluator, Evaluation};
 use entente_protocols::lookalike::buckets::owner::{EvaluationSecret, range};
@@ -14,7 +15,6 @@ use entente_protocols::lookalike::buckets::{blur, clear};
 use entente_protocols::lookalike::candidates::{Awaiting, Feature};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::{BLOCK, Column, Params, Shape};
-use entente_protocols::wire::canonical_bytes;
 use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::FourierLweBootstrapKeyOwned;
 use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;

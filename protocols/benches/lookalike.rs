@@ -6,12 +6,12 @@
 use std::time::Instant;
 
 use dyn_stack::PodStack;
+use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, Feature, PendingBlock, Worker};
 use entente_protocols::lookalike::message::{MaskedBlock, Request, Share};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::{BLOCK, Column, Params, Shape};
-use entente_protocols::wire::canonical_bytes;
 use pulp::c64;
 use tfhe_fft::ordered::FftAlgo;
 use tfhe_fft::unordered::{Method, Plan};

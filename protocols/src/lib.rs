@@ -1,12 +1,14 @@
 //! What the parties of an alliance say to one another, and the maths that protects it.
-mod columns;
+
+pub mod canonical;
 pub mod config;
 pub mod digest;
 pub mod identity;
+mod kernels;
+pub mod language;
 pub mod learn;
 pub mod ledger;
 pub mod lookalike;
-mod lookups;
 pub mod policy;
 pub mod privacy;
 pub mod release;

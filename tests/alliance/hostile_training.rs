@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use entente_examples::alliance::{Error, PARTNERS};
 use entente_node::state::Folder;
+use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
 use entente_protocols::learn::model::{Parameters, Recode};
@@ -16,7 +17,6 @@ use entente_protocols::ledger::entry::State;
 use entente_protocols::secagg::collect::{Collector, Stage, Step};
 use entente_protocols::secagg::join::SignedJoin;
 use entente_protocols::study::{Plan, Question};
-use entente_protocols::wire::canonical_bytes;
 use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
 use entente_tests::last_study;
 

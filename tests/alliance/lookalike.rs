@@ -14,7 +14,7 @@ use entente_node::state::Folder;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::study::file::{self, Asked};
-use entente_protocols::study::lookalike::seeds::Seeded;
+use entente_protocols::study::seeded::Seeded;
 use entente_protocols::study::{Study, StudySpec};
 use entente_tests::{SETTINGS, World, last_study};
 use serde_json::Value;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::training::{Place, Trainer};
 use entente_protocols::ledger::store::Memory;
@@ -26,7 +27,6 @@ use entente_protocols::privacy::sums::Sums;
 use entente_protocols::release;
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use entente_protocols::study::{Plan, Question, file};
 use entente_protocols::wire::frame::{FrameReader, encode_contribution};
 

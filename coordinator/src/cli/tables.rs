@@ -2,11 +2,11 @@
 
 use comfy_table::{Table, presets};
 
+use entente_protocols::language::schema::Day;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::mechanism::Scope;
-use entente_protocols::study::schema::Day;
 
 use crate::results::number::{self, Style};
 use crate::study;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::witness::{Answer, Request};
-use entente_protocols::study::schema::DatasetSchema;
 use entente_protocols::wire::frame::{self, Frame, FrameReader};
 use entente_protocols::wire::message::{FromNode, ToNode};
 use quinn::SendStream;
@@ -118,7 +118,7 @@ async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Resul
     let message: FromNode = frame.decode()?;
     let (study, what) = match message {
         FromNode::Hello { .. } => {
-            return Err(entente_protocols::wire::Malformed.into());
+            return Err(entente_protocols::canonical::Malformed.into());
         }
         FromNode::Checked { number, answer } => {
             shared.desk.checked(name, number, answer);

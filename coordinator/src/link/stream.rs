@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entente_protocols::wire::Malformed;
+use entente_protocols::canonical::Malformed;
 use entente_protocols::wire::frame::{Frame, FrameError, FrameReader};
 use quinn::{ReadError, RecvStream, VarInt};
 

@@ -3,8 +3,8 @@
 //! Text of categories and names goes through maud, which escapes it. Widths of text are estimated generously, as
 //! nothing is measured before a browser sees it.
 
+use entente_protocols::language::expr::Value;
 use entente_protocols::privacy::interval::Estimate;
-use entente_protocols::study::query::plan::Value;
 use maud::{Markup, html};
 
 use super::number::{self, Style};

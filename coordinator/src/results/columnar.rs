@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
-use entente_protocols::study::query::plan::{Value, ValueType};
+use entente_protocols::language::expr::{Value, ValueType};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 

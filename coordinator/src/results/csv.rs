@@ -2,7 +2,7 @@
 //!
 //! Values that a spreadsheet would take for a formula (`=1+1`) are left as they are: they are data.
 
-use entente_protocols::study::query::plan::Value;
+use entente_protocols::language::expr::Value;
 
 use super::{Flat, ResultTable};
 

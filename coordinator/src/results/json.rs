@@ -1,7 +1,8 @@
 //! `result.json`: written in a fixed order of keys, and read back for terminals.
 
+use entente_protocols::language::expr::Value;
+use entente_protocols::language::sums::Output;
 use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
-use entente_protocols::study::query::plan::{Output, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Header, ResultTable, Row, number};

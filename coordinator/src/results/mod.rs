@@ -25,10 +25,11 @@ mod report;
 use std::collections::BTreeMap;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::language::expr::{DateUnit, Value, ValueType};
+use entente_protocols::language::sums::Output;
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::study::query::plan::{DateUnit, Output, Value, ValueType};
 use serde::Serialize;
 
 /// The machine-readable result.

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use entente_protocols::language::expr::{Value, ValueType};
+use entente_protocols::language::sums::Output;
 use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
-use entente_protocols::study::query::plan::{Output, Value, ValueType};
 use maud::{Markup, html};
 use serde::Serialize;
 

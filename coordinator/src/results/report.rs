@@ -1,6 +1,7 @@
 //! `report.html` of a query: one page for people, which needs nothing but itself.
 
-use entente_protocols::study::query::plan::{Output, Value};
+use entente_protocols::language::expr::Value;
+use entente_protocols::language::sums::Output;
 use maud::{Markup, html};
 
 use super::number::{self, Style};

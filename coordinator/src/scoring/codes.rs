@@ -4,8 +4,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, TimeUnit};
 use arrow::error::ArrowError;
+use entente_protocols::language::schema::Day;
 use entente_protocols::learn::recipe::Values;
-use entente_protocols::study::schema::Day;
 
 /// The codes of one column.
 pub(super) struct Codes {

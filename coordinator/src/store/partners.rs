@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use entente_protocols::identity::{Member, PublicIdentity};
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::{Checkpoint, Head};
-use entente_protocols::study::schema::DatasetSchema;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{Store, digest, failed};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::receipt::{Coordinator, Statement};
 use entente_protocols::study::Study;
-use entente_protocols::wire::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, digest, failed};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::study::{Earlier, Plan, Question, Study};
 
 /// Makes the question from what each participant has published, or says whose declaration differs, and how.

@@ -1,8 +1,8 @@
 //! A study between its rounds: what each round is told, and what is made of its sum.
 
+use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::learn::training::Trainer;
 use entente_protocols::study::{Plan, Question};
-use entente_protocols::wire::canonical_bytes;
 
 use crate::store::RoundRecord;
 

@@ -160,11 +160,11 @@ pub(super) fn notes(plan: &LookalikePlan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use entente_protocols::digest::Digest;
+    use entente_protocols::language::schema::{ColumnType, DatasetSchema};
     use entente_protocols::learn::recipe::{Feature, Recipe, Values};
     use entente_protocols::lookalike::model::PublicModel;
     use entente_protocols::privacy::mechanism::Scope;
     use entente_protocols::privacy::rho::Rho;
-    use entente_protocols::study::schema::{ColumnType, DatasetSchema};
     use entente_protocols::study::{Question, Study, StudySpec, Terms};
 
     use super::{Output, ScoreShare};

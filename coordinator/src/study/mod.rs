@@ -17,11 +17,11 @@ mod train;
 use std::collections::BTreeMap;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec};
 use entente_protocols::study::query::QuerySpec;
-use entente_protocols::study::query::plan::QueryPlan;
 use entente_protocols::study::train::{TrainPlan, TrainSpec};
 use entente_protocols::study::{Plan, Question, Study, StudySpec};
 
@@ -125,7 +125,7 @@ pub fn table(result_json: &[u8]) -> Option<Table> {
 
 /// A study with its plan, by kind.
 enum Kind<'a> {
-    Query(&'a QuerySpec, &'a QueryPlan),
+    Query(&'a QuerySpec, &'a SumsPlan),
     Train(&'a TrainSpec, &'a TrainPlan),
     Lookalike(&'a LookalikeSpec, &'a LookalikePlan),
 }

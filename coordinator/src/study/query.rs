@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use entente_protocols::language::expr::{Expr, ValueType};
+use entente_protocols::language::sums::{BaseSum, GroupKey, MeasureKind, SumsPlan};
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::study::query::QuerySpec;
 use entente_protocols::study::query::outcome;
-use entente_protocols::study::query::plan::{BaseSum, Expr, GroupKey, MeasureKind, QueryPlan, ValueType};
 
 use super::{Finished, MeasureError, header};
 use crate::results::{self, Asked, Cell, Key, Measure, ResultTable, Row};
@@ -18,7 +19,7 @@ const TYPICAL_ROWS: f64 = 1000.0;
 pub(super) fn finish(
     finished: &Finished<'_>,
     spec: &QuerySpec,
-    plan: &QueryPlan,
+    plan: &SumsPlan,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let sum = finished.rounds.last().map(|round| round.sum.as_slice()).unwrap_or_default();
     let rows = outcome::rows(plan, finished.question.mechanism(), sum).ok_or_else(|| {
@@ -42,9 +43,9 @@ pub(super) fn finish(
 }
 
 /// See [`super::expected_error`].
-pub(super) fn expected_error(plan: &QueryPlan, mechanism: &Mechanism) -> Vec<MeasureError> {
+pub(super) fn expected_error(plan: &SumsPlan, mechanism: &Mechanism) -> Vec<MeasureError> {
     let half_widths = outcome::expected_error(plan, mechanism, TYPICAL_ROWS);
-    let error = |(measure, half_width): (&entente_protocols::study::query::plan::Measure, f64)| MeasureError {
+    let error = |(measure, half_width): (&entente_protocols::language::sums::Measure, f64)| MeasureError {
         name: measure.name.clone(),
         half_width,
         note: match measure.kind {
@@ -59,7 +60,7 @@ pub(super) fn expected_error(plan: &QueryPlan, mechanism: &Mechanism) -> Vec<Mea
 }
 
 /// See [`super::notes`].
-pub(super) fn notes(spec: &QuerySpec, plan: &QueryPlan) -> Vec<String> {
+pub(super) fn notes(spec: &QuerySpec, plan: &SumsPlan) -> Vec<String> {
     let mut notes = Vec::new();
     let grouped = plan.cells() > 1;
     if spec.max_groups.is_none() && grouped {
@@ -88,8 +89,8 @@ pub(super) fn notes(spec: &QuerySpec, plan: &QueryPlan) -> Vec<String> {
     notes
 }
 
-fn table(plan: &QueryPlan, rows: Vec<outcome::Row>) -> ResultTable {
-    let measure = |measure: &entente_protocols::study::query::plan::Measure| Measure {
+fn table(plan: &SumsPlan, rows: Vec<outcome::Row>) -> ResultTable {
+    let measure = |measure: &entente_protocols::language::sums::Measure| Measure {
         name: measure.name.clone(),
         whole: match measure.kind {
             MeasureKind::CountRows { .. } | MeasureKind::CountCustomers { .. } => true,
@@ -126,7 +127,7 @@ fn key(group: &GroupKey) -> Key {
 
 /// An estimate as it is published: always finite. The planner's bounds on values keep it so already; but JSON has no word
 /// for what is not, and here is where it would be written.
-fn cell(plan: &QueryPlan, kind: &MeasureKind, estimate: Estimate) -> Cell {
+fn cell(plan: &SumsPlan, kind: &MeasureKind, estimate: Estimate) -> Cell {
     let finite = |x: f64, otherwise: f64| if x.is_nan() { otherwise } else { x.clamp(f64::MIN, f64::MAX) + 0.0 };
     let within = |lowest: f64, middle: f64, highest: f64| Estimate {
         value: finite(estimate.value, middle),

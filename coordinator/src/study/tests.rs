@@ -1,7 +1,7 @@
 //! Finished queries, from their study files on.
 
+use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::study::file;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema, Day};
 
 use super::*;
 use crate::results::{CSV, PARQUET, REPORT, RESULT};
@@ -42,7 +42,7 @@ fn asked(study: Study, regions: &[&str]) -> (Study, Question) {
     (study, question)
 }
 
-fn plan(question: &Question) -> &QueryPlan {
+fn plan(question: &Question) -> &SumsPlan {
     match question.plan() {
         Plan::Query(plan) => plan,
         Plan::Train(_) | Plan::Lookalike(_) => panic!("a query was asked"),
@@ -117,7 +117,7 @@ impl Normal {
 /// Truths of [`BY_REGION`]'s sums: rows, customers, spend, and age above the middle of 56.5 with its count. Made by the
 /// kind of sum, as their order is the planner's.
 fn region_truth(question: &Question) -> impl Fn(usize, usize) -> f64 + use<> {
-    use entente_protocols::study::query::plan::BaseSum;
+    use entente_protocols::language::sums::BaseSum;
     let plan = plan(question);
     let sums = plan.sums.clone();
     move |component, cell| {
@@ -345,7 +345,7 @@ fn the_error_told_beforehand_is_that_of_results() {
     // As the prediction says: groups of 1000 rows, the average in the middle. The sum is far from zero, counts too.
     let plan = plan(&question);
     let truth = |component: usize, _: usize| {
-        use entente_protocols::study::query::plan::BaseSum;
+        use entente_protocols::language::sums::BaseSum;
         match &plan.sums[component] {
             BaseSum::Values { center, .. } if *center != 0.0 => 0.0,
             BaseSum::Rows | BaseSum::Customers | BaseSum::Present(_) => 1000.0,
@@ -379,7 +379,7 @@ fn reports_to_look_at() {
                   AVG(spend) AS spend\n    FROM customers\n    WHERE age >= 25\n    GROUP BY month\n\"\"\"\nmax_rows_per_customer = 4";
     let (study, question) = asked(study("joined-by-month", "scope = \"person\"\ncolluders = 2", months), &REGIONS);
     let truth = |component: usize, cell: usize| {
-        use entente_protocols::study::query::plan::BaseSum;
+        use entente_protocols::language::sums::BaseSum;
         let plan = plan(&question);
         let customers = 5200.0 + 130.0 * cell as f64 + 1500.0 * (cell as f64 / 12.0 * std::f64::consts::TAU).sin();
         match &plan.sums[component] {

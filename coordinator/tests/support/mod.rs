@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::checkpoint::node_origin;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::witness::{self, Consistency, MAX_PROOFS};
@@ -19,7 +20,6 @@ use entente_protocols::release;
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 use entente_protocols::wire::frame::{self, Frame, FrameReader};
 use entente_protocols::wire::message::{
     ALPN, ALPN_ENROL, Approval, COORDINATOR_NAME, CheckAnswer, Enrol, Enrolled, FromNode, Proposal, ToNode,

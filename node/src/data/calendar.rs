@@ -3,7 +3,7 @@
 //! The algorithms are those of Howard Hinnant's "chrono-compatible low-level date algorithms": arithmetic only, so
 //! that they run over a column without a branch that could fail.
 
-use entente_protocols::study::query::plan::{DatePart, DateUnit};
+use entente_protocols::language::expr::{DatePart, DateUnit};
 
 /// The day with this year, month (1 to 12) and day of the month.
 fn days(year: i64, month: i64, day: i64) -> i64 {
@@ -106,7 +106,7 @@ fn number(digits: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use entente_protocols::study::schema::Day;
+    use entente_protocols::language::schema::Day;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use entente_protocols::digest::Digest;
-use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::language::schema::DatasetSchema;
 
 use super::consent::Consent;
 use super::error::DataError;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use arrow::array::ArrayRef;
+use entente_protocols::language::rows::RowsPlan;
+use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
-use entente_protocols::study::query::plan::QueryPlan;
-use entente_protocols::study::train::rows::RowsPlan;
 
 use super::audience::{Naming, Scores};
 use super::bounding::{Bounding, Settings, Sink};
@@ -33,7 +33,7 @@ pub trait Engine: Send + Sync {
     fn bounded_sums(
         &self,
         dataset: &Dataset,
-        plan: &QueryPlan,
+        plan: &SumsPlan,
     ) -> impl Future<Output = Result<Bounded, DataError>> + Send;
 
     /// The rows of a features query over a data set: of each customer who has exactly one, its codes.
@@ -118,7 +118,7 @@ impl Embedded {
 }
 
 impl Engine for Embedded {
-    async fn bounded_sums(&self, dataset: &Dataset, plan: &QueryPlan) -> Result<Bounded, DataError> {
+    async fn bounded_sums(&self, dataset: &Dataset, plan: &SumsPlan) -> Result<Bounded, DataError> {
         let pipeline = Pipeline::new(dataset, plan)?;
         let layout = Arc::new(plan.layout());
         let (dataset, options) = (dataset.clone(), self.options.clone());

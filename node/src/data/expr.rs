@@ -26,7 +26,7 @@ use datafusion_expr::{
     binary_expr, lit,
 };
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
-use entente_protocols::study::query::plan::{Arithmetic, Comparison, DatePart, DateUnit, Expr, Value, ValueType};
+use entente_protocols::language::expr::{Arithmetic, Comparison, DatePart, DateUnit, Expr, Value, ValueType};
 
 use super::bounding::NO_CELL;
 use super::calendar;

@@ -6,10 +6,10 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
+use entente_protocols::language::expr::Value;
+use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;
-use entente_protocols::study::query::plan::Value;
-use entente_protocols::study::train::rows::RowsPlan;
 
 use super::bounding::NO_CELL;
 use super::customers::Apart;

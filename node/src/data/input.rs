@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use entente_protocols::study::query::plan::Expr;
-use entente_protocols::study::schema::ColumnType;
+use entente_protocols::language::expr::Expr;
+use entente_protocols::language::schema::ColumnType;
 
 use super::consent::Consent;
 use super::dataset::Dataset;

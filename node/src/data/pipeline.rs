@@ -3,7 +3,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
-use entente_protocols::study::query::plan::{BaseSum, QueryPlan};
+use entente_protocols::language::sums::{BaseSum, SumsPlan};
 
 use super::bounding::NO_CELL;
 use super::dataset::Dataset;
@@ -46,7 +46,7 @@ enum GridValue {
 
 impl Pipeline {
     /// Compiles a plan for a data set, which must be the one it was made for.
-    pub(super) fn new(dataset: &Dataset, plan: &QueryPlan) -> Result<Self, DataError> {
+    pub(super) fn new(dataset: &Dataset, plan: &SumsPlan) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type};
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::privacy::bounds::CustomerCell;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
 
 use super::bounding::Sink;
 use super::consent::Consent;

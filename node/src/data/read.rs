@@ -21,7 +21,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
 use arrow::datatypes::*;
-use entente_protocols::study::schema::ColumnType;
+use entente_protocols::language::schema::ColumnType;
 
 use super::calendar::parse_date;
 use super::source::is_text;
@@ -366,7 +366,7 @@ fn categories(raw: &ArrayRef, texts: &HashMap<String, i32>, numbers: &HashMap<i6
 mod tests {
     use arrow::array::*;
 
-    use entente_protocols::study::schema::Day;
+    use entente_protocols::language::schema::Day;
 
     use super::*;
 

@@ -11,9 +11,10 @@ use std::sync::atomic::AtomicBool;
 
 use arrow::array::*;
 use arrow::datatypes::Int32Type;
+use entente_protocols::language::expr::*;
+use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
+use entente_protocols::language::sums::*;
 use entente_protocols::privacy::bounds::CustomerCell;
-use entente_protocols::study::query::plan::*;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema, Day};
 use proptest::prelude::*;
 
 use super::bounding::{Bounding, Settings, Sink};
@@ -46,7 +47,7 @@ fn options(folder: &Path, memory: usize, threads: usize) -> Options {
     Options { memory, customers: 64 << 20, threads, spill: folder.join("spill"), key: UnitKey::new([9; 32]) }
 }
 
-fn customers(dataset: &Dataset, plan: &QueryPlan, options: &Options) -> BTreeMap<u128, Cells> {
+fn customers(dataset: &Dataset, plan: &SumsPlan, options: &Options) -> BTreeMap<u128, Cells> {
     let pipeline = Pipeline::new(dataset, plan).unwrap();
     let layout = plan.layout();
     let shape = Shape { values: layout.value_columns(), max_groups: layout.max_groups() as usize };
@@ -121,7 +122,7 @@ fn int(value: i64) -> Expr {
 }
 
 /// Groups by region (without the quoted one) and year; sums rows, customers, ages and a computed value.
-fn plan(filter: bool) -> QueryPlan {
+fn plan(filter: bool) -> SumsPlan {
     let as_float = Expr::Cast(Box::new(column("age")), ValueType::Float);
     let ratio = Expr::Arithmetic(
         Arithmetic::Divide,
@@ -135,7 +136,7 @@ fn plan(filter: bool) -> QueryPlan {
     let old = Expr::Compare(Comparison::GreaterOrEqual, Box::new(column("age")), Box::new(int(30)));
     let member = Expr::Or(Box::new(column("member")), Box::new(Expr::IsNull(Box::new(column("member")))));
     let years = (2022..2026).map(Value::Int).collect();
-    QueryPlan {
+    SumsPlan {
         dataset: "customers".into(),
         privacy_unit: "customer".into(),
         columns: schema().columns.into_iter().collect(),

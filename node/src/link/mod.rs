@@ -26,7 +26,7 @@ pub enum LinkError {
     Frame(#[from] FrameError),
     /// A frame that holds no message.
     #[error(transparent)]
-    Malformed(#[from] entente_protocols::wire::Malformed),
+    Malformed(#[from] entente_protocols::canonical::Malformed),
 }
 
 /// The addresses of `host:port`.

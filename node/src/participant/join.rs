@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::LedgerError;
 use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin};
-use entente_protocols::study::schema::DatasetSchema;
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
 use tracing::{info, warn};

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::lookalike::exchange::{LIMIT, ToModelOwner};
 use entente_protocols::lookalike::model::PublicModel;
@@ -10,8 +11,8 @@ use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Transcript};
 use entente_protocols::study::lookalike::{LookalikePlan, Output};
 use entente_protocols::study::{Plan, Question, StudySpec};
+use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromNode, Proposal};
-use entente_protocols::wire::{canonical_bytes, frame, from_canonical};
 use tracing::{info, warn};
 
 use super::{Participant, Problem, lock, now};

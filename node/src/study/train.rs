@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use entente_protocols::canonical::from_canonical;
 use entente_protocols::learn::model::Recoding;
 use entente_protocols::learn::training::{Contribute, Input, Place, Role};
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::study::train::{TrainPlan, Weigher};
-use entente_protocols::wire::from_canonical;
 
 use crate::data::{Customers, DataError, Dataset, Engine, Split};
 

@@ -33,7 +33,7 @@ pub struct Roster {
 impl Roster {
     /// The fingerprint that people compare out of band. Equal exactly for equal rosters.
     pub fn fingerprint(&self) -> Digest {
-        Digest::of("entente roster 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente roster 1", &[&crate::canonical::canonical_bytes(self)])
     }
 
     /// The fingerprint in groups of four digits, easier to read aloud.

@@ -32,7 +32,7 @@ pub struct TicketError(&'static str);
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = crate::wire::canonical_bytes(self);
+        let bytes = crate::canonical::canonical_bytes(self);
         let check = Digest::of("entente ticket 1", &[&bytes]);
         write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&[&bytes[..], &check.0[..4]].concat()))
     }
@@ -53,7 +53,7 @@ impl FromStr for Ticket {
         if Digest::of("entente ticket 1", &[bytes]).0[..4] != check[..] {
             return Err(TicketError("its checksum is wrong: a character was changed or lost"));
         }
-        crate::wire::from_canonical(bytes, 4096).map_err(|_| TicketError("another version wrote it"))
+        crate::canonical::from_canonical(bytes, 4096).map_err(|_| TicketError("another version wrote it"))
     }
 }
 

@@ -364,7 +364,7 @@ impl<S: Store> Ledger<S> {
         let parts = protected.into_parts();
         let known = self.known.releases.get(&parts.release).filter(|known| known.state == State::Reserved);
         known.ok_or(LedgerError::OutOfOrder(parts.release))?;
-        let bytes = crate::wire::canonical_bytes(&(parts.transcript, parts.values));
+        let bytes = crate::canonical::canonical_bytes(&(parts.transcript, parts.values));
         let result = Digest::plain(&bytes);
         self.append(now, Some((parts.release, &bytes)), |ledger| {
             Ok(Record::Computed(ledger.follow(parts.release, result)?))

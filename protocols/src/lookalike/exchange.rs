@@ -24,7 +24,7 @@ pub const WINDOW: usize = 4;
 /// The most sessions of one candidates' owner with a model's owner in one attempt: each has a key of its own and gives shares
 /// of all blocks again, where one side has lost its state.
 pub const SESSIONS: u32 = 4;
-/// A limit for [`crate::wire::from_canonical`]: no message is longer.
+/// A limit for [`crate::canonical::from_canonical`]: no message is longer.
 pub const LIMIT: usize = 0x40_0000;
 
 /// The most bytes of an evaluation key in one message.

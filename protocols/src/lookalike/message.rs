@@ -42,7 +42,7 @@ pub struct Share {
 }
 
 impl Request {
-    /// A limit for [`crate::wire::from_canonical`]: no request is longer.
+    /// A limit for [`crate::canonical::from_canonical`]: no request is longer.
     pub const LIMIT: usize = 0x40_0000;
     const WIDTH: usize = 7;
 
@@ -69,7 +69,7 @@ const _: () = assert!(
 );
 
 impl MaskedBlock {
-    /// A limit for [`crate::wire::from_canonical`]: no block is longer.
+    /// A limit for [`crate::canonical::from_canonical`]: no block is longer.
     pub const LIMIT: usize = 0x1_0000;
     const WIDTH: usize = 5;
 
@@ -99,7 +99,7 @@ impl MaskedBlock {
 }
 
 impl Share {
-    /// A limit for [`crate::wire::from_canonical`]: no share is longer.
+    /// A limit for [`crate::canonical::from_canonical`]: no share is longer.
     pub const LIMIT: usize = 0x1_0000;
     const WIDTH: usize = 4;
 

@@ -24,12 +24,12 @@ use super::candidates::Feature;
 use super::params::{self, BLOCK, Infeasible, Params, Shape};
 use zeroize::Zeroizing;
 
+use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
 use crate::learn::file::{ModelFile, ScoreShare};
 use crate::learn::model::{Model, Pair, Parameters, Recoding};
 use crate::learn::recipe::Recipe;
 use crate::privacy::rows::{self, Column};
-use crate::wire::canonical_bytes;
 
 /// Bits of a number's weight, its sign included.
 pub const SCALED_BITS: u32 = 12;

@@ -119,7 +119,7 @@ impl Shape {
 
     /// Its hash.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente lookalike shape 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente lookalike shape 1", &[&crate::canonical::canonical_bytes(self)])
     }
 }
 

@@ -9,8 +9,8 @@ use super::draw::Stream;
 use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use super::owner::{KeyHolder, Offer};
 use super::params::{BLOCK, Column, MAX_WEIGHTS, Params, Shape};
+use crate::canonical::{canonical_bytes, from_canonical};
 use crate::digest::Digest;
-use crate::wire::{canonical_bytes, from_canonical};
 
 pub(super) fn context() -> Digest {
     Digest::of("test", &[b"study, seed owner, candidates' owner"])

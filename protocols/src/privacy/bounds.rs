@@ -158,7 +158,7 @@ impl Layout {
 
     /// Hash of the layout.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente layout 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente layout 1", &[&crate::canonical::canonical_bytes(self)])
     }
 }
 

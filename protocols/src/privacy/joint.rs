@@ -4,7 +4,7 @@
 //! cache. A row's **joint code** is its place in such a table: (a·w + b·s + c) of codes a, b and c, where c is below s, and
 //! b·s + c below w. To read it takes a third of the memory that the three codes take, and to add to its place is one
 //! addition rather than three, which nothing foretells; margins of the table are what each column gets ([`super::cells`]).
-//! Taken apart again, it says what each column adds to a score (`crate::lookups`).
+//! Taken apart again, it says what each column adds to a score (`crate::kernels::lookups`).
 //!
 //! What is joined depends on what the columns mean, not on the rows, unless a caller passes what was found in them.
 

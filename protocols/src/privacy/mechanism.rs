@@ -199,7 +199,7 @@ impl Mechanism {
 
     /// Hash over everything above.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente mechanism 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente mechanism 1", &[&crate::canonical::canonical_bytes(self)])
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::bounds::{Bounded, Component, Layout};
 use super::cells::{Columns, Tables};
 use super::rows::{Block, Column, UNIT, places};
-use crate::columns::Halves;
+use crate::kernels::columns::Halves;
 
 /// The largest weight of a row, in absolute value; others are clamped to it.
 pub const MAX_WEIGHT: i32 = 32767;

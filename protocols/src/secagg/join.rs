@@ -79,13 +79,13 @@ pub struct SignedJoin {
 impl SignedJoin {
     /// Signs a join.
     pub fn new(join: Join, key: &IdentityKey) -> Self {
-        let signature = key.sign(JOIN_LABEL, &crate::wire::canonical_bytes(&join));
+        let signature = key.sign(JOIN_LABEL, &crate::canonical::canonical_bytes(&join));
         Self { join, signature }
     }
 
     /// Whether `identity` signed it.
     pub fn verify(&self, identity: &PublicIdentity) -> bool {
-        identity.verify(JOIN_LABEL, &crate::wire::canonical_bytes(&self.join), &self.signature)
+        identity.verify(JOIN_LABEL, &crate::canonical::canonical_bytes(&self.join), &self.signature)
     }
 }
 
@@ -164,7 +164,11 @@ impl Transcript {
         let joins: Vec<Join> = joins.into_iter().map(|signed| signed.join.clone()).collect();
         let digest = Digest::of(
             TRANSCRIPT_LABEL,
-            &[&roster.authority.0, &crate::wire::canonical_bytes(&joins), &crate::wire::canonical_bytes(&identities)],
+            &[
+                &roster.authority.0,
+                &crate::canonical::canonical_bytes(&joins),
+                &crate::canonical::canonical_bytes(&identities),
+            ],
         );
         Ok(Self { joins, identities, digest })
     }

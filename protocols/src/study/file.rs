@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::lookalike::seeds::{Seeded, Stated};
 use super::lookalike::{self, LookalikeSpec, OUTPUTS, Output};
 use super::query::QuerySpec;
+use super::seeded::{Seeded, Stated};
 use super::train::{self, TrainSpec, Weight};
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};

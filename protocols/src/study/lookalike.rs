@@ -10,7 +10,7 @@
 //! candidate counts in one cell all the same, that of its segment and score: the sensitivity is the same. Segments are read
 //! beside the features, and no block that is scored has them.
 //!
-//! Where a study names seeds instead of a model, the model is trained first ([`seeds`]).
+//! Where a study names seeds instead of a model, the model is trained first ([`super::seeded`]).
 //!
 //! **The seed partner's own customers** can be scored as well, beside others': it holds the model, and scores them in the clear, to
 //! the same whole numbers. It alone can tell who of its customers are seeds, and leaves them out: of its audience, and of the
@@ -23,13 +23,12 @@
 //! is one of these two or neither. The study's public text says whom the condition is on; who fulfils it shows
 //! nowhere but in the noisy counts.
 
-pub mod seeds;
-
-use super::query::plan::Expr;
-use super::schema::{ColumnType, DatasetSchema};
-use super::train::rows::{self, RowsPlan};
 use crate::config::nearest;
 use crate::identity::check_name;
+use crate::language::expr::Expr;
+use crate::language::rows::{self, RowsPlan};
+use crate::language::schema::{ColumnType, DatasetSchema};
+use crate::language::sql;
 use crate::learn::file::ScoreShare;
 use crate::learn::recipe::Values;
 use crate::learn::training::MILLION;
@@ -55,6 +54,8 @@ pub const BUCKET_MILLIS: u64 = 27;
 const OWNERS: u32 = 200_000;
 /// What says who is left out, among the outputs of a plan.
 const LEFT_OUT: &str = "is_left_out";
+/// How much a seed counts, where `seeds` says so, as its features query calls it.
+pub(super) const WEIGHT: &str = "seed_weight";
 
 /// What a candidates' owner learns of each of its candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -164,7 +165,7 @@ impl LookalikeSpec {
     ///
     /// The features query's refusal; features that are not the model's; or a model that does not fit the parameters.
     pub fn plan(&self, schema: &DatasetSchema) -> Result<LookalikePlan, super::Refusal> {
-        let rows = super::query::sql::rows(&self.features, schema)?;
+        let rows = sql::rows(&self.features, schema)?;
         let names: Vec<&str> = rows.outputs.iter().map(|output| output.name.as_str()).collect();
         for feature in &self.model.recipe.features {
             let name = &feature.name;
@@ -240,9 +241,8 @@ impl LookalikeSpec {
 impl LookalikeSpec {
     /// The rows with, behind all else, whether a customer is one of `seeds`.
     fn leaving_out(&self, seeds: &str, rows: &RowsPlan, schema: &DatasetSchema) -> Result<RowsPlan, super::Refusal> {
-        use super::query::sql;
         let refusal = |refusal: sql::LabelRefusal| Refusal(format!("who is left out: {refusal}"));
-        let (labelled, _) = sql::labelled(&self.features, seeds, LEFT_OUT, seeds::WEIGHT).map_err(refusal)?;
+        let (labelled, _) = sql::labelled(&self.features, seeds, LEFT_OUT, WEIGHT).map_err(refusal)?;
         let labelled = sql::rows(&labelled, schema)?;
         let mut leave_out = rows.clone();
         leave_out.outputs.extend(labelled.outputs.into_iter().filter(|output| output.name == LEFT_OUT));

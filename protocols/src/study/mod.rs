@@ -12,19 +12,20 @@
 pub mod file;
 pub mod lookalike;
 pub mod query;
-pub mod schema;
+pub mod seeded;
 pub mod train;
 
 use crate::digest::Digest;
 use crate::identity::check_name;
+use crate::language::schema::{ColumnType, DatasetSchema};
+use crate::language::sql;
+use crate::language::sums::SumsPlan;
 use crate::learn::training::{MILLION, Release};
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::Rho;
 use lookalike::{LookalikePlan, LookalikeSpec};
 use query::QuerySpec;
-use query::plan::QueryPlan;
-use schema::{ColumnType, DatasetSchema};
 use train::{TrainPlan, TrainSpec};
 
 /// A study as its file states it, checked.
@@ -142,9 +143,9 @@ impl StudySpec {
     /// The data set it is about, as the study writes it; SQL does not distinguish its case.
     pub fn dataset(&self) -> Result<String, Refusal> {
         match self {
-            Self::Query(query) => Ok(query::sql::dataset_name(&query.sql)?),
-            Self::Train(train) => Ok(query::sql::dataset_name(&train.features)?),
-            Self::Lookalike(lookalike) => Ok(query::sql::dataset_name(&lookalike.features)?),
+            Self::Query(query) => Ok(sql::dataset_name(&query.sql)?),
+            Self::Train(train) => Ok(sql::dataset_name(&train.features)?),
+            Self::Lookalike(lookalike) => Ok(sql::dataset_name(&lookalike.features)?),
         }
     }
 
@@ -162,7 +163,7 @@ impl StudySpec {
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub enum Plan {
     /// Of a query.
-    Query(QueryPlan),
+    Query(SumsPlan),
     /// Of a training.
     Train(Box<TrainPlan>),
     /// Of a lookalike study.
@@ -172,7 +173,7 @@ pub enum Plan {
 impl Plan {
     /// Hash of the canonical plan.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente plan 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente plan 1", &[&crate::canonical::canonical_bytes(self)])
     }
 
     /// The rounds in order: how the vector that each releases is laid out and bounded, and what each of its components
@@ -253,7 +254,7 @@ impl Plan {
 pub enum Refusal {
     /// The SQL.
     #[error(transparent)]
-    Sql(#[from] query::sql::Refusal),
+    Sql(#[from] sql::Refusal),
     /// The training.
     #[error(transparent)]
     Train(#[from] train::Refusal),
@@ -377,7 +378,7 @@ impl Question {
 
     /// Hash of the question: equal for the same question under any name or purpose.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente question 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente question 1", &[&crate::canonical::canonical_bytes(self)])
     }
 
     /// What answers are stored by: [`Self::digest`], but that a lookalike study's model is told by what it is and not by the

@@ -8,7 +8,7 @@
 //! allocated; the payload's memory grows with what really arrives.
 
 use super::message::{Contribution, FromNode, FromOperator, ToNode, ToOperator};
-use super::{Malformed, canonical_bytes, from_canonical};
+use crate::canonical::{MAX_CANONICAL, Malformed, canonical_bytes, from_canonical};
 use crate::ledger::Outbound;
 
 /// The version of the protocol that this code speaks.
@@ -36,12 +36,12 @@ macro_rules! message {
 message!(ToNode, 1, 0x100_0000);
 message!(FromNode, 2, 0x40_0000);
 message!(FromOperator, 4, 0x40_0000);
-message!(ToOperator, 5, super::MAX_CANONICAL);
+message!(ToOperator, 5, MAX_CANONICAL);
 message!(super::message::Enrol, 6, 0x1_0000);
 message!(super::message::Enrolled, 7, 0x40_0000);
 
 const CONTRIBUTION: u8 = 3;
-const CONTRIBUTION_LIMIT: usize = super::MAX_CANONICAL;
+const CONTRIBUTION_LIMIT: usize = MAX_CANONICAL;
 
 fn limit(kind: u8) -> Option<usize> {
     let limits = [

@@ -2,13 +2,13 @@
 
 use crate::digest::Digest;
 use crate::identity::{Member, Roster, Signature};
+use crate::language::schema::DatasetSchema;
 use crate::ledger::Head;
 use crate::ledger::receipt::Part;
 use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
 use crate::secagg::join::SignedJoin;
 use crate::study::Study;
-use crate::study::schema::DatasetSchema;
 
 /// ALPN of a node's or an operator's connection.
 pub const ALPN: &[u8] = b"entente/1";

@@ -1,5 +1,5 @@
 use entente_protocols::ledger::Outbound;
-use entente_protocols::wire::{Malformed, from_canonical};
+use entente_protocols::canonical::{Malformed, from_canonical};
 
 fn forge(bytes: &[u8]) -> Result<Outbound, Malformed> {
     from_canonical(bytes, 4096)

@@ -1,12 +1,12 @@
 //! `report.html` of a trained model: its card, how well it does, and what it has learnt.
 
+use entente_protocols::language::schema::Day;
 use entente_protocols::learn::evaluation::classification::Curves;
 use entente_protocols::learn::evaluation::{Detail, Evaluation, Performance};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::Values;
 use entente_protocols::learn::training::Target;
 use entente_protocols::privacy::interval::Estimate;
-use entente_protocols::study::schema::Day;
 use maud::{Markup, html};
 
 use super::super::number::{self, Style};

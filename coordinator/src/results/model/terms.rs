@@ -1,10 +1,10 @@
 //! A model's parameters as people read them: what each feature adds to the score, level by level, and what clusters are
 //! like.
 
+use entente_protocols::language::schema::Day;
 use entente_protocols::learn::model::{Model, Parameters, Recode};
 use entente_protocols::learn::recipe::{Feature, STEPS, Values};
 use entente_protocols::privacy::rows::UNIT;
-use entente_protocols::study::schema::Day;
 
 /// What one feature adds to the score.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::learn::training::Place;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::{Begin, Caps, Ledger};
@@ -13,7 +14,6 @@ use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rows::Block;
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::release;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::study::{Plan, Study, file};
 use entente_protocols::wire::frame::{FrameReader, encode_contribution};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

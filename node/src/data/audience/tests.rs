@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
-use entente_protocols::study::schema::DatasetSchema;
+use entente_protocols::language::schema::DatasetSchema;
 
 use super::*;
 use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};

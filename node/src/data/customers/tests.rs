@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::*;
+use entente_protocols::language::rows::RowsPlan;
+use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
+use entente_protocols::language::sql;
 use entente_protocols::learn::recipe::Values;
-use entente_protocols::study::query::sql;
-use entente_protocols::study::schema::{ColumnType, DatasetSchema, Day};
-use entente_protocols::study::train::rows::RowsPlan;
 
 use super::*;
 use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};

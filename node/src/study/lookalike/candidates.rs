@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use entente_protocols::canonical::from_canonical;
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::Refused;
 use entente_protocols::lookalike::buckets::candidates::{BucketEvaluator, BucketWorker, Evaluation, PendingBuckets};
@@ -18,7 +19,6 @@ use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Share};
 use entente_protocols::lookalike::model::{Features, PublicModel};
 use entente_protocols::lookalike::params::Params;
 use entente_protocols::study::lookalike::Output;
-use entente_protocols::wire::from_canonical;
 use rayon::prelude::*;
 use tracing::info;
 

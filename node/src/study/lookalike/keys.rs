@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::buckets::message::EvaluationKey;
 use entente_protocols::lookalike::buckets::owner::EvaluationSecret;
-use entente_protocols::wire::{canonical_bytes, from_canonical};
 use tracing::warn;
 use zeroize::Zeroizing;
 

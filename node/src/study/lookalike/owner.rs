@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ScoreShare;
 use entente_protocols::learn::model::Parameters;
@@ -17,7 +18,6 @@ use entente_protocols::lookalike::model::{PublicModel, Quantised};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::Params;
 use entente_protocols::secagg::channel::Channel;
-use entente_protocols::wire::canonical_bytes;
 use rayon::prelude::*;
 
 use super::keys::OwnKey;

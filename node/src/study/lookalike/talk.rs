@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::lookalike::exchange::{LIMIT, ToCandidatesOwner, ToModelOwner};
 use entente_protocols::secagg::channel::{Channel, NONCE};
-use entente_protocols::wire::{canonical_bytes, from_canonical};
 use tracing::warn;
 
 use crate::peers::{Conversation, Ended, Watch};

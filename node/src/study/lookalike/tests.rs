@@ -6,8 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::language::rows::RowsPlan;
+use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::file::ScoreShare;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::{Feature, Recipe, Values};
@@ -25,12 +28,9 @@ use entente_protocols::privacy::rows::{Block, UNIT};
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec, Output};
-use entente_protocols::study::schema::{ColumnType, DatasetSchema};
-use entente_protocols::study::train::rows::RowsPlan;
 use entente_protocols::study::{Question, Study, StudySpec, Terms};
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::FromNode;
-use entente_protocols::wire::{canonical_bytes, from_canonical};
 use zeroize::Zeroizing;
 
 use super::candidates::Session;
@@ -109,7 +109,7 @@ fn candidates_of(rows: impl IntoIterator<Item = usize>, most: Option<u64>) -> Ca
                   region = { type = \"category\", values = [\"north\", \"south\"] }\n[budget]\nepsilon = 1.0\ndelta = 1e-6\n";
     let config = crate::config::parse(std::path::Path::new("node.toml"), config).unwrap();
     let schema = config.datasets["t"].schema.clone();
-    let plan: RowsPlan = entente_protocols::study::query::sql::rows("SELECT id, age, region FROM t", &schema).unwrap();
+    let plan: RowsPlan = entente_protocols::language::sql::rows("SELECT id, age, region FROM t", &schema).unwrap();
     assert_eq!(plan.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["age", "region"]);
     let dataset = Dataset::open(schema, "t.csv", folder.path(), None).unwrap();
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));

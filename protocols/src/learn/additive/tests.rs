@@ -7,10 +7,10 @@ use super::super::model::{Model, Parameters, Recode, Recoding};
 use super::super::recipe::{Feature, Values};
 use super::super::training::{Method, Place, Target, Trainer};
 use super::*;
+use crate::canonical::canonical_bytes;
 use crate::privacy::bounds::Layout;
 use crate::privacy::rows::Block;
 use crate::privacy::sums::Sums;
-use crate::wire::canonical_bytes;
 
 const PLACE: Place = Place { position: 0, participants: 3 };
 

@@ -4,7 +4,7 @@ use pulp::Arch;
 
 use super::super::sigmoid::{sigmoid, steps};
 use super::super::training::{Contribute, weighed};
-use crate::columns::{SCORED, Weights};
+use crate::kernels::columns::{SCORED, Weights};
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Part, Sums};
 

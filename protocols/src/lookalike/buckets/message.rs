@@ -35,7 +35,7 @@ pub struct BucketRequest {
 }
 
 impl EvaluationKey {
-    /// A limit for [`crate::wire::from_canonical`]: all keys are as long.
+    /// A limit for [`crate::canonical::from_canonical`]: all keys are as long.
     pub const LIMIT: usize = 32 + 2 * 8 + Self::BOOTSTRAP * WIDTH + Self::PACKING * WIDTH;
     pub(super) const BOOTSTRAP: usize = SMALL * 2 * BLOCK;
     pub(super) const PACKING: usize = DOUBLINGS as usize * PACK_LEVELS * BLOCK;
@@ -52,7 +52,7 @@ impl EvaluationKey {
 }
 
 impl BucketRequest {
-    /// A limit for [`crate::wire::from_canonical`]: all are as long.
+    /// A limit for [`crate::canonical::from_canonical`]: all are as long.
     pub const LIMIT: usize = 2 * 32 + 3 * 8 + (Self::DOWN + Self::TABLE + Self::SWITCH) * WIDTH;
     pub(super) const DOWN: usize = BLOCK * DOWN_LEVELS;
     const TABLE: usize = BLOCK;

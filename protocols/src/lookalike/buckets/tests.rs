@@ -17,8 +17,8 @@ use super::message::{BucketRequest, EvaluationKey};
 use super::owner::{EvaluationSecret, range};
 use super::params::{Budget, POSITION_BITS, guard, room};
 use super::{blur, clear};
+use crate::canonical::{canonical_bytes, from_canonical};
 use crate::digest::Digest;
-use crate::wire::{canonical_bytes, from_canonical};
 
 fn model() -> EvaluationSecret {
     EvaluationSecret::new(Zeroizing::new([41; 32]))

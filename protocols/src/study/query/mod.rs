@@ -1,12 +1,10 @@
 //! The study kind `query`: SQL over a data set, parsed once into a typed plan; its result is a table of estimates.
 
 pub mod outcome;
-pub mod plan;
-pub mod sql;
 
-use plan::QueryPlan;
-
-use super::schema::DatasetSchema;
+use crate::language::schema::DatasetSchema;
+use crate::language::sql;
+use crate::language::sums::SumsPlan;
 
 /// A query as its study states it.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -21,7 +19,7 @@ pub struct QuerySpec {
 
 impl QuerySpec {
     /// The typed plan over a data set of this schema.
-    pub fn plan(&self, schema: &DatasetSchema) -> Result<QueryPlan, sql::Refusal> {
+    pub fn plan(&self, schema: &DatasetSchema) -> Result<SumsPlan, sql::Refusal> {
         sql::plan(&self.sql, sql::Limits { max_groups: self.max_groups, max_rows: self.max_rows }, schema)
     }
 }

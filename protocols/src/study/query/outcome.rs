@@ -1,6 +1,7 @@
 //! From the sum of all vectors to the table that people read: pure post-processing, which costs nothing.
 
-use super::plan::{BaseSum, MeasureKind, QueryPlan, Value};
+use crate::language::expr::Value;
+use crate::language::sums::{BaseSum, MeasureKind, SumsPlan};
 use crate::privacy::interval::Estimate;
 use crate::privacy::mechanism::Mechanism;
 
@@ -16,7 +17,7 @@ pub struct Row {
 /// The result of a query from the sum of all participants' vectors; one row a cell, in the order of the plan.
 ///
 /// `None` if the vector has another length than the plan's.
-pub fn rows(plan: &QueryPlan, mechanism: &Mechanism, sum: &[i64]) -> Option<Vec<Row>> {
+pub fn rows(plan: &SumsPlan, mechanism: &Mechanism, sum: &[i64]) -> Option<Vec<Row>> {
     let cells = plan.cells();
     if sum.len() != cells * plan.sums.len() || mechanism.sigmas().len() != plan.sums.len() {
         return None;
@@ -51,7 +52,7 @@ pub fn rows(plan: &QueryPlan, mechanism: &Mechanism, sum: &[i64]) -> Option<Vec<
 
 /// How far each measure will be from the truth at 95 %, told before anything is asked: half the width of its interval, in
 /// its own unit. For an average it depends on how many rows there are; it is told for a group of `rows` rows.
-pub fn expected_error(plan: &QueryPlan, mechanism: &Mechanism, rows: f64) -> Vec<f64> {
+pub fn expected_error(plan: &SumsPlan, mechanism: &Mechanism, rows: f64) -> Vec<f64> {
     let sd = |component: usize| mechanism.total_sd(component) * plan.grid_unit(&plan.sums[component]);
     let half_width = |kind: &MeasureKind| match *kind {
         MeasureKind::CountRows { rows: component }

@@ -7,12 +7,10 @@
 //! How models are trained is [`crate::learn`]'s; here is what may be asked, and what cannot be: all of it is decided on
 //! public facts, before anything is charged.
 
-pub mod rows;
-
-use rows::RowsPlan;
-
-use super::schema::DatasetSchema;
 use crate::config::nearest;
+use crate::language::rows::RowsPlan;
+use crate::language::schema::DatasetSchema;
+use crate::language::sql;
 use crate::learn::recipe::{Feature, Recipe, Values};
 use crate::learn::training::{FULL, MILLION, Method, Options, Target, Training};
 use crate::learn::{additive, evaluation, kmeans, linear, logistic};
@@ -87,7 +85,7 @@ impl TrainSpec {
     ///
     /// The features query's refusal, or a target, model or number of features that cannot be.
     pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<TrainPlan, super::Refusal> {
-        let rows = super::query::sql::rows(&self.features, schema)?;
+        let rows = sql::rows(&self.features, schema)?;
         let names: Vec<&str> = rows.outputs.iter().map(|output| output.name.as_str()).collect();
         let position = match &self.target {
             None => None,
@@ -248,7 +246,7 @@ pub(super) fn unknown_model(model: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::study::schema::ColumnType;
+    use crate::language::schema::ColumnType;
 
     fn schema() -> DatasetSchema {
         let number = |min, max| ColumnType::Float { min: Some(min), max: Some(max) };

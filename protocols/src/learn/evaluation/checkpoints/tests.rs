@@ -7,9 +7,9 @@ use super::super::super::recipe::{Feature, Recipe, Values};
 use super::super::super::training::{MILLION, Place, Role, Trainer};
 use super::super::Settings;
 use super::*;
+use crate::canonical::canonical_bytes;
 use crate::privacy::rows::Column;
 use crate::privacy::sums::Sums;
-use crate::wire::canonical_bytes;
 
 /// A linear congruential generator (Knuth's MMIX) and the polar method: the same customers and noise in each run.
 struct Random(u64);

@@ -19,7 +19,7 @@ fn seed(features: &str, seeds: &str) -> Expr {
         ("is_seed", &Values::Bool, before.outputs.len() + 1)
     );
     let Expr::Case(branches, otherwise) = label.expr.clone() else { panic!("{sql}") };
-    let literal = |value| Expr::Literal(crate::study::query::plan::Value::Bool(value));
+    let literal = |value| Expr::Literal(crate::language::expr::Value::Bool(value));
     assert_eq!((&branches[0].1, &*otherwise, branches.len()), (&literal(true), &literal(false), 1), "{sql}");
     branches.into_iter().next().unwrap().0
 }

@@ -2,8 +2,8 @@
 
 use sqlparser::ast;
 
-use crate::study::query::plan::{Arithmetic, Comparison, Expr, Value, ValueType};
-use crate::study::schema::Day;
+use crate::language::expr::{Arithmetic, Comparison, Expr, Value, ValueType};
+use crate::language::schema::Day;
 
 use super::error::{Refusal, listed, nearest};
 use super::expression::{EXPRESSIONS, Outcome, Scope};

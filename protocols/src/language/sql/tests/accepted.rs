@@ -1,9 +1,10 @@
 //! Accepted queries and the plans made of them.
 
 use super::*;
-use crate::study::query::plan::{Arithmetic, Comparison, DatePart, DateUnit, MeasureKind, Value, ValueType};
+use crate::language::expr::{Arithmetic, Comparison, DatePart, DateUnit, Value, ValueType};
+use crate::language::sums::MeasureKind;
 
-fn accepted(sql: &str) -> QueryPlan {
+fn accepted(sql: &str) -> SumsPlan {
     planned(sql).unwrap_or_else(|refusal| panic!("{sql}\n{refusal}"))
 }
 

@@ -153,7 +153,7 @@ impl DatasetSchema {
 
     /// Hash of the whole schema: equal exactly where two partners declare the same.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente schema 1", &[&crate::wire::canonical_bytes(self)])
+        Digest::of("entente schema 1", &[&crate::canonical::canonical_bytes(self)])
     }
 
     /// Checks what the type alone cannot say: bounds in order, finite, both or none; categories present and unlike.

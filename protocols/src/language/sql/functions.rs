@@ -2,8 +2,8 @@
 
 use sqlparser::ast;
 
-use crate::study::query::plan::{Comparison, DatePart, DateUnit, Expr, Value, ValueType};
-use crate::study::schema::Day;
+use crate::language::expr::{Comparison, DatePart, DateUnit, Expr, Value, ValueType};
+use crate::language::schema::Day;
 
 use super::error::{Refusal, nearest};
 use super::expression::{Outcome, Scope};

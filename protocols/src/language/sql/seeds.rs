@@ -7,8 +7,8 @@
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{self, Ident};
 
-use crate::study::query::plan::Expr;
-use crate::study::train::rows::RowsPlan;
+use crate::language::expr::Expr;
+use crate::language::rows::RowsPlan;
 
 use super::columns::columns;
 use super::error::Refusal;

@@ -1,7 +1,7 @@
 //! A typed expression: the plan's expression, with its type, public range and size.
 
-use crate::study::query::plan::{Expr, Value, ValueType};
-use crate::study::schema::{ColumnType, Day};
+use crate::language::expr::{Expr, Value, ValueType};
+use crate::language::schema::{ColumnType, Day};
 
 use super::range::{Known, Range};
 

@@ -1,7 +1,7 @@
-//! From SQL to a [`QueryPlan`] or a [`RowsPlan`]: the only maker of plans.
+//! From SQL to a [`SumsPlan`] or a [`RowsPlan`]: the only maker of plans.
 //!
 //! ```text
-//! SQL ─▶ tokens ─▶ SELECT, clause by clause ─▶ typed expressions with public ranges ─▶ QueryPlan or RowsPlan
+//! SQL ─▶ tokens ─▶ SELECT, clause by clause ─▶ typed expressions with public ranges ─▶ SumsPlan or RowsPlan
 //! ```
 //!
 //! What is not listed here is refused, with its place, the reason and what to write instead ([`Refusal`]).
@@ -50,9 +50,10 @@ use std::collections::HashSet;
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 
-use crate::study::query::plan::{BaseSum, Expr, GroupKey, Measure, Output, QueryPlan};
-use crate::study::schema::DatasetSchema;
-use crate::study::train::rows::RowsPlan;
+use crate::language::expr::Expr;
+use crate::language::rows::RowsPlan;
+use crate::language::schema::DatasetSchema;
+use crate::language::sums::{BaseSum, GroupKey, Measure, Output, SumsPlan};
 
 use columns::columns;
 use expression::{Name, Scope};
@@ -79,7 +80,7 @@ pub struct Limits {
 /// # Errors
 ///
 /// A [`Refusal`], for anything outside the grammar, without public bounds or groups, or too large.
-pub fn plan(sql: &str, limits: Limits, schema: &DatasetSchema) -> Result<QueryPlan, Refusal> {
+pub fn plan(sql: &str, limits: Limits, schema: &DatasetSchema) -> Result<SumsPlan, Refusal> {
     with_room(|| {
         let max_rows = max_rows(limits)?;
         parsed(sql, Form::Query, schema, |scope, statement| Planner::new(scope, statement).finish(limits, max_rows))
@@ -232,7 +233,7 @@ impl<'e, 'a> Planner<'e, 'a> {
         Self { scope, statement, sums: Sums::default(), size: Size::default() }
     }
 
-    fn finish(mut self, limits: Limits, max_rows: u32) -> Result<QueryPlan, Refusal> {
+    fn finish(mut self, limits: Limits, max_rows: u32) -> Result<SumsPlan, Refusal> {
         let items = self.items()?;
         let filter = match &self.statement.filter {
             Some(filter) => Some(self.scope.condition(filter, 0)?),
@@ -248,7 +249,7 @@ impl<'e, 'a> Planner<'e, 'a> {
             Taken::Measure(measure) => Some(measure.kind),
             Taken::Key(_) => None,
         }));
-        let mut plan = QueryPlan {
+        let mut plan = SumsPlan {
             dataset: self.scope.schema.name.clone(),
             privacy_unit: self.scope.schema.privacy_unit.clone(),
             columns: Vec::new(),
@@ -431,7 +432,7 @@ impl<'e, 'a> Planner<'e, 'a> {
         Ok(())
     }
 
-    fn check_plan(&self, plan: &QueryPlan) -> Result<(), Refusal> {
+    fn check_plan(&self, plan: &SumsPlan) -> Result<(), Refusal> {
         let source = self.scope.source;
         let cells = plan.groups.iter().try_fold(1usize, |cells, key| cells.checked_mul(key.domain.len()));
         let numbers = cells.and_then(|cells| cells.checked_mul(plan.sums.len()));
@@ -448,7 +449,7 @@ impl<'e, 'a> Planner<'e, 'a> {
 }
 
 /// The expressions of a plan.
-fn exprs(plan: &QueryPlan) -> impl Iterator<Item = &Expr> {
+fn exprs(plan: &SumsPlan) -> impl Iterator<Item = &Expr> {
     let summed = plan.sums.iter().filter_map(|sum| match sum {
         BaseSum::Rows | BaseSum::Customers => None,
         BaseSum::Present(expr) | BaseSum::Values { expr, .. } => Some(expr),

@@ -11,24 +11,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{LookalikeSpec, Output, check_parties};
+use super::lookalike::{LookalikeSpec, Output, WEIGHT, check_parties};
+use super::train::{TrainSpec, Weight};
+use super::{Study, StudySpec, Terms};
 use crate::config::nearest;
+use crate::language::rows::RowsPlan;
+use crate::language::schema::DatasetSchema;
+use crate::language::sql::{self, LabelRefusal};
 use crate::learn::training::Options;
 use crate::lookalike::model::PublicModel;
 use crate::privacy::rho::Rho;
-use crate::study::query::sql::{self, LabelRefusal};
-use crate::study::schema::DatasetSchema;
-use crate::study::train::rows::RowsPlan;
-use crate::study::train::{TrainSpec, Weight};
-use crate::study::{Study, StudySpec, Terms};
 
 /// The models that can be trained for it.
 pub const METHODS: [&str; 2] = ["additive", "logistic"];
 /// What the model predicts, as its features query calls it.
 pub const TARGET: &str = "is_seed";
-
-/// How much a seed counts, where `seeds` says so, as its features query calls it.
-pub const WEIGHT: &str = "seed_weight";
 
 /// What a study file states, beside what every study has.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,8 +211,8 @@ impl Seeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::schema::ColumnType;
     use crate::study::file::{Asked, parse_asked, parse_with};
-    use crate::study::schema::ColumnType;
     use crate::study::{Plan, Question};
 
     const GOOD: &str = r#"

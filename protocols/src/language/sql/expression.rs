@@ -2,8 +2,8 @@
 
 use sqlparser::ast::{self, BinaryOperator, Ident, UnaryOperator};
 
-use crate::study::query::plan::{Arithmetic, Comparison, Expr, Value, ValueType};
-use crate::study::schema::DatasetSchema;
+use crate::language::expr::{Arithmetic, Comparison, Expr, Value, ValueType};
+use crate::language::schema::DatasetSchema;
 
 use super::error::{Refusal, listed, nearest};
 use super::operators::{any_of, as_condition, connect, is_null, not};

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use sqlparser::tokenizer::Span;
 
+use crate::language::expr::{Expr, Value};
+use crate::language::rows::{Output, RowsPlan};
 use crate::learn::recipe::Values;
-use crate::study::query::plan::{Expr, Value};
-use crate::study::train::rows::{Output, RowsPlan};
 
 use super::Size;
 use super::columns::columns;

@@ -2,7 +2,7 @@
 
 use sqlparser::ast;
 
-use crate::study::query::plan::{BaseSum, MeasureKind};
+use crate::language::sums::{BaseSum, MeasureKind};
 
 use super::error::Refusal;
 use super::expression::{Name, Scope};

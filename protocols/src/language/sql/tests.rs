@@ -7,7 +7,7 @@ mod rows;
 mod seeds;
 
 use super::*;
-use crate::study::schema::{ColumnType, Day};
+use crate::language::schema::{ColumnType, Day};
 
 /// The public schema that the tests ask.
 fn schema() -> DatasetSchema {
@@ -37,6 +37,6 @@ fn schema() -> DatasetSchema {
     }
 }
 
-fn planned(sql: &str) -> Result<QueryPlan, Refusal> {
+fn planned(sql: &str) -> Result<SumsPlan, Refusal> {
     plan(sql, Limits::default(), &schema())
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use sqlparser::ast;
 
-use crate::study::query::plan::{DateUnit, Expr, Value};
-use crate::study::schema::Day;
+use crate::language::expr::{DateUnit, Expr, Value};
+use crate::language::schema::Day;
 
 use super::error::Refusal;
 use super::expression::Scope;

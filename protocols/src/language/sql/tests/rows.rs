@@ -1,8 +1,8 @@
 //! Features queries: accepted ones with their plans, refused ones with their words.
 
 use super::*;
+use crate::language::expr::Comparison;
 use crate::learn::recipe::Values;
-use crate::study::query::plan::Comparison;
 
 fn accepted(sql: &str) -> RowsPlan {
     rows(sql, &schema()).unwrap_or_else(|refusal| panic!("{sql}\n{refusal}"))
@@ -195,6 +195,6 @@ fn too_much() {
 #[test]
 fn a_plan_survives_its_encoding() {
     let plan = accepted("SELECT customer_id, age, region, joined, churned FROM customers WHERE tier = 'gold'");
-    let again: RowsPlan = crate::wire::from_canonical(&crate::wire::canonical_bytes(&plan), 1 << 20).unwrap();
+    let again: RowsPlan = crate::canonical::from_canonical(&crate::canonical::canonical_bytes(&plan), 1 << 20).unwrap();
     assert_eq!(again, plan);
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::study::query::plan::Expr;
-use crate::study::schema::{ColumnType, DatasetSchema};
+use crate::language::expr::Expr;
+use crate::language::schema::{ColumnType, DatasetSchema};
 
 /// The columns that expressions read, by name.
 pub(super) fn columns<'p>(exprs: impl Iterator<Item = &'p Expr>, schema: &DatasetSchema) -> Vec<(String, ColumnType)> {

@@ -1,12 +1,12 @@
 //! The typed plan of a features query: one row a customer, and in each row the model's features and its target.
 //!
-//! It is made by [`crate::study::query::sql`] alone, and as total as a query's plan: see
-//! [`crate::study::query::plan`] for how columns are read. A customer for whom the query yields several rows is left
+//! It is made by [`crate::language::sql`] alone, and as total as a query's plan: see
+//! [`super::expr`] for how columns are read. A customer for whom the query yields several rows is left
 //! out: which of them is meant, it does not say.
 
+use crate::language::expr::Expr;
+use crate::language::schema::ColumnType;
 use crate::learn::recipe::Values;
-use crate::study::query::plan::Expr;
-use crate::study::schema::ColumnType;
 
 /// One value of a customer's row.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]

@@ -3,7 +3,7 @@
 //! Floating-point operations round monotonically, so the rounded corners of an interval contain every rounded value
 //! in it; no outward rounding is needed.
 
-use crate::study::query::plan::{Arithmetic, Comparison, Expr, Value};
+use crate::language::expr::{Arithmetic, Comparison, Expr, Value};
 
 /// The values an expression can have where it is not NULL, both ends included.
 #[derive(Clone, Debug, PartialEq)]

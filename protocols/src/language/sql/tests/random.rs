@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use super::*;
-use crate::study::query::plan::{Arithmetic, Comparison, DatePart, Value, ValueType};
+use crate::language::expr::{Arithmetic, Comparison, DatePart, Value, ValueType};
 
 const VALID: [&str; 5] = [
     "SELECT region, COUNT(*) AS rows, COUNT(DISTINCT customer_id), SUM(spend), AVG(age) FROM customers \
