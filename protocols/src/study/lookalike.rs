@@ -328,7 +328,7 @@ impl LookalikePlan {
 }
 
 /// The output that a segment is, and its column's type.
-fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows::Output, &'s ColumnType), Refusal> {
+pub(super) fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows::Output, &'s ColumnType), Refusal> {
     let Some(column) = schema.columns.get(name) else {
         let near = nearest(name, schema.columns.keys().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -349,13 +349,17 @@ fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows::Output, &
 }
 
 /// The seed partner, then the candidates' partners other than it.
-fn participants(seed_partner: &str, candidate_partners: &[String]) -> Vec<String> {
+pub(super) fn participants(seed_partner: &str, candidate_partners: &[String]) -> Vec<String> {
     let others = candidate_partners.iter().map(String::as_str).filter(|partner| *partner != seed_partner);
     std::iter::once(seed_partner).chain(others).map(str::to_owned).collect()
 }
 
 /// Checks who takes part in a lookalike study whose `partners` are these.
-fn check_parties(seed_partner: &str, candidate_partners: &[String], partners: &[String]) -> Result<(), String> {
+pub(super) fn check_parties(
+    seed_partner: &str,
+    candidate_partners: &[String],
+    partners: &[String],
+) -> Result<(), String> {
     check_name(seed_partner).map_err(|error| format!("`seed_partner`: {error}"))?;
     if candidate_partners.is_empty() {
         return Err("`candidate_partners` names nobody; name the partners whose customers are to be scored".into());

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lookalike::{LookalikeSpec, Output, WEIGHT, check_parties};
+use super::lookalike::{self, LookalikeSpec, Output, WEIGHT, check_parties};
 use super::train::{TrainSpec, Weight};
 use super::{Study, StudySpec, Terms};
 use crate::config::nearest;
@@ -89,7 +89,7 @@ impl Stated {
 
     /// The seed partner, then the candidates' partners.
     pub fn participants(&self) -> Vec<String> {
-        super::participants(&self.seed_partner, &self.candidate_partners)
+        lookalike::participants(&self.seed_partner, &self.candidate_partners)
     }
 }
 
@@ -174,7 +174,7 @@ impl Seeded {
         for partner in candidate_partners {
             let theirs = self.rows(schemas, partner)?;
             if let (Some((theirs, _)), Some(name)) = (&theirs, segment) {
-                super::segment(name, theirs).map_err(|refusal| format!("{refusal}, at `{partner}`"))?;
+                lookalike::segment(name, theirs).map_err(|refusal| format!("{refusal}, at `{partner}`"))?;
             }
             match theirs {
                 Some((_, theirs)) if theirs == rows => {}

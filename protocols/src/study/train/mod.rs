@@ -100,7 +100,7 @@ impl TrainSpec {
             Some(weight) => Some(self.weight(weight, &rows)?),
         };
         let apart = [position, weight];
-        let feature = |(i, output): (usize, &rows::Output)| {
+        let feature = |(i, output): (usize, &crate::language::rows::Output)| {
             (!apart.contains(&Some(i))).then(|| Feature { name: output.name.clone(), values: output.values.clone() })
         };
         let recipe = Recipe { features: rows.outputs.iter().enumerate().filter_map(feature).collect() };
