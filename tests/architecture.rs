@@ -109,7 +109,7 @@ fn messages_between_participants_are_sealed_where_a_lookalike_study_talks_alone(
         assert_eq!(found.len(), places.len(), "{word}: {found:?}");
         assert!(places.iter().all(|place| found.iter().any(|path| path.ends_with(place))), "{word}: {found:?}");
     };
-    only("FromNode::Relay ", &["node/src/peers.rs", "node/src/participant/relay.rs"]);
+    only("FromAttempt::Relay ", &["node/src/peers.rs", "node/src/participant/relay.rs"]);
     only(
         ".seal(",
         &[

@@ -19,7 +19,7 @@ use crate::link::tls::{Access, Role};
 use crate::serving::Serving;
 use crate::sessions::Sessions;
 use crate::store::{Store, seconds};
-use crate::studies::{Desk, What};
+use crate::studies::{Desk, NodeEvent};
 use crate::witnessing::Witnessing;
 
 /// Starts coordinators.
@@ -189,7 +189,7 @@ impl Shared {
         }
         let reason = "the operator revoked this node's certificate; to take part again it needs a new invitation";
         self.sessions.expel(partner, reason);
-        self.desk.tell_all(partner, || What::Revoked).await;
+        self.desk.tell_all(partner, || NodeEvent::Revoked).await;
         tracing::warn!(partner, "revoked");
         Ok(format!(
             "`{partner}` is no longer part of the alliance: its connection is closed and its certificate is worth nothing; entente invite {partner} lets it join anew"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::PublicIdentity;
+use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::Head;
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ pub struct StudyView {
     /// Its name.
     pub name: String,
     /// Its kind.
-    pub kind: String,
+    pub kind: Kind,
     /// Its purpose.
     pub purpose: String,
     /// When it was submitted; RFC 3339.
@@ -129,7 +130,7 @@ pub struct CheckView {
     /// The study's name.
     pub study: String,
     /// Its kind.
-    pub kind: String,
+    pub kind: Kind,
     /// Who would take part.
     pub participants: Vec<String>,
     /// Whether somebody would refuse.

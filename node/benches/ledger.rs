@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::{Begin, Caps, Ledger};
-use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
@@ -27,7 +28,7 @@ fn main() -> Result<(), Error> {
     let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?);
     let policy = Policy {
         approve: ApprovalMode::Auto,
-        kinds: vec!["query".into()],
+        kinds: vec![Admitted::Studies(Kind::Query)],
         min_partners: 2,
         min_colluders: 1,
         per_study: lifetime,
@@ -74,7 +75,7 @@ fn request(mechanism: &Arc<Mechanism>, number: u64) -> Request {
             name: "spend-by-region".into(),
             purpose: "Quarterly benchmark of the alliance".into(),
             legal_basis: Some("consent".into()),
-            kind: "query".into(),
+            kind: Kind::Query,
             plan_sha256: Some(Digest::plain(&number.to_le_bytes())),
             question_sha256: Some(Digest::plain(&number.to_be_bytes())),
         },

@@ -14,9 +14,10 @@ use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
 use entente_pages::Access;
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::{Entry, Line};
 use entente_protocols::ledger::{Caps, Ledger};
-use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
@@ -101,7 +102,7 @@ fn fill(path: &Path, entries: u64) -> Result<(), Error> {
     let mut ledger = Ledger::open(LedgerStore::open(path)?, [("clients".to_owned(), caps)].into(), "bench")?;
     let layout = Layout::sums(vec![Component::Cells { cells: 50, touches: 1, per_cell: 1 << 20 }]);
     let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?);
-    let kinds = vec!["query".into()];
+    let kinds = vec![Admitted::Studies(Kind::Query)];
     let policy = Policy { approve: ApprovalMode::Auto, kinds, min_partners: 2, min_colluders: 1, per_study: lifetime };
     let request = Request {
         study: StudyRef {
@@ -110,7 +111,7 @@ fn fill(path: &Path, entries: u64) -> Result<(), Error> {
             name: "spend-by-region".into(),
             purpose: "Quarterly benchmark of the alliance".into(),
             legal_basis: None,
-            kind: "query".into(),
+            kind: Kind::Query,
             plan_sha256: Some(Digest([2; 32])),
             question_sha256: Some(Digest([3; 32])),
         },

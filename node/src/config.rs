@@ -5,14 +5,14 @@ use std::path::Path;
 
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
+use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::Caps;
 use entente_protocols::ledger::checkpoint::is_dataset_name;
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
-use entente_protocols::policy::{ApprovalMode, Policy};
+use entente_protocols::policy::{Admitted, ApprovalMode, Policy};
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::study::file::KINDS;
 use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
 use serde::Deserialize;
 
@@ -167,7 +167,7 @@ struct PolicyTable {
 
 impl Default for PolicyTable {
     fn default() -> Self {
-        let kinds = KINDS.map(String::from).into();
+        let kinds = Kind::ALL.map(|kind| kind.name().to_owned()).into();
         Self {
             approve: ApprovalMode::Manual,
             kinds,
@@ -186,9 +186,6 @@ impl Default for PolicyTable {
         }
     }
 }
-
-/// The study kinds that a policy may name; those that this version lacks are admitted for when it has them.
-const POLICY_KINDS: [&str; 4] = ["query", "train", "lookalike", "match"];
 
 /// Parses the configuration file `file` with content `text`.
 pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
@@ -223,11 +220,13 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         }
     }
     let caps = parse_budget(&budget).map_err(|problem| fail(format!("[budget]: {problem}")))?;
-    for kind in &policy.kinds {
-        if !POLICY_KINDS.contains(&kind.as_str()) {
-            return Err(fail(format!("`kinds` in [policy] names `{kind}`; known: {}", POLICY_KINDS.join(", "))));
-        }
-    }
+    let admitted = |name: &String| {
+        name.parse::<Admitted>().map_err(|_| {
+            let known: Vec<&str> = Admitted::all().map(Admitted::name).collect();
+            fail(format!("`kinds` in [policy] names `{name}`; known: {}", known.join(", ")))
+        })
+    };
+    let kinds = policy.kinds.iter().map(admitted).collect::<Result<Vec<_>, _>>()?;
     if !(1..=3660).contains(&policy.contact_days) {
         let problem = "write 1 to 3660; `max_contacts = 0` is how no contacts are counted";
         return Err(fail(format!("`contact_days` in [policy] is {}; {problem}", policy.contact_days)));
@@ -262,7 +261,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
-    let PolicyTable { approve, kinds, min_partners, min_colluders, .. } = policy;
+    let PolicyTable { approve, min_partners, min_colluders, .. } = policy;
     let policy = Policy { approve, kinds, min_partners, min_colluders, per_study: caps.per_study };
     Ok(Config {
         name: node.name,

@@ -8,11 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame;
-use entente_protocols::wire::message::FromNode;
-
-/// A study and the number of its attempt.
-pub type AttemptId = (String, u32);
+use entente_protocols::wire::message::{FromAttempt, FromNode};
 
 /// An attempt and another participant of it.
 pub type With = (AttemptId, String);
@@ -126,9 +124,9 @@ impl Peers {
 impl Conversation<'_> {
     /// Sends a sealed message. It is lost if there is no connection now. Blocks while the connection is slow.
     pub fn send(&self, sealed: Vec<u8>) {
-        let (study, attempt) = self.attempt.clone();
+        let said = FromAttempt::Relay { to: self.peer.clone(), sealed };
         // What cannot be sent is lost; whoever waits says it again.
-        let _ = self.peers.say(frame::encode(&FromNode::Relay { study, attempt, to: self.peer.clone(), sealed }));
+        let _ = self.peers.say(frame::encode(&FromNode::Attempt(self.attempt.clone(), said)));
     }
 
     /// What tells any thread whether it goes on.
@@ -157,29 +155,31 @@ mod tests {
     #[test]
     fn messages_reach_the_conversation_that_is_open() {
         let peers = Peers::default();
-        let attempt = ("s".to_owned(), 1);
+        let attempt = AttemptId::new("s", 1);
         assert!(!peers.deliver(&attempt, "bank", vec![1]));
         let old = peers.converse(attempt.clone(), "bank");
         let conversation = peers.converse(attempt.clone(), "bank");
         assert_eq!(old.receive(Duration::ZERO), Err(Ended), "a newer one has begun");
         assert!(peers.deliver(&attempt, "bank", vec![1]) && conversation.watch().goes_on().is_ok());
-        assert!(!peers.deliver(&attempt, "telecom", vec![2]) && !peers.deliver(&("s".into(), 2), "bank", vec![3]));
+        assert!(
+            !peers.deliver(&attempt, "telecom", vec![2]) && !peers.deliver(&AttemptId::new("s", 2), "bank", vec![3])
+        );
         assert_eq!(conversation.receive(Duration::ZERO), Ok(Some(vec![1])));
         assert_eq!(conversation.receive(Duration::ZERO), Ok(None));
         peers.end(&attempt);
         assert_eq!(conversation.receive(Duration::ZERO), Err(Ended));
         assert_eq!(conversation.watch().goes_on(), Err(Ended));
         assert_eq!(peers.converse(attempt, "bank").receive(Duration::from_secs(60)), Err(Ended), "it began too late");
-        let other = peers.converse(("s".to_owned(), 2), "bank");
+        let other = peers.converse(AttemptId::new("s", 2), "bank");
         peers.stop();
         assert_eq!(other.receive(Duration::from_secs(60)), Err(Ended));
-        assert_eq!(peers.converse(("s".to_owned(), 3), "bank").receive(Duration::from_secs(60)), Err(Ended));
+        assert_eq!(peers.converse(AttemptId::new("s", 3), "bank").receive(Duration::from_secs(60)), Err(Ended));
     }
 
     #[test]
     fn without_a_connection_messages_are_lost() {
         let peers = Peers::default();
-        let conversation = peers.converse(("s".into(), 1), "bank");
+        let conversation = peers.converse(AttemptId::new("s", 1), "bank");
         conversation.send(vec![1]);
         let (sender, mut link) = tokio::sync::mpsc::channel(4);
         peers.connected(sender);

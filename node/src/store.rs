@@ -6,6 +6,7 @@
 //! included, which are deleted once the study's vector is stored; all are in WAL mode with synchronous=FULL, so that
 //! what was written is on the disk when a call returns.
 
+pub mod attempts;
 mod contacts;
 mod models;
 mod receipts;
@@ -13,16 +14,12 @@ mod witnessed;
 
 use std::path::Path;
 
-use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::Line;
 use entente_protocols::ledger::office::Sighting;
 use entente_protocols::ledger::store::{Store, StoreError};
 use entente_protocols::policy::StewardDecision;
-use entente_protocols::secagg::join::SignedJoin;
-use entente_protocols::wire::message::Proposal;
 use rusqlite::{Connection, OptionalExtension, params};
-use zeroize::Zeroizing;
 
 pub use contacts::{ContactCap, ContactStore, Export, Recorded};
 pub use models::StoredModel;
@@ -179,69 +176,6 @@ impl Store for LedgerStore {
     }
 }
 
-/// Where an attempt of a study stands at this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// A steward is asked.
-    Waiting,
-    /// Joined: keys are made, nothing is computed.
-    Joined,
-    /// The vector is stored and sent.
-    Computed,
-    /// A stored vector is sent again.
-    Repeated,
-    /// The result is known.
-    Finished,
-    /// Given up by the coordinator.
-    Abandoned,
-    /// Refused here.
-    Refused,
-}
-
-const STAGES: [(Stage, &str); 7] = [
-    (Stage::Waiting, "waiting"),
-    (Stage::Joined, "joined"),
-    (Stage::Computed, "computed"),
-    (Stage::Repeated, "repeated"),
-    (Stage::Finished, "finished"),
-    (Stage::Abandoned, "abandoned"),
-    (Stage::Refused, "refused"),
-];
-
-impl Stage {
-    /// As stored and shown.
-    pub fn name(self) -> &'static str {
-        STAGES.iter().find(|(stage, _)| *stage == self).map_or("unknown", |(_, name)| name)
-    }
-}
-
-/// An attempt of a study as this node keeps it.
-#[derive(Clone)]
-pub struct Attempt {
-    /// What was proposed.
-    pub proposal: Proposal,
-    /// Where it stands.
-    pub stage: Stage,
-    /// Why it was refused or abandoned.
-    pub reason: Option<String>,
-    /// This node's join.
-    pub join: Option<SignedJoin>,
-    /// Everybody's joins, once verified.
-    pub joins: Option<Vec<SignedJoin>>,
-    /// The secret of the ephemeral key, until the vector is stored.
-    pub ephemeral: Option<Zeroizing<[u8; 32]>>,
-    /// When it was proposed first, RFC 3339.
-    pub received: String,
-}
-
-impl Attempt {
-    /// An attempt that was just proposed.
-    pub fn proposed(proposal: Proposal, received: String) -> Self {
-        Self { proposal, stage: Stage::Waiting, reason: None, join: None, joins: None, ephemeral: None, received }
-    }
-}
-
 /// The studies a node takes part in, and the steward's decisions.
 pub struct StudyStore(Connection);
 
@@ -261,40 +195,6 @@ impl StudyStore {
         open(path, STUDY_SCHEMA).map(Self)
     }
 
-    /// Writes an attempt, new or changed.
-    pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO attempts
-            (study, attempt, received, stage, reason, proposal, own_join, joins, ephemeral) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let Attempt { proposal, stage, reason, join, joins, ephemeral, received } = attempt;
-        let row = params![
-            proposal.id,
-            proposal.attempt,
-            received,
-            stage.name(),
-            reason,
-            canonical_bytes(proposal),
-            join.as_ref().map(canonical_bytes),
-            joins.as_ref().map(canonical_bytes),
-            ephemeral.as_ref().map(|secret| secret.to_vec()),
-        ];
-        self.0.execute(sql, row).map(drop).map_err(written)
-    }
-
-    /// An attempt.
-    pub fn get(&self, study: &str, attempt: u32) -> Result<Option<Attempt>, StoreError> {
-        let sql = format!("{SELECT_ATTEMPT} WHERE study = ?1 AND attempt = ?2");
-        let found = self.0.query_row(&sql, params![study, attempt], raw_attempt).optional().map_err(read)?;
-        found.map(parse_attempt).transpose()
-    }
-
-    /// All attempts, the newest first.
-    pub fn all(&self) -> Result<Vec<Attempt>, StoreError> {
-        let sql = format!("{SELECT_ATTEMPT} ORDER BY received DESC, study, attempt DESC");
-        let mut statement = self.0.prepare(&sql).map_err(read)?;
-        let rows = statement.query_map([], raw_attempt).map_err(read)?;
-        rows.map(|row| parse_attempt(row.map_err(read)?)).collect()
-    }
-
     /// Records a steward's decision on a study; the last one counts until the study has joined.
     pub fn decide(&self, study: &str, decision: &StewardDecision, now: &str) -> Result<(), StoreError> {
         let json = serde_json::to_string(decision).map_err(written)?;
@@ -311,33 +211,9 @@ impl StudyStore {
     }
 }
 
-const SELECT_ATTEMPT: &str = "SELECT received, stage, reason, proposal, own_join, joins, ephemeral FROM attempts";
-
-type RawAttempt = (String, String, Option<String>, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
-
-fn raw_attempt(row: &rusqlite::Row<'_>) -> rusqlite::Result<RawAttempt> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
-}
-
-fn parse_attempt(raw: RawAttempt) -> Result<Attempt, StoreError> {
-    let (received, stage, reason, proposal, join, joins, ephemeral) = raw;
-    let stage = STAGES.iter().find(|(_, name)| *name == stage).map(|(stage, _)| *stage);
-    let ephemeral = ephemeral.map(Zeroizing::new);
-    let ephemeral =
-        ephemeral.map(|secret| <[u8; 32]>::try_from(&secret[..]).map(Zeroizing::new).map_err(read)).transpose()?;
-    Ok(Attempt {
-        proposal: from_canonical(&proposal, MAX_CANONICAL).map_err(read)?,
-        stage: stage.ok_or_else(|| read("an unknown stage; a newer version wrote it"))?,
-        reason,
-        join: join.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?,
-        joins: joins.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?,
-        ephemeral,
-        received,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use entente_protocols::attempt::AttemptId;
     use entente_protocols::ledger::store::contract;
 
     use super::*;
@@ -374,6 +250,6 @@ mod tests {
         open().decide("s", &decision, "now").unwrap();
         assert_eq!(open().decision("s").unwrap(), Some(decision));
         assert_eq!(open().decision("t").unwrap(), None);
-        assert!(open().all().unwrap().is_empty() && open().get("s", 1).unwrap().is_none());
+        assert!(open().all().unwrap().is_empty() && open().get(&AttemptId::new("s", 1)).unwrap().is_none());
     }
 }

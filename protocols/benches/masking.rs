@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
 use entente_protocols::ledger::Head;
 use entente_protocols::secagg::collect::Collector;
-use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
+use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 
 const PARTIES: u8 = 10;
 const LENGTH: usize = 1_000_000;
@@ -73,23 +75,22 @@ fn parties() -> (MaskKeys, Collector, Digest) {
         members: members.collect(),
     };
     let question = Digest::ZERO;
-    let join = |i: u8| {
-        let join = Join {
-            study: "s".into(),
-            attempt: 1,
+    let pledge = |i: u8| {
+        let pledge = Pledge {
+            attempt: AttemptId::new("s", 1),
             participant: names[usize::from(i)].clone(),
             question,
             ephemeral: ephemeral(i).public(),
             ledger: Head::EMPTY,
             stored: None,
         };
-        SignedJoin::new(join, &identity(i))
+        SignedPledge::new(pledge, &identity(i))
     };
-    let joins: Vec<SignedJoin> = (0..PARTIES).map(join).collect();
-    let transcript = Transcript::of(&joins, &names, &roster).expect("all is signed");
-    let mut collector = Collector::new(names.clone(), roster, question, 1, Vec::new(), LENGTH);
-    for (name, join) in names.iter().zip(joins) {
-        collector.join(name, join).expect("a participant");
+    let pledges: Vec<SignedPledge> = (0..PARTIES).map(pledge).collect();
+    let transcript = Transcript::of(&pledges, &names, &roster).expect("all is signed");
+    let mut collector = Collector::new(AttemptId::new("s", 1), names.clone(), roster, question, 1, Vec::new(), LENGTH);
+    for (name, pledge) in names.iter().zip(pledges) {
+        collector.pledged(name, pledge).expect("a participant");
     }
     for i in 0..PARTIES {
         collector.signed(&names[usize::from(i)], transcript.sign(&identity(i))).expect("a participant");

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::ledger::{Begin, Caps, Ledger, Signer};
-use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
@@ -33,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layout = Layout::sums(vec![Component::Cells { cells: 1, touches: 1, per_cell: 1 << 20 }]);
     let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 1, 0, Rho::from_micro(1000))?);
     let layout = Arc::new(mechanism.layout().clone());
-    let kinds = vec!["query".into()];
+    let kinds = vec![Admitted::Studies(Kind::Query)];
     let policy = Policy { approve: ApprovalMode::Auto, kinds, min_partners: 1, min_colluders: 0, per_study: lifetime };
     // The first entry is the cap; each release has three, as a node writes them: charged, computed, released.
     while ledger.head().entries < entries {
@@ -84,7 +85,7 @@ fn request(mechanism: &Arc<Mechanism>, number: u64) -> Request {
             name: "spend-by-region".into(),
             purpose: "Quarterly benchmark of the alliance".into(),
             legal_basis: None,
-            kind: "query".into(),
+            kind: Kind::Query,
             plan_sha256: Some(Digest::plain(&number.to_le_bytes())),
             question_sha256: Some(Digest::plain(&number.to_be_bytes())),
         },

@@ -1,10 +1,12 @@
 //! What the parties of an alliance say to one another, and the maths that protects it.
 
+pub mod attempt;
 pub mod canonical;
 pub mod config;
 pub mod digest;
 pub mod identity;
 mod kernels;
+pub mod kind;
 pub mod language;
 pub mod learn;
 pub mod ledger;

@@ -2,11 +2,13 @@
 //!
 //! [`Approved`] can be made here alone, and without one the ledger reserves nothing.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::kind::{Kind, UnknownKind};
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
 
@@ -24,7 +26,7 @@ pub struct StudyRef {
     /// Its legal basis, where one is stated.
     pub legal_basis: Option<String>,
     /// Study kind.
-    pub kind: String,
+    pub kind: Kind,
     /// Hash of the canonical typed plan; null where there is none because the study was refused before.
     pub plan_sha256: Option<Digest>,
     /// Hash over plan, mechanism and participants: the same for the same question under another name, and for the same model
@@ -71,13 +73,45 @@ pub enum ApprovalMode {
     Auto,
 }
 
+/// What a policy's `kinds` admits: a study kind, or what studies of several kinds may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Studies of a kind.
+    Studies(Kind),
+    /// Joins of two partners' customers, in studies of whatever kind; admitted for when there are such studies.
+    Match,
+}
+
+impl Admitted {
+    /// All that a policy can name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Kind::ALL.into_iter().map(Self::Studies).chain([Self::Match])
+    }
+
+    /// Its name in `node.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Studies(kind) => kind.name(),
+            Self::Match => "match",
+        }
+    }
+}
+
+impl FromStr for Admitted {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::all().find(|admitted| admitted.name() == name).ok_or(UnknownKind)
+    }
+}
+
 /// The rules of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Who approves.
     pub approve: ApprovalMode,
-    /// Study kinds admitted.
-    pub kinds: Vec<String>,
+    /// What is admitted.
+    pub kinds: Vec<Admitted>,
     /// Fewest participants.
     pub min_partners: u32,
     /// Fewest colluders that a study must assume, as far as its number of participants allows.
@@ -144,10 +178,10 @@ impl Policy {
 
     /// Why the rules refuse a request, if they do.
     pub fn objection(&self, request: &Request) -> Option<String> {
-        let (mechanism, kind) = (&request.mechanism, &request.study.kind);
+        let (mechanism, kind) = (&request.mechanism, request.study.kind);
         let n = mechanism.participants();
-        if !self.kinds.contains(kind) {
-            let kinds = self.kinds.join(", ");
+        if !self.kinds.contains(&Admitted::Studies(kind)) {
+            let kinds = self.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
             return Some(format!("studies of kind {kind} are not admitted here (policy admits: {kinds})"));
         }
         let participants = request.participants.len();
@@ -196,7 +230,7 @@ pub(crate) mod tests {
             name: "n".into(),
             purpose: "p".into(),
             legal_basis: None,
-            kind: "query".into(),
+            kind: Kind::Query,
             plan_sha256: Some(Digest([question; 32])),
             question_sha256: Some(Digest([question; 32])),
         };
@@ -218,7 +252,7 @@ pub(crate) mod tests {
 
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
         let per_study = Rho::from_micro(50_000);
-        Policy { approve, kinds: vec!["query".into()], min_partners: 2, min_colluders: 1, per_study }
+        Policy { approve, kinds: vec![Admitted::Studies(Kind::Query)], min_partners: 2, min_colluders: 1, per_study }
     }
 
     pub(crate) fn approved(request: Request) -> Approved {

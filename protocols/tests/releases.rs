@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::{Begin, Caps, Head, Ledger};
-use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Bounded, Clipping, Component, CustomerCell, Layout};
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::release;
-use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
+use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::wire::frame::{FrameReader, encode_contribution};
 
 const UNIT: u64 = 1 << 30;
@@ -39,23 +42,23 @@ fn sum(n: u8, t: u32, scope: Scope, micro: u64) -> (Vec<i64>, Mechanism) {
     let member = |i: u8| (names[usize::from(i)].clone(), Member { identity: identity(i).public(), tls: Digest::ZERO });
     let members = (0..n).map(member).collect();
     let roster = Roster { alliance: "a".into(), authority: Digest::ZERO, coordinator: identity(90).public(), members };
-    let join = |i: u8| {
+    let pledge = |i: u8| {
         let (participant, ephemeral) = (names[usize::from(i)].clone(), ephemeral(i).public());
         let (question, ledger) = (Digest::ZERO, Head::EMPTY);
-        SignedJoin::new(
-            Join { study: "s".into(), attempt: 1, participant, question, ephemeral, ledger, stored: None },
+        SignedPledge::new(
+            Pledge { attempt: AttemptId::new("s", 1), participant, question, ephemeral, ledger, stored: None },
             &identity(i),
         )
     };
-    let joins: Vec<SignedJoin> = (0..n).map(join).collect();
-    let transcript = Transcript::of(&joins, &names, &roster).unwrap();
+    let pledges: Vec<SignedPledge> = (0..n).map(pledge).collect();
+    let transcript = Transcript::of(&pledges, &names, &roster).unwrap();
     let mut total = vec![0i64; CELLS];
     for i in 0..n {
         let caps = Caps { lifetime: mechanism.rho(), per_study: mechanism.rho(), delta: 1e-6 };
         let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test").unwrap();
         let rules = Policy {
             approve: ApprovalMode::Auto,
-            kinds: vec!["query".into()],
+            kinds: vec![Admitted::Studies(Kind::Query)],
             min_partners: 2,
             min_colluders: 1,
             per_study: mechanism.rho(),
@@ -69,7 +72,7 @@ fn sum(n: u8, t: u32, scope: Scope, micro: u64) -> (Vec<i64>, Mechanism) {
         let keys = MaskKeys::derive(&transcript, &names[usize::from(i)], &ephemeral(i), 1, Digest::ZERO).unwrap();
         let outbound = ledger.computed(noised.mask(&keys).unwrap(), "now").unwrap();
         let mut reader = FrameReader::from_nodes();
-        reader.feed(&encode_contribution("s", 1, 1, &outbound));
+        reader.feed(&encode_contribution(&AttemptId::new("s", 1), 1, &outbound));
         let received = reader.next_frame().unwrap().unwrap().decode_contribution().unwrap();
         for (total, value) in total.iter_mut().zip(received.values) {
             *total = total.wrapping_add(value);
@@ -86,7 +89,7 @@ fn request(mechanism: &Mechanism, names: &[String]) -> Request {
         name: "n".into(),
         purpose: "p".into(),
         legal_basis: None,
-        kind: "query".into(),
+        kind: Kind::Query,
         plan_sha256: None,
         question_sha256: None,
     };

@@ -16,7 +16,7 @@ use entente_protocols::lookalike::candidates::Awaiting;
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::lookalike::owner::Offer;
 use entente_protocols::lookalike::params::{Column, Params, Shape};
-use entente_protocols::secagg::join::EphemeralKey;
+use entente_protocols::secagg::pledge::EphemeralKey;
 use zeroize::Zeroizing;
 
 /// Bytes to look for, hidden: the search is not to find what it searches with.

@@ -12,11 +12,12 @@ use std::process::{Command, Output, Stdio};
 
 use entente_examples::alliance::{Error, Folders};
 use entente_node::store::LedgerStore;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::{Caps, Ledger, Outbound};
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::wire::message::ToNode;
+use entente_protocols::wire::message::{ToAttempt, ToNode};
 use entente_tests::{World, last_study, ledger};
 
 use super::hostile::{Puppets, SQL, proposal};
@@ -28,7 +29,7 @@ const RESULT: Digest = Digest([7; 32]);
 fn go(puppets: &Puppets) -> Result<ToNode, Error> {
     let proposal = proposal("faulty", SQL)?;
     let signatures = puppets.signatures(&proposal);
-    Ok(ToNode::Go { study: proposal.id, attempt: 1, round: 1, input: Vec::new(), signatures })
+    Ok(proposal.go(&signatures))
 }
 
 /// The process: the bank computes its vector and sends it, then learns of the result. What leaves is printed.
@@ -52,13 +53,10 @@ async fn process() -> Result<(), Error> {
     if has_left {
         puppets.tell(
             "bank",
-            ToNode::Finished {
-                study: "faulty".into(),
-                attempt: 1,
-                result: RESULT,
-                statement: String::new(),
-                model: None,
-            },
+            ToNode::Attempt(
+                AttemptId::new("faulty", 1),
+                ToAttempt::Finished { result: RESULT, statement: String::new(), model: None },
+            ),
         );
     }
     Ok(())

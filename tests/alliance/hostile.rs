@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use entente_examples::alliance::{Error, PARTNERS};
 use entente_node::participant::Participant;
 use entente_node::state::Folder;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Signature};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::secagg::collect::{Collector, Stage, Step};
-use entente_protocols::secagg::join::SignedJoin;
+use entente_protocols::secagg::collect::{Collector, Stage};
+use entente_protocols::secagg::pledge::SignedPledge;
 use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::frame::{Frame, FrameReader};
-use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
 use entente_tests::{World, ledger, study};
 
 pub const SQL: &str = "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing";
@@ -98,20 +99,20 @@ impl Puppets {
         frames[0].decode().expect("no contribution")
     }
 
-    pub fn join(&self, partner: &str, proposal: &Proposal) -> SignedJoin {
-        match self.ask(partner, ToNode::Propose(proposal.clone())) {
-            FromNode::Joined(join) => join,
-            other => panic!("{partner} must join: {other:?}"),
+    pub fn pledge(&self, partner: &str, proposed: &Proposed) -> SignedPledge {
+        match self.ask(partner, proposed.propose()) {
+            FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => pledge,
+            other => panic!("{partner} must pledge: {other:?}"),
         }
     }
 
     /// The signatures of all under the transcript of a proposal that all have joined.
-    pub fn signatures(&self, proposal: &Proposal) -> Vec<(String, Signature)> {
-        let joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| self.join(partner, proposal)).collect();
+    pub fn signatures(&self, proposed: &Proposed) -> Vec<(String, Signature)> {
+        let pledges: Vec<SignedPledge> = PARTNERS.iter().map(|partner| self.pledge(partner, proposed)).collect();
         PARTNERS
             .iter()
-            .map(|partner| match self.ask(partner, start(proposal, &joins)) {
-                FromNode::Signed { signature, .. } => ((*partner).to_owned(), signature),
+            .map(|partner| match self.ask(partner, proposed.start(&pledges)) {
+                FromNode::Attempt(_, FromAttempt::Signed(signature)) => ((*partner).to_owned(), signature),
                 other => panic!("{other:?}"),
             })
             .collect()
@@ -130,31 +131,58 @@ fn asks_witnesses(frame: &Frame) -> bool {
     matches!(frame.decode(), Ok(FromNode::Witness { .. }))
 }
 
-pub fn proposal(id: &str, sql: &str) -> Result<Proposal, Error> {
+/// An attempt with what is proposed of it.
+#[derive(Clone)]
+pub struct Proposed {
+    pub id: AttemptId,
+    pub proposal: Proposal,
+}
+
+impl Proposed {
+    /// Something that is told of it.
+    pub fn tells(&self, told: ToAttempt) -> ToNode {
+        ToNode::Attempt(self.id.clone(), told)
+    }
+
+    pub fn propose(&self) -> ToNode {
+        self.tells(ToAttempt::Propose(self.proposal.clone()))
+    }
+
+    pub fn start(&self, pledges: &[SignedPledge]) -> ToNode {
+        self.tells(ToAttempt::Start { pledges: pledges.to_vec() })
+    }
+
+    /// The first round, without an input.
+    pub fn go(&self, signatures: &[(String, Signature)]) -> ToNode {
+        self.tells(ToAttempt::Go { round: 1, input: Vec::new(), signatures: signatures.to_vec() })
+    }
+
+    pub fn resend(&self, round: u32, transcript: Digest) -> ToNode {
+        self.tells(ToAttempt::Resend { round, transcript })
+    }
+
+    /// Another attempt of the same study, behind so many rounds.
+    pub fn again(&self, number: u32, completed: u32) -> Self {
+        let proposal = Proposal { completed, ..self.proposal.clone() };
+        Self { id: AttemptId::new(&self.id.study, number), proposal }
+    }
+}
+
+pub fn proposal(id: &str, sql: &str) -> Result<Proposed, Error> {
     Ok(proposed(study(id, sql)?))
 }
 
 /// The first attempt of a study by all partners.
-pub fn proposed(study: Study) -> Proposal {
+pub fn proposed(study: Study) -> Proposed {
     let participants = PARTNERS.map(String::from).into();
-    Proposal {
-        id: study.name.clone(),
-        attempt: 1,
-        completed: 0,
-        spent: Rho::ZERO,
-        study,
-        participants,
-        requester: "operator".into(),
-    }
-}
-
-pub fn start(proposal: &Proposal, joins: &[SignedJoin]) -> ToNode {
-    ToNode::Start { study: proposal.id.clone(), attempt: proposal.attempt, joins: joins.to_vec() }
+    let id = AttemptId::new(&study.name, 1);
+    let proposal = Proposal { completed: 0, spent: Rho::ZERO, study, participants, requester: "operator".into() };
+    Proposed { id, proposal }
 }
 
 pub fn refused(answer: FromNode, expected: &str) {
     match answer {
-        FromNode::Refused { reason, .. } => assert!(reason.contains(expected), "{reason}"),
+        FromNode::Attempt(_, FromAttempt::Refused { reason }) => assert!(reason.contains(expected), "{reason}"),
         other => panic!("must be refused for {expected}: {other:?}"),
     }
 }
@@ -163,11 +191,11 @@ pub fn refused(answer: FromNode, expected: &str) {
 async fn a_swapped_key_makes_every_node_abort_before_anything_is_charged() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
     let proposal = proposal("swap", SQL)?;
-    let mut joins: Vec<SignedJoin> = PARTNERS.iter().map(|partner| puppets.join(partner, &proposal)).collect();
-    joins[0].join.ephemeral = [9; 32];
-    joins[0] = SignedJoin::new(joins[0].join.clone(), &IdentityKey::from_secret(&[66; 32]));
+    let mut pledges: Vec<SignedPledge> = PARTNERS.iter().map(|partner| puppets.pledge(partner, &proposal)).collect();
+    pledges[0].pledge.ephemeral = [9; 32];
+    pledges[0] = SignedPledge::new(pledges[0].pledge.clone(), &IdentityKey::from_secret(&[66; 32]));
     for partner in PARTNERS {
-        refused(puppets.ask(partner, start(&proposal, &joins)), "not signed");
+        refused(puppets.ask(partner, proposal.start(&pledges)), "not signed");
     }
     assert_eq!(puppets.reserved()?, [0, 0, 0]);
     Ok(())
@@ -177,9 +205,9 @@ async fn a_swapped_key_makes_every_node_abort_before_anything_is_charged() -> Re
 async fn different_plans_for_different_nodes_are_found() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
     let (one, other) = (proposal("plans", SQL)?, proposal("plans", &SQL.replace("GROUP", "WHERE age > 30 GROUP"))?);
-    let joins = [puppets.join("bank", &one), puppets.join("retailer", &other), puppets.join("telecom", &other)];
+    let pledges = [puppets.pledge("bank", &one), puppets.pledge("retailer", &other), puppets.pledge("telecom", &other)];
     for partner in PARTNERS {
-        refused(puppets.ask(partner, start(&one, &joins)), "another plan");
+        refused(puppets.ask(partner, one.start(&pledges)), "another plan");
     }
     assert_eq!(puppets.reserved()?, [0, 0, 0]);
     Ok(())
@@ -189,7 +217,7 @@ async fn different_plans_for_different_nodes_are_found() -> Result<(), Error> {
 async fn invented_and_re_keyed_partners_are_refused_by_nodes_that_have_pinned() -> Result<(), Error> {
     let mut puppets = Puppets::new().await?;
     // The first study pins.
-    puppets.join("bank", &proposal("pins", SQL)?);
+    puppets.pledge("bank", &proposal("pins", SQL)?);
     let fake = IdentityKey::from_secret(&[66; 32]);
     let member = Member { identity: fake.public(), tls: Digest::ZERO };
     for name in ["fake-one", "fake-two", "fake-three"] {
@@ -198,12 +226,12 @@ async fn invented_and_re_keyed_partners_are_refused_by_nodes_that_have_pinned() 
     puppets.roster.members.insert("telecom".into(), member);
     puppets.participants["bank"].welcome(puppets.roster.clone())?;
     let mut invented = proposal("invented", SQL)?;
-    invented.participants = ["bank", "fake-one", "fake-two", "fake-three"].map(String::from).into();
-    refused(puppets.ask("bank", ToNode::Propose(invented)), "`fake-one` is not in the roster");
-    refused(puppets.ask("bank", ToNode::Propose(proposal("re-keyed", SQL)?)), "`telecom` is not in the roster");
+    invented.proposal.participants = ["bank", "fake-one", "fake-two", "fake-three"].map(String::from).into();
+    refused(puppets.ask("bank", invented.propose()), "`fake-one` is not in the roster");
+    refused(puppets.ask("bank", proposal("re-keyed", SQL)?.propose()), "`telecom` is not in the roster");
     // A restart forgets nothing of it.
     puppets.restart("bank")?;
-    refused(puppets.ask("bank", ToNode::Propose(proposal("again", SQL)?)), "`telecom` is not in the roster");
+    refused(puppets.ask("bank", proposal("again", SQL)?.propose()), "`telecom` is not in the roster");
     assert_eq!(puppets.reserved()?, [0, 0, 0]);
     Ok(())
 }
@@ -214,20 +242,12 @@ async fn nothing_is_computed_until_all_have_signed_the_same() -> Result<(), Erro
     let puppets = Puppets::new().await?;
     let proposal = proposal("signatures", SQL)?;
     let signatures = puppets.signatures(&proposal);
-    let go = |signatures: Vec<_>| ToNode::Go {
-        study: proposal.id.clone(),
-        attempt: 1,
-        round: 1,
-        input: Vec::new(),
-        signatures,
-    };
-    refused(puppets.ask("bank", go(signatures[..2].to_vec())), "did not sign");
+    refused(puppets.ask("bank", proposal.go(&signatures[..2])), "did not sign");
     let mut exchanged = signatures.clone();
     exchanged[0].1 = signatures[1].1;
-    refused(puppets.ask("retailer", go(exchanged)), "did not sign");
+    refused(puppets.ask("retailer", proposal.go(&exchanged)), "did not sign");
     // A stored answer that nobody offered.
-    let resend = ToNode::Resend { study: proposal.id.clone(), attempt: 1, round: 1, transcript: Digest::ZERO };
-    refused(puppets.ask("telecom", resend), "did not offer");
+    refused(puppets.ask("telecom", proposal.resend(1, Digest::ZERO)), "did not offer");
     assert_eq!(puppets.reserved()?, [0, 0, 0]);
     Ok(())
 }
@@ -239,9 +259,10 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     let proposal = proposal("kills", SQL)?;
     let folder = Folder::new(puppets.world.folders().node("bank"));
     let schema = entente_node::load(&folder)?.datasets["clients"].schema.clone();
-    let question = Question::new(&proposal.study, &schema, &proposal.participants, 0)?;
+    let question = Question::new(&proposal.proposal.study, &schema, &proposal.proposal.participants, 0)?;
     let length = question.mechanism().layout().len();
     let mut collector = Collector::new(
+        proposal.id.clone(),
         question.participants().to_vec(),
         puppets.roster.clone(),
         question.digest(),
@@ -252,14 +273,9 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     let mut sent: BTreeMap<&str, Vec<Vec<i64>>> = BTreeMap::new();
     while collector.stage() != Stage::Complete {
         for partner in PARTNERS {
-            let (study, attempt) = (proposal.id.clone(), 1);
-            let message = match collector.next_for(partner) {
-                Step::Propose => ToNode::Propose(proposal.clone()),
-                Step::Start(joins) => ToNode::Start { study, attempt, joins },
-                Step::Go { round, input, signatures } => ToNode::Go { study, attempt, round, input, signatures },
-                Step::Resend { round, transcript } => ToNode::Resend { study, attempt, round, transcript },
-                Step::Wait => continue,
-            };
+            let step = collector.next_for(partner);
+            let Some(told) = ToAttempt::of(step, || proposal.proposal.clone()) else { continue };
+            let message = proposal.tells(told);
             for _ in 0..2 {
                 puppets.restart(partner)?;
                 let frame = puppets.tell(partner, message.clone()).pop().ok_or("an answer")?;
@@ -274,9 +290,10 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
                     sent.entry(partner).or_default().push(contribution.values);
                     continue;
                 }
-                match frame.decode()? {
-                    FromNode::Joined(join) => drop(collector.join(partner, join)?),
-                    FromNode::Signed { signature, .. } => drop(collector.signed(partner, signature)?),
+                let FromNode::Attempt(_, said) = frame.decode()? else { panic!("it is of the attempt") };
+                match said {
+                    FromAttempt::Pledged(pledge) => drop(collector.pledged(partner, pledge)?),
+                    FromAttempt::Signed(signature) => drop(collector.signed(partner, signature)?),
                     other => panic!("{other:?}"),
                 }
             }

@@ -14,13 +14,13 @@ use entente_protocols::identity::Signature;
 use entente_protocols::learn::model::{Parameters, Recode};
 use entente_protocols::learn::training::{Input, Trainer};
 use entente_protocols::ledger::entry::State;
-use entente_protocols::secagg::collect::{Collector, Stage, Step};
-use entente_protocols::secagg::join::SignedJoin;
+use entente_protocols::secagg::collect::{Collector, Stage};
+use entente_protocols::secagg::pledge::SignedPledge;
 use entente_protocols::study::{Plan, Question};
-use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
 use entente_tests::last_study;
 
-use super::hostile::{Puppets, proposed, refused, start};
+use super::hostile::{Proposed, Puppets, proposed, refused};
 use super::training::training;
 
 const FEATURES: &str = "SELECT client_id, age, balance, housing, loan, y FROM clients";
@@ -30,37 +30,31 @@ const ROUNDS: u32 = 5;
 
 /// An attempt that everybody has joined and signed.
 struct Attempt {
-    proposal: Proposal,
+    proposed: Proposed,
     question: Question,
     signatures: Vec<(String, Signature)>,
 }
 
 impl Attempt {
-    fn new(puppets: &Puppets, proposal: Proposal) -> Result<Self, Error> {
-        let question = question(puppets, &proposal)?;
-        let names = &proposal.participants;
-        let joins: Vec<SignedJoin> = names.iter().map(|partner| puppets.join(partner, &proposal)).collect();
-        let sign = |partner: &String| match puppets.ask(partner, start(&proposal, &joins)) {
-            FromNode::Signed { signature, .. } => (partner.clone(), signature),
+    fn new(puppets: &Puppets, proposed: Proposed) -> Result<Self, Error> {
+        let question = question(puppets, &proposed)?;
+        let names = &proposed.proposal.participants;
+        let pledges: Vec<SignedPledge> = names.iter().map(|partner| puppets.pledge(partner, &proposed)).collect();
+        let sign = |partner: &String| match puppets.ask(partner, proposed.start(&pledges)) {
+            FromNode::Attempt(_, FromAttempt::Signed(signature)) => (partner.clone(), signature),
             other => panic!("{partner} must sign: {other:?}"),
         };
         let signatures = names.iter().map(sign).collect();
-        Ok(Self { proposal, question, signatures })
+        Ok(Self { proposed, question, signatures })
     }
 
     fn trainer(&self) -> Trainer {
         let Plan::Train(plan) = self.question.plan() else { panic!("a training was asked") };
-        Trainer::new(&plan.training, self.proposal.participants.len())
+        Trainer::new(&plan.training, self.proposed.proposal.participants.len())
     }
 
     fn go(&self, round: u32, input: &[u8]) -> ToNode {
-        ToNode::Go {
-            study: self.proposal.id.clone(),
-            attempt: self.proposal.attempt,
-            round,
-            input: input.to_vec(),
-            signatures: self.signatures.clone(),
-        }
+        self.proposed.tells(ToAttempt::Go { round, input: input.to_vec(), signatures: self.signatures.clone() })
     }
 
     /// What a partner contributes to a round, as masked.
@@ -75,7 +69,7 @@ impl Attempt {
     /// The sum of a round over all who take part, all of whom are told the same.
     fn sum(&self, puppets: &Puppets, round: u32, input: &[u8]) -> Result<Vec<i64>, Error> {
         let mut sum = vec![0i64; self.question.round(round).ok_or("a round")?.layout().len()];
-        for partner in &self.proposal.participants {
+        for partner in &self.proposed.proposal.participants {
             add(&mut sum, &self.contribution(puppets, partner, round, input)?);
         }
         Ok(sum)
@@ -97,13 +91,13 @@ impl Attempt {
     }
 }
 
-fn question(puppets: &Puppets, proposal: &Proposal) -> Result<Question, Error> {
+fn question(puppets: &Puppets, Proposed { proposal, .. }: &Proposed) -> Result<Question, Error> {
     let folder = Folder::new(puppets.world.folders().node("bank"));
     let schema = entente_node::load(&folder)?.datasets["clients"].schema.clone();
     Ok(Question::new(&proposal.study, &schema, &proposal.participants, proposal.completed)?)
 }
 
-fn proposal(name: &str) -> Result<Proposal, Error> {
+fn proposal(name: &str) -> Result<Proposed, Error> {
     Ok(proposed(training(name, FEATURES, 1.0, "", TRAIN)?))
 }
 
@@ -228,7 +222,7 @@ async fn inputs_and_rounds_that_do_not_fit_are_refused_and_cost_nothing() -> Res
     }
     assert_eq!(puppets.reserved()?, [2, 2, 2], "nothing was charged");
     // A refusal ends the attempt on the disk; what was promised holds for the next one, which goes on behind round 2.
-    let next = Attempt::new(&puppets, Proposal { attempt: 2, completed: 2, ..attempt.proposal.clone() })?;
+    let next = Attempt::new(&puppets, attempt.proposed.again(2, 2))?;
     let sum = next.sum(&puppets, 3, &bytes)?;
     trainer.absorb(&sum, &next.sd(3))?;
     assert_eq!(puppets.reserved()?, [3, 3, 3]);
@@ -265,7 +259,7 @@ async fn inputs_and_rounds_that_do_not_fit_are_refused_and_cost_nothing() -> Res
         }
     }
     assert_eq!(puppets.reserved()?, [4, 4, 4], "nothing was charged");
-    let last = Attempt::new(&puppets, Proposal { attempt: 3, completed: 4, ..attempt.proposal.clone() })?;
+    let last = Attempt::new(&puppets, attempt.proposed.again(3, 4))?;
     let sum = last.sum(&puppets, 5, &canonical_bytes(&honest))?;
     trainer.absorb(&sum, &last.sd(5))?;
     assert_eq!(puppets.reserved()?, [5, 5, 5]);
@@ -350,7 +344,8 @@ async fn kills_and_repetitions_at_every_step_of_every_round_cost_nothing_more() 
     let input = canonical_bytes(&trainer.input());
     let length = question.mechanism().layout().len();
     let participants = question.participants().to_vec();
-    let mut collector = Collector::new(participants, puppets.roster.clone(), question.digest(), 1, input, length);
+    let mut collector =
+        Collector::new(proposal.id.clone(), participants, puppets.roster.clone(), question.digest(), 1, input, length);
     let mut sent: BTreeMap<(&str, u32), Vec<Vec<i64>>> = BTreeMap::new();
     loop {
         if collector.stage() == Stage::Complete {
@@ -362,14 +357,9 @@ async fn kills_and_repetitions_at_every_step_of_every_round_cost_nothing_more() 
             collector.next_round(canonical_bytes(&trainer.input()), next.layout().len());
         }
         for partner in PARTNERS {
-            let (study, attempt) = (proposal.id.clone(), 1);
-            let message = match collector.next_for(partner) {
-                Step::Propose => ToNode::Propose(proposal.clone()),
-                Step::Start(joins) => ToNode::Start { study, attempt, joins },
-                Step::Go { round, input, signatures } => ToNode::Go { study, attempt, round, input, signatures },
-                Step::Resend { round, transcript } => ToNode::Resend { study, attempt, round, transcript },
-                Step::Wait => continue,
-            };
+            let step = collector.next_for(partner);
+            let Some(told) = ToAttempt::of(step, || proposal.proposal.clone()) else { continue };
+            let message = proposal.tells(told);
             for _ in 0..2 {
                 puppets.restart(partner)?;
                 let frame = puppets.tell(partner, message.clone()).pop().ok_or("an answer")?;
@@ -380,9 +370,10 @@ async fn kills_and_repetitions_at_every_step_of_every_round_cost_nothing_more() 
                     sent.entry((partner, round)).or_default().push(contribution.values);
                     continue;
                 }
-                match frame.decode()? {
-                    FromNode::Joined(join) => drop(collector.join(partner, join)?),
-                    FromNode::Signed { signature, .. } => drop(collector.signed(partner, signature)?),
+                let FromNode::Attempt(_, said) = frame.decode()? else { panic!("it is of the attempt") };
+                match said {
+                    FromAttempt::Pledged(pledge) => drop(collector.pledged(partner, pledge)?),
+                    FromAttempt::Signed(signature) => drop(collector.signed(partner, signature)?),
                     other => panic!("{other:?}"),
                 }
             }
@@ -446,7 +437,9 @@ async fn a_new_attempt_goes_on_behind_the_rounds_that_are_complete() -> Result<(
         .collect::<Result<_, _>>()?;
     assert_eq!(puppets.reserved()?, [3, 3, 2]);
     let participants: Vec<String> = ["bank", "retailer"].map(String::from).into();
-    let two = Attempt::new(&puppets, Proposal { attempt: 2, completed: 2, participants, ..one.proposal.clone() })?;
+    let mut fewer = one.proposed.again(2, 2);
+    fewer.proposal.participants = participants;
+    let two = Attempt::new(&puppets, fewer)?;
     trainer.set_participants(2);
     for round in [1, 2] {
         for partner in ["bank", "retailer"] {
@@ -495,7 +488,7 @@ async fn lies_about_complete_rounds_are_charged_like_truth() -> Result<(), Error
     let input = canonical_bytes(&trainer.input());
     let first = one.sum(&puppets, 3, &input)?;
     // "It was lost": the same round of the same model with the same partners.
-    let two = Attempt::new(&puppets, Proposal { attempt: 2, completed: 2, ..one.proposal.clone() })?;
+    let two = Attempt::new(&puppets, one.proposed.again(2, 2))?;
     let second = two.sum(&puppets, 3, &input)?;
     assert_eq!(puppets.reserved()?, [4, 4, 4], "a second answer is a second charge");
     // Noise of its own: the difference has twice the variance of one. For 74 squares or more, their mean is beyond these
@@ -512,7 +505,7 @@ async fn lies_about_complete_rounds_are_charged_like_truth() -> Result<(), Error
     }
     model.checkpoints = vec![model.parameters.clone(); 4];
     let model = canonical_bytes(&model);
-    let three = Attempt::new(&puppets, Proposal { attempt: 3, completed: 4, ..one.proposal.clone() })?;
+    let three = Attempt::new(&puppets, one.proposed.again(3, 4))?;
     for round in [0, 1, 4, 6, 7] {
         refused(puppets.ask("bank", three.go(round, &model)), "");
     }
@@ -521,8 +514,7 @@ async fn lies_about_complete_rounds_are_charged_like_truth() -> Result<(), Error
     assert_eq!(puppets.reserved()?, [5, 5, 5]);
     // And nobody joins for rounds that there are not.
     for (attempt, completed) in (4..).zip([ROUNDS, ROUNDS + 1, u32::MAX]) {
-        let proposal = Proposal { attempt, completed, ..one.proposal.clone() };
-        refused(puppets.ask("bank", ToNode::Propose(proposal)), "");
+        refused(puppets.ask("bank", one.proposed.again(attempt, completed).propose()), "");
     }
     // What the ledger says was spent is what all of these cost.
     let spent = last_study(&puppets.world.ledger("bank")?)?.account.spent_after;
@@ -531,7 +523,7 @@ async fn lies_about_complete_rounds_are_charged_like_truth() -> Result<(), Error
     let charged = charged.into_iter().filter_map(|(attempt, round)| rho(attempt, round)).sum();
     assert_eq!(spent, charged);
     // An answer that nobody offered cannot be had in another round's name.
-    let resend = ToNode::Resend { study: one.proposal.id.clone(), attempt: 3, round: 5, transcript: Digest::ZERO };
+    let resend = one.proposed.again(3, 4).resend(5, Digest::ZERO);
     refused(puppets.ask("bank", resend), "did not offer");
     Ok(())
 }

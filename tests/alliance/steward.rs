@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entente_examples::alliance::Error;
 use entente_node::state::Folder;
-use entente_node::store::{Stage, StudyStore};
+use entente_node::store::StudyStore;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::StewardDecision;
 use entente_tests::{SETTINGS, World, last_study, study, study_with};
@@ -23,8 +23,8 @@ pub async fn waiting(world: &World) -> Result<String, Error> {
     let path = Folder::new(world.folders().node("bank")).state("studies.sqlite");
     for _ in 0..200 {
         let attempts = StudyStore::open(&path)?.all()?;
-        if let Some(attempt) = attempts.iter().find(|attempt| attempt.stage == Stage::Waiting) {
-            return Ok(attempt.proposal.id.clone());
+        if let Some(attempt) = attempts.iter().find(|attempt| attempt.stage.is_waiting()) {
+            return Ok(attempt.id.study.clone());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -11,6 +11,7 @@ use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::checkpoint::Statement;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
@@ -184,10 +185,10 @@ async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
         puppets.tell_alone("bank", ToNode::Witnessed { by: None, answer })
     };
     assert!(show(&forged).is_empty());
-    puppets.join("bank", &proposal("joins", SQL)?);
+    puppets.pledge("bank", &proposal("joins", SQL)?);
     // The same with the node's signature, which only a copy of the node can make.
     show(&Checkpoint::sign(statement, &signer.key)?);
-    refused(puppets.ask("bank", ToNode::Propose(proposal("does-not", SQL)?)), "quarantine");
+    refused(puppets.ask("bank", proposal("does-not", SQL)?.propose()), "quarantine");
     Ok(())
 }
 
@@ -197,13 +198,7 @@ async fn what_waits_leaves_on_the_connection_that_it_was_asked_for_on() -> Resul
     let puppets = Puppets::new().await?;
     let proposal = proposal("reconnects", SQL)?;
     let signatures = puppets.signatures(&proposal);
-    let go = || ToNode::Go {
-        study: proposal.id.clone(),
-        attempt: 1,
-        round: 1,
-        input: Vec::new(),
-        signatures: signatures.clone(),
-    };
+    let go = || proposal.go(&signatures);
     let Some(Ok(FromNode::Witness { request, .. })) = puppets.tell_alone("bank", go()).first().map(Frame::decode)
     else {
         panic!("it asks its witnesses")
@@ -225,13 +220,7 @@ async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), 
     let puppets = Puppets::new().await?;
     let proposal = proposal("waits", SQL)?;
     let signatures = puppets.signatures(&proposal);
-    let go = || ToNode::Go {
-        study: proposal.id.clone(),
-        attempt: 1,
-        round: 1,
-        input: Vec::new(),
-        signatures: signatures.clone(),
-    };
+    let go = || proposal.go(&signatures);
     let request = |frames: Vec<Frame>| {
         assert_eq!(contributions(&frames), 0, "nothing leaves");
         match frames.first().map(Frame::decode) {
@@ -312,7 +301,7 @@ async fn a_pause_in_the_middle_of_a_training_stops_it_at_once() -> Result<(), Er
     let (dir, first) = (world.folders().coordinator(), asked("paused")?);
     let run = tokio::spawn(async move { entente::run_study(&dir, first, |_| ()).await });
     until("some rounds", || Ok(world.count("bank", State::Reserved)? >= 3)).await?;
-    open(&world, "bank")?.hold(&Subject::Kind("train".into()), true, act("ann"))?;
+    open(&world, "bank")?.hold(&Subject::Kind(Kind::Train), true, act("ann"))?;
     let paused = world.ledger("bank")?.iter().position(|entry| entry.state() == State::Paused).ok_or("a pause")?;
     let error = run.await?.map(drop).unwrap_err().to_string();
     assert!(error.contains("bank") && error.contains("paused by ann"), "{error}");
@@ -321,7 +310,7 @@ async fn a_pause_in_the_middle_of_a_training_stops_it_at_once() -> Result<(), Er
     let refused = world.run(asked("again")?).await.map(drop).unwrap_err().to_string();
     assert!(refused.contains("paused by ann"), "{refused}");
     world.run(study("other", "SELECT COUNT(*) AS n FROM clients")?).await?;
-    open(&world, "bank")?.hold(&Subject::Kind("train".into()), false, act("bob"))?;
+    open(&world, "bank")?.hold(&Subject::Kind(Kind::Train), false, act("bob"))?;
     world.run(asked("resumed")?).await?;
     Ok(())
 }

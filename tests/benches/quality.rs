@@ -13,20 +13,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
+use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::training::{Place, Trainer};
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::{Begin, Caps, Head, Ledger};
-use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::release;
-use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
+use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::{Plan, Question, file};
 use entente_protocols::wire::frame::{FrameReader, encode_contribution};
 
@@ -219,20 +222,19 @@ impl Alliance {
         let members = names.iter().enumerate().map(member).collect();
         let roster =
             Roster { alliance: "a".into(), authority: Digest::ZERO, coordinator: identity(90).public(), members };
-        let join = |(i, name): (usize, &String)| {
-            let join = Join {
-                study: "s".into(),
-                attempt: 1,
+        let pledge = |(i, name): (usize, &String)| {
+            let pledge = Pledge {
+                attempt: AttemptId::new("s", 1),
                 participant: name.clone(),
                 question: question.digest(),
                 ephemeral: ephemeral[i].public(),
                 ledger: Head::EMPTY,
                 stored: None,
             };
-            SignedJoin::new(join, &identity(i))
+            SignedPledge::new(pledge, &identity(i))
         };
-        let joins: Vec<SignedJoin> = names.iter().enumerate().map(join).collect();
-        let transcript = Transcript::of(&joins, &names, &roster).expect("all have joined");
+        let pledges: Vec<SignedPledge> = names.iter().enumerate().map(pledge).collect();
+        let transcript = Transcript::of(&pledges, &names, &roster).expect("all have joined");
         let rho = question.rho_from(0);
         let caps = Caps { lifetime: rho, per_study: rho, delta: 1e-6 };
         let ledger = |_| Ledger::open(Memory::default(), [("d".into(), caps)].into(), "bench").expect("a new ledger");
@@ -243,7 +245,7 @@ impl Alliance {
     fn release(&mut self, party: usize, round: u32, mechanism: &Mechanism, sums: Sums) -> Vec<i64> {
         let policy = Policy {
             approve: ApprovalMode::Auto,
-            kinds: vec!["train".into()],
+            kinds: vec![Admitted::Studies(Kind::Train)],
             min_partners: 2,
             min_colluders: 1,
             per_study: self.rho,
@@ -254,7 +256,7 @@ impl Alliance {
             name: "n".into(),
             purpose: "p".into(),
             legal_basis: None,
-            kind: "train".into(),
+            kind: Kind::Train,
             plan_sha256: None,
             question_sha256: None,
         };
@@ -284,7 +286,7 @@ impl Alliance {
             .expect("keys");
         let outbound = ledger.computed(noised.mask(&keys).expect("of three"), "now").expect("reserved before");
         let mut reader = FrameReader::from_nodes();
-        reader.feed(&encode_contribution("s", 1, round, &outbound));
+        reader.feed(&encode_contribution(&AttemptId::new("s", 1), round, &outbound));
         let frame = reader.next_frame().expect("a frame").expect("all of it");
         frame.decode_contribution().expect("a contribution").values
     }

@@ -78,7 +78,7 @@ pub(super) fn studies(views: &[StudyView]) -> String {
             Some(stage) => format!("{}, {stage}", view.state),
             None => view.state.to_string(),
         };
-        table.add_row([&view.id, &view.name, &view.kind, &state, &view.attempt.to_string(), &waiting.join(", ")]);
+        table.add_row([&view.id, &view.name, view.kind.name(), &state, &view.attempt.to_string(), &waiting.join(", ")]);
     }
     table.to_string()
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::language::schema::DatasetSchema;
+use entente_protocols::ledger::receipt::Part;
 use entente_protocols::ledger::witness::{Answer, Request};
 use entente_protocols::wire::frame::{self, Frame, FrameReader};
-use entente_protocols::wire::message::{FromNode, ToNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
 use quinn::SendStream;
 use tokio::sync::mpsc;
 
@@ -16,7 +18,7 @@ use crate::coordinator::Shared;
 use crate::error::Error;
 use crate::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState, seconds};
-use crate::studies::What;
+use crate::studies::NodeEvent;
 use crate::witnessing::Witnessed;
 
 /// How far two clocks may be apart before it is worth a word.
@@ -59,7 +61,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, name: &str, connection: &quinn::
     };
     if shared.sessions.remove(name, number) || !shared.sessions.is_connected(name) {
         tracing::info!(node = name, "disconnected");
-        shared.desk.tell_all(name, || What::Disconnected).await;
+        shared.desk.tell_all(name, || NodeEvent::Disconnected).await;
     }
     ended
 }
@@ -111,50 +113,39 @@ fn check_datasets(datasets: &[DatasetSchema]) -> Result<(), Error> {
 async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Result<(), LinkError> {
     if frame.is_contribution() {
         let contribution = frame.decode_contribution()?;
-        let study = contribution.study.clone();
-        shared.desk.tell(&study, name, What::Contribution(contribution)).await;
+        let study = contribution.attempt.study.clone();
+        shared.desk.tell(&study, name, NodeEvent::Contribution(contribution)).await;
         return Ok(());
     }
     let message: FromNode = frame.decode()?;
-    let (study, what) = match message {
-        FromNode::Hello { .. } => {
-            return Err(entente_protocols::canonical::Malformed.into());
+    match message {
+        FromNode::Hello { .. } => return Err(entente_protocols::canonical::Malformed.into()),
+        FromNode::Checked { number, answer } => shared.desk.checked(name, number, answer),
+        FromNode::Attempt(id, FromAttempt::Relay { to, sealed }) => relay(shared, name, id, &to, sealed),
+        FromNode::Attempt(id, said) => {
+            if let FromAttempt::Closed { part } = &said {
+                closed(shared, name, &id, part.as_deref());
+            }
+            shared.desk.tell(&id.study, name, NodeEvent::Said { number: id.number, said }).await;
         }
-        FromNode::Checked { number, answer } => {
-            shared.desk.checked(name, number, answer);
-            return Ok(());
-        }
-        FromNode::Joined(signed) => (signed.join.study.clone(), What::Joined(signed)),
-        FromNode::Waiting { study, attempt, reason } => (study, What::Waiting { attempt, reason: clean(&reason) }),
-        FromNode::Refused { study, attempt, reason } => (study, What::Refused { attempt, reason: clean(&reason) }),
-        FromNode::Signed { study, attempt, signature } => (study, What::Signed { attempt, signature }),
-        FromNode::Relay { study, attempt, to, sealed } => {
-            relay(shared, name, study, attempt, &to, sealed);
-            return Ok(());
-        }
-        FromNode::Failed { study, attempt } => (study, What::Failed { attempt }),
-        FromNode::Witness { request, of } => {
-            witness(shared, name, request, of).await;
-            return Ok(());
-        }
+        FromNode::Witness { request, of } => witness(shared, name, request, of).await,
         FromNode::Witnessed { node, answer } => {
             shared.sessions.send(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
-            return Ok(());
         }
-        FromNode::Closed { study, attempt, part } => {
-            if let Some(part) = part
-                && let Err(error) = shared.take_part(name, &study, &part)
-            {
-                tracing::warn!(node = name, %error, "a receipt stays without its signature");
-            }
-            if let Err(error) = shared.store.remove_notice(name, &study, attempt) {
-                tracing::error!(%error, "a notice could not be deleted");
-            }
-            (study, What::Closed { attempt })
-        }
-    };
-    shared.desk.tell(&study, name, what).await;
+    }
     Ok(())
+}
+
+/// A node has recorded the end of an attempt: takes its part of the receipt.
+fn closed(shared: &Shared, name: &str, id: &AttemptId, part: Option<&Part>) {
+    if let Some(part) = part
+        && let Err(error) = shared.take_part(name, &id.study, part)
+    {
+        tracing::warn!(node = name, %error, "a receipt stays without its signature");
+    }
+    if let Err(error) = shared.store.remove_notice(name, id) {
+        tracing::error!(%error, "a notice could not be deleted");
+    }
 }
 
 /// Has a node's ledger witnessed: by those of the others that it names and that are connected, who are told first as their answers
@@ -195,16 +186,19 @@ async fn witness(shared: &Arc<Shared>, name: &str, request: Request, of: Option<
 
 /// Passes a sealed message on to another participant of the present attempt of a study that runs, and keeps nothing of it. What is
 /// not for one, or comes while the other is away, is lost: whoever waits for an answer says it again.
-fn relay(shared: &Shared, from: &str, study: String, attempt: u32, to: &str, sealed: Vec<u8>) {
+fn relay(shared: &Shared, from: &str, id: AttemptId, to: &str, sealed: Vec<u8>) {
     let takes_part = |record: &StudyRecord| {
         let part = |name: &str| record.participants.iter().any(|participant| participant == name);
-        record.state == StudyState::Running && record.attempt == attempt && from != to && part(from) && part(to)
+        record.state == StudyState::Running && record.attempt == id.number && from != to && part(from) && part(to)
     };
-    match shared.store.study(&study) {
+    match shared.store.study(&id.study) {
         Ok(Some(record)) if takes_part(&record) => {
-            shared.sessions.send(to, &ToNode::Relayed { study, attempt, from: from.into(), sealed });
+            let told = ToAttempt::Relayed { from: from.into(), sealed };
+            shared.sessions.send(to, &ToNode::Attempt(id, told));
         }
-        Ok(_) => tracing::debug!(node = from, study = clean(&study), "a message that is for no participant is dropped"),
+        Ok(_) => {
+            tracing::debug!(node = from, study = clean(&id.study), "a message that is for no participant is dropped")
+        }
         Err(error) => tracing::error!(%error, "a message between participants is dropped"),
     }
 }

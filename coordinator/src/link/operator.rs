@@ -156,7 +156,7 @@ pub(crate) fn view(shared: &Shared, record: StudyRecord) -> StudyView {
     let waiting = progress.map(|now| now.waiting).unwrap_or_default();
     StudyView {
         name: record.study.name,
-        kind: record.study.spec.kind().into(),
+        kind: record.study.spec.kind(),
         purpose: record.study.purpose,
         created: time(record.created.as_second()),
         state: record.state,

@@ -25,6 +25,7 @@ mod report;
 use std::collections::BTreeMap;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
 use entente_protocols::language::expr::{DateUnit, Value, ValueType};
 use entente_protocols::language::sums::Output;
 use entente_protocols::privacy::interval::Estimate;
@@ -72,7 +73,7 @@ pub struct StudyPart<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its kind.
-    pub kind: &'a str,
+    pub kind: Kind,
     /// Why it was made.
     pub purpose: &'a str,
     /// Its legal basis, where stated.

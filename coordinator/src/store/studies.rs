@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::receipt::{Coordinator, Statement};
@@ -77,13 +78,18 @@ pub struct StudyRecord {
     pub reason: Option<String>,
 }
 
+impl StudyRecord {
+    /// The present attempt.
+    pub fn attempt_id(&self) -> AttemptId {
+        AttemptId::new(&self.id, self.attempt)
+    }
+}
+
 /// What a node has still to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The study.
-    pub study: String,
-    /// The attempt.
-    pub attempt: u32,
+    /// Of which attempt.
+    pub attempt: AttemptId,
     /// The hash of the result; `None` if the attempt was given up.
     pub result: Option<Digest>,
     /// Why it was given up.
@@ -250,17 +256,18 @@ impl Store {
             .map_err(failed)?;
         let rows = query.query_map([node], |row| {
             let result = row.get::<_, Option<Vec<u8>>>(2)?.map(digest).transpose()?;
-            Ok(Notice { study: row.get(0)?, attempt: row.get(1)?, result, reason: row.get(3)? })
+            let attempt = AttemptId::new(row.get::<_, String>(0)?, row.get(1)?);
+            Ok(Notice { attempt, result, reason: row.get(3)? })
         });
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
     /// A node was told, or has answered.
-    pub fn remove_notice(&self, node: &str, study: &str, attempt: u32) -> Result<(), Error> {
+    pub fn remove_notice(&self, node: &str, attempt: &AttemptId) -> Result<(), Error> {
         self.lock()
             .execute(
                 "DELETE FROM notice WHERE node = ?1 AND study = ?2 AND attempt = ?3",
-                params![node, study, attempt],
+                params![node, attempt.study, attempt.number],
             )
             .map(drop)
             .map_err(failed)
@@ -270,6 +277,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use entente_protocols::identity::IdentityKey;
+    use entente_protocols::kind::Kind;
     use entente_protocols::ledger::receipt::{Part, Subject};
 
     use super::*;
@@ -315,7 +323,7 @@ sql = "SELECT COUNT(*) FROM d"
             alliance: "spring".into(),
             attempt: 2,
             authority: Digest::ZERO,
-            kind: "query".into(),
+            kind: Kind::Query,
             name: "n".into(),
             participants: vec!["a".into()],
             plan_sha256: Digest::ZERO,
@@ -336,11 +344,14 @@ sql = "SELECT COUNT(*) FROM d"
         let mut found = store.result("1").unwrap();
         assert_eq!(found.remove(RECEIPT), Some(receipt.text().into_bytes()));
         assert_eq!(found, files);
-        let notice =
-            |attempt, result, reason: &str| Notice { study: "1".into(), attempt, result, reason: reason.into() };
+        let notice = |number, result, reason: &str| Notice {
+            attempt: AttemptId::new("1", number),
+            result,
+            reason: reason.into(),
+        };
         assert_eq!(store.notices("a").unwrap(), [notice(2, Some(Digest([7; 32])), "")]);
         assert_eq!(store.notices("b").unwrap(), [notice(1, None, "lost")]);
-        store.remove_notice("b", "1", 1).unwrap();
+        store.remove_notice("b", &AttemptId::new("1", 1)).unwrap();
         assert_eq!(store.notices("b").unwrap(), []);
     }
 }

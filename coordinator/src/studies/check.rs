@@ -55,7 +55,7 @@ impl Shared {
         let question = question.ok();
         Ok(CheckView {
             study: study.name.clone(),
-            kind: study.spec.kind().into(),
+            kind: study.spec.kind(),
             participants,
             refused,
             problem,

@@ -14,11 +14,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use entente_protocols::identity::Signature;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
-use entente_protocols::secagg::join::SignedJoin;
 use entente_protocols::study::Study;
-use entente_protocols::wire::message::{CheckAnswer, Contribution, Progress, ToNode};
+use entente_protocols::wire::message::{CheckAnswer, Contribution, FromAttempt, Progress, ToAttempt, ToNode};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -35,26 +34,30 @@ const REQUESTER: &str = "operator";
 /// How many messages of nodes may wait for one study; few, as they may be large. Nodes wait for their turn.
 const QUEUE: usize = 16;
 
-/// Something that a study's task has to know.
-pub(crate) struct Event {
-    /// The node; empty for what the operator does.
-    from: String,
-    what: What,
+/// Something that the task of a study's attempt has to know.
+pub(crate) enum AttemptEvent {
+    /// The operator gives the study up.
+    Cancel,
+    /// Something about a node.
+    Node {
+        /// The node.
+        node: String,
+        /// What happened.
+        event: NodeEvent,
+    },
 }
 
-/// What happened.
-pub(crate) enum What {
+/// What happened to a node, or came from it.
+pub(crate) enum NodeEvent {
     Connected,
     Disconnected,
     Revoked,
-    Joined(SignedJoin),
-    Waiting { attempt: u32, reason: String },
-    Refused { attempt: u32, reason: String },
-    Signed { attempt: u32, signature: Signature },
-    Failed { attempt: u32 },
+    /// It said something of attempt `number`.
+    Said {
+        number: u32,
+        said: FromAttempt,
+    },
     Contribution(Contribution),
-    Closed { attempt: u32 },
-    Cancel,
 }
 
 /// Where a study stands.
@@ -66,7 +69,7 @@ pub(crate) struct Status {
 }
 
 struct Handle {
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<AttemptEvent>,
     status: watch::Receiver<Status>,
 }
 
@@ -86,19 +89,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Desk {
     /// Tells a study what came from a node. Nothing happens if the study does not run: it came too late.
-    pub(crate) async fn tell(&self, study: &str, from: &str, what: What) {
+    pub(crate) async fn tell(&self, study: &str, node: &str, event: NodeEvent) {
+        self.send(study, AttemptEvent::Node { node: node.into(), event }).await;
+    }
+
+    async fn send(&self, study: &str, event: AttemptEvent) {
         let events = lock(&self.running).get(study).map(|handle| handle.events.clone());
         if let Some(events) = events {
             // Fails only if the study has just ended.
-            let _ = events.send(Event { from: from.into(), what }).await;
+            let _ = events.send(event).await;
         }
     }
 
     /// Tells every study what happened to a node.
-    pub(crate) async fn tell_all(&self, from: &str, what: impl Fn() -> What) {
+    pub(crate) async fn tell_all(&self, node: &str, event: impl Fn() -> NodeEvent) {
         let all: Vec<_> = lock(&self.running).values().map(|handle| handle.events.clone()).collect();
         for events in all {
-            let _ = events.send(Event { from: from.into(), what: what() }).await;
+            let _ = events.send(AttemptEvent::Node { node: node.into(), event: event() }).await;
         }
     }
 
@@ -107,17 +114,18 @@ impl Desk {
         match shared.store.notices(node) {
             Ok(notices) => {
                 for notice in notices {
-                    let (study, attempt) = (notice.study, notice.attempt);
+                    let id = notice.attempt;
                     if let Some(result) = notice.result {
                         // Stays until the node answers that it has recorded the end.
-                        let model = shared.store.result_file(&study, MODEL).unwrap_or_default();
+                        let model = shared.store.result_file(&id.study, MODEL).unwrap_or_default();
                         let model = model.filter(|model| model.len() <= MAX_MODEL);
-                        let statement = shared.store.statement(&study).unwrap_or_default().unwrap_or_default();
-                        shared.sessions.send(node, &ToNode::Finished { study, attempt, result, statement, model });
+                        let statement = shared.store.statement(&id.study).unwrap_or_default().unwrap_or_default();
+                        let told = ToAttempt::Finished { result, statement, model };
+                        shared.sessions.send(node, &ToNode::Attempt(id, told));
                     } else {
-                        let message = ToNode::Abandoned { study: study.clone(), attempt, reason: notice.reason };
-                        if shared.sessions.send(node, &message)
-                            && let Err(error) = shared.store.remove_notice(node, &study, attempt)
+                        let told = ToAttempt::Abandoned { reason: notice.reason };
+                        if shared.sessions.send(node, &ToNode::Attempt(id.clone(), told))
+                            && let Err(error) = shared.store.remove_notice(node, &id)
                         {
                             tracing::error!(%error, "a notice could not be deleted");
                         }
@@ -126,7 +134,7 @@ impl Desk {
             }
             Err(error) => tracing::error!(%error, node, "what this node has still to be told is not known"),
         }
-        self.tell_all(node, || What::Connected).await;
+        self.tell_all(node, || NodeEvent::Connected).await;
     }
 
     /// Takes a node's answer to a check.
@@ -233,7 +241,7 @@ impl Shared {
             return Err(Error::refused(format!("study {id} is {} already", record.state)));
         }
         if let Some(mut status) = self.desk.follow(id) {
-            self.desk.tell(id, "", What::Cancel).await;
+            self.desk.send(id, AttemptEvent::Cancel).await;
             let _ = status.wait_for(|status| status.end.is_some()).await;
             record = self.record(id)?;
         } else {
@@ -285,10 +293,11 @@ impl Shared {
     /// Keeps where a study stands after an attempt was given up, and tells these nodes: now, or when they come back.
     fn give_up(&self, record: &StudyRecord, nodes: &[String], attempt: u32, reason: &str) -> Result<(), Error> {
         self.store.give_up(record, nodes, attempt, reason)?;
+        let id = AttemptId::new(&record.id, attempt);
         for node in nodes {
-            let message = ToNode::Abandoned { study: record.id.clone(), attempt, reason: reason.into() };
-            if self.sessions.send(node, &message) {
-                self.store.remove_notice(node, &record.id, attempt)?;
+            let told = ToAttempt::Abandoned { reason: reason.into() };
+            if self.sessions.send(node, &ToNode::Attempt(id.clone(), told)) {
+                self.store.remove_notice(node, &id)?;
             }
         }
         Ok(())

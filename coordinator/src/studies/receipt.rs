@@ -25,7 +25,7 @@ impl Shared {
             alliance: self.alliance.name().into(),
             attempt: record.attempt,
             authority: self.alliance.authority(),
-            kind: record.study.spec.kind().into(),
+            kind: record.study.spec.kind(),
             name: record.study.name.clone(),
             participants: question.participants().to_vec(),
             plan_sha256: question.plan().digest(),

@@ -18,16 +18,17 @@ use std::time::Duration;
 
 use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::secagg::collect::{Collector, Stage, Step, Unusable};
+use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
 use entente_protocols::study::{Earlier, Question};
-use entente_protocols::wire::message::{Progress, Proposal, ToNode};
+use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, Proposal, ToAttempt, ToNode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::question::question;
-use super::{Event, Status, What};
+use super::{AttemptEvent, NodeEvent, Status};
 use crate::coordinator::Shared;
 use crate::error::Error;
+use crate::link::clean;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 use crate::study::{self, Course};
 
@@ -47,7 +48,7 @@ pub(super) struct Runner<'a> {
     computing: Option<LostRound>,
     /// The last of them on its way into the store.
     writing: Option<tokio::task::JoinHandle<Result<(), Error>>>,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<AttemptEvent>,
     status: &'a watch::Sender<Status>,
 }
 
@@ -90,7 +91,7 @@ impl<'a> Runner<'a> {
     pub(super) fn new(
         shared: Arc<Shared>,
         record: StudyRecord,
-        events: mpsc::Receiver<Event>,
+        events: mpsc::Receiver<AttemptEvent>,
         status: &'a watch::Sender<Status>,
     ) -> Self {
         Self { shared, record, rounds: Vec::new(), lost: Vec::new(), computing: None, writing: None, events, status }
@@ -173,7 +174,7 @@ impl<'a> Runner<'a> {
                     return Err(Outcome::Lost(losses(missing.iter(), &reason, false)));
                 }
                 Ok(None) => return Err(stopped()),
-                Ok(Some(Event { what: What::Cancel, .. })) => return Err(Outcome::Cancelled),
+                Ok(Some(AttemptEvent::Cancel)) => return Err(Outcome::Cancelled),
                 Ok(Some(_)) => {}
             }
         }
@@ -245,8 +246,9 @@ impl<'a> Runner<'a> {
             return Outcome::Complete(Box::new(Complete { question, course }));
         };
         let (names, length) = (self.record.participants.clone(), mechanism.layout().len());
-        let collector = Collector::new(names, roster, question.digest(), round, course.input(), length)
-            .over(question.contributors());
+        let collector =
+            Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, course.input(), length)
+                .over(question.contributors());
         let rounds = question.rounds();
         let mut attempt =
             Attempt { collector, waiting: BTreeMap::new(), proposed: Instant::now(), since: None, rounds };
@@ -313,58 +315,58 @@ impl<'a> Runner<'a> {
     }
 
     /// Takes an event. An error ends the attempt.
-    fn take(&self, attempt: &mut Attempt, event: Event) -> Result<(), Outcome> {
-        let Event { from, what } = event;
-        if matches!(what, What::Cancel) {
-            return Err(Outcome::Cancelled);
-        }
+    fn take(&self, attempt: &mut Attempt, event: AttemptEvent) -> Result<(), Outcome> {
+        let (from, event) = match event {
+            AttemptEvent::Cancel => return Err(Outcome::Cancelled),
+            AttemptEvent::Node { node, event } => (node, event),
+        };
         if !self.record.participants.contains(&from) {
             return Ok(());
         }
         let lost = |reason: String, refused| Outcome::Lost(vec![Loss { partner: from.clone(), reason, refused }]);
         let unusable = |unusable: Unusable| lost(unusable.to_string(), false);
-        // What belongs to another attempt came too late.
-        let present = |other: u32| other == self.record.attempt;
-        let mut changed = false;
-        match what {
-            What::Connected => self.send(attempt, &from),
-            What::Revoked => return Err(lost("its certificate was revoked".into(), false)),
-            What::Joined(signed) if present(signed.join.attempt) => {
+        let said = match event {
+            NodeEvent::Connected => {
+                self.send(attempt, &from);
+                return Ok(());
+            }
+            NodeEvent::Disconnected => return Ok(()),
+            NodeEvent::Revoked => return Err(lost("its certificate was revoked".into(), false)),
+            // What belongs to another attempt came too late.
+            NodeEvent::Said { number, .. } if number != self.record.attempt => return Ok(()),
+            NodeEvent::Contribution(contribution) if contribution.attempt.number != self.record.attempt => {
+                return Ok(());
+            }
+            NodeEvent::Contribution(Contribution { transcript, round, values, .. }) => {
+                // What comes after the last one is seen to where the sum is taken.
+                attempt.collector.contribution(&from, transcript, round, &values).map_err(unusable)?;
+                attempt.waiting.remove(&from);
+                return Ok(());
+            }
+            NodeEvent::Said { said, .. } => said,
+        };
+        let changed = match said {
+            FromAttempt::Pledged(pledge) => {
                 if let Some(contradiction) = self.shared.sessions.distrusted(&from) {
                     return Err(lost(contradiction, true));
                 }
-                changed = attempt.collector.join(&from, signed).map_err(unusable)?;
+                let changed = attempt.collector.pledged(&from, pledge).map_err(unusable)?;
                 attempt.waiting.remove(&from);
                 if changed {
                     attempt.since = Some(Instant::now());
                 }
+                changed
             }
-            What::Waiting { attempt: other, reason } if present(other) => {
-                attempt.waiting.insert(from, reason);
+            FromAttempt::Waiting { reason } => {
+                attempt.waiting.insert(from, clean(&reason));
+                false
             }
-            What::Refused { attempt: other, reason } if present(other) => return Err(lost(reason, true)),
-            What::Signed { attempt: other, signature } if present(other) => {
-                changed = attempt.collector.signed(&from, signature).map_err(unusable)?;
-            }
-            What::Failed { attempt: other } if present(other) => {
-                return Err(lost("failed; its own log says why".into(), false));
-            }
-            What::Contribution(contribution) if present(contribution.attempt) => {
-                let (transcript, round, values) = (contribution.transcript, contribution.round, contribution.values);
-                // What comes after the last one is seen to where the sum is taken.
-                attempt.collector.contribution(&from, transcript, round, &values).map_err(unusable)?;
-                attempt.waiting.remove(&from);
-            }
-            What::Disconnected
-            | What::Cancel
-            | What::Joined(_)
-            | What::Waiting { .. }
-            | What::Refused { .. }
-            | What::Signed { .. }
-            | What::Failed { .. }
-            | What::Contribution(_)
-            | What::Closed { .. } => {}
-        }
+            FromAttempt::Refused { reason } => return Err(lost(clean(&reason), true)),
+            FromAttempt::Signed(signature) => attempt.collector.signed(&from, signature).map_err(unusable)?,
+            FromAttempt::Failed => return Err(lost("failed; its own log says why".into(), false)),
+            // Passed on, or recorded, before it comes here.
+            FromAttempt::Relay { .. } | FromAttempt::Closed { .. } => false,
+        };
         if changed {
             self.send_all(attempt);
         }
@@ -380,23 +382,15 @@ impl<'a> Runner<'a> {
 
     /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.
     fn send(&self, attempt: &Attempt, participant: &str) {
-        let (study, number) = (self.record.id.clone(), self.record.attempt);
-        let message = match attempt.collector.next_for(participant) {
-            Step::Wait => return,
-            Step::Propose => ToNode::Propose(Proposal {
-                id: study,
-                attempt: number,
-                completed: attempt.rounds.start().saturating_sub(1),
-                spent: self.spent(),
-                study: self.record.study.clone(),
-                participants: self.record.participants.clone(),
-                requester: self.record.requester.clone(),
-            }),
-            Step::Start(joins) => ToNode::Start { study, attempt: number, joins },
-            Step::Go { round, input, signatures } => ToNode::Go { study, attempt: number, round, input, signatures },
-            Step::Resend { round, transcript } => ToNode::Resend { study, attempt: number, round, transcript },
+        let proposal = || Proposal {
+            completed: attempt.rounds.start().saturating_sub(1),
+            spent: self.spent(),
+            study: self.record.study.clone(),
+            participants: self.record.participants.clone(),
+            requester: self.record.requester.clone(),
         };
-        self.shared.sessions.send(participant, &message);
+        let Some(told) = ToAttempt::of(attempt.collector.next_for(participant), proposal) else { return };
+        self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));
     }
 
     /// Gives the attempt up and makes the next one, if enough partners are left.
@@ -467,23 +461,26 @@ impl<'a> Runner<'a> {
         let model = files.get(super::MODEL).filter(|model| model.len() <= super::MAX_MODEL);
         let mut open: BTreeSet<String> = self.record.participants.iter().cloned().collect();
         for participant in &self.record.participants {
-            let (study, attempt) = (self.record.id.clone(), self.record.attempt);
             let (model, statement) = (model.cloned(), statement.clone());
-            let told = ToNode::Finished { study, attempt, result, statement, model };
-            if !self.shared.sessions.send(participant, &told) {
+            let told = ToAttempt::Finished { result, statement, model };
+            if !self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told)) {
                 open.remove(participant);
             }
         }
         let deadline = Instant::now() + CLOSING;
         while !open.is_empty() {
             match timeout_at(deadline, self.events.recv()).await {
-                Ok(Some(Event { from, what: What::Closed { attempt } })) if attempt == self.record.attempt => {
-                    open.remove(&from);
+                Ok(Some(AttemptEvent::Node { node, event })) => {
+                    let gone = match event {
+                        NodeEvent::Said { number, said: FromAttempt::Closed { .. } } => number == self.record.attempt,
+                        NodeEvent::Disconnected | NodeEvent::Revoked => true,
+                        NodeEvent::Connected | NodeEvent::Said { .. } | NodeEvent::Contribution(_) => false,
+                    };
+                    if gone {
+                        open.remove(&node);
+                    }
                 }
-                Ok(Some(Event { from, what: What::Disconnected | What::Revoked })) => {
-                    open.remove(&from);
-                }
-                Ok(Some(_)) => {}
+                Ok(Some(AttemptEvent::Cancel)) => {}
                 Ok(None) | Err(_) => break,
             }
         }

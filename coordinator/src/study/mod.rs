@@ -17,6 +17,7 @@ mod train;
 use std::collections::BTreeMap;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
 use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
@@ -62,13 +63,13 @@ pub struct Finished<'a> {
 ///
 /// If the sum is not one of this question, with words for the operator.
 pub fn finish(finished: &Finished<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    match kind(finished.study, finished.question)? {
-        Kind::Query(spec, plan) => query::finish(finished, spec, plan),
-        Kind::Train(spec, plan) => match finished.course {
+    match planned(finished.study, finished.question)? {
+        Planned::Query(spec, plan) => query::finish(finished, spec, plan),
+        Planned::Train(spec, plan) => match finished.course {
             Course::Train(trainer) => train::finish(finished, spec, plan, trainer),
             Course::Query | Course::Lookalike => Err(UNLIKE.into()),
         },
-        Kind::Lookalike(spec, plan) => lookalike::finish(finished, spec, plan),
+        Planned::Lookalike(spec, plan) => lookalike::finish(finished, spec, plan),
     }
 }
 
@@ -97,10 +98,10 @@ pub fn expected_error(question: &Question) -> Vec<MeasureError> {
 
 /// What a reader of the study or of its result should mind, known before anything runs.
 pub fn notes(study: &Study, question: &Question) -> Vec<String> {
-    let mut notes = match kind(study, question) {
-        Ok(Kind::Query(spec, plan)) => query::notes(spec, plan),
-        Ok(Kind::Train(spec, plan)) => train::notes(spec, plan),
-        Ok(Kind::Lookalike(_, plan)) => lookalike::notes(plan),
+    let mut notes = match planned(study, question) {
+        Ok(Planned::Query(spec, plan)) => query::notes(spec, plan),
+        Ok(Planned::Train(spec, plan)) => train::notes(spec, plan),
+        Ok(Planned::Lookalike(_, plan)) => lookalike::notes(plan),
         Err(_) => Vec::new(),
     };
     notes.extend(person_note(study, question));
@@ -118,23 +119,35 @@ pub struct Table {
 
 /// The table of a `result.json`; `None` if it has none.
 pub fn table(result_json: &[u8]) -> Option<Table> {
-    let (columns, rows) =
-        json::read(result_json).or_else(|| model::table(result_json)).or_else(|| reach::table(result_json))?;
+    #[derive(serde::Deserialize)]
+    struct Stated {
+        study: OfKind,
+    }
+    #[derive(serde::Deserialize)]
+    struct OfKind {
+        kind: Kind,
+    }
+    let stated: Stated = serde_json::from_slice(result_json).ok()?;
+    let (columns, rows) = match stated.study.kind {
+        Kind::Query => json::read(result_json),
+        Kind::Train => model::table(result_json),
+        Kind::Lookalike => reach::table(result_json),
+    }?;
     Some(Table { columns, rows })
 }
 
 /// A study with its plan, by kind.
-enum Kind<'a> {
+enum Planned<'a> {
     Query(&'a QuerySpec, &'a SumsPlan),
     Train(&'a TrainSpec, &'a TrainPlan),
     Lookalike(&'a LookalikeSpec, &'a LookalikePlan),
 }
 
-fn kind<'a>(study: &'a Study, question: &'a Question) -> Result<Kind<'a>, String> {
+fn planned<'a>(study: &'a Study, question: &'a Question) -> Result<Planned<'a>, String> {
     match (&study.spec, question.plan()) {
-        (StudySpec::Query(spec), Plan::Query(plan)) => Ok(Kind::Query(spec, plan)),
-        (StudySpec::Train(spec), Plan::Train(plan)) => Ok(Kind::Train(spec, plan)),
-        (StudySpec::Lookalike(spec), Plan::Lookalike(plan)) => Ok(Kind::Lookalike(spec, plan)),
+        (StudySpec::Query(spec), Plan::Query(plan)) => Ok(Planned::Query(spec, plan)),
+        (StudySpec::Train(spec), Plan::Train(plan)) => Ok(Planned::Train(spec, plan)),
+        (StudySpec::Lookalike(spec), Plan::Lookalike(plan)) => Ok(Planned::Lookalike(spec, plan)),
         (StudySpec::Query(_) | StudySpec::Train(_) | StudySpec::Lookalike(_), _) => Err(UNLIKE.into()),
     }
 }

@@ -6,23 +6,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
+use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::checkpoint::node_origin;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::witness::{self, Consistency, MAX_PROOFS};
 use entente_protocols::ledger::{Begin, Caps, Head, Ledger, Signer};
-use entente_protocols::policy::{ApprovalMode, Approved, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Approved, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::bounds::{Clipping, CustomerCell};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::release;
-use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
 use entente_protocols::secagg::mask::MaskKeys;
+use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::Question;
 use entente_protocols::wire::frame::{self, Frame, FrameReader};
 use entente_protocols::wire::message::{
-    ALPN, ALPN_ENROL, Approval, COORDINATOR_NAME, CheckAnswer, Enrol, Enrolled, FromNode, Proposal, ToNode,
+    ALPN, ALPN_ENROL, Approval, COORDINATOR_NAME, CheckAnswer, Enrol, Enrolled, FromAttempt, FromNode, Proposal,
+    ToAttempt, ToNode,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
@@ -182,9 +186,9 @@ pub struct FakeNode {
     /// Customers in north and south.
     pub customers: [u32; 2],
     ledger: Ledger<Memory>,
-    joined: HashMap<(String, u32), (Proposal, SignedJoin, [u8; 32])>,
-    transcripts: HashMap<(String, u32), Transcript>,
-    released: HashMap<(String, u32), Digest>,
+    joined: HashMap<AttemptId, (Proposal, SignedPledge, [u8; 32])>,
+    transcripts: HashMap<AttemptId, Transcript>,
+    released: HashMap<AttemptId, Digest>,
     /// Kinds of the messages that came, in order.
     seen: mpsc::UnboundedSender<String>,
 }
@@ -296,39 +300,46 @@ impl FakeNode {
                 };
                 vec![frame::encode(&FromNode::Checked { number, answer })]
             }
-            ToNode::Propose(proposal) => self.propose(proposal),
+            ToNode::Attempt(id, told) => self.told(id, told),
+            ToNode::Witness { .. } | ToNode::Witnessed { .. } => vec![],
+        }
+    }
+
+    fn told(&mut self, id: AttemptId, told: ToAttempt) -> Vec<Vec<u8>> {
+        let says = |said| frame::encode(&FromNode::Attempt(id.clone(), said));
+        match told {
+            ToAttempt::Propose(proposal) => self.propose(id, proposal),
             // No study of these tests has anything that participants say to each other.
-            ToNode::Relayed { .. } => vec![],
-            ToNode::Start { study, attempt, joins } => {
-                let (proposal, own, _) = &self.joined[&(study.clone(), attempt)];
+            ToAttempt::Relayed { .. } => vec![],
+            ToAttempt::Start { pledges } => {
+                let (proposal, own, _) = &self.joined[&id];
                 let roster = self.identity.roster.as_ref().unwrap();
-                let transcript = Transcript::verify(&joins, &proposal.participants, &own.join, roster).unwrap();
+                let transcript = Transcript::verify(&pledges, &proposal.participants, &own.pledge, roster).unwrap();
                 let signature = transcript.sign(&self.identity.identity);
-                self.transcripts.insert((study.clone(), attempt), transcript);
-                vec![frame::encode(&FromNode::Signed { study, attempt, signature })]
+                self.transcripts.insert(id.clone(), transcript);
+                vec![says(FromAttempt::Signed(signature))]
             }
-            ToNode::Go { study, attempt, round, input, signatures } => {
+            ToAttempt::Go { round, input, signatures } => {
                 assert!(round == 1 && input.is_empty(), "a query has one round without an input");
-                let transcript = &self.transcripts[&(study.clone(), attempt)];
-                transcript.verify_signatures(&signatures).unwrap();
-                vec![self.contribute(&study, attempt)]
+                self.transcripts[&id].verify_signatures(&signatures).unwrap();
+                vec![self.contribute(&id)]
             }
-            ToNode::Resend { study, attempt, round: 1, transcript } => {
-                let (proposal, own, _) = &self.joined[&(study.clone(), attempt)];
-                assert_eq!(own.join.stored, Some(transcript), "what was offered, and nothing else");
+            ToAttempt::Resend { round: 1, transcript } => {
+                let (proposal, own, _) = &self.joined[&id];
+                assert_eq!(own.pledge.stored, Some(transcript), "what was offered, and nothing else");
                 let question = Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap();
-                let approved = self.approved(proposal, &question);
+                let approved = self.approved(&id, proposal, &question);
                 let outbound = self.ledger.repeated(approved, release_of(transcript), "now").unwrap();
-                vec![frame::encode_contribution(&study, attempt, 1, &outbound)]
+                vec![frame::encode_contribution(&id, 1, &outbound)]
             }
-            ToNode::Resend { .. } => panic!("a query has one round"),
-            ToNode::Finished { study, attempt, result, .. } => {
-                if let Some(release) = self.released.get(&(study.clone(), attempt)) {
+            ToAttempt::Resend { .. } => panic!("a query has one round"),
+            ToAttempt::Finished { result, .. } => {
+                if let Some(release) = self.released.get(&id) {
                     self.ledger.released(*release, result, "now").unwrap();
                 }
-                vec![self.asks_witnesses(), frame::encode(&FromNode::Closed { study, attempt, part: None })]
+                vec![self.asks_witnesses(), says(FromAttempt::Closed { part: None })]
             }
-            ToNode::Abandoned { .. } | ToNode::Witness { .. } | ToNode::Witnessed { .. } => vec![],
+            ToAttempt::Abandoned { .. } => vec![],
         }
     }
 
@@ -344,44 +355,41 @@ impl FakeNode {
         frame::encode(&FromNode::Witness { request, of: None })
     }
 
-    fn propose(&mut self, proposal: Proposal) -> Vec<Vec<u8>> {
-        let (study, attempt) = (proposal.id.clone(), proposal.attempt);
+    fn propose(&mut self, id: AttemptId, proposal: Proposal) -> Vec<Vec<u8>> {
+        let says = |said| frame::encode(&FromNode::Attempt(id.clone(), said));
         if let Some(reason) = &self.manners.refuses {
-            return vec![frame::encode(&FromNode::Refused { study, attempt, reason: reason.clone() })];
+            return vec![says(FromAttempt::Refused { reason: reason.clone() })];
         }
         let mut answers = Vec::new();
         if self.manners.asks_steward {
-            let reason = "its steward has to decide".into();
-            answers.push(frame::encode(&FromNode::Waiting { study: study.clone(), attempt, reason }));
+            answers.push(says(FromAttempt::Waiting { reason: "its steward has to decide".into() }));
         }
-        if !self.joined.contains_key(&(study.clone(), attempt)) {
+        if !self.joined.contains_key(&id) {
             let question = Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap();
             let mut secret = [0; 32];
             getrandom::fill(&mut secret).unwrap();
             let stored = self.ledger.stored_answer(question.digest(), self.snapshot());
-            let join = Join {
-                study: study.clone(),
-                attempt,
+            let pledge = Pledge {
+                attempt: id.clone(),
                 participant: self.identity.name.clone(),
                 question: question.digest(),
                 ephemeral: EphemeralKey::from_secret(secret).public(),
                 ledger: self.ledger.head(),
                 stored,
             };
-            let signed = SignedJoin::new(join, &self.identity.identity);
-            self.joined.insert((study.clone(), attempt), (proposal, signed, secret));
+            let signed = SignedPledge::new(pledge, &self.identity.identity);
+            self.joined.insert(id.clone(), (proposal, signed, secret));
         }
-        answers.push(frame::encode(&FromNode::Joined(self.joined[&(study, attempt)].1.clone())));
+        answers.push(says(FromAttempt::Pledged(self.joined[&id].1.clone())));
         answers
     }
 
-    fn contribute(&mut self, study: &str, attempt: u32) -> Vec<u8> {
-        let key = (study.to_owned(), attempt);
-        let (proposal, _, secret) = &self.joined[&key];
+    fn contribute(&mut self, key: &AttemptId) -> Vec<u8> {
+        let (proposal, _, secret) = &self.joined[key];
         let (transcript, question) =
-            (&self.transcripts[&key], Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap());
+            (&self.transcripts[key], Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap());
         let digest = transcript.digest();
-        let approved = self.approved(proposal, &question);
+        let approved = self.approved(key, proposal, &question);
         let release = release_of(digest);
         let ephemeral = EphemeralKey::from_secret(*secret);
         let keys = MaskKeys::derive(transcript, &self.identity.name, &ephemeral, 1, Digest::ZERO).unwrap();
@@ -400,29 +408,29 @@ impl FakeNode {
                 self.ledger.computed(masked, "now").unwrap()
             }
         };
-        self.released.insert(key, release);
-        frame::encode_contribution(study, attempt, 1, &outbound)
+        self.released.insert(key.clone(), release);
+        frame::encode_contribution(key, 1, &outbound)
     }
 
     fn snapshot(&self) -> Digest {
         Digest::of("fake snapshot", &[&self.customers[0].to_le_bytes(), &self.customers[1].to_le_bytes()])
     }
 
-    fn approved(&self, proposal: &Proposal, question: &Question) -> Approved {
+    fn approved(&self, id: &AttemptId, proposal: &Proposal, question: &Question) -> Approved {
         let policy = Policy {
             approve: ApprovalMode::Auto,
-            kinds: vec!["query".into()],
+            kinds: vec![Admitted::Studies(Kind::Query)],
             min_partners: 1,
             min_colluders: 0,
             per_study: Rho::from_micro(5_000_000),
         };
         let study = StudyRef {
-            id: proposal.id.clone(),
-            attempt: proposal.attempt,
+            id: id.study.clone(),
+            attempt: id.number,
             name: proposal.study.name.clone(),
             purpose: proposal.study.purpose.clone(),
             legal_basis: None,
-            kind: proposal.study.spec.kind().into(),
+            kind: proposal.study.spec.kind(),
             plan_sha256: Some(question.plan().digest()),
             question_sha256: Some(question.digest()),
         };
@@ -483,14 +491,16 @@ fn kind(message: &ToNode) -> &'static str {
     match message {
         ToNode::Welcome { .. } => "welcome",
         ToNode::Check { .. } => "check",
-        ToNode::Propose(_) => "propose",
-        ToNode::Start { .. } => "start",
-        ToNode::Go { .. } => "go",
-        ToNode::Resend { .. } => "resend",
-        ToNode::Relayed { .. } => "relayed",
         ToNode::Witness { .. } => "witness",
         ToNode::Witnessed { .. } => "witnessed",
-        ToNode::Finished { .. } => "finished",
-        ToNode::Abandoned { .. } => "abandoned",
+        ToNode::Attempt(_, told) => match told {
+            ToAttempt::Propose(_) => "propose",
+            ToAttempt::Start { .. } => "start",
+            ToAttempt::Go { .. } => "go",
+            ToAttempt::Resend { .. } => "resend",
+            ToAttempt::Relayed { .. } => "relayed",
+            ToAttempt::Finished { .. } => "finished",
+            ToAttempt::Abandoned { .. } => "abandoned",
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! The steward's desk: `studies`, `approve`, `deny`.
 
+use entente_protocols::kind::Kind;
 use entente_protocols::policy::StewardDecision;
 use entente_protocols::study::StudySpec;
 use entente_protocols::study::lookalike::LookalikeSpec;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::{print_json, studies, table};
 use crate::error::Error;
 use crate::state::Folder;
-use crate::store::{Attempt, Stage};
+use crate::store::attempts::Attempt;
 
 #[derive(Serialize)]
 struct Listed {
@@ -16,29 +17,31 @@ struct Listed {
     attempt: u32,
     name: String,
     purpose: String,
-    kind: &'static str,
+    kind: Kind,
     asks: String,
     requester: String,
     partners: Vec<String>,
     epsilon: f64,
     delta: f64,
-    stage: Stage,
+    stage: &'static str,
     reason: Option<String>,
     decision: Option<String>,
     received: String,
+    #[serde(skip)]
+    waits: bool,
 }
 
 pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
     let (store, me) = (studies(folder)?, crate::load(folder)?.name);
     let mut listed = Vec::new();
-    for Attempt { proposal, stage, reason, received, .. } in store.all()? {
-        let decision = store.decision(&proposal.id)?.map(|decision| match decision {
+    for Attempt { id, proposal, stage, received } in store.all()? {
+        let decision = store.decision(&id.study)?.map(|decision| match decision {
             StewardDecision::Approve(by) => format!("approved by {by}"),
             StewardDecision::Deny(by, reason) => format!("denied by {by}: {reason}"),
         });
         listed.push(Listed {
-            id: proposal.id,
-            attempt: proposal.attempt,
+            id: id.study,
+            attempt: id.number,
             kind: proposal.study.spec.kind(),
             asks: asks(&proposal.study.spec, &me),
             name: proposal.study.name,
@@ -47,8 +50,9 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
             partners: proposal.participants,
             epsilon: proposal.study.privacy.epsilon,
             delta: proposal.study.privacy.delta,
-            stage,
-            reason,
+            stage: stage.name(),
+            reason: stage.reason().map(String::from),
+            waits: stage.is_waiting(),
             decision,
             received,
         });
@@ -61,9 +65,8 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
         return Ok(());
     }
     let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
-    let waiting: Vec<(String, String)> = (listed.iter().filter(|study| study.stage == Stage::Waiting))
-        .map(|study| (study.id.clone(), study.asks.clone()))
-        .collect();
+    let waiting: Vec<(String, String)> =
+        (listed.iter().filter(|study| study.waits)).map(|study| (study.id.clone(), study.asks.clone())).collect();
     for study in listed {
         let note = study.decision.or(study.reason).unwrap_or_default();
         table.add_row([
@@ -73,7 +76,7 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
             study.purpose,
             study.partners.join(", "),
             study.epsilon.to_string(),
-            study.stage.name().to_owned(),
+            study.stage.to_owned(),
             note,
         ]);
     }
@@ -159,20 +162,21 @@ pub fn deny(folder: &Folder, id: &str, reason: String, steward: Option<String>) 
 fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), Error> {
     let store = studies(folder)?;
     let attempts = store.all()?;
-    let Some(attempt) = attempts.iter().find(|attempt| attempt.proposal.id == id) else {
+    let Some(attempt) = attempts.iter().find(|attempt| attempt.id.study == id) else {
         let waiting: Vec<&str> = attempts
             .iter()
-            .filter(|attempt| attempt.stage == Stage::Waiting)
-            .map(|attempt| attempt.proposal.id.as_str())
+            .filter(|attempt| attempt.stage.is_waiting())
+            .map(|attempt| attempt.id.study.as_str())
             .collect();
         let waiting =
             if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
         return Err(Error::user(format!("no study `{id}` was proposed to this node; {waiting}")));
     };
-    match attempt.stage {
-        Stage::Waiting => Ok(store.decide(id, decision, &jiff::Timestamp::now().to_string())?),
-        stage => Err(Error::user(format!("study `{id}` does not wait for a decision: it is {}", stage.name()))),
+    if !attempt.stage.is_waiting() {
+        let stage = attempt.stage.name();
+        return Err(Error::user(format!("study `{id}` does not wait for a decision: it is {stage}")));
     }
+    Ok(store.decide(id, decision, &jiff::Timestamp::now().to_string())?)
 }
 
 /// The account that runs the command; the ledger records it as the steward unless told otherwise.

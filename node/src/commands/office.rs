@@ -1,5 +1,6 @@
 //! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / recover`, beside a running node or without one.
 
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::{Act, Ledger, Outcome};
 use entente_protocols::privacy::rho::Rho;
@@ -83,11 +84,8 @@ pub fn hold(folder: &Folder, what: What, paused: bool, by: &By) -> Result<(), Er
             Subject::Dataset(name)
         }
         (None, Some(kind)) => {
-            let kinds = entente_protocols::study::file::KINDS;
-            if paused && !kinds.contains(&kind.as_str()) {
-                return Err(Error::user(format!("there is no study kind `{kind}`; there are: {}", kinds.join(", "))));
-            }
-            Subject::Kind(kind)
+            let unknown = |_| Error::user(format!("there is no study kind `{kind}`; there are: {}", Kind::names()));
+            Subject::Kind(kind.parse().map_err(unknown)?)
         }
         (None, None) => return Err(Error::user("name a --dataset or a --kind")),
     };

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::LedgerError;
 use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin};
+use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
 use tracing::{info, warn};
 
-use super::{Participant, Problem, lock, now, release_id, study_ref};
+use super::{Participant, Problem, ended, lock, now, release_id, study_ref};
 use crate::data::Dataset;
 use crate::state::random_secret;
-use crate::store::{Attempt, Stage};
+use crate::store::attempts::{Attempt, Pledged, Secret, Stage};
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
@@ -27,37 +28,32 @@ impl Participant {
             spent: Rho::ZERO,
             cap: Rho::ZERO,
         };
+        let (nobody, id) = (String::new(), AttemptId::new("", 0));
         let proposal = Proposal {
-            id: String::new(),
-            attempt: 1,
             completed: 0,
             spent: Rho::ZERO,
             study: study.clone(),
             participants: participants.to_vec(),
-            requester: String::new(),
+            requester: nobody,
         };
         let (schema, question) = match self.question(&proposal) {
             Ok(found) => found,
-            Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) => {
-                return refused(reason);
-            }
+            Err(problem) => return refused(problem.into_words()),
         };
-        if let Err(Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason)) =
-            self.model_rules(&question, ("", 0))
-        {
-            return refused(reason);
+        if let Err(problem) = self.model_rules(&question, &id) {
+            return refused(problem.into_words());
         }
         let contributes = self.contributes(&question);
         let rho = if contributes { question.rho_from(0) } else { Rho::ZERO };
         let first = *question.rounds().start();
-        let Ok(request) = self.request(&proposal, schema, &question, first, Digest::ZERO) else {
+        let Ok(request) = self.request((&id, &proposal), schema, &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
         let ledger = match self.ledger() {
             Ok(ledger) => ledger,
             Err(error) => return refused(error.to_string()),
         };
-        let obstacle = ledger.obstacle(&request.dataset, &request.study.kind);
+        let obstacle = ledger.obstacle(&request.dataset, request.study.kind);
         let admitted = if contributes { ledger.admits(&request, rho) } else { obstacle };
         let approval = match (self.config.policy.decide(request.clone(), None), admitted) {
             (Decision::Refused(reason), _) => Approval::Refused(reason),
@@ -69,52 +65,54 @@ impl Participant {
         CheckAnswer { approval, rho, spent, cap: ledger.cap(&request.dataset).unwrap_or_default() }
     }
 
-    pub(super) fn propose(&self, proposal: Proposal) -> Result<SignedJoin, Problem> {
-        let key = (proposal.id.clone(), proposal.attempt);
-        let known = lock(&self.studies).get(&key.0, key.1)?;
+    pub(super) fn propose(&self, id: &AttemptId, proposal: Proposal) -> Result<SignedPledge, Problem> {
+        let known = lock(&self.studies).get(id)?;
         if let Some(known) = &known {
             if known.proposal != proposal {
                 return Err(Problem::failed(
                     "the coordinator proposed something else under the same study and attempt",
                 ));
             }
-            match (&known.join, known.stage) {
+            match &known.stage {
                 // Said again, not recorded again.
-                (_, Stage::Refused) => return Err(Problem::refused(known.reason.as_deref().unwrap_or_default())),
-                (Some(join), _) => return Ok(join.clone()),
-                (None, _) => {}
+                Stage::Refused(ended) => return Err(Problem::refused(&ended.reason)),
+                stage => {
+                    if let Some(pledge) = stage.pledge() {
+                        return Ok(pledge.clone());
+                    }
+                }
             }
         }
         let (schema, question) = self.question(&proposal)?;
-        self.model_rules(&question, (&proposal.id, proposal.attempt))?;
+        self.model_rules(&question, id)?;
         self.pin(question.participants())?;
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
         let stored = self.stored_answer(&question, snapshot);
         let rho = question.rho_from(0);
-        let request = self.request(&proposal, schema, &question, *question.rounds().start(), snapshot)?;
+        let request = self.request((id, &proposal), schema, &question, *question.rounds().start(), snapshot)?;
         let refused = |reason: String| Problem::Refused { reason, request: Some(Box::new(request.clone())) };
         // Before a steward is asked, and whether or not there will be a charge.
-        self.ledger()?.obstacle(&request.dataset, &request.study.kind).map_err(|error| refused(error.to_string()))?;
-        let mut attempt = known.unwrap_or_else(|| Attempt::proposed(proposal.clone(), now()));
-        let steward = lock(&self.studies).decision(&proposal.id)?;
+        self.ledger()?.obstacle(&request.dataset, request.study.kind).map_err(|error| refused(error.to_string()))?;
+        let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, now()));
+        let steward = lock(&self.studies).decision(&id.study)?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Refused(reason) => return Err(refused(reason)),
             Decision::Approved(_) => {}
             Decision::AskSteward => {
                 lock(&self.studies).put(&attempt)?;
-                if lock(&self.waiting).insert(key) {
+                if lock(&self.waiting).insert(id.clone()) {
                     info!(
-                        study = proposal.id,
-                        name = proposal.study.name,
+                        study = id.study,
+                        name = attempt.proposal.study.name,
                         "waiting for the steward: `entente-node approve {}`",
-                        proposal.id
+                        id.study
                     );
                 }
                 return Err(Problem::Waiting(format!("the steward of {}", self.name())));
             }
         }
-        lock(&self.waiting).remove(&key);
+        lock(&self.waiting).remove(id);
         let contributes = self.contributes(&question);
         if stored.is_none() && contributes {
             self.ledger()?.admits(&request, rho).map_err(|error| match error {
@@ -122,25 +120,22 @@ impl Participant {
                 other => other.into(),
             })?;
         }
-        let secret = random_secret()?;
-        let join = Join {
-            study: proposal.id,
-            attempt: proposal.attempt,
+        let secret = Secret::new(random_secret()?);
+        let pledge = Pledge {
+            attempt: id.clone(),
             participant: self.name().into(),
             question: question.digest(),
-            ephemeral: EphemeralKey::from_secret(*secret).public(),
+            ephemeral: secret.key().public(),
             ledger: lock(&self.ledger).head(),
             stored,
         };
-        let join = SignedJoin::new(join, &self.signer.key);
+        let pledge = SignedPledge::new(pledge, &self.signer.key);
         let before = self.ledger()?.checkpoint(&self.signer)?.bare();
-        lock(&self.studies).put_before(&join.join.study, join.join.attempt, &before)?;
-        attempt.stage = Stage::Joined;
-        attempt.join = Some(join.clone());
-        attempt.ephemeral = Some(secret);
-        lock(&self.studies).put(&attempt)?;
-        info!(study = join.join.study, attempt = join.join.attempt, "joined");
-        Ok(join)
+        lock(&self.studies).put_before(id, &before)?;
+        let pledged = Pledged { pledge: pledge.clone(), secret };
+        lock(&self.studies).put(&attempt.at(Stage::Pledged(pledged)))?;
+        info!(study = id.study, attempt = id.number, "joined");
+        Ok(pledge)
     }
 
     /// Whether this node's customers are summed over, and its ledger charged.
@@ -155,17 +150,27 @@ impl Participant {
         question.rounds().all(|round| ledger.is_stored(release_id(transcript, round))).then_some(transcript)
     }
 
-    pub(super) fn start(&self, study: &str, number: u32, joins: Vec<SignedJoin>) -> Result<Signature, Problem> {
-        let mut attempt = self.joined(study, number)?;
-        let transcript = self.transcript(&attempt, &joins)?;
-        if attempt.joins.as_ref() != Some(&joins) {
-            if attempt.joins.is_some() {
-                return Err(Problem::refused("the coordinator presented other joins than before"));
+    /// Checks everybody's pledges and signs the transcript.
+    pub(super) fn start(&self, id: &AttemptId, pledges: Vec<SignedPledge>) -> Result<Signature, Problem> {
+        let attempt = self.attempt(id)?;
+        match &attempt.stage {
+            Stage::Pledged(pledged) => {
+                let transcript = self.transcript(&attempt.proposal, &pledged.pledge, &pledges)?;
+                let started = pledged.clone().start(pledges);
+                lock(&self.studies).put(&attempt.at(Stage::Started(started)))?;
+                Ok(transcript.sign(&self.signer.key))
             }
-            attempt.joins = Some(joins);
-            lock(&self.studies).put(&attempt)?;
+            stage => match stage.pledge().zip(stage.pledges()) {
+                Some((own, before)) if before == pledges => {
+                    Ok(self.transcript(&attempt.proposal, own, &pledges)?.sign(&self.signer.key))
+                }
+                Some((own, _)) => {
+                    self.transcript(&attempt.proposal, own, &pledges)?;
+                    Err(Problem::refused("the coordinator presented other joins than before"))
+                }
+                None => Err(ended()),
+            },
         }
-        Ok(transcript.sign(&self.signer.key))
     }
 
     /// The data set's schema and the question that a proposal asks of it.
@@ -189,7 +194,7 @@ impl Participant {
     /// What a round of a proposal asks, as policy and ledger see it.
     pub(super) fn request(
         &self,
-        proposal: &Proposal,
+        (id, proposal): (&AttemptId, &Proposal),
         schema: &DatasetSchema,
         question: &Question,
         round: u32,
@@ -205,7 +210,7 @@ impl Participant {
             study: StudyRef {
                 plan_sha256: Some(question.plan().digest()),
                 question_sha256: Some(question.answer_key()),
-                ..study_ref(proposal)
+                ..study_ref(id, proposal)
             },
             dataset: schema.name.clone(),
             snapshot,
@@ -221,8 +226,8 @@ impl Participant {
         })
     }
 
-    pub(super) fn approved(&self, proposal: &Proposal, request: Request) -> Result<Approved, Problem> {
-        let steward: Option<StewardDecision> = lock(&self.studies).decision(&proposal.id)?;
+    pub(super) fn approved(&self, id: &AttemptId, request: Request) -> Result<Approved, Problem> {
+        let steward: Option<StewardDecision> = lock(&self.studies).decision(&id.study)?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Approved(approved) => Ok(approved),
             Decision::Refused(reason) => Err(Problem::Refused { reason, request: Some(Box::new(request)) }),

@@ -1,8 +1,8 @@
 //! A node's part in studies: what it answers to each message of the coordinator.
 //!
 //! ```text
-//! Propose ─▶ data set, question, roster, policy, caps ─▶ Joined | Waiting (steward) | Refused
-//! Start   ─▶ joins against the PINNED roster           ─▶ Signed | Refused
+//! Propose ─▶ data set, question, roster, policy, caps ─▶ Pledged | Waiting (steward) | Refused
+//! Start   ─▶ pledges against the PINNED roster         ─▶ Signed | Refused
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
 //! Relayed ─▶ opened: to whoever waits for it, or answered ─▶ Relay
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Every answer is made from what is on the disk, so that a message can come again after a restart of either side: the
-//! same join, the same signature, the same bytes. What depends on the data is never said: whatever goes wrong with them
+//! same pledge, the same signature, the same bytes. What depends on the data is never said: whatever goes wrong with them
 //! is `Failed`, and this node's log says why.
 
 mod close;
@@ -25,20 +25,21 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::{Ledger, LedgerError, Signer};
 use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::wire::frame;
-use entente_protocols::wire::message::{FromNode, Proposal, ToNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
 use tracing::{error, warn};
 
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::data::{Embedded, Options, UnitKey};
 use crate::error::Error;
-use crate::peers::{AttemptId, Peers};
+use crate::peers::Peers;
 use crate::state::Folder;
 use crate::store::{LedgerStore, StudyStore, WitnessStore};
 use crate::study::lookalike::keys::OwnKeys;
@@ -50,7 +51,7 @@ use witness::Witnesses;
 pub struct Participant {
     folder: Folder,
     config: Config,
-    /// Whose ledger it is; its key signs joins and transcripts as well.
+    /// Whose ledger it is; its key signs pledges and transcripts as well.
     signer: Signer,
     snapshot_secret: Digest,
     engine: Embedded,
@@ -99,6 +100,13 @@ impl Problem {
     fn failed(reason: impl ToString) -> Self {
         Self::Failed(reason.to_string())
     }
+
+    /// What went wrong, for whoever only reads it.
+    fn into_words(self) -> String {
+        match self {
+            Self::Refused { reason: words, .. } | Self::Failed(words) | Self::Waiting(words) => words,
+        }
+    }
 }
 
 impl From<crate::study::lookalike::Problem> for Problem {
@@ -137,6 +145,16 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self::failed(error)
     }
+}
+
+/// The frame that says something of an attempt.
+fn saying(id: &AttemptId, said: FromAttempt) -> Vec<u8> {
+    frame::encode(&FromNode::Attempt(id.clone(), said))
+}
+
+/// The coordinator goes on with what is over.
+fn ended() -> Problem {
+    Problem::failed("the coordinator goes on with an attempt that has ended here")
 }
 
 /// Identifies the release of a transcript's round for good.
@@ -248,65 +266,73 @@ impl Participant {
 
     /// Answers a message: with frames to send, in order.
     pub fn handle(&self, message: ToNode) -> Vec<Vec<u8>> {
-        let mut proposal = None;
+        match message {
+            ToNode::Welcome { .. } => Vec::new(),
+            ToNode::Check { number, study, participants } => {
+                let answer = self.check(&study, &participants);
+                vec![frame::encode(&FromNode::Checked { number, answer })]
+            }
+            ToNode::Attempt(id, told) => self.told(&id, told),
+            ToNode::Witness { node, request } => self.witness_for(&node, &request),
+            ToNode::Witnessed { by, answer } => self.witnessed(by.as_deref(), answer),
+        }
+    }
+
+    /// Answers what is said of an attempt.
+    fn told(&self, id: &AttemptId, told: ToAttempt) -> Vec<Vec<u8>> {
         // Before anything else: what is asked for now may take long.
         let connection = self.connection();
-        let (study, attempt) = match &message {
-            ToNode::Welcome { .. } => return Vec::new(),
-            ToNode::Check { number, study, participants } => {
-                let answer = self.check(study, participants);
-                return vec![frame::encode(&FromNode::Checked { number: *number, answer })];
+        let mut proposed = None;
+        let say = |said| vec![saying(id, said)];
+        let answer = match told {
+            ToAttempt::Propose(proposal) => {
+                proposed = Some(proposal.clone());
+                let pledge = self.alone_with(id, |_| self.propose(id, proposal));
+                pledge.map(|pledge| say(FromAttempt::Pledged(pledge)))
             }
-            ToNode::Relayed { study, attempt, from, sealed } => {
-                return self.relayed((study.clone(), *attempt), from, sealed);
+            ToAttempt::Start { pledges } => {
+                let signature = self.alone_with(id, |_| self.start(id, pledges));
+                signature.map(|signature| say(FromAttempt::Signed(signature)))
             }
-            ToNode::Witness { node, request } => return self.witness_for(node, request),
-            ToNode::Witnessed { by, answer } => return self.witnessed(by.as_deref(), answer.clone()),
-            ToNode::Propose(proposed) => {
-                proposal = Some(proposed.clone());
-                (proposed.id.clone(), proposed.attempt)
-            }
-            ToNode::Start { study, attempt, .. }
-            | ToNode::Go { study, attempt, .. }
-            | ToNode::Resend { study, attempt, .. }
-            | ToNode::Finished { study, attempt, .. }
-            | ToNode::Abandoned { study, attempt, .. } => (study.clone(), *attempt),
-        };
-        if matches!(message, ToNode::Finished { .. } | ToNode::Abandoned { .. }) {
-            // First, so that what waits for another participant lets go of the attempt.
-            self.peers.end(&(study.clone(), attempt));
-            self.owners.end(&(study.clone(), attempt));
-            self.let_go(&(study.clone(), attempt));
-        }
-        let one_at_a_time = lock(&self.attempts).entry((study.clone(), attempt)).or_default().clone();
-        let mut running = lock(&one_at_a_time);
-        let answer = match message {
-            ToNode::Welcome { .. }
-            | ToNode::Check { .. }
-            | ToNode::Relayed { .. }
-            | ToNode::Witness { .. }
-            | ToNode::Witnessed { .. } => return Vec::new(),
-            ToNode::Propose(proposal) => {
-                self.propose(proposal).map(|join| vec![frame::encode(&FromNode::Joined(join))])
-            }
-            ToNode::Start { joins, .. } => self
-                .start(&study, attempt, joins)
-                .map(|signature| vec![frame::encode(&FromNode::Signed { study: study.clone(), attempt, signature })]),
-            ToNode::Go { round, input, signatures, .. } => {
+            ToAttempt::Go { round, input, signatures } => self.alone_with(id, |running| {
                 let told = Round { number: round, input: &input, signatures: &signatures };
-                self.go(&study, attempt, told, &mut running)
-                    .and_then(|(release, out)| self.send_when_witnessed(release, out, connection))
+                let (release, outbound) = self.go(id, told, running)?;
+                self.send_when_witnessed(release, outbound, connection)
+            }),
+            ToAttempt::Resend { round, transcript } => self.alone_with(id, |_| {
+                let (release, outbound) = self.resend(id, round, transcript)?;
+                self.send_when_witnessed(release, outbound, connection)
+            }),
+            // Whoever computes may wait for it.
+            ToAttempt::Relayed { from, sealed } => return self.relayed(id, &from, &sealed),
+            ToAttempt::Finished { result, statement, model } => {
+                self.end(id);
+                self.alone_with(id, |_| {
+                    self.keep_model(id, model.as_deref(), result);
+                    self.close(id, Ok((result, statement)))
+                })
             }
-            ToNode::Resend { round, transcript, .. } => self
-                .resend(&study, attempt, round, transcript)
-                .and_then(|(release, out)| self.send_when_witnessed(release, out, connection)),
-            ToNode::Finished { result, statement, model, .. } => {
-                self.keep_model(&study, attempt, model.as_deref(), result);
-                self.close(&study, attempt, Ok((result, statement)))
+            ToAttempt::Abandoned { reason } => {
+                self.end(id);
+                self.alone_with(id, |_| self.close(id, Err(reason)))
             }
-            ToNode::Abandoned { reason, .. } => self.close(&study, attempt, Err(reason)),
         };
-        answer.unwrap_or_else(|problem| vec![frame::encode(&self.explain(&study, attempt, problem, proposal))])
+        answer.unwrap_or_else(|problem| say(self.explain(id, problem, proposed)))
+    }
+
+    /// Runs `f` while nothing else is done for an attempt: a message that comes again waits until the first is answered. It is
+    /// given what the attempt's rounds share.
+    fn alone_with<T>(&self, id: &AttemptId, f: impl FnOnce(&mut Option<Running>) -> T) -> T {
+        let one_at_a_time = lock(&self.attempts).entry(id.clone()).or_default().clone();
+        let mut running = lock(&one_at_a_time);
+        f(&mut running)
+    }
+
+    /// An attempt is over: what waits for another participant lets go of it.
+    fn end(&self, id: &AttemptId) {
+        self.peers.end(id);
+        self.owners.end(id);
+        self.let_go(id);
     }
 
     /// Whether there may be something to look at again: an attempt that waits for a steward, or has waited long for witnesses, or a
@@ -322,12 +348,12 @@ impl Participant {
             (false, true) => self.ask_witnesses(),
             (false, false) => Vec::new(),
         };
-        let waiting: Vec<(String, u32)> = lock(&self.waiting).iter().cloned().collect();
-        let decided = waiting.into_iter().filter_map(|(study, attempt)| {
+        let waiting: Vec<AttemptId> = lock(&self.waiting).iter().cloned().collect();
+        let decided = waiting.into_iter().filter_map(|id| {
             let studies = lock(&self.studies);
-            studies.decision(&study).ok()??;
-            let known = studies.get(&study, attempt).ok()??;
-            Some(ToNode::Propose(known.proposal))
+            studies.decision(&id.study).ok()??;
+            let known = studies.get(&id).ok()??;
+            Some(ToNode::Attempt(id, ToAttempt::Propose(known.proposal)))
         });
         let decided: Vec<ToNode> = decided.collect();
         frames.extend(decided.into_iter().flat_map(|proposal| self.handle(proposal)));
@@ -335,14 +361,14 @@ impl Participant {
     }
 }
 
-fn study_ref(proposal: &Proposal) -> StudyRef {
+fn study_ref(id: &AttemptId, proposal: &Proposal) -> StudyRef {
     StudyRef {
-        id: proposal.id.clone(),
-        attempt: proposal.attempt,
+        id: id.study.clone(),
+        attempt: id.number,
         name: proposal.study.name.clone(),
         purpose: proposal.study.purpose.clone(),
         legal_basis: proposal.study.legal_basis.clone(),
-        kind: proposal.study.spec.kind().into(),
+        kind: proposal.study.spec.kind(),
         plan_sha256: None,
         question_sha256: None,
     }

@@ -3,26 +3,25 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::lookalike::exchange::{LIMIT, ToModelOwner};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::secagg::channel::{Channel, NONCE};
-use entente_protocols::secagg::join::{EphemeralKey, Transcript};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::lookalike::{LookalikePlan, Output};
 use entente_protocols::study::{Plan, Question, StudySpec};
-use entente_protocols::wire::frame;
-use entente_protocols::wire::message::{FromNode, Proposal};
+use entente_protocols::wire::message::{FromAttempt, Proposal};
 use tracing::{info, warn};
 
-use super::{Participant, Problem, lock, now};
+use super::{Participant, Problem, lock, now, saying};
 use crate::activation::audiences;
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
 use crate::error::Error;
-use crate::peers::AttemptId;
 use crate::state::random;
-use crate::store::Attempt;
+use crate::store::attempts::{Attempt, Secret};
 use crate::study::lookalike::keys::GivenKeys;
 use crate::study::lookalike::owner::{Buckets, Owner};
 use crate::study::lookalike::{Meeting, Scorer, Talk, context};
@@ -33,39 +32,36 @@ fn failed(error: impl std::fmt::Display) -> Error {
 
 impl Participant {
     /// Takes what another participant has sealed for this node, and answers it, if it is to be answered here.
-    pub(super) fn relayed(&self, attempt: AttemptId, from: &str, sealed: &[u8]) -> Vec<Vec<u8>> {
-        if self.peers.deliver(&attempt, from, sealed.to_vec()) {
+    pub(super) fn relayed(&self, id: &AttemptId, from: &str, sealed: &[u8]) -> Vec<Vec<u8>> {
+        if self.peers.deliver(id, from, sealed.to_vec()) {
             return Vec::new();
         }
-        let (study, number) = attempt.clone();
-        match self.answered(attempt, from, sealed) {
-            Ok(sealed) => vec![frame::encode(&FromNode::Relay { study, attempt: number, to: from.into(), sealed })],
+        match self.answered(id, from, sealed) {
+            Ok(sealed) => vec![saying(id, FromAttempt::Relay { to: from.into(), sealed })],
             Err(error) => {
+                let AttemptId { study, number: attempt } = id;
                 // Late, repeated, or not what it seems: nothing is said of it to anybody.
-                warn!(study, attempt = number, from, %error, "a message of another participant is passed over");
+                warn!(study, attempt, from, %error, "a message of another participant is passed over");
                 Vec::new()
             }
         }
     }
 
-    fn answered(&self, attempt: AttemptId, from: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
-        let problem = |problem: Problem| match problem {
-            Problem::Refused { reason, .. } | Problem::Failed(reason) | Problem::Waiting(reason) => {
-                Error::failure(reason)
-            }
-        };
-        let owner = self.owners.of(&attempt, from, || {
-            let joined = self.joined(&attempt.0, attempt.1).map_err(problem)?;
-            let (_, question) = self.question(&joined.proposal).map_err(problem)?;
+    fn answered(&self, id: &AttemptId, from: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        let problem = |problem: Problem| Error::failure(problem.into_words());
+        let owner = self.owners.of(id, from, || {
+            let Attempt { proposal, stage, .. } = self.attempt(id).map_err(problem)?;
+            let (_, question) = self.question(&proposal).map_err(problem)?;
             let Plan::Lookalike(plan) = question.plan() else {
                 return Err(Error::failure("the study has nothing that participants say to each other"));
             };
             if plan.seed_partner != self.name() || !plan.candidate_partners.iter().any(|name| name == from) {
                 return Err(Error::failure("it is not for this node to answer"));
             }
-            let joins = joined.joins.as_ref().ok_or_else(|| Error::failure("the participants are not known yet"))?;
-            let transcript = self.transcript(&joined, joins).map_err(problem)?;
-            let channel = self.channel(&joined, &transcript, from).map_err(problem)?;
+            let unknown = || Error::failure("the participants are not known yet, or nobody is answered any more");
+            let (own, (pledges, secret)) = stage.pledge().zip(stage.answers()).ok_or_else(unknown)?;
+            let transcript = self.transcript(&proposal, own, pledges).map_err(problem)?;
+            let channel = self.channel(secret, &transcript, from).map_err(problem)?;
             let file = self.model(plan).map_err(problem)?;
             let context = context(transcript.digest(), self.name(), from);
             let params = plan.params().map_err(failed)?;
@@ -89,16 +85,16 @@ impl Participant {
     }
 
     /// The channel to another participant of an attempt.
-    fn channel(&self, attempt: &Attempt, transcript: &Transcript, peer: &str) -> Result<Channel, Problem> {
-        let secret = attempt.ephemeral.as_ref().ok_or_else(|| Problem::failed("the ephemeral key is gone"))?;
-        Channel::new(transcript, self.name(), &EphemeralKey::from_secret(**secret), peer).map_err(Problem::refused)
+    fn channel(&self, secret: &Secret, transcript: &Transcript, peer: &str) -> Result<Channel, Problem> {
+        Channel::new(transcript, self.name(), &secret.key(), peer).map_err(Problem::refused)
     }
 
     /// Who scores the customers of this node, a candidates' owner, where the plan has a model: its owner, with whom to talk, or
     /// this node itself.
     pub(super) fn scorer(
         &self,
-        attempt: &Attempt,
+        (id, proposal): (&AttemptId, &Proposal),
+        secret: &Secret,
         transcript: &Transcript,
         plan: &Plan,
     ) -> Result<Option<Scorer<'_>>, Problem> {
@@ -107,16 +103,15 @@ impl Participant {
             let file = self.model(plan)?;
             return Ok(Some(Scorer::Own(plan.model.quantised(&file.model.parameters).map_err(Problem::failed)?)));
         }
-        let channel = self.channel(attempt, transcript, &plan.seed_partner)?;
-        let id = (attempt.proposal.id.clone(), attempt.proposal.attempt);
-        let patience = Duration::from_secs(u64::from(attempt.proposal.study.wait.max(1)));
-        let talk = Talk::new(self.peers.converse(id, &plan.seed_partner), channel, patience);
+        let channel = self.channel(secret, transcript, &plan.seed_partner)?;
+        let patience = Duration::from_secs(u64::from(proposal.study.wait.max(1)));
+        let talk = Talk::new(self.peers.converse(id.clone(), &plan.seed_partner), channel, patience);
         let context = context(transcript.digest(), &plan.seed_partner, self.name());
         Ok(Some(Scorer::Blind(Meeting { context, talk, keys: GivenKeys::of(&self.folder) })))
     }
 
-    /// Whether this node's rules let attempt `number` of the study `id` score with its model, if it asks for one of this node.
-    pub(super) fn model_rules(&self, question: &Question, (id, number): (&str, u32)) -> Result<(), Problem> {
+    /// Whether this node's rules let the attempt score with its model, if it asks for one of this node.
+    pub(super) fn model_rules(&self, question: &Question, id: &AttemptId) -> Result<(), Problem> {
         let Plan::Lookalike(plan) = question.plan() else { return Ok(()) };
         if plan.seed_partner != self.name() {
             return Ok(());
@@ -134,10 +129,9 @@ impl Participant {
             return Err(Problem::refused(format!("policy does not admit that {output} are opened (`outputs`)")));
         }
         let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
-            StudySpec::Lookalike(spec) if attempt.join.is_some() && spec.model.same_model(&plan.model) => {
-                let this = attempt.proposal.id == id && attempt.proposal.attempt == number;
+            StudySpec::Lookalike(spec) if attempt.stage.pledge().is_some() && spec.model.same_model(&plan.model) => {
                 let bucketed = if matches!(spec.output, Output::Buckets(_)) { spec.candidates } else { 0 };
-                (!this).then_some(bucketed)
+                (attempt.id != *id).then_some(bucketed)
             }
             StudySpec::Lookalike(_) | StudySpec::Query(_) | StudySpec::Train(_) => None,
         };
@@ -163,16 +157,16 @@ impl Participant {
     }
 
     /// Writes the audience of a study into this node's folder, where it stays.
-    pub(super) fn keep_audience(&self, proposal: &Proposal, dataset: &Dataset, scores: Scores) -> Result<(), Problem> {
+    pub(super) fn keep_audience(&self, id: &AttemptId, dataset: &Dataset, scores: Scores) -> Result<(), Problem> {
         let naming = Naming {
             folder: audiences(&self.folder),
-            study: proposal.id.parse().map_err(Problem::failed)?,
+            study: id.study.parse().map_err(Problem::failed)?,
             created: now(),
         };
         let written = tokio::runtime::Handle::current().block_on(self.engine.name_audience(dataset, scores, &naming));
         let customers = written.map_err(Problem::failed)?;
         info!(
-            study = proposal.id,
+            study = id.study,
             customers, "the audience is written; `entente-node audience export` makes a file of it"
         );
         Ok(())

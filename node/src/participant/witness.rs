@@ -17,19 +17,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::identity::{PublicIdentity, Roster};
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
 use entente_protocols::ledger::note::SignatureLine;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, answer};
 use entente_protocols::ledger::{Checkpoint, Outbound};
 use entente_protocols::wire::frame;
-use entente_protocols::wire::message::FromNode;
+use entente_protocols::wire::message::{FromAttempt, FromNode};
 use tracing::{error, info, warn};
 
-use super::{Participant, Problem, lock, now};
+use super::{Participant, Problem, lock, now, saying};
 use crate::error::Error;
-use crate::peers::AttemptId;
 
 /// After how long witnesses are asked again, and the coordinator is told who is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -77,7 +78,7 @@ pub(super) struct Release {
     /// By how many.
     pub(super) quorum: usize,
     pub(super) dataset: String,
-    pub(super) kind: String,
+    pub(super) kind: Kind,
 }
 
 /// The names of so many participants that follow `name`, from the last on to the first.
@@ -123,8 +124,7 @@ impl Participant {
         match self.request_cosignatures(None) {
             Ok(request) => vec![request],
             Err(problem) => {
-                let (Problem::Failed(why) | Problem::Waiting(why) | Problem::Refused { reason: why, .. }) = problem;
-                error!(why, "witnesses cannot be asked");
+                error!(why = problem.into_words(), "witnesses cannot be asked");
                 Vec::new()
             }
         }
@@ -203,9 +203,8 @@ impl Participant {
 
     /// The frame of a vector whose charge is witnessed, unless an officer has paused it since.
     fn released(&self, release: &Release, outbound: &Outbound) -> Result<Vec<Vec<u8>>, Problem> {
-        self.ledger()?.obstacle(&release.dataset, &release.kind)?;
-        let (study, attempt) = &release.attempt;
-        Ok(vec![frame::encode_contribution(study, *attempt, release.round, outbound)])
+        self.ledger()?.obstacle(&release.dataset, release.kind)?;
+        Ok(vec![frame::encode_contribution(&release.attempt, release.round, outbound)])
     }
 
     /// Forgets a vector that is not waited for any more.
@@ -224,8 +223,7 @@ impl Participant {
             }
         };
         taken.unwrap_or_else(|problem| {
-            let (Problem::Failed(why) | Problem::Waiting(why) | Problem::Refused { reason: why, .. }) = problem;
-            error!(by = called(by), why, "a witness's answer could not be taken");
+            error!(by = called(by), why = problem.into_words(), "a witness's answer could not be taken");
             Vec::new()
         })
     }
@@ -264,9 +262,8 @@ impl Participant {
             ready.extend(done);
         }
         let frames = ready.iter().flat_map(|Waiting { release, outbound, .. }| {
-            let (study, attempt) = release.attempt.clone();
-            self.released(release, outbound)
-                .unwrap_or_else(|problem| vec![frame::encode(&self.explain(&study, attempt, problem, None))])
+            let id = &release.attempt;
+            self.released(release, outbound).unwrap_or_else(|problem| vec![saying(id, self.explain(id, problem, None))])
         });
         let frames: Vec<Vec<u8>> = frames.collect();
         // The vectors are on their way before the evidence is on the disk: nothing depends on it.
@@ -295,8 +292,8 @@ impl Participant {
             // Whatever waits is refused with these words.
             let waiting = std::mem::take(&mut lock(&self.witnesses).waiting);
             let refused = waiting.into_iter().map(|Waiting { release, .. }| {
-                let (study, attempt) = release.attempt;
-                frame::encode(&self.explain(&study, attempt, Problem::refused(words.clone()), None))
+                let id = &release.attempt;
+                saying(id, self.explain(id, Problem::refused(words.clone()), None))
             });
             return Ok(refused.collect());
         }
@@ -360,9 +357,9 @@ impl Participant {
             let reason =
                 format!("{} witnesses of the charge in its ledger, which its policy asks for; {has}", release.quorum);
             if told.as_ref() != Some(&reason) {
-                let (study, attempt) = release.attempt.clone();
+                let AttemptId { study, number: attempt } = &release.attempt;
                 info!(study, attempt, "waiting for {reason}");
-                frames.push(frame::encode(&FromNode::Waiting { study, attempt, reason: reason.clone() }));
+                frames.push(saying(&release.attempt, FromAttempt::Waiting { reason: reason.clone() }));
                 *told = Some(reason);
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::chain::Finding;
 use entente_protocols::ledger::entry::{Entry, Record, State};
 use entente_protocols::ledger::{Chain, Checkpoint};
@@ -19,7 +20,7 @@ const POINTS: usize = 200;
 pub(super) struct Line {
     pub(super) id: String,
     pub(super) name: String,
-    pub(super) kind: String,
+    pub(super) kind: Kind,
     pub(super) dataset: String,
     pub(super) requester: String,
     /// What was last recorded of it.
@@ -104,7 +105,7 @@ impl Index {
             self.lines.push(Line {
                 id: study.study.id.clone(),
                 name: study.study.name.clone(),
-                kind: study.study.kind.clone(),
+                kind: study.study.kind,
                 dataset: study.dataset.clone(),
                 requester: study.requester.clone(),
                 state: entry.state(),

@@ -131,7 +131,7 @@ impl Filter {
 
     fn admits(&self, line: &Line) -> bool {
         let text = self.text.to_lowercase();
-        let fields = [&line.id, &line.name, &line.kind, &line.dataset, &line.requester, &line.decision];
+        let fields = [&line.id, &line.name, line.kind.name(), &line.dataset, &line.requester, &line.decision];
         (text.is_empty() || fields.iter().any(|field| field.to_lowercase().contains(&text)))
             && (self.dataset.is_empty() || line.dataset == self.dataset)
             && (self.state.is_empty() || name(line.state) == self.state)
@@ -391,7 +391,7 @@ pub(super) fn csv(review: &Arc<Review>, asked: &HashMap<String, String>) -> Resu
     let (index, filter) = (review.index()?, Filter::of(asked));
     let mut text = String::from("study,name,kind,dataset,requester,state,since,rho,rho_person,decision\n");
     for line in index.lines.iter().filter(|line| filter.admits(line)) {
-        let texts = [&line.id, &line.name, &line.kind, &line.dataset, &line.requester].map(|text| cell(text));
+        let texts = [&line.id, &line.name, line.kind.name(), &line.dataset, &line.requester].map(cell);
         let numbers = format!("{},{},{},{}", name(line.state), line.time, line.charge, line.person);
         let _ = writeln!(text, "{},{numbers},{}", texts.join(","), cell(&line.decision));
     }

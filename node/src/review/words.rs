@@ -1,5 +1,6 @@
 //! A study in words that a lawyer can read: what left the node, what each party can learn, why the guarantee holds.
 
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::{Entry, Privacy, State, StudyRecord};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
@@ -78,7 +79,7 @@ impl Words {
                 ", and a mask that hides this node's numbers from everybody, the coordinator included"
             },
         )];
-        if record.study.kind == "lookalike" {
+        if record.study.kind == Kind::Lookalike {
             left.push("The scores of this node's customers stay at this node. For them, messages were exchanged with the owner of the model that \
                        are as good as random to it.".into());
         }

@@ -11,6 +11,7 @@ use super::office::{CapChange, Sighting};
 use super::store::{Store, StoreError};
 use crate::digest::Digest;
 use crate::identity::IdentityKey;
+use crate::kind::Kind;
 use crate::policy::{Approved, Request, StudyRef};
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
@@ -268,7 +269,7 @@ impl<S: Store> Ledger<S> {
 
     /// Why nothing of a data set may be released now for a study of this kind, if so: an officer has paused it, or the ledger is in
     /// quarantine.
-    pub fn obstacle(&self, dataset: &str, kind: &str) -> Result<(), LedgerError> {
+    pub fn obstacle(&self, dataset: &str, kind: Kind) -> Result<(), LedgerError> {
         if let Some(words) = self.quarantine() {
             return Err(LedgerError::Quarantined(words));
         }
@@ -282,7 +283,7 @@ impl<S: Store> Ledger<S> {
 
     /// Whether the caps would admit a charge of `asked` for a request now; [`Ledger::reserve`] makes the same check.
     pub fn admits(&self, request: &Request, asked: Rho) -> Result<(), LedgerError> {
-        self.obstacle(&request.dataset, &request.study.kind)?;
+        self.obstacle(&request.dataset, request.study.kind)?;
         let caps = self.caps.get(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
         let lifetime = self.cap(&request.dataset).unwrap_or(caps.lifetime);
         let over = |what, spent: Rho, cap: Rho| OverCap {
@@ -319,7 +320,7 @@ impl<S: Store> Ledger<S> {
         let Approved { request, by } = approved;
         let mechanism = request.mechanism.clone();
         self.sync()?;
-        self.obstacle(&request.dataset, &request.study.kind)?;
+        self.obstacle(&request.dataset, request.study.kind)?;
         if let Some(known) = self.known.releases.get(&release) {
             if known.state != State::Reserved {
                 return self.stored(release).map(Begin::Send);
@@ -403,7 +404,7 @@ impl<S: Store> Ledger<S> {
         let Approved { request, by } = approved;
         let outbound = self.stored(release)?;
         self.append(now, None, |ledger| {
-            ledger.obstacle(&request.dataset, &request.study.kind)?;
+            ledger.obstacle(&request.dataset, request.study.kind)?;
             let mut record = ledger.record(&request);
             record.release = Some(release);
             record.transcript = Some(outbound.transcript);

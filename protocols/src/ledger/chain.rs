@@ -11,6 +11,7 @@ use super::entry::{Entry, Head, Line, Reader, Record, State, StudyRecord};
 use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
 use super::tree::Tree;
 use crate::digest::Digest;
+use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
 /// Something that is wrong with an entry.
@@ -91,12 +92,12 @@ impl Chain {
     }
 
     /// Why nothing may be released of a data set for a study of this kind now, if an officer has paused one of them.
-    pub fn hold(&self, dataset: &str, kind: &str) -> Option<&Hold> {
+    pub fn hold(&self, dataset: &str, kind: Kind) -> Option<&Hold> {
         if self.paused.is_empty() {
             return None;
         }
         let of = |subject| self.paused.get(&subject);
-        of(Subject::Dataset(dataset.into())).or_else(|| of(Subject::Kind(kind.into())))
+        of(Subject::Dataset(dataset.into())).or_else(|| of(Subject::Kind(kind)))
     }
 
     /// Open proposals by sequence.
@@ -198,7 +199,7 @@ impl Chain {
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
         }
         if matches!(state, State::Reserved | State::Repeated) {
-            let held = self.hold(dataset, record.study.kind.as_ref());
+            let held = self.hold(dataset, record.study.kind);
             require(held.is_none(), "an officer had paused its data set or study kind")?;
         }
         let before = record.release.and_then(|release| self.releases.get(&release));

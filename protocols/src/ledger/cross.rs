@@ -68,11 +68,6 @@ impl Facts {
     }
 }
 
-/// Whether all of a study's participants are charged, rather than some of them alone.
-fn charges_all(kind: &str) -> bool {
-    kind != "lookalike"
-}
-
 /// Holds ledgers against each other. All of one alliance, each of another node.
 pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt]) {
     report.note("one ledger a node", one_a_node(ledgers));
@@ -123,7 +118,7 @@ fn agrees(one: &Facts, released: &Released, other: &Facts, theirs: Option<&Relea
                 theirs.sequence, other.node, one.node
             ));
         }
-        None if takes_part && charges_all(&released.study.kind) => {
+        None if takes_part && released.study.kind.charges_all() => {
             return Err(format!(
                 "{place}: entry {} of {} has no counterpart at {}",
                 released.sequence, one.node, other.node
@@ -162,7 +157,7 @@ fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt
         let key = (subject.study.as_str(), round.attempt, round.round);
         let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
         let Some(released) = index.get(&key) else {
-            if charges_all(&subject.kind) && round.attempt == subject.attempt {
+            if subject.kind.charges_all() && round.attempt == subject.attempt {
                 return Err(format!("{place}: {} has no entry of it", ledger.node));
             }
             continue;

@@ -229,6 +229,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::identity::IdentityKey;
+    use crate::kind::Kind;
     use crate::policy::tests::{approved, request};
 
     fn caps(micro: u64) -> std::collections::BTreeMap<String, Caps> {
@@ -288,7 +289,7 @@ mod tests {
     fn a_pause_holds_until_it_is_ended() {
         let mut ledger = ledger();
         charge(&mut ledger, 1, 1000).unwrap();
-        for subject in [Subject::Dataset("d".into()), Subject::Kind("query".into())] {
+        for subject in [Subject::Dataset("d".into()), Subject::Kind(Kind::Query)] {
             ledger.hold(&subject, true, act("ann")).unwrap();
             let error = charge(&mut ledger, 2, 1000).unwrap_err().to_string();
             assert!(error.contains("paused by ann: why"), "{error}");

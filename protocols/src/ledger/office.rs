@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Totals};
+use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
 /// A note about an entry.
@@ -27,7 +28,7 @@ pub enum Subject {
     /// A data set.
     Dataset(String),
     /// A study kind.
-    Kind(String),
+    Kind(Kind),
 }
 
 impl std::fmt::Display for Subject {

@@ -23,6 +23,7 @@ use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
 use super::verify::Report;
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Roster, Signature};
+use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
 const FORMAT: &str = "entente-receipt";
@@ -61,7 +62,7 @@ pub struct Subject {
     /// Fingerprint of the alliance's authority.
     pub authority: Digest,
     /// Study kind.
-    pub kind: String,
+    pub kind: Kind,
     /// Its name.
     pub name: String,
     /// Who took part in the attempt, sorted.
@@ -360,7 +361,7 @@ pub(super) mod tests {
             alliance: "spring".into(),
             attempt: 1,
             authority: Digest([1; 32]),
-            kind: "query".into(),
+            kind: Kind::Query,
             name: "n \"é\"\n".into(),
             participants: vec!["a".into(), "b".into()],
             plan_sha256: Digest([2; 32]),

@@ -1,6 +1,6 @@
 //! Channels between two participants of an attempt, through the coordinator: it passes on what it cannot read or change.
 //!
-//! Both have each other's X25519 key of the attempt, signed by an identity of the pinned roster ([`super::join`]). Each
+//! Both have each other's X25519 key of the attempt, signed by an identity of the pinned roster ([`super::pledge`]). Each
 //! direction has a key of its own: HKDF-SHA256(X25519(i, j); salt T; info: sender and receiver). Messages are sealed by
 //! XChaCha20-Poly1305 under random nonces of 192 bits, so that a restart repeats none.
 //!
@@ -10,7 +10,8 @@
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 
-use super::join::{Abort, EphemeralKey, Transcript, derived};
+use super::pledge::{EphemeralKey, derived};
+use super::transcript::{Abort, Transcript};
 use crate::digest::Digest;
 
 /// Bytes of a nonce, which must be random for every message.
@@ -30,8 +31,8 @@ pub struct Forged;
 impl Channel {
     /// The channel of `me`, a participant of `transcript` with ephemeral key `key`, to `peer`, another one.
     pub fn new(transcript: &Transcript, me: &str, key: &EphemeralKey, peer: &str) -> Result<Self, Abort> {
-        let join = |name: &str| transcript.joins().iter().find(|join| join.participant == name);
-        let (mine, theirs) = join(me).zip(join(peer)).filter(|_| me != peer).ok_or(Abort::Participants)?;
+        let pledge = |name: &str| transcript.pledges().iter().find(|pledge| pledge.participant == name);
+        let (mine, theirs) = pledge(me).zip(pledge(peer)).filter(|_| me != peer).ok_or(Abort::Participants)?;
         if mine.ephemeral != key.public() {
             return Err(Abort::OwnJoin);
         }
@@ -65,8 +66,8 @@ mod tests {
 
     fn transcript(parties: &[Party], question: u8) -> Transcript {
         let (names, roster) = alliance(parties);
-        let joins: Vec<_> = parties.iter().map(|party| party.join(Digest([question; 32]))).collect();
-        Transcript::of(&joins, &names, &roster).unwrap()
+        let pledges: Vec<_> = parties.iter().map(|party| party.pledge(Digest([question; 32]))).collect();
+        Transcript::of(&pledges, &names, &roster).unwrap()
     }
 
     fn channel(transcript: &Transcript, me: &Party, peer: &Party) -> Channel {

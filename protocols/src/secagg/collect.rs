@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::join::{Abort, SignedJoin, Transcript};
+use super::pledge::SignedPledge;
+use super::transcript::{Abort, Transcript};
+use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::identity::{Roster, Signature};
 
@@ -16,7 +18,7 @@ use crate::identity::{Roster, Signature};
 pub enum Stage {
     /// Participants check the study, perhaps ask a steward, and join.
     Joining,
-    /// Participants check each other's joins and sign the transcript.
+    /// Participants check each other's pledges and sign the transcript.
     Signing,
     /// Participants compute and send their vectors.
     Summing,
@@ -31,8 +33,8 @@ pub enum Stage {
 pub enum Step {
     /// The proposal.
     Propose,
-    /// Everybody's joins.
-    Start(Vec<SignedJoin>),
+    /// Everybody's pledges.
+    Start(Vec<SignedPledge>),
     /// The present round, its public input, and everybody's signatures over the transcript.
     Go {
         /// Counted from 1 over all attempts.
@@ -55,11 +57,12 @@ pub enum Step {
 
 /// One attempt.
 pub struct Collector {
+    id: AttemptId,
     participants: Vec<String>,
     contributors: Vec<String>,
     roster: Roster,
     question: Digest,
-    joins: BTreeMap<String, SignedJoin>,
+    pledges: BTreeMap<String, SignedPledge>,
     transcript: Option<Transcript>,
     stored: Option<Digest>,
     signatures: BTreeMap<String, Signature>,
@@ -75,7 +78,7 @@ pub enum Unusable {
     /// Not one of the participants, or for something else.
     #[error("`{0}` sent something that does not belong to this attempt")]
     Stranger(String),
-    /// A join that differs from its first, or a signature or question that does not verify.
+    /// A pledge that differs from its first, or a signature or question that does not verify.
     #[error(transparent)]
     Abort(#[from] Abort),
     /// A vector of another length.
@@ -91,9 +94,10 @@ pub enum Unusable {
 }
 
 impl Collector {
-    /// An attempt to sum vectors from `participants`, all in `roster`, who answer `question`: first those of `length` of
+    /// Attempt `id`, to sum vectors from `participants`, all in `roster`, who answer `question`: first those of `length` of
     /// round number `round`, counted from 1, whose public input is `input`.
     pub fn new(
+        id: AttemptId,
         participants: Vec<String>,
         roster: Roster,
         question: Digest,
@@ -102,11 +106,12 @@ impl Collector {
         length: usize,
     ) -> Self {
         Self {
+            id,
             contributors: participants.clone(),
             participants,
             roster,
             question,
-            joins: BTreeMap::new(),
+            pledges: BTreeMap::new(),
             transcript: None,
             stored: None,
             signatures: BTreeMap::new(),
@@ -156,7 +161,7 @@ impl Collector {
     /// Who is waited for in the present stage.
     pub fn waiting_for(&self) -> Vec<&str> {
         let has = |name: &String| match self.stage() {
-            Stage::Joining => self.joins.contains_key(name),
+            Stage::Joining => self.pledges.contains_key(name),
             Stage::Signing => self.signatures.contains_key(name),
             Stage::Summing | Stage::Resending | Stage::Complete => self.received.contains(name),
         };
@@ -174,7 +179,7 @@ impl Collector {
         }
         match self.stage() {
             Stage::Joining => Step::Propose,
-            Stage::Signing => Step::Start(self.joins.values().cloned().collect()),
+            Stage::Signing => Step::Start(self.pledges.values().cloned().collect()),
             Stage::Summing => Step::Go {
                 round: self.round,
                 input: self.input.clone(),
@@ -199,37 +204,37 @@ impl Collector {
     }
 
     /// The heads of the participants' ledgers when they joined.
-    pub fn joins(&self) -> impl Iterator<Item = &SignedJoin> {
-        self.joins.values()
+    pub fn pledges(&self) -> impl Iterator<Item = &SignedPledge> {
+        self.pledges.values()
     }
 
-    /// Takes a join. True if the stage has changed, so that everybody has a new step.
-    pub fn join(&mut self, from: &str, signed: SignedJoin) -> Result<bool, Unusable> {
-        self.expect(from, &signed.join.participant)?;
-        if signed.join.question != self.question {
+    /// Takes a pledge. True if the stage has changed, so that everybody has a new step.
+    pub fn pledged(&mut self, from: &str, signed: SignedPledge) -> Result<bool, Unusable> {
+        self.expect(from, &signed.pledge.participant)?;
+        if signed.pledge.attempt != self.id || signed.pledge.question != self.question {
             return Err(Abort::Question(from.into()).into());
         }
-        if let Some(known) = self.joins.get(from) {
-            // A join is sent again after a reconnection; it must be the same one.
+        if let Some(known) = self.pledges.get(from) {
+            // A pledge is sent again after a reconnection; it must be the same one.
             return if *known == signed { Ok(false) } else { Err(Unusable::Stranger(from.into())) };
         }
         let identity = self.roster.members.get(from).ok_or_else(|| Abort::NotInRoster(from.into()))?.identity;
         if !signed.verify(&identity) {
             return Err(Abort::Signature(from.into()).into());
         }
-        self.joins.insert(from.into(), signed);
-        if self.joins.len() < self.participants.len() {
+        self.pledges.insert(from.into(), signed);
+        if self.pledges.len() < self.participants.len() {
             return Ok(false);
         }
         // Who contributes nothing stores nothing.
-        let contributed = self.contributors.iter().filter_map(|name| self.joins.get(name));
-        let mut stored = contributed.map(|signed| signed.join.stored);
+        let contributed = self.contributors.iter().filter_map(|name| self.pledges.get(name));
+        let mut stored = contributed.map(|signed| signed.pledge.stored);
         let first = stored.next().flatten();
         if first.is_some() && stored.all(|other| other == first) {
             self.stored = first;
         } else {
-            let joins: Vec<SignedJoin> = self.joins.values().cloned().collect();
-            self.transcript = Some(Transcript::of(&joins, &self.participants, &self.roster)?);
+            let pledges: Vec<SignedPledge> = self.pledges.values().cloned().collect();
+            self.transcript = Some(Transcript::of(&pledges, &self.participants, &self.roster)?);
         }
         Ok(true)
     }
@@ -298,7 +303,11 @@ pub(super) mod tests {
     use super::*;
     use crate::identity::{IdentityKey, Member};
     use crate::ledger::Head;
-    use crate::secagg::join::{EphemeralKey, Join};
+    use crate::secagg::pledge::{EphemeralKey, Pledge};
+
+    pub fn id() -> AttemptId {
+        AttemptId::new("s", 1)
+    }
 
     /// A participant with fixed keys.
     pub struct Party {
@@ -318,21 +327,20 @@ pub(super) mod tests {
             (0..count).map(party).collect()
         }
 
-        pub fn join(&self, question: Digest) -> SignedJoin {
-            self.join_with(question, None)
+        pub fn pledge(&self, question: Digest) -> SignedPledge {
+            self.pledge_with(question, None)
         }
 
-        pub fn join_with(&self, question: Digest, stored: Option<Digest>) -> SignedJoin {
-            let join = Join {
-                study: "s".into(),
-                attempt: 1,
+        pub fn pledge_with(&self, question: Digest, stored: Option<Digest>) -> SignedPledge {
+            let pledge = Pledge {
+                attempt: id(),
                 participant: self.name.clone(),
                 question,
                 ephemeral: self.public,
                 ledger: Head::EMPTY,
                 stored,
             };
-            SignedJoin::new(join, &self.identity)
+            SignedPledge::new(pledge, &self.identity)
         }
     }
 
@@ -350,7 +358,7 @@ pub(super) mod tests {
 
     fn collector(parties: &[Party]) -> Collector {
         let (names, roster) = alliance(parties);
-        Collector::new(names, roster, QUESTION, 1, b"input".to_vec(), 2)
+        Collector::new(id(), names, roster, QUESTION, 1, b"input".to_vec(), 2)
     }
 
     #[test]
@@ -359,15 +367,15 @@ pub(super) mod tests {
         let (names, roster) = alliance(&parties);
         let mut collector = collector(&parties);
         assert_eq!(collector.next_for("p1"), Step::Propose);
-        assert_eq!(collector.join("p0", parties[0].join(QUESTION)), Ok(false));
-        assert_eq!(collector.join("p0", parties[0].join(QUESTION)), Ok(false), "again");
+        assert_eq!(collector.pledged("p0", parties[0].pledge(QUESTION)), Ok(false));
+        assert_eq!(collector.pledged("p0", parties[0].pledge(QUESTION)), Ok(false), "again");
         assert_eq!(collector.next_for("p0"), Step::Wait);
-        assert_eq!(collector.join("p1", parties[1].join(QUESTION)), Ok(false));
+        assert_eq!(collector.pledged("p1", parties[1].pledge(QUESTION)), Ok(false));
         assert_eq!(collector.waiting_for(), ["p2"]);
-        assert_eq!(collector.join("p2", parties[2].join(QUESTION)), Ok(true));
+        assert_eq!(collector.pledged("p2", parties[2].pledge(QUESTION)), Ok(true));
 
-        let Step::Start(joins) = collector.next_for("p0") else { panic!("joins come next") };
-        let transcript = Transcript::verify(&joins, &names, &parties[0].join(QUESTION).join, &roster).unwrap();
+        let Step::Start(pledges) = collector.next_for("p0") else { panic!("pledges come next") };
+        let transcript = Transcript::verify(&pledges, &names, &parties[0].pledge(QUESTION).pledge, &roster).unwrap();
         for (i, party) in parties.iter().enumerate() {
             assert_eq!(collector.signed(&party.name, transcript.sign(&party.identity)), Ok(i == 2));
         }
@@ -401,8 +409,8 @@ pub(super) mod tests {
         let (old, other) = (Digest([8; 32]), Digest([9; 32]));
         let joined = |first, second| {
             let mut collector = collector(&parties);
-            collector.join("p0", parties[0].join_with(QUESTION, first)).unwrap();
-            assert_eq!(collector.join("p1", parties[1].join_with(QUESTION, second)), Ok(true));
+            collector.pledged("p0", parties[0].pledge_with(QUESTION, first)).unwrap();
+            assert_eq!(collector.pledged("p1", parties[1].pledge_with(QUESTION, second)), Ok(true));
             collector
         };
         for (first, second) in [(Some(old), None), (None, Some(old)), (Some(old), Some(other)), (None, None)] {
@@ -420,15 +428,15 @@ pub(super) mod tests {
         let parties = Party::some(3);
         let mut collector = collector(&parties[..2]);
         let stranger = Unusable::Stranger("p2".into());
-        assert_eq!(collector.join("p2", parties[2].join(QUESTION)), Err(stranger.clone()));
-        assert!(collector.join("p0", parties[1].join(QUESTION)).is_err(), "in another's name");
-        assert!(collector.join("p0", parties[0].join(Digest::ZERO)).is_err(), "another question");
-        let mut forged = parties[0].join(QUESTION);
-        forged.join.ephemeral = [7; 32];
-        assert_eq!(collector.join("p0", forged), Err(Abort::Signature("p0".into()).into()));
+        assert_eq!(collector.pledged("p2", parties[2].pledge(QUESTION)), Err(stranger.clone()));
+        assert!(collector.pledged("p0", parties[1].pledge(QUESTION)).is_err(), "in another's name");
+        assert!(collector.pledged("p0", parties[0].pledge(Digest::ZERO)).is_err(), "another question");
+        let mut forged = parties[0].pledge(QUESTION);
+        forged.pledge.ephemeral = [7; 32];
+        assert_eq!(collector.pledged("p0", forged), Err(Abort::Signature("p0".into()).into()));
         assert!(collector.contribution("p0", Digest::ZERO, 1, &[0, 0]).is_err(), "too early");
         for party in &parties[..2] {
-            collector.join(&party.name, party.join(QUESTION)).unwrap();
+            collector.pledged(&party.name, party.pledge(QUESTION)).unwrap();
         }
         assert!(collector.signed("p0", parties[0].identity.sign("x", b"y")).is_err());
     }
@@ -438,32 +446,33 @@ pub(super) mod tests {
     fn nodes_abort_on_swapped_keys_other_plans_and_invented_partners() {
         let parties = Party::some(4);
         let (names, roster) = alliance(&parties[..3]);
-        let own = parties[0].join(QUESTION).join;
-        let joins: Vec<_> = parties[..3].iter().map(|party| party.join(QUESTION)).collect();
-        let verify = |joins: &[SignedJoin], names: &[String]| Transcript::verify(joins, names, &own, &roster).map(drop);
-        assert_eq!(verify(&joins, &names), Ok(()));
+        let own = parties[0].pledge(QUESTION).pledge;
+        let pledges: Vec<_> = parties[..3].iter().map(|party| party.pledge(QUESTION)).collect();
+        let verify =
+            |pledges: &[SignedPledge], names: &[String]| Transcript::verify(pledges, names, &own, &roster).map(drop);
+        assert_eq!(verify(&pledges, &names), Ok(()));
 
-        let mut swapped = joins.clone();
-        swapped[1].join.ephemeral = EphemeralKey::from_secret([77; 32]).public();
+        let mut swapped = pledges.clone();
+        swapped[1].pledge.ephemeral = EphemeralKey::from_secret([77; 32]).public();
         assert_eq!(verify(&swapped, &names), Err(Abort::Signature("p1".into())));
         let mallory = IdentityKey::from_secret(&[66; 32]);
-        swapped[1] = SignedJoin::new(swapped[1].join.clone(), &mallory);
+        swapped[1] = SignedPledge::new(swapped[1].pledge.clone(), &mallory);
         assert_eq!(verify(&swapped, &names), Err(Abort::Signature("p1".into())));
 
-        let mut plans = joins.clone();
-        plans[2] = parties[2].join(Digest([4; 32]));
+        let mut plans = pledges.clone();
+        plans[2] = parties[2].pledge(Digest([4; 32]));
         assert_eq!(verify(&plans, &names), Err(Abort::Question("p2".into())));
 
-        let invented: Vec<_> = joins.iter().cloned().chain([parties[3].join(QUESTION)]).collect();
+        let invented: Vec<_> = pledges.iter().cloned().chain([parties[3].pledge(QUESTION)]).collect();
         assert_eq!(verify(&invented, &names), Err(Abort::Participants));
         let with_invented: Vec<_> = names.iter().cloned().chain(["p3".into()]).collect();
         assert_eq!(verify(&invented, &with_invented), Err(Abort::NotInRoster("p3".into())));
 
-        let mut own_changed = joins.clone();
-        own_changed[0] = parties[0].join_with(QUESTION, Some(Digest::ZERO));
+        let mut own_changed = pledges.clone();
+        own_changed[0] = parties[0].pledge_with(QUESTION, Some(Digest::ZERO));
         assert_eq!(verify(&own_changed, &names), Err(Abort::OwnJoin));
 
-        let transcript = Transcript::verify(&joins, &names, &own, &roster).unwrap();
+        let transcript = Transcript::verify(&pledges, &names, &own, &roster).unwrap();
         let signatures: Vec<_> = parties[..3].iter().map(|p| (p.name.clone(), transcript.sign(&p.identity))).collect();
         assert_eq!(transcript.verify_signatures(&signatures), Ok(()));
         assert_eq!(transcript.verify_signatures(&signatures[..2]), Err(Abort::Transcript("p2".into())));

@@ -4,7 +4,8 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use zeroize::Zeroizing;
 
-use super::join::{Abort, EphemeralKey, Transcript, derived};
+use super::pledge::{EphemeralKey, derived};
+use super::transcript::{Abort, Transcript};
 use crate::digest::Digest;
 
 /// The keys of one participant's mask streams in one round. No `Debug`; zeroized when dropped.
@@ -23,7 +24,7 @@ impl MaskKeys {
         round: u32,
         input: Digest,
     ) -> Result<Self, Abort> {
-        let all: Vec<String> = transcript.joins().iter().map(|join| join.participant.clone()).collect();
+        let all: Vec<String> = transcript.pledges().iter().map(|pledge| pledge.participant.clone()).collect();
         Self::among(transcript, &all, me, key, round, input)
     }
 
@@ -36,17 +37,17 @@ impl MaskKeys {
         round: u32,
         input: Digest,
     ) -> Result<Self, Abort> {
-        let position = transcript.joins().iter().position(|join| join.participant == me);
+        let position = transcript.pledges().iter().position(|pledge| pledge.participant == me);
         let mine = position.ok_or(Abort::Participants)?;
-        if transcript.joins()[mine].ephemeral != key.public() {
+        if transcript.pledges()[mine].ephemeral != key.public() {
             return Err(Abort::OwnJoin);
         }
         let info = Digest::of("entente mask 1", &[&round.to_le_bytes(), &input.0]);
         let contributes = |name: &String| contributors.contains(name);
-        let others = transcript.joins().iter().enumerate();
-        let others = others.filter(|(other, join)| *other != mine && contributes(&join.participant));
-        let streams = others.map(|(other, join)| {
-            let shared = key.shared(join.ephemeral).ok_or_else(|| Abort::WeakKey(join.participant.clone()))?;
+        let others = transcript.pledges().iter().enumerate();
+        let others = others.filter(|(other, pledge)| *other != mine && contributes(&pledge.participant));
+        let streams = others.map(|(other, pledge)| {
+            let shared = key.shared(pledge.ephemeral).ok_or_else(|| Abort::WeakKey(pledge.participant.clone()))?;
             Ok((derived(&shared, transcript.digest(), info), mine < other))
         });
         Ok(Self { streams: streams.collect::<Result<_, _>>()? })
@@ -94,8 +95,8 @@ mod tests {
 
     fn transcript(parties: &[Party], question: u8) -> Transcript {
         let (names, roster) = alliance(parties);
-        let joins: Vec<_> = parties.iter().map(|party| party.join(Digest([question; 32]))).collect();
-        Transcript::of(&joins, &names, &roster).unwrap()
+        let pledges: Vec<_> = parties.iter().map(|party| party.pledge(Digest([question; 32]))).collect();
+        Transcript::of(&pledges, &names, &roster).unwrap()
     }
 
     fn masked(party: &Party, transcript: &Transcript, round: u32, input: u8, values: &[i64]) -> Vec<i64> {

@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! coordinator              every node
-//!   Propose      ─────────▶  checks, and joins: a fresh X25519 key, signed by its identity
-//!                ◀─────────  SignedJoin
-//!   Start(joins) ─────────▶  checks every signature against its PINNED roster; builds the transcript T
+//!   Propose      ─────────▶  checks, and pledges: a fresh X25519 key, signed by its identity
+//!                ◀─────────  SignedPledge
+//!   Start(pledges) ─────────▶  checks every signature against its PINNED roster; builds the transcript T
 //!                ◀─────────  signature over T
 //!   Go(signatures) ───────▶  checks that all signed the same T; reserves, computes, noises, masks, stores
 //!                ◀─────────  y = q + z + Σ_{j>i} m_ij − Σ_{j<i} m_ij   (mod 2^64)
@@ -21,12 +21,14 @@
 //! check were missing the mask keys would differ and the sum would be uniform garbage. With at least two honest
 //! nodes it sees of them only their sum: each single vector is hidden by a mask it cannot compute.
 //!
-//! - [`join`]: ephemeral keys, signed joins, the transcript;
+//! - [`pledge`]: ephemeral keys and signed pledges;
+//! - [`transcript`]: everybody's pledges, agreed by all;
 //! - [`mask`]: mask streams;
 //! - [`collect`]: the coordinator's side, a state machine without I/O;
 //! - [`channel`]: what two participants say to each other through the coordinator, which cannot read it.
 
 pub mod channel;
 pub mod collect;
-pub mod join;
 pub mod mask;
+pub mod pledge;
+pub mod transcript;

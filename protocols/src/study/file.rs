@@ -10,13 +10,12 @@ use super::seeded::{Seeded, Stated};
 use super::train::{self, TrainSpec, Weight};
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
+use crate::kind::Kind;
 use crate::learn::training::Options;
 use crate::lookalike::model::PublicModel;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;
 
-/// The study kinds of this version.
-pub const KINDS: [&str; 3] = ["query", "train", "lookalike"];
 /// The longest file that is read.
 const MAX_LENGTH: usize = 256 * 1024;
 /// How long an attempt waits for a partner unless the study says otherwise.
@@ -27,7 +26,7 @@ const DEFAULT_WAIT_SECONDS: u32 = 600;
 struct File {
     name: String,
     purpose: String,
-    kind: String,
+    kind: Kind,
     legal_basis: Option<String>,
     #[serde(default)]
     partners: Vec<String>,
@@ -242,7 +241,7 @@ pub fn parse_asked(
     }
     // The kind first: a file of a kind that this version lacks has keys it cannot know.
     let kind = toml::from_str::<toml::Table>(text).ok().and_then(|table| Some(table.get("kind")?.as_str()?.to_owned()));
-    if let Some(kind) = kind.filter(|kind| !KINDS.contains(&kind.as_str())) {
+    if let Some(kind) = kind.filter(|kind| kind.parse::<Kind>().is_err()) {
         return fail(unavailable(&kind));
     }
     let parsed: File = config::parse(file, text)?;
@@ -251,15 +250,15 @@ pub fn parse_asked(
     // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
     let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
     let (mut seeds, mut default_wait) = (None, DEFAULT_WAIT_SECONDS);
-    let spec = match (kind.as_str(), parsed.query, parsed.train, parsed.lookalike) {
-        ("query", Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None, None) => {
+    let spec = match (kind, parsed.query, parsed.train, parsed.lookalike) {
+        (Kind::Query, Some(Query { sql, max_groups_per_customer, max_rows_per_customer }), None, None) => {
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
         }
-        ("train", None, Some(train), None) if !train::MODELS.contains(&train.model.as_str()) => {
+        (Kind::Train, None, Some(train), None) if !train::MODELS.contains(&train.model.as_str()) => {
             return fail(train::unknown_model(&train.model));
         }
-        ("train", None, Some(train), None) => StudySpec::Train(Box::new(train.spec())),
-        ("lookalike", None, None, Some(lookalike)) => {
+        (Kind::Train, None, Some(train), None) => StudySpec::Train(Box::new(train.spec())),
+        (Kind::Lookalike, None, None, Some(lookalike)) => {
             let problem = |problem: String| ConfigError { file: file.into(), problem };
             let (participants, spec) = match lookalike.source(model).map_err(problem)? {
                 Source::File(spec) => {
@@ -277,16 +276,15 @@ pub fn parse_asked(
             }
             spec
         }
-        ("query", ..) => return fail("a study of kind query has a table [query] with `sql`, and no other".into()),
-        ("train", ..) => {
+        (Kind::Query, ..) => return fail("a study of kind query has a table [query] with `sql`, and no other".into()),
+        (Kind::Train, ..) => {
             return fail("a study of kind train has a table [train] with `model` and `features`, and no other".into());
         }
-        ("lookalike", ..) => {
+        (Kind::Lookalike, ..) => {
             let needs = "a study of kind lookalike has a table [lookalike] with `seed_partner`, `model` or `seeds`, \
                          `candidate_partners` and `features`, and no other";
             return fail(needs.into());
         }
-        (other, ..) => return fail(unavailable(other)),
     };
     let study = Study {
         name,
@@ -306,9 +304,9 @@ pub fn parse_asked(
 }
 
 fn unavailable(kind: &str) -> String {
-    let near =
-        config::nearest(kind, KINDS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!("studies of kind `{kind}` are not available in this version, which has: {}{near}", KINDS.join(", "))
+    let near = config::nearest(kind, Kind::ALL.into_iter().map(Kind::name))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("studies of kind `{kind}` are not available in this version, which has: {}{near}", Kind::names())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod train;
 
 use crate::digest::Digest;
 use crate::identity::check_name;
+use crate::kind::Kind;
 use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sql;
 use crate::language::sums::SumsPlan;
@@ -131,12 +132,12 @@ pub enum StudySpec {
 }
 
 impl StudySpec {
-    /// The study kind's name.
-    pub fn kind(&self) -> &'static str {
+    /// The study kind.
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Query(_) => "query",
-            Self::Train(_) => "train",
-            Self::Lookalike(_) => "lookalike",
+            Self::Query(_) => Kind::Query,
+            Self::Train(_) => Kind::Train,
+            Self::Lookalike(_) => Kind::Lookalike,
         }
     }
 

@@ -211,6 +211,7 @@ impl Seeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Kind;
     use crate::language::schema::ColumnType;
     use crate::study::file::{Asked, parse_asked, parse_with};
     use crate::study::{Plan, Question};
@@ -264,7 +265,7 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
     fn the_training_is_the_seed_partners_alone() {
         let seeded = asked(GOOD).unwrap();
         let training = seeded.training();
-        assert_eq!((training.partners.as_slice(), training.spec.kind()), (&["retailer".to_owned()][..], "train"));
+        assert_eq!((training.partners.as_slice(), training.spec.kind()), (&["retailer".to_owned()][..], Kind::Train));
         assert_eq!((training.name.as_str(), training.privacy.epsilon), ("like-gold", 0.5));
         let question = Question::new(training, &schema(|_| ())[0], &training.partners, 0).unwrap();
         assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (1, 0));

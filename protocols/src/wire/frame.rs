@@ -8,11 +8,12 @@
 //! allocated; the payload's memory grows with what really arrives.
 
 use super::message::{Contribution, FromNode, FromOperator, ToNode, ToOperator};
+use crate::attempt::AttemptId;
 use crate::canonical::{MAX_CANONICAL, Malformed, canonical_bytes, from_canonical};
 use crate::ledger::Outbound;
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 const HEADER: usize = 8;
 
 /// A message that frames carry: its kind and limit.
@@ -62,8 +63,8 @@ pub fn encode<M: Message>(message: &M) -> Vec<u8> {
 }
 
 /// The frame that carries a contribution: there is no way to make one but from what the ledger's outbox holds.
-pub fn encode_contribution(study: &str, attempt: u32, round: u32, outbound: &Outbound) -> Vec<u8> {
-    frame(CONTRIBUTION, &[&canonical_bytes(&(study.to_owned(), attempt, round)), outbound.bytes()])
+pub fn encode_contribution(attempt: &AttemptId, round: u32, outbound: &Outbound) -> Vec<u8> {
+    frame(CONTRIBUTION, &[&canonical_bytes(&(attempt, round)), outbound.bytes()])
 }
 
 fn frame(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -204,9 +205,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::message::FromAttempt;
 
     fn refused(attempt: u32, reason: &str) -> FromNode {
-        FromNode::Refused { study: "s".into(), attempt, reason: reason.into() }
+        FromNode::Attempt(AttemptId::new("s", attempt), FromAttempt::Refused { reason: reason.into() })
     }
 
     #[test]

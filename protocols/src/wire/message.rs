@@ -1,5 +1,6 @@
 //! What the parties say. Every message to a node can be repeated without harm: the node answers from its own state.
 
+use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::identity::{Member, Roster, Signature};
 use crate::language::schema::DatasetSchema;
@@ -7,7 +8,8 @@ use crate::ledger::Head;
 use crate::ledger::receipt::Part;
 use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
-use crate::secagg::join::SignedJoin;
+use crate::secagg::collect::Step;
+use crate::secagg::pledge::SignedPledge;
 use crate::study::Study;
 
 /// ALPN of a node's or an operator's connection.
@@ -38,52 +40,8 @@ pub enum ToNode {
         /// The participants.
         participants: Vec<String>,
     },
-    /// Take part in this study.
-    Propose(Proposal),
-    /// Everybody has joined.
-    Start {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// All joins.
-        joins: Vec<SignedJoin>,
-    },
-    /// Everybody has signed, and all earlier rounds are summed: compute this one.
-    Go {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// The round, counted from 1 over all attempts.
-        round: u32,
-        /// Its public input; empty where there is none.
-        input: Vec<u8>,
-        /// All signatures over the transcript.
-        signatures: Vec<(String, Signature)>,
-    },
-    /// Everybody holds a stored answer: send it again.
-    Resend {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// The round.
-        round: u32,
-        /// The transcript it is stored under.
-        transcript: Digest,
-    },
-    /// Another participant's message, which it sealed for this node ([`crate::secagg::channel`]).
-    Relayed {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// Who sealed it.
-        from: String,
-        /// The sealed message.
-        sealed: Vec<u8>,
-    },
+    /// About an attempt of a study.
+    Attempt(AttemptId, ToAttempt),
     /// Witness another node's ledger.
     Witness {
         /// The node.
@@ -98,12 +56,43 @@ pub enum ToNode {
         /// What it says.
         answer: Answer,
     },
+}
+
+/// From the coordinator to a node that takes part in an attempt, or is asked to.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum ToAttempt {
+    /// Take part.
+    Propose(Proposal),
+    /// Everybody has pledged to take part.
+    Start {
+        /// All pledges.
+        pledges: Vec<SignedPledge>,
+    },
+    /// Everybody has signed, and all earlier rounds are summed: compute this one.
+    Go {
+        /// The round, counted from 1 over all attempts.
+        round: u32,
+        /// Its public input; empty where there is none.
+        input: Vec<u8>,
+        /// All signatures over the transcript.
+        signatures: Vec<(String, Signature)>,
+    },
+    /// Everybody holds a stored answer: send it again.
+    Resend {
+        /// The round.
+        round: u32,
+        /// The transcript it is stored under.
+        transcript: Digest,
+    },
+    /// Another participant's message, which it sealed for this node ([`crate::secagg::channel`]).
+    Relayed {
+        /// Who sealed it.
+        from: String,
+        /// The sealed message.
+        sealed: Vec<u8>,
+    },
     /// The result is there.
     Finished {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
         /// SHA-256 of the result.
         result: Digest,
         /// What the receipt states ([`crate::ledger::receipt`]), to be signed; empty where there is none.
@@ -113,22 +102,27 @@ pub enum ToNode {
     },
     /// The attempt is given up. What was charged stays charged.
     Abandoned {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
         /// Why.
         reason: String,
     },
 }
 
+impl ToAttempt {
+    /// What a participant is told at this step, if anything.
+    pub fn of(step: Step, proposal: impl FnOnce() -> Proposal) -> Option<Self> {
+        match step {
+            Step::Propose => Some(Self::Propose(proposal())),
+            Step::Start(pledges) => Some(Self::Start { pledges }),
+            Step::Go { round, input, signatures } => Some(Self::Go { round, input, signatures }),
+            Step::Resend { round, transcript } => Some(Self::Resend { round, transcript }),
+            Step::Wait => None,
+        }
+    }
+}
+
 /// A study with its participants, as proposed to a node.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct Proposal {
-    /// The study's identifier.
-    pub id: String,
-    /// Counted from 1; a new attempt has other participants, or fresh keys and noise.
-    pub attempt: u32,
     /// How many rounds earlier attempts have completed; this one goes on behind them.
     pub completed: u32,
     /// What earlier attempts have charged, rounds that were lost included.
@@ -164,46 +158,8 @@ pub enum FromNode {
         /// The answer.
         answer: CheckAnswer,
     },
-    /// Takes part.
-    Joined(SignedJoin),
-    /// Not yet: a person must decide, or the ledger's witnesses have not answered.
-    Waiting {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// For what.
-        reason: String,
-    },
-    /// Does not take part; by policy, budget, schema or a steward, never because of the data.
-    Refused {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// Why.
-        reason: String,
-    },
-    /// Signs the transcript.
-    Signed {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// Over T.
-        signature: Signature,
-    },
-    /// For another participant, sealed for it; the coordinator passes it on and keeps nothing.
-    Relay {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
-        /// For whom.
-        to: String,
-        /// The sealed message.
-        sealed: Vec<u8>,
-    },
+    /// About an attempt of a study.
+    Attempt(AttemptId, FromAttempt),
     /// Asks witnesses to cosign a checkpoint of this node's ledger: the coordinator, and through it other partners.
     Witness {
         /// What is asked.
@@ -218,19 +174,36 @@ pub enum FromNode {
         /// What is said to it.
         answer: Answer,
     },
-    /// Something went wrong here; this node's staff can see what.
-    Failed {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
+}
+
+/// From a node that takes part in an attempt, or was asked to.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum FromAttempt {
+    /// Takes part.
+    Pledged(SignedPledge),
+    /// Not yet: a person must decide, or the ledger's witnesses have not answered.
+    Waiting {
+        /// For what.
+        reason: String,
     },
-    /// Has recorded the end of a study.
+    /// Does not take part; by policy, budget, schema or a steward, never because of the data.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Signs the transcript.
+    Signed(Signature),
+    /// For another participant, sealed for it; the coordinator passes it on and keeps nothing.
+    Relay {
+        /// For whom.
+        to: String,
+        /// The sealed message.
+        sealed: Vec<u8>,
+    },
+    /// Something went wrong here; this node's staff can see what.
+    Failed,
+    /// Has recorded the end of the attempt.
     Closed {
-        /// The study.
-        study: String,
-        /// The attempt.
-        attempt: u32,
         /// Its part of the receipt; `None` of an attempt that was given up, or where it does not sign.
         part: Option<Box<Part>>,
     },
@@ -264,10 +237,8 @@ pub enum Approval {
 /// could be sent on as a contribution.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Decode)]
 pub struct Contribution {
-    /// The study.
-    pub study: String,
     /// The attempt.
-    pub attempt: u32,
+    pub attempt: AttemptId,
     /// The round.
     pub round: u32,
     /// The transcript it is masked under.

@@ -3,7 +3,7 @@ use entente_protocols::lookalike::buckets::candidates::{BucketEvaluator, Pending
 use entente_protocols::lookalike::buckets::owner::EvaluationSecret;
 use entente_protocols::lookalike::candidates::{Awaiting, Evaluator, PendingBlock};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
-use entente_protocols::secagg::join::EphemeralKey;
+use entente_protocols::secagg::pledge::EphemeralKey;
 use entente_protocols::secagg::mask::MaskKeys;
 
 fn debug<T: std::fmt::Debug>() {}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::learn::training::Place;
 use entente_protocols::ledger::store::Memory;
@@ -98,7 +99,7 @@ fn released(ledger: &mut Ledger<Memory>, round: u32, mechanism: &Mechanism, rho:
         name: "n".into(),
         purpose: "p".into(),
         legal_basis: None,
-        kind: "train".into(),
+        kind: Kind::Train,
         plan_sha256: None,
         question_sha256: None,
     };

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ScoreShare;
@@ -22,7 +23,7 @@ use rayon::prelude::*;
 
 use super::keys::OwnKey;
 use crate::error::Error;
-use crate::peers::{AttemptId, With};
+use crate::peers::With;
 use crate::state::random_secret;
 
 /// The other participants that this node answers, by attempt.

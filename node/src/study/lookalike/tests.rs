@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
@@ -26,11 +27,12 @@ use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::privacy::rows::{Block, UNIT};
 use entente_protocols::secagg::channel::{Channel, NONCE};
-use entente_protocols::secagg::join::{EphemeralKey, Join, SignedJoin, Transcript};
+use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec, Output};
 use entente_protocols::study::{Question, Study, StudySpec, Terms};
 use entente_protocols::wire::frame::FrameReader;
-use entente_protocols::wire::message::FromNode;
+use entente_protocols::wire::message::{FromAttempt, FromNode};
 use zeroize::Zeroizing;
 
 use super::candidates::Session;
@@ -50,26 +52,25 @@ static KEY: OnceLock<Arc<OwnKey>> = OnceLock::new();
 fn channels() -> (Transcript, Channel, Channel) {
     let parties: Vec<(IdentityKey, EphemeralKey)> =
         (1..3).map(|i| (IdentityKey::from_secret(&[i; 32]), EphemeralKey::from_secret([9 + i; 32]))).collect();
-    let join = |(name, (identity, ephemeral)): (&&str, &(IdentityKey, EphemeralKey))| {
-        let join = Join {
-            study: "s".into(),
-            attempt: 1,
+    let pledge = |(name, (identity, ephemeral)): (&&str, &(IdentityKey, EphemeralKey))| {
+        let pledge = Pledge {
+            attempt: AttemptId::new("s", 1),
             participant: (*name).into(),
             question: Digest([3; 32]),
             ephemeral: ephemeral.public(),
             ledger: Head::EMPTY,
             stored: None,
         };
-        SignedJoin::new(join, identity)
+        SignedPledge::new(pledge, identity)
     };
-    let joins: Vec<SignedJoin> = NAMES.iter().zip(&parties).map(join).collect();
+    let pledges: Vec<SignedPledge> = NAMES.iter().zip(&parties).map(pledge).collect();
     let member =
         |(identity, _): &(IdentityKey, EphemeralKey)| Member { identity: identity.public(), tls: Digest::ZERO };
     let members: BTreeMap<String, Member> =
         NAMES.iter().map(|name| (*name).to_owned()).zip(parties.iter().map(member)).collect();
     let coordinator = IdentityKey::from_secret(&[99; 32]).public();
     let roster = Roster { alliance: "test".into(), authority: Digest::ZERO, coordinator, members };
-    let transcript = Transcript::of(&joins, &NAMES.map(String::from), &roster).unwrap();
+    let transcript = Transcript::of(&pledges, &NAMES.map(String::from), &roster).unwrap();
     let channel = |i: usize| Channel::new(&transcript, NAMES[i], &parties[i].1, NAMES[1 - i]).unwrap();
     let (owner, candidates) = (channel(0), channel(1));
     (transcript, owner, candidates)
@@ -292,7 +293,7 @@ fn opened(
     let (sender, mut link) = tokio::sync::mpsc::channel(16);
     let peers = Peers::default();
     peers.connected(sender);
-    let id = ("s".to_owned(), 1);
+    let id = AttemptId::new("s", 1);
     let mut talk = Talk::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
     talk.again_after(again);
     let meeting = Meeting { context, talk, keys: GivenKeys::of(folder) };
@@ -318,7 +319,9 @@ fn opened(
                 let mut reader = FrameReader::from_nodes();
                 reader.feed(&frame);
                 let message = reader.next_frame().unwrap().unwrap().decode::<FromNode>().unwrap();
-                let FromNode::Relay { to, mut sealed, .. } = message else { panic!("{message:?}") };
+                let FromNode::Attempt(_, FromAttempt::Relay { to, mut sealed }) = message else {
+                    panic!("{message:?}")
+                };
                 assert_eq!(to, NAMES[0]);
                 number += 1;
                 messages.push(sealed.len());
@@ -334,7 +337,7 @@ fn opened(
                     let answer = owner.answer(from_canonical(&opened, LIMIT).unwrap()).unwrap();
                     let nonce = crate::state::random::<NONCE>().unwrap();
                     let sealed = owner_channel.seal(nonce, &canonical_bytes(&answer));
-                    peers.deliver(&("s".to_owned(), 1), NAMES[0], sealed);
+                    peers.deliver(&AttemptId::new("s", 1), NAMES[0], sealed);
                 }
             }
             messages

@@ -1,0 +1,336 @@
+//! Attempts of studies as this node keeps them: one struct a stage, so that an attempt has what its stage needs and nothing
+//! else.
+//!
+//! ```text
+//! Waiting ─▶ Pledged ─▶ Started ─▶ Computed ─▶ Finished
+//!                 └──────────┴────▶ Repeated ─────┘
+//! any of them ─▶ Abandoned (by the coordinator), Refused (here)
+//! ```
+
+use entente_protocols::attempt::AttemptId;
+use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
+use entente_protocols::ledger::store::StoreError;
+use entente_protocols::secagg::pledge::{EphemeralKey, SignedPledge};
+use entente_protocols::wire::message::Proposal;
+use rusqlite::{OptionalExtension, params};
+use zeroize::Zeroizing;
+
+use super::{StudyStore, read, written};
+
+/// An attempt of a study as this node keeps it.
+#[derive(Clone)]
+pub struct Attempt<S = Stage> {
+    /// Which.
+    pub id: AttemptId,
+    /// What was proposed.
+    pub proposal: Proposal,
+    /// When it was proposed first, RFC 3339.
+    pub received: String,
+    /// Where it stands.
+    pub stage: S,
+}
+
+/// Where an attempt stands at this node.
+#[derive(Clone)]
+pub enum Stage {
+    /// Proposed; a steward is asked.
+    Waiting,
+    /// This node takes part.
+    Pledged(Pledged),
+    /// Everybody does, and this node has signed the transcript.
+    Started(Started),
+    /// All vectors are stored.
+    Computed(Computed),
+    /// A stored vector is sent again.
+    Repeated(Repeated),
+    /// The result is known.
+    Finished(Finished),
+    /// Given up by the coordinator.
+    Abandoned(Ended),
+    /// Refused here.
+    Refused(Ended),
+}
+
+/// The secret of an attempt's ephemeral key.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<[u8; 32]>);
+
+/// See [`Stage::Pledged`].
+#[derive(Clone)]
+pub struct Pledged {
+    /// This node's pledge.
+    pub pledge: SignedPledge,
+    /// Of the key in it.
+    pub secret: Secret,
+}
+
+/// See [`Stage::Started`].
+#[derive(Clone)]
+pub struct Started {
+    /// This node's pledge.
+    pub pledge: SignedPledge,
+    /// Of the key in it.
+    pub secret: Secret,
+    /// Everybody's pledges, verified.
+    pub pledges: Vec<SignedPledge>,
+}
+
+/// See [`Stage::Computed`].
+#[derive(Clone)]
+pub struct Computed {
+    /// This node's pledge.
+    pub pledge: SignedPledge,
+    /// Everybody's pledges, verified.
+    pub pledges: Vec<SignedPledge>,
+    /// Of the key in the pledge, where others may still have to be answered under it.
+    pub secret: Option<Secret>,
+}
+
+/// See [`Stage::Repeated`].
+#[derive(Clone)]
+pub struct Repeated {
+    /// This node's pledge, which says under which transcript the vector is stored.
+    pub pledge: SignedPledge,
+}
+
+/// See [`Stage::Finished`].
+#[derive(Clone)]
+pub struct Finished {
+    /// This node's pledge, if it took part.
+    pub pledge: Option<SignedPledge>,
+    /// Everybody's pledges, if vectors were masked under them.
+    pub pledges: Option<Vec<SignedPledge>>,
+}
+
+/// An attempt that ended without a result.
+#[derive(Clone)]
+pub struct Ended {
+    /// Why.
+    pub reason: String,
+    /// This node's pledge, if it took part.
+    pub pledge: Option<SignedPledge>,
+}
+
+impl Secret {
+    /// Of a key that was just made.
+    pub fn new(secret: Zeroizing<[u8; 32]>) -> Self {
+        Self(secret)
+    }
+
+    /// The key.
+    pub fn key(&self) -> EphemeralKey {
+        EphemeralKey::from_secret(*self.0)
+    }
+}
+
+impl Pledged {
+    /// Everybody takes part, with these pledges, which are verified.
+    pub fn start(self, pledges: Vec<SignedPledge>) -> Started {
+        Started { pledge: self.pledge, secret: self.secret, pledges }
+    }
+}
+
+impl Started {
+    /// All vectors are stored; `answers` says whether others may still have to be answered.
+    pub fn computed(self, answers: bool) -> Computed {
+        Computed { pledge: self.pledge, pledges: self.pledges, secret: answers.then_some(self.secret) }
+    }
+}
+
+impl Stage {
+    /// As stored and shown.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Pledged(_) | Self::Started(_) => "joined",
+            Self::Computed(_) => "computed",
+            Self::Repeated(_) => "repeated",
+            Self::Finished(_) => "finished",
+            Self::Abandoned(_) => "abandoned",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Why the attempt was refused or given up.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Abandoned(ended) | Self::Refused(ended) => Some(&ended.reason),
+            _ => None,
+        }
+    }
+
+    /// This node's pledge, if it has made one, however the attempt went on.
+    pub fn pledge(&self) -> Option<&SignedPledge> {
+        match self {
+            Self::Waiting => None,
+            Self::Pledged(Pledged { pledge, .. })
+            | Self::Started(Started { pledge, .. })
+            | Self::Computed(Computed { pledge, .. })
+            | Self::Repeated(Repeated { pledge }) => Some(pledge),
+            Self::Finished(Finished { pledge, .. }) | Self::Abandoned(Ended { pledge, .. }) => pledge.as_ref(),
+            Self::Refused(Ended { pledge, .. }) => pledge.as_ref(),
+        }
+    }
+
+    /// Everybody's pledges, once they are verified, unless the attempt was given up.
+    pub fn pledges(&self) -> Option<&[SignedPledge]> {
+        match self {
+            Self::Started(Started { pledges, .. }) | Self::Computed(Computed { pledges, .. }) => Some(pledges),
+            Self::Finished(Finished { pledges, .. }) => pledges.as_deref(),
+            Self::Waiting | Self::Pledged(_) | Self::Repeated(_) | Self::Abandoned(_) | Self::Refused(_) => None,
+        }
+    }
+
+    /// Of the attempt's key, where others may have to be answered under it: with everybody's pledges.
+    pub fn answers(&self) -> Option<(&[SignedPledge], &Secret)> {
+        match self {
+            Self::Started(Started { pledges, secret, .. })
+            | Self::Computed(Computed { pledges, secret: Some(secret), .. }) => Some((pledges, secret)),
+            _ => None,
+        }
+    }
+
+    /// Whether a person must still decide.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting)
+    }
+
+    /// Whether it was refused here.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
+    /// The end of the attempt with a result.
+    pub fn finished(self) -> Self {
+        let pledges = self.pledges().map(<[SignedPledge]>::to_vec);
+        Self::Finished(Finished { pledge: self.pledge().cloned(), pledges })
+    }
+
+    /// Its end without one.
+    pub fn ended(&self, reason: &str) -> Ended {
+        Ended { reason: reason.into(), pledge: self.pledge().cloned() }
+    }
+}
+
+impl Attempt {
+    /// An attempt that was just proposed.
+    pub fn proposed(id: AttemptId, proposal: Proposal, received: String) -> Self {
+        Self { id, proposal, received, stage: Stage::Waiting }
+    }
+}
+
+impl<S> Attempt<S> {
+    /// What to keep of it at another stage.
+    pub fn with(&self, stage: Stage) -> Attempt {
+        Attempt { id: self.id.clone(), proposal: self.proposal.clone(), received: self.received.clone(), stage }
+    }
+
+    /// The same attempt at another stage.
+    pub fn at<T>(self, stage: T) -> Attempt<T> {
+        Attempt { id: self.id, proposal: self.proposal, received: self.received, stage }
+    }
+}
+
+impl StudyStore {
+    /// Writes an attempt, new or changed.
+    pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO attempts
+            (study, attempt, received, stage, reason, proposal, own_join, joins, ephemeral) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let Attempt { id, proposal, received, stage } = attempt;
+        let secret = match stage {
+            Stage::Pledged(Pledged { secret, .. }) | Stage::Started(Started { secret, .. }) => Some(secret),
+            Stage::Computed(Computed { secret, .. }) => secret.as_ref(),
+            Stage::Waiting | Stage::Repeated(_) | Stage::Finished(_) | Stage::Abandoned(_) | Stage::Refused(_) => None,
+        };
+        let row = params![
+            id.study,
+            id.number,
+            received,
+            stage.name(),
+            stage.reason(),
+            canonical_bytes(&(id, proposal)),
+            stage.pledge().map(canonical_bytes),
+            stage.pledges().map(|pledges| canonical_bytes(&pledges)),
+            secret.map(|secret| secret.0.to_vec()),
+        ];
+        self.0.execute(sql, row).map(drop).map_err(written)
+    }
+
+    /// An attempt.
+    pub fn get(&self, id: &AttemptId) -> Result<Option<Attempt>, StoreError> {
+        let sql = format!("{SELECT} WHERE study = ?1 AND attempt = ?2");
+        let found = self.0.query_row(&sql, params![id.study, id.number], Row::read).optional().map_err(read)?;
+        found.map(Row::attempt).transpose()
+    }
+
+    /// All attempts, the newest first.
+    pub fn all(&self) -> Result<Vec<Attempt>, StoreError> {
+        let sql = format!("{SELECT} ORDER BY received DESC, study, attempt DESC");
+        let mut statement = self.0.prepare(&sql).map_err(read)?;
+        let rows = statement.query_map([], Row::read).map_err(read)?;
+        rows.map(|row| row.map_err(read)?.attempt()).collect()
+    }
+}
+
+const SELECT: &str = "SELECT received, stage, reason, proposal, own_join, joins, ephemeral FROM attempts";
+
+/// What a row says, whatever its stage.
+struct Row {
+    received: String,
+    stage: String,
+    reason: Option<String>,
+    proposal: Vec<u8>,
+    pledge: Option<Vec<u8>>,
+    pledges: Option<Vec<u8>>,
+    secret: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            received: row.get(0)?,
+            stage: row.get(1)?,
+            reason: row.get(2)?,
+            proposal: row.get(3)?,
+            pledge: row.get(4)?,
+            pledges: row.get(5)?,
+            secret: row.get::<_, Option<Vec<u8>>>(6)?.map(Zeroizing::new),
+        })
+    }
+
+    /// The attempt, with what its stage needs: without it the row is damaged.
+    fn attempt(self) -> Result<Attempt, StoreError> {
+        let (id, proposal): (AttemptId, Proposal) = from_canonical(&self.proposal, MAX_CANONICAL).map_err(read)?;
+        let pledge: Option<SignedPledge> =
+            self.pledge.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
+        let pledges: Option<Vec<SignedPledge>> =
+            self.pledges.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
+        let secret = |bytes: Zeroizing<Vec<u8>>| {
+            <[u8; 32]>::try_from(&bytes[..]).map(|secret| Secret(Zeroizing::new(secret))).map_err(read)
+        };
+        let secret = self.secret.map(secret).transpose()?;
+        let lacks = |what: &str| read(format!("{id} lacks {what}; restore studies.sqlite from a backup"));
+        let ended = |pledge| Ended { reason: self.reason.clone().unwrap_or_default(), pledge };
+        let stage = match (self.stage.as_str(), pledge) {
+            ("waiting", _) => Stage::Waiting,
+            ("finished", pledge) => Stage::Finished(Finished { pledge, pledges }),
+            ("abandoned", pledge) => Stage::Abandoned(ended(pledge)),
+            ("refused", pledge) => Stage::Refused(ended(pledge)),
+            ("joined" | "computed" | "repeated", None) => return Err(lacks("this node's pledge")),
+            ("joined", Some(pledge)) => {
+                let pledged = Pledged { pledge, secret: secret.ok_or_else(|| lacks("the secret of its key"))? };
+                match pledges {
+                    Some(pledges) => Stage::Started(pledged.start(pledges)),
+                    None => Stage::Pledged(pledged),
+                }
+            }
+            ("computed", Some(pledge)) => {
+                let pledges = pledges.ok_or_else(|| lacks("the participants' pledges"))?;
+                Stage::Computed(Computed { pledge, pledges, secret })
+            }
+            ("repeated", Some(pledge)) => Stage::Repeated(Repeated { pledge }),
+            _ => return Err(read("an unknown stage; a newer version wrote it")),
+        };
+        Ok(Attempt { id, proposal, received: self.received, stage })
+    }
+}

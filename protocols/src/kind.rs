@@ -1,0 +1,78 @@
+//! Study kinds. Code knows them by this enum; their names stand in files alone.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What a study is about. What it asks in detail is in [`crate::study::StudySpec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Sums over groups, asked in SQL.
+    Query,
+    /// A model, trained in rounds.
+    Train,
+    /// Customers scored by another partner's model.
+    Lookalike,
+}
+
+impl Kind {
+    /// All kinds of this version.
+    pub const ALL: [Self; 3] = [Self::Query, Self::Train, Self::Lookalike];
+
+    /// Its name in study files, policies, ledgers and receipts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Train => "train",
+            Self::Lookalike => "lookalike",
+        }
+    }
+
+    /// The names of all kinds, as a list to be read.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// Whether every participant of a study brings customers and is charged, rather than some of them alone.
+    pub fn charges_all(self) -> bool {
+        match self {
+            Self::Query | Self::Train => true,
+            Self::Lookalike => false,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text that names no study kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such study kind; there are: {}", Kind::names())]
+pub struct UnknownKind;
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(UnknownKind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name_everywhere() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+        }
+        assert_eq!("Query".parse::<Kind>(), Err(UnknownKind));
+    }
+}
