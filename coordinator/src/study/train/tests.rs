@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::learn::training::Place;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::{Begin, Caps, Ledger};
-use entente_protocols::policy::{ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rows::Block;
@@ -88,7 +89,7 @@ fn customers(random: &mut Random, count: usize) -> Vec<Vec<u16>> {
 fn released(ledger: &mut Ledger<Memory>, round: u32, mechanism: &Mechanism, rho: Rho, sums: Sums) -> Vec<i64> {
     let policy = Policy {
         approve: ApprovalMode::Auto,
-        kinds: vec!["train".into()],
+        kinds: vec![Admitted::Studies(Kind::Train)],
         min_partners: 1,
         min_colluders: 0,
         per_study: rho,
@@ -125,7 +126,7 @@ fn released(ledger: &mut Ledger<Memory>, round: u32, mechanism: &Mechanism, rho:
     let noised = release::add_full_noise(reservation.draw().unwrap(), sums.finish()).unwrap();
     let outbound = ledger.computed(noised, "now").unwrap();
     let mut reader = FrameReader::from_nodes();
-    reader.feed(&encode_contribution("s", 1, round, &outbound));
+    reader.feed(&encode_contribution(&AttemptId::new("s", 1), round, &outbound));
     reader.next_frame().unwrap().unwrap().decode_contribution().unwrap().values
 }
 
