@@ -217,8 +217,14 @@ fn terminals_get_rounded_intervals() {
         "{table:?}"
     );
     assert_eq!(super::table(b"{}"), None);
-    assert_eq!(super::table(b"{\"columns\": [\"a\"], \"rows\": [{}]}"), None);
-    let hostile = super::table(b"{\"columns\": [\"a\"], \"rows\": [{\"a\": \"\\u001b[31mred\"}]}").unwrap();
+    let stated = |kind: &str, rows: &str| {
+        super::table(format!(r#"{{"study": {{"kind": "{kind}"}}, "columns": ["a"], "rows": {rows}}}"#).as_bytes())
+    };
+    assert_eq!(stated("query", "[{}]"), None);
+    let red = r#"[{"a": "\u001b[31mred"}]"#;
+    assert_eq!(stated("train", red), None, "as its study's kind has it, and no other");
+    assert_eq!(stated("portrait", red), None);
+    let hostile = stated("query", red).unwrap();
     assert_eq!(hostile.rows[0][0], "\u{fffd}[31mred");
 }
 
