@@ -6,8 +6,8 @@ use entente_protocols::learn::evaluation::checkpoints::Change;
 use entente_protocols::learn::evaluation::classification::Point;
 use entente_protocols::learn::evaluation::{self, Detail, Evaluation};
 use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
-use entente_protocols::learn::training::{MILLION, Release, Role, Trainer};
-use entente_protocols::privacy::rho::Rho;
+use entente_protocols::learn::training::{Release, Role, Trainer};
+use entente_protocols::privacy::rho::{MILLION, Rho};
 use entente_protocols::study::Question;
 use entente_protocols::study::train::{TrainPlan, TrainSpec};
 

@@ -13,8 +13,9 @@
 //! (the nearest such point; Held, Wolfe, Crowder 1974). That is post-processing.
 
 use super::recipe::{Recipe, STEPS, Values};
-use super::training::{Contribute, Implausible, MILLION, Release, Role, SLACK, weighed};
+use super::training::{Contribute, Implausible, Release, Role, SLACK, weighed};
 use crate::privacy::bounds::Component;
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{Block, Column};
 use crate::privacy::sums::{Codes, Part, Sums};
 

@@ -31,8 +31,9 @@ use nalgebra::{DMatrix, DVector};
 use super::matrix;
 use super::model::Parameters;
 use super::recipe::Recipe;
-use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, SLACK, Target, Train, Training, Unfit};
+use super::training::{Contribute, Implausible, Input, Release, Role, SLACK, Target, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT, number};
 use crate::privacy::sums::{MOMENT_FACTORS, MOMENT_SCALE, Part, Sums, triangle};
 

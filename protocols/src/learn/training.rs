@@ -16,11 +16,9 @@ use super::model::{Model, Parameters, Recoding};
 use super::recipe::{Recipe, Values};
 use super::{additive, kmeans, linear, logistic};
 use crate::privacy::bounds::{Component, Layout};
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::Block;
 use crate::privacy::sums::Sums;
-
-/// A millionth: shares of budgets and of customers are counted in these.
-pub const MILLION: u32 = 1_000_000;
 
 /// What is predicted.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]

@@ -12,6 +12,9 @@ use opendp::combinators::ConcentratedMeasure;
 use opendp::measures::ZeroConcentratedDivergence;
 use serde::{Deserialize, Serialize};
 
+/// The whole, where shares of budgets and of customers are counted in millionths.
+pub const MILLION: u32 = 1_000_000;
+
 /// An amount of ρ in micro-units (1e-6). Always rounded up when it is a charge, down when it is a budget.
 ///
 /// In JSON it is a decimal string, as an integer may exceed 2^53.

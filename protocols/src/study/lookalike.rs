@@ -31,12 +31,11 @@ use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sql;
 use crate::learn::file::ScoreShare;
 use crate::learn::recipe::Values;
-use crate::learn::training::MILLION;
 use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
 use crate::lookalike::params::Params;
 use crate::privacy::bounds::{Component, Layout};
-use crate::privacy::rho::Rho;
+use crate::privacy::rho::{MILLION, Rho};
 use crate::privacy::rows::UNIT;
 
 /// What may be opened of a candidate's score.

@@ -31,8 +31,9 @@ use std::ops::Range;
 use super::choose::{affordable, only};
 use super::fine::Fine;
 use super::recipe::Recipe;
-use super::training::{Contribute, Input, MILLION, Options, Release, Role, Train, Training, Unfit};
+use super::training::{Contribute, Input, Options, Release, Role, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{Column, UNIT};
 
 /// Settings.

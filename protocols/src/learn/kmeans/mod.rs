@@ -31,8 +31,9 @@ use search::{RESTARTS, Random, distance, search};
 
 use super::model::Parameters;
 use super::recipe::Recipe;
-use super::training::{Contribute, Implausible, Input, MILLION, Release, Role, SLACK, Train, Training, Unfit};
+use super::training::{Contribute, Implausible, Input, Release, Role, SLACK, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
 

@@ -39,8 +39,9 @@ use super::choose::{affordable, only};
 use super::fine::Fine;
 use super::model::{Parameters, Recode, Recoding};
 use super::recipe::Recipe;
-use super::training::{Contribute, Input, MILLION, Options, Release, Role, Target, Train, Training, Unfit, weighed};
+use super::training::{Contribute, Input, Options, Release, Role, Target, Train, Training, Unfit, weighed};
 use crate::privacy::bounds::Component;
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT};
 use crate::privacy::sums::{Part, Sums};
 

@@ -12,9 +12,9 @@ use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
 use crate::language::sql;
 use crate::learn::recipe::{Feature, Recipe, Values};
-use crate::learn::training::{FULL, MILLION, Method, Options, Target, Training};
+use crate::learn::training::{FULL, Method, Options, Target, Training};
 use crate::learn::{additive, evaluation, kmeans, linear, logistic};
-use crate::privacy::rho::Rho;
+use crate::privacy::rho::{MILLION, Rho};
 
 /// The models of this version, as study files name them.
 pub const MODELS: [&str; 4] = ["linear", "logistic", "additive", "kmeans"];

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::super::super::model::Model;
 use super::super::super::recipe::{Feature, Recipe, Values};
-use super::super::super::training::{MILLION, Place, Role, Trainer};
+use super::super::super::training::{Place, Role, Trainer};
 use super::super::Settings;
 use super::*;
 use crate::canonical::canonical_bytes;
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::Column;
 use crate::privacy::sums::Sums;
 
