@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use entente_protocols::learn::model::{Parameters, Recode, Recoding};
-use entente_protocols::learn::recipe::{Feature, Recipe, Values};
-use entente_protocols::learn::training::{Contribute, Input, Method, Place, Target, Training};
+use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
+use entente_protocols::learn::training::{Contribute, Input, Method, Place, Training};
 use entente_protocols::learn::{additive, logistic};
 use entente_protocols::privacy::bounds::Layout;
 use entente_protocols::privacy::rows::{Block, dims};

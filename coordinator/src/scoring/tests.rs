@@ -7,8 +7,7 @@ use arrow::array::{Array, AsArray, BooleanArray, Date32Array, StringArray, Times
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use entente_protocols::language::schema::Day;
 use entente_protocols::learn::model::{Model, Parameters};
-use entente_protocols::learn::recipe::{Feature, Recipe, Values};
-use entente_protocols::learn::training::Target;
+use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 

@@ -191,8 +191,7 @@ fn check_values(name: &str, values: &Values) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::learn::model::{Pair, Recode, Recoding};
-    use crate::learn::recipe::{Feature, Recipe};
-    use crate::learn::training::Target;
+    use crate::learn::recipe::{Feature, Recipe, Target};
 
     fn file() -> ModelFile {
         let digest = Digest([1; 32]);

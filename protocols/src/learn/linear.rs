@@ -30,8 +30,8 @@ use nalgebra::{DMatrix, DVector};
 
 use super::matrix;
 use super::model::Parameters;
-use super::recipe::Recipe;
-use super::training::{Contribute, Implausible, Input, Release, Role, SLACK, Target, Train, Training, Unfit};
+use super::recipe::{Recipe, Target};
+use super::training::{Contribute, Implausible, Input, Release, Role, SLACK, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT, number};

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::recipe::Recipe;
-use super::training::Target;
+use super::recipe::{Recipe, Target};
 use crate::privacy::rows::{self, Column};
 
 /// How codes are changed before a model sees them: made from noisily released histograms, so public.

@@ -1,5 +1,5 @@
-//! The feature recipe: how a customer's values become codes ([`crate::privacy::rows`]). Training, evaluation, scoring
-//! and export all go by it, so that they cannot disagree.
+//! The feature recipe and the target: how a customer's values become codes ([`crate::privacy::rows`]). Training,
+//! evaluation, scoring and export all go by them, so that they cannot disagree.
 //!
 //! **Numbers.** A value is clipped to its public bounds, and its code is 1 + ⌊65534·(x − low)/(high − low) + ½⌋. What is
 //! not a number has code 0, which is a missing value. **Categories** have the position of their value in the public
@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::privacy::rows::Column;
+use crate::privacy::rows::{Column, UNIT, number};
 
 /// The steps of a number's range, one less than its codes.
 pub const STEPS: f64 = 65534.0;
@@ -117,6 +117,27 @@ impl Recipe {
     /// What the codes of a row mean, column by column.
     pub fn columns(&self) -> Vec<Column> {
         self.features.iter().map(|feature| feature.values.column()).collect()
+    }
+}
+
+/// What is predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// What its values are: a condition or two categories, of which the second is the event, or a number.
+    pub values: Values,
+}
+
+impl Target {
+    /// Whether an event is predicted, rather than a number.
+    pub fn is_event(&self) -> bool {
+        self.values.bounds().is_none()
+    }
+
+    /// The target of a code: 0 or 1 for an event, −1 to 1 for a number in its range.
+    pub fn value(&self, code: u16) -> f32 {
+        if self.is_event() { f32::from(u8::from(code == 2)) } else { number(code) as f32 / UNIT as f32 }
     }
 }
 

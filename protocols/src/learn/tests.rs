@@ -8,8 +8,8 @@ use proptest::test_runner::TestCaseError;
 
 use super::evaluation::{self, checkpoints};
 use super::model::{Pair, Parameters, Recode, Recoding};
-use super::recipe::{Feature, Recipe, Values};
-use super::training::{FULL, Input, Method, Place, Role, Target, Training};
+use super::recipe::{Feature, Recipe, Target, Values};
+use super::training::{FULL, Input, Method, Place, Role, Training};
 use super::{additive, kmeans, linear, logistic};
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column};

@@ -13,37 +13,12 @@ use std::ops::Range;
 
 use super::evaluation::{self, Evaluation, checkpoints};
 use super::model::{Model, Parameters, Recoding};
-use super::recipe::{Recipe, Values};
+use super::recipe::{Recipe, Target};
 use super::{additive, kmeans, linear, logistic};
 use crate::privacy::bounds::{Component, Layout};
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::Block;
 use crate::privacy::sums::Sums;
-
-/// What is predicted.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
-pub struct Target {
-    /// Its name.
-    pub name: String,
-    /// What its values are: a condition or two categories, of which the second is the event, or a number.
-    pub values: Values,
-}
-
-impl Target {
-    /// Whether an event is predicted, rather than a number.
-    pub fn is_event(&self) -> bool {
-        self.values.bounds().is_none()
-    }
-
-    /// The target of a code: 0 or 1 for an event, −1 to 1 for a number in its range.
-    pub fn value(&self, code: u16) -> f32 {
-        if self.is_event() {
-            f32::from(u8::from(code == 2))
-        } else {
-            crate::privacy::rows::number(code) as f32 / crate::privacy::rows::UNIT as f32
-        }
-    }
-}
 
 /// What a study may say about a method, which chooses what is left open from public facts and the budget.
 #[derive(Clone, Debug, Default, PartialEq, bincode::Encode, bincode::Decode)]

@@ -3,8 +3,7 @@
 use entente_protocols::learn::evaluation::classification::{Calibration, Gain, Point};
 use entente_protocols::learn::evaluation::{Detail, Performance};
 use entente_protocols::learn::model::Parameters;
-use entente_protocols::learn::recipe::Feature;
-use entente_protocols::learn::training::Target;
+use entente_protocols::learn::recipe::{Feature, Target};
 use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

@@ -4,8 +4,7 @@ use entente_protocols::language::schema::Day;
 use entente_protocols::learn::evaluation::classification::Curves;
 use entente_protocols::learn::evaluation::{Detail, Evaluation, Performance};
 use entente_protocols::learn::model::Parameters;
-use entente_protocols::learn::recipe::Values;
-use entente_protocols::learn::training::Target;
+use entente_protocols::learn::recipe::{Target, Values};
 use entente_protocols::privacy::interval::Estimate;
 use maud::{Markup, html};
 

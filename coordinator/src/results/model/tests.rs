@@ -1,8 +1,7 @@
 //! What people read of hand-made models; whole result folders are tested where studies are finished.
 
 use entente_protocols::learn::model::{Model, Recode, Recoding};
-use entente_protocols::learn::recipe::{Feature, Recipe, Values};
-use entente_protocols::learn::training::Target;
+use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
 
 use super::terms::{profiles, terms, text};
 use super::*;

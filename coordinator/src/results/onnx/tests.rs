@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use entente_protocols::learn::model::Recoding;
-use entente_protocols::learn::recipe::{Feature, Recipe};
-use entente_protocols::learn::training::Target;
+use entente_protocols::learn::recipe::{Feature, Recipe, Target};
 use entente_protocols::privacy::rows;
 
 use super::*;

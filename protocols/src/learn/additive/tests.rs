@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::super::fine::Histograms;
 use super::super::model::{Model, Parameters, Recode, Recoding};
-use super::super::recipe::{Feature, Values};
-use super::super::training::{Method, Place, Target, Trainer};
+use super::super::recipe::{Feature, Target, Values};
+use super::super::training::{Method, Place, Trainer};
 use super::*;
 use crate::canonical::canonical_bytes;
 use crate::privacy::bounds::Layout;

@@ -42,7 +42,8 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::super::model::Parameters;
-use super::super::training::{Implausible, Input, Method, Target, Training, Unfit, weighed};
+use super::super::recipe::Target;
+use super::super::training::{Implausible, Input, Method, Training, Unfit, weighed};
 use super::super::{additive, kmeans, logistic};
 use super::{Kind, Noisy, Performance, SAID, classification, clusters, regression};
 use crate::privacy::bounds::Component;

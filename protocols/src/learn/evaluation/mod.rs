@@ -26,7 +26,8 @@ pub mod regression;
 
 use super::kmeans;
 use super::model::Parameters;
-use super::training::{Contribute, Implausible, Input, Method, Place, Release, Role, SLACK, Target, Training, Unfit};
+use super::recipe::Target;
+use super::training::{Contribute, Implausible, Input, Method, Place, Release, Role, SLACK, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
 

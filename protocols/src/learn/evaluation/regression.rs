@@ -11,7 +11,8 @@
 //! of y and errors are taken to be independent, which makes the interval of R² wider than need be.
 
 use super::super::model::Parameters;
-use super::super::training::{Contribute, Implausible, Target};
+use super::super::recipe::Target;
+use super::super::training::{Contribute, Implausible};
 use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, clamp, delta, spread};
 use crate::privacy::interval::Estimate;

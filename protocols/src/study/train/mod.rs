@@ -11,8 +11,8 @@ use crate::config::nearest;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
 use crate::language::sql;
-use crate::learn::recipe::{Feature, Recipe, Values};
-use crate::learn::training::{FULL, Method, Options, Target, Training};
+use crate::learn::recipe::{Feature, Recipe, Target, Values};
+use crate::learn::training::{FULL, Method, Options, Training};
 use crate::learn::{additive, evaluation, kmeans, linear, logistic};
 use crate::privacy::rho::{MILLION, Rho};
 
