@@ -1,8 +1,6 @@
 //! What methods choose by themselves, from public facts and the budget, where a study leaves it open.
 
 use super::training::Options;
-use super::{kmeans, linear};
-use crate::learn::recipe::Recipe;
 
 /// A sum whose noise is as large as so many customers is too noisy for any alliance: a training that would make such
 /// sums is refused.
@@ -38,37 +36,4 @@ pub(super) fn affordable(features: usize, noise: f64) -> Result<(), String> {
         "the budget does not carry a single feature: ask for a larger epsilon".into()
     };
     Err(format!("the noise of each sum would be as large as {noise:.0} customers; {instead}"))
-}
-
-impl linear::Settings {
-    /// What is chosen for a recipe and a budget (ρ of the method's release), within what the study says.
-    ///
-    /// # Errors
-    ///
-    /// A refusal that says what is wrong with an option, or how many features the budget can carry.
-    pub fn choose(options: &Options, recipe: &Recipe, rho: f64) -> Result<Self, String> {
-        only(options, "linear", &["clip", "regularisation"])?;
-        let settings = Self { clip: options.clip, regularisation: options.regularisation };
-        settings.check(recipe)?;
-        // One customer's second moments have a norm of about the number of features.
-        affordable(recipe.features.len(), recipe.features.len() as f64 / (2.0 * rho).sqrt())?;
-        Ok(settings)
-    }
-}
-
-impl kmeans::Settings {
-    /// What is chosen for a recipe and a budget (ρ of the method's releases), within what the study says.
-    ///
-    /// # Errors
-    ///
-    /// A refusal that says what is wrong with an option, or how many features the budget can carry.
-    pub fn choose(options: &Options, recipe: &Recipe, rho: f64) -> Result<Self, String> {
-        only(options, "kmeans", &["clusters", "rounds"])?;
-        let clusters = options.clusters.ok_or("model = \"kmeans\" needs `clusters`: how many there are to be")?;
-        let settings = Self { clusters, rounds: options.rounds.unwrap_or(6), seed: options.seed.unwrap_or(0) };
-        settings.check()?;
-        let noise = (recipe.features.len() as f64 * f64::from(settings.rounds) / (2.0 * rho)).sqrt();
-        affordable(recipe.features.len(), noise)?;
-        Ok(settings)
-    }
 }

@@ -28,10 +28,11 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use super::choose::{affordable, only};
 use super::matrix;
 use super::model::Parameters;
 use super::recipe::{Recipe, Target};
-use super::training::{Contribute, Implausible, Input, Release, Role, SLACK, Train, Training, Unfit};
+use super::training::{Contribute, Implausible, Input, Options, Release, Role, SLACK, Train, Training, Unfit};
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT, number};
@@ -59,6 +60,20 @@ const ONE: i64 = (UNIT / MOMENT_SCALE) as i64;
 const ROUNDING: f64 = 1e-9;
 
 impl Settings {
+    /// What is chosen for a recipe and a budget (ρ of the method's release), within what the study says.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that says what is wrong with an option, or how many features the budget can carry.
+    pub fn choose(options: &Options, recipe: &Recipe, rho: f64) -> Result<Self, String> {
+        only(options, "linear", &["clip", "regularisation"])?;
+        let settings = Self { clip: options.clip, regularisation: options.regularisation };
+        settings.check(recipe)?;
+        // One customer's second moments have a norm of about the number of features.
+        affordable(recipe.features.len(), recipe.features.len() as f64 / (2.0 * rho).sqrt())?;
+        Ok(settings)
+    }
+
     /// Whether these can train a model on this recipe; if not, why.
     pub fn check(&self, recipe: &Recipe) -> Result<(), String> {
         let dims = rows::dims(&recipe.columns());
