@@ -15,10 +15,11 @@ use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Sp
 use entente_protocols::language::expr::Expr;
 use entente_protocols::language::rows::{Output, RowsPlan};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_protocols::learn::frame::{Input, Place};
 use entente_protocols::learn::logistic;
 use entente_protocols::learn::model::{Parameters, Recode, Recoding};
 use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
-use entente_protocols::learn::training::{Input, Method, Place, Training};
+use entente_protocols::learn::training::{Method, Training};
 use entente_protocols::privacy::rows::dims;
 use entente_protocols::privacy::sums::Sums;
 use parquet::arrow::ArrowWriter;

@@ -8,9 +8,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use entente_protocols::learn::frame::{Contribute, Input, Place};
 use entente_protocols::learn::model::{Parameters, Recode, Recoding};
 use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
-use entente_protocols::learn::training::{Contribute, Input, Method, Place, Training};
+use entente_protocols::learn::training::{Method, Training};
 use entente_protocols::learn::{additive, logistic};
 use entente_protocols::privacy::bounds::Layout;
 use entente_protocols::privacy::rows::{Block, dims};

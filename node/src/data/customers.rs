@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use entente_protocols::learn::training::Role;
+pub use entente_protocols::learn::frame::Role;
 use entente_protocols::privacy::rows::{Block, Column};
 use rayon::prelude::*;
 

@@ -3,7 +3,7 @@
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
-use entente_protocols::learn::training::Place;
+use entente_protocols::learn::frame::Place;
 use entente_protocols::ledger::{Begin, Outbound};
 use entente_protocols::release;
 use entente_protocols::secagg::mask::MaskKeys;

@@ -6,7 +6,7 @@ mod train;
 
 use std::sync::Arc;
 
-use entente_protocols::learn::training::Place;
+use entente_protocols::learn::frame::Place;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::study::Plan;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use entente_protocols::canonical::from_canonical;
+use entente_protocols::learn::frame::{Contribute, Input, Place, Role};
 use entente_protocols::learn::model::Recoding;
-use entente_protocols::learn::training::{Contribute, Input, Place, Role};
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::study::train::{TrainPlan, Weigher};

@@ -12,8 +12,8 @@
 //! **Afterwards** each noisy histogram is projected onto those that are not negative and sum to the number of customers
 //! (the nearest such point; Held, Wolfe, Crowder 1974). That is post-processing.
 
+use super::frame::{Contribute, Implausible, Release, Role, SLACK, weighed};
 use super::recipe::{Recipe, STEPS, Values};
-use super::training::{Contribute, Implausible, Release, Role, SLACK, weighed};
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{Block, Column};

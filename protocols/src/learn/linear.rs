@@ -28,11 +28,12 @@
 
 use nalgebra::{DMatrix, DVector};
 
-use super::choose::{affordable, only};
+use super::frame::{Contribute, Implausible, Input, Release, Role, SLACK, Train, Unfit};
 use super::matrix;
 use super::model::Parameters;
+use super::options::{Options, affordable, only};
 use super::recipe::{Recipe, Target};
-use super::training::{Contribute, Implausible, Input, Options, Release, Role, SLACK, Train, Training, Unfit};
+use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT, number};
@@ -288,8 +289,9 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::frame::Place;
     use super::super::recipe::{Feature, Values};
-    use super::super::training::{Method, Place, Trainer};
+    use super::super::training::{Method, Trainer};
     use super::*;
 
     const PLACE: Place = Place { position: 0, participants: 3 };

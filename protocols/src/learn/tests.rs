@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use super::evaluation::{self, checkpoints};
+use super::frame::{FULL, Input, Place, Role};
 use super::model::{Pair, Parameters, Recode, Recoding};
 use super::recipe::{Feature, Recipe, Target, Values};
-use super::training::{FULL, Input, Method, Place, Role, Training};
+use super::training::{Method, Training};
 use super::{additive, kmeans, linear, logistic};
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column};

@@ -11,7 +11,7 @@ use super::train::{self, TrainSpec, Weight};
 use super::{Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
 use crate::kind::Kind;
-use crate::learn::training::Options;
+use crate::learn::options::Options;
 use crate::lookalike::model::PublicModel;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;

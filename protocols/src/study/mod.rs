@@ -21,7 +21,7 @@ use crate::kind::Kind;
 use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sql;
 use crate::language::sums::SumsPlan;
-use crate::learn::training::Release;
+use crate::learn::frame::Release;
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::{MILLION, Rho};

@@ -18,7 +18,7 @@ use crate::config::nearest;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
 use crate::language::sql::{self, LabelRefusal};
-use crate::learn::training::Options;
+use crate::learn::options::Options;
 use crate::lookalike::model::PublicModel;
 use crate::privacy::rho::Rho;
 

@@ -7,7 +7,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
-use entente_protocols::learn::training::Place;
+use entente_protocols::learn::frame::Place;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::{Begin, Caps, Ledger};
 use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};

@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 use super::{ONE, START, Settings, Step, bins, pairs, releases, steps};
 use crate::learn::fine::{CELLS, Fine, simplex};
+use crate::learn::frame::{Implausible, Input, SLACK, Train};
 use crate::learn::model::{Pair, Parameters, Recoding};
-use crate::learn::training::{Implausible, Input, SLACK, Train, Training};
+use crate::learn::training::Training;
 use crate::privacy::rows::{Column, UNIT};
 
 /// A-priori standard deviation of a value, and of the difference of neighbours.

@@ -28,10 +28,11 @@ mod residuals;
 
 use std::ops::Range;
 
-use super::choose::{affordable, only};
 use super::fine::Fine;
+use super::frame::{Contribute, Input, Release, Role, Train, Unfit};
+use super::options::{Options, affordable, only};
 use super::recipe::Recipe;
-use super::training::{Contribute, Input, Options, Release, Role, Train, Training, Unfit};
+use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{Column, UNIT};

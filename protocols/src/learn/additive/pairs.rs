@@ -7,8 +7,9 @@
 
 use super::residuals::Scorer;
 use super::{ONE, Settings};
+use crate::learn::frame::{Contribute, Implausible, Input, SLACK, Unfit, weighed};
 use crate::learn::model::{Pair, Parameters};
-use crate::learn::training::{Contribute, Implausible, Input, SLACK, Training, Unfit, weighed};
+use crate::learn::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};

@@ -3,10 +3,11 @@
 use pulp::Arch;
 
 use crate::kernels::lookups::{LOOKED_UP, Lookups, VALUES};
+use crate::learn::frame::{Contribute, Input, Unfit, weighed};
 use crate::learn::model::Parameters;
 use crate::learn::recipe::{Recipe, Target};
 use crate::learn::sigmoid::{sigmoid, steps};
-use crate::learn::training::{Contribute, Input, Training, Unfit, weighed};
+use crate::learn::training::Training;
 use crate::privacy::joint::{PLACES, groups};
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};

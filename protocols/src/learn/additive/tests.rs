@@ -3,9 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::fine::Histograms;
+use super::super::frame::Place;
 use super::super::model::{Model, Parameters, Recode, Recoding};
 use super::super::recipe::{Feature, Target, Values};
-use super::super::training::{Method, Place, Trainer};
+use super::super::training::{Method, Trainer};
 use super::*;
 use crate::canonical::canonical_bytes;
 use crate::privacy::bounds::Layout;

@@ -41,9 +41,10 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::super::frame::{Implausible, Input, Unfit, weighed};
 use super::super::model::Parameters;
 use super::super::recipe::Target;
-use super::super::training::{Implausible, Input, Method, Training, Unfit, weighed};
+use super::super::training::{Method, Training};
 use super::super::{additive, kmeans, logistic};
 use super::{Kind, Noisy, Performance, SAID, classification, clusters, regression};
 use crate::privacy::bounds::Component;

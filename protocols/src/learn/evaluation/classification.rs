@@ -18,8 +18,8 @@
 
 use serde::Serialize;
 
+use super::super::frame::{Contribute, Implausible};
 use super::super::model::Parameters;
-use super::super::training::{Contribute, Implausible};
 use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, delta, repair};
 use crate::privacy::interval::Estimate;

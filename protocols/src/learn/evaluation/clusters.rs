@@ -8,8 +8,8 @@
 
 use serde::Serialize;
 
+use super::super::frame::{Contribute, Implausible, Unfit};
 use super::super::model::Parameters;
-use super::super::training::{Contribute, Implausible, Unfit};
 use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, clamp, delta, repair, spread};
 use crate::privacy::interval::Estimate;

@@ -24,10 +24,11 @@ pub mod classification;
 pub mod clusters;
 pub mod regression;
 
+use super::frame::{Contribute, Implausible, Input, Place, Release, Role, SLACK, Unfit};
 use super::kmeans;
 use super::model::Parameters;
 use super::recipe::Target;
-use super::training::{Contribute, Implausible, Input, Method, Place, Release, Role, SLACK, Training, Unfit};
+use super::training::{Method, Training};
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
 

@@ -10,9 +10,9 @@
 //! that of a condition with the same mean and otherwise taken as for a kurtosis of 6, twice the normal one's; squares
 //! of y and errors are taken to be independent, which makes the interval of R² wider than need be.
 
+use super::super::frame::{Contribute, Implausible};
 use super::super::model::Parameters;
 use super::super::recipe::Target;
-use super::super::training::{Contribute, Implausible};
 use super::checkpoints::Changes;
 use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, clamp, delta, spread};
 use crate::privacy::interval::Estimate;

@@ -29,10 +29,11 @@ use std::ops::Range;
 
 use search::{RESTARTS, Random, distance, search};
 
-use super::choose::{affordable, only};
+use super::frame::{Contribute, Implausible, Input, Release, Role, SLACK, Train, Unfit};
 use super::model::Parameters;
+use super::options::{Options, affordable, only};
 use super::recipe::Recipe;
-use super::training::{Contribute, Implausible, Input, Options, Release, Role, SLACK, Train, Training, Unfit};
+use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT};

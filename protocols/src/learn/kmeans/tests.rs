@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::frame::Place;
 use super::super::recipe::{Feature, Values};
-use super::super::training::{Method, Place, Trainer};
+use super::super::training::{Method, Trainer};
 use super::*;
 use crate::privacy::gaussian::add_noise;
 

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::super::fine::Fine;
+use super::super::frame::{Implausible, Input, SLACK, Train};
 use super::super::model::{Parameters, Recode, Recoding};
-use super::super::training::{Implausible, Input, SLACK, Train, Training};
+use super::super::training::Training;
 use super::scale::scale;
 use super::{LABELS, Settings, WEIGHT, has_numbers};
 use crate::privacy::rows::{self, Column, UNIT};

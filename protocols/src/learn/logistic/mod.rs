@@ -35,11 +35,12 @@ mod scale;
 
 use std::ops::Range;
 
-use super::choose::{affordable, only};
 use super::fine::Fine;
+use super::frame::{Contribute, Input, Release, Role, Train, Unfit, weighed};
 use super::model::{Parameters, Recode, Recoding};
+use super::options::{Options, affordable, only};
 use super::recipe::{Recipe, Target};
-use super::training::{Contribute, Input, Options, Release, Role, Train, Training, Unfit, weighed};
+use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT};

@@ -2,8 +2,8 @@
 
 use pulp::Arch;
 
+use super::super::frame::{Contribute, weighed};
 use super::super::sigmoid::{sigmoid, steps};
-use super::super::training::{Contribute, weighed};
 use crate::kernels::columns::{SCORED, Weights};
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Part, Sums};

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::fine::CELLS;
+use super::super::frame::Place;
 use super::super::model::Model;
 use super::super::recipe::{Feature, Values};
-use super::super::training::{Method, Place, Trainer};
+use super::super::training::{Method, Trainer};
 use super::scale::scale;
 use super::*;
 use crate::privacy::bounds::Layout;

@@ -11,8 +11,10 @@ use crate::config::nearest;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
 use crate::language::sql;
+use crate::learn::frame::FULL;
+use crate::learn::options::Options;
 use crate::learn::recipe::{Feature, Recipe, Target, Values};
-use crate::learn::training::{FULL, Method, Options, Training};
+use crate::learn::training::{Method, Training};
 use crate::learn::{additive, evaluation, kmeans, linear, logistic};
 use crate::privacy::rho::{MILLION, Rho};
 

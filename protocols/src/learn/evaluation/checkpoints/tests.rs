@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::super::frame::{Place, Role};
 use super::super::super::model::Model;
 use super::super::super::recipe::{Feature, Recipe, Values};
-use super::super::super::training::{Place, Role, Trainer};
+use super::super::super::training::Trainer;
 use super::super::Settings;
 use super::*;
 use crate::canonical::canonical_bytes;

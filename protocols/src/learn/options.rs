@@ -1,6 +1,25 @@
-//! What methods choose by themselves, from public facts and the budget, where a study leaves it open.
+//! What a study may say about a method, and what every method holds its own choices to.
 
-use super::training::Options;
+/// What a study may say about a method, which chooses what is left open from public facts and the budget.
+#[derive(Clone, Debug, Default, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Options {
+    /// How many rounds.
+    pub rounds: Option<u32>,
+    /// What one customer's part is clipped to, in the method's own unit.
+    pub clip: Option<f64>,
+    /// The most bins of a number.
+    pub bins: Option<u32>,
+    /// How many clusters.
+    pub clusters: Option<u32>,
+    /// How strongly parameters are drawn to zero, where 1 is what the method chooses.
+    pub regularisation: Option<f64>,
+    /// How many terms of two features.
+    pub pairs: Option<u32>,
+    /// Features whose effect may only rise (true) or fall.
+    pub monotone: Vec<(String, bool)>,
+    /// For whatever a method draws, and for the choice of held-out customers.
+    pub seed: Option<u64>,
+}
 
 /// A sum whose noise is as large as so many customers is too noisy for any alliance: a training that would make such
 /// sums is refused.
