@@ -33,7 +33,6 @@ use super::matrix;
 use super::model::Parameters;
 use super::options::{Options, affordable, only};
 use super::recipe::{Recipe, Target};
-use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT, number};
@@ -113,25 +112,16 @@ pub(super) fn releases(settings: &Settings, recipe: &Recipe) -> Vec<Release> {
     }]
 }
 
-pub(super) fn contributor(
-    _: &Settings,
-    training: &Training,
-    release: usize,
-    _: &Input,
-) -> Result<Box<dyn Contribute>, Unfit> {
-    match &training.target {
+pub(super) fn contributor(target: Option<&Target>, release: usize) -> Result<Box<dyn Contribute>, Unfit> {
+    match target {
         Some(target) if release == 0 => Ok(Box::new(Moments { target: target.clone() })),
         Some(_) => Err(Unfit("a linear model has one release".into())),
         None => Err(Unfit("a linear model needs a target".into())),
     }
 }
 
-pub(super) fn start(settings: &Settings, training: &Training) -> Box<dyn Train> {
-    Box::new(Regression {
-        settings: settings.clone(),
-        columns: training.recipe.columns(),
-        parameters: Parameters::None,
-    })
+pub(super) fn start(settings: &Settings, recipe: &Recipe) -> Box<dyn Train> {
+    Box::new(Regression { settings: settings.clone(), columns: recipe.columns(), parameters: Parameters::None })
 }
 
 struct Moments {
@@ -291,7 +281,7 @@ mod tests {
 
     use super::super::frame::Place;
     use super::super::recipe::{Feature, Values};
-    use super::super::training::{Method, Trainer};
+    use super::super::training::{Method, Trainer, Training};
     use super::*;
 
     const PLACE: Place = Place { position: 0, participants: 3 };

@@ -88,21 +88,22 @@ impl Training {
         if held_out {
             return evaluation::contributor(self, input, place);
         }
+        let (recipe, target) = (&self.recipe, self.target.as_ref());
         match &self.method {
-            Method::Linear(settings) => linear::contributor(settings, self, release, input),
-            Method::Logistic(settings) => logistic::contributor(settings, self, release, input),
-            Method::Additive(settings) => additive::contributor(settings, self, release, input),
-            Method::Kmeans(settings) => kmeans::contributor(settings, self, release, input),
+            Method::Linear(_) => linear::contributor(target, release),
+            Method::Logistic(settings) => logistic::contributor(settings, recipe, target, release, input),
+            Method::Additive(settings) => additive::contributor(settings, recipe, target, release, input),
+            Method::Kmeans(settings) => kmeans::contributor(settings, recipe, release, input),
         }
     }
 
     /// The state of a training of which nothing is released yet.
     pub fn start(&self) -> Box<dyn Train> {
         match &self.method {
-            Method::Linear(settings) => linear::start(settings, self),
-            Method::Logistic(settings) => logistic::start(settings, self),
-            Method::Additive(settings) => additive::start(settings, self),
-            Method::Kmeans(settings) => kmeans::start(settings, self),
+            Method::Linear(settings) => linear::start(settings, &self.recipe),
+            Method::Logistic(settings) => logistic::start(settings, &self.recipe),
+            Method::Additive(settings) => additive::start(settings, &self.recipe),
+            Method::Kmeans(settings) => kmeans::start(settings, &self.recipe),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{ONE, START, Settings, Step, bins, pairs, releases, steps};
 use crate::learn::fine::{CELLS, Fine, simplex};
 use crate::learn::frame::{Implausible, Input, SLACK, Train};
 use crate::learn::model::{Pair, Parameters, Recoding};
-use crate::learn::training::Training;
+use crate::learn::recipe::Recipe;
 use crate::privacy::rows::{Column, UNIT};
 
 /// A-priori standard deviation of a value, and of the difference of neighbours.
@@ -65,7 +65,7 @@ struct Shape {
 #[derive(Clone)]
 pub(super) struct Descent {
     settings: Settings,
-    training: Arc<Training>,
+    recipe: Arc<Recipe>,
     fine: Fine,
     steps: Vec<Step>,
     absorbed: usize,
@@ -89,12 +89,12 @@ pub(super) struct Descent {
 }
 
 impl Descent {
-    pub(super) fn new(settings: &Settings, training: &Training) -> Self {
+    pub(super) fn new(settings: &Settings, recipe: &Recipe) -> Self {
         let mut descent = Self {
-            fine: settings.fine(&training.recipe),
-            steps: steps(settings, &training.recipe),
+            fine: settings.fine(recipe),
+            steps: steps(settings, recipe),
             settings: settings.clone(),
-            training: Arc::new(training.clone()),
+            recipe: Arc::new(recipe.clone()),
             absorbed: 0,
             recoding: None,
             scale: (0.0, 1.0),
@@ -119,7 +119,7 @@ impl Descent {
 
     /// Makes shapes without values, once bins are known.
     fn shape(&mut self) {
-        let recipe = &self.training.recipe;
+        let recipe = &self.recipe;
         let before = recipe.columns();
         let after = self.recoding.as_ref().map_or_else(|| before.clone(), |recoding| recoding.columns(recipe));
         let mut start = 0;
@@ -150,7 +150,7 @@ impl Descent {
     }
 
     fn fine(&mut self, sum: &[i64], sd: f64) -> Result<(), Implausible> {
-        let features = self.training.recipe.features.len();
+        let features = self.recipe.features.len();
         let histograms = self.fine.read(features, sum, sd)?;
         // The noise of a round, from this release's and the shares and norms of both.
         let numbers = histograms.features.iter().filter(|cells| !cells.is_empty()).count();
@@ -225,7 +225,7 @@ impl Descent {
             }
         }
         let share = |release: usize| {
-            let releases = releases(&self.settings, &self.training.recipe);
+            let releases = releases(&self.settings, &self.recipe);
             releases.get(release).map_or(1.0, |r| r.components.iter().map(|(_, share)| f64::from(*share)).sum())
         };
         let round = share(self.absorbed + 1).max(1.0);
@@ -385,7 +385,7 @@ impl Train for Descent {
     }
 
     fn absorb(&mut self, sum: &[&[i64]], sd: &[f64]) -> Result<(), Implausible> {
-        let layout = releases(&self.settings, &self.training.recipe).get(self.absorbed).map(|release| release.layout());
+        let layout = releases(&self.settings, &self.recipe).get(self.absorbed).map(|release| release.layout());
         let fits = layout.is_some_and(|layout| {
             let lengths = layout.ranges().into_iter().map(|range| range.len());
             sd.len() == sum.len() && lengths.eq(sum.iter().map(|part| part.len()))
@@ -416,7 +416,7 @@ impl Train for Descent {
         if next.steps.get(next.absorbed) == Some(&Step::Pairs) {
             next.proposed = next.proposed();
         }
-        let finite = |averaged| next.values(averaged).check(&next.training.recipe, next.recoding.as_ref()).is_ok();
+        let finite = |averaged| next.values(averaged).check(&next.recipe, next.recoding.as_ref()).is_ok();
         if !(next.scale.1.is_finite() && finite(false) && finite(true)) {
             return Err(Implausible("the noise is larger than numbers can say".into()));
         }

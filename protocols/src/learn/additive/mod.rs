@@ -31,8 +31,7 @@ use std::ops::Range;
 use super::fine::Fine;
 use super::frame::{Contribute, Input, Release, Role, Train, Unfit};
 use super::options::{Options, affordable, only};
-use super::recipe::Recipe;
-use super::training::Training;
+use super::recipe::{Recipe, Target};
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{Column, UNIT};
@@ -195,11 +194,11 @@ pub(super) fn size(settings: &Settings, recipe: &Recipe) -> usize {
 
 pub(super) fn contributor(
     settings: &Settings,
-    training: &Training,
+    recipe: &Recipe,
+    target: Option<&Target>,
     release: usize,
     input: &Input,
 ) -> Result<Box<dyn Contribute>, Unfit> {
-    let recipe = &training.recipe;
     let unfit = |problem: &str| Err(Unfit(problem.into()));
     let numbers = recipe.columns().contains(&Column::Number);
     let fits = |(column, width): (Column, usize)| column == Column::Number || column.dims() <= width;
@@ -212,15 +211,15 @@ pub(super) fn contributor(
         Some(Step::Fine) if input.recoding.is_none() => Ok(settings.fine(recipe).contributor()),
         Some(Step::Fine) => unfit("bins come before the histograms they are made from"),
         Some(_) if numbers && input.recoding.is_none() => unfit("there are no bins"),
-        Some(Step::Start) => residuals::start(settings, training, input),
-        Some(Step::Round) => residuals::round(settings, training, input),
-        Some(Step::Pairs) => pairs::contributor(settings, training, input),
+        Some(Step::Start) => residuals::start(settings, recipe, target, input),
+        Some(Step::Round) => residuals::round(settings, recipe, target, input),
+        Some(Step::Pairs) => pairs::contributor(settings, recipe, target, input),
         None => unfit("there is no such release"),
     }
 }
 
-pub(super) fn start(settings: &Settings, training: &Training) -> Box<dyn Train> {
-    Box::new(descent::Descent::new(settings, training))
+pub(super) fn start(settings: &Settings, recipe: &Recipe) -> Box<dyn Train> {
+    Box::new(descent::Descent::new(settings, recipe))
 }
 
 #[cfg(test)]

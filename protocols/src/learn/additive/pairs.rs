@@ -9,7 +9,7 @@ use super::residuals::Scorer;
 use super::{ONE, Settings};
 use crate::learn::frame::{Contribute, Implausible, Input, SLACK, Unfit, weighed};
 use crate::learn::model::{Pair, Parameters};
-use crate::learn::training::Training;
+use crate::learn::recipe::{Recipe, Target};
 use crate::privacy::bounds::Component;
 use crate::privacy::rows::{Block, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -87,15 +87,16 @@ fn count(groups: &[u16]) -> usize {
 
 pub(super) fn contributor(
     settings: &Settings,
-    training: &Training,
+    recipe: &Recipe,
+    target: Option<&Target>,
     input: &Input,
 ) -> Result<Box<dyn Contribute>, Unfit> {
-    let scorer = Scorer::new(settings, training, input)?;
+    let scorer = Scorer::new(settings, recipe, target, input)?;
     let Parameters::Additive { pairs, .. } = &input.parameters else {
         return Err(Unfit("the model is not an additive one".into()));
     };
     let fits = |pair: &Pair| count(&pair.groups.0) <= GROUPS && count(&pair.groups.1) <= GROUPS;
-    if pairs.len() > candidates(training.recipe.features.len()) || !pairs.iter().all(fits) {
+    if pairs.len() > candidates(recipe.features.len()) || !pairs.iter().all(fits) {
         return Err(Unfit("there are more pairs, or more groups, than the plan has room for".into()));
     }
     Ok(Box::new(Pairs { scorer, pairs: pairs.clone() }))

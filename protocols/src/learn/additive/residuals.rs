@@ -7,7 +7,6 @@ use crate::learn::frame::{Contribute, Input, Unfit, weighed};
 use crate::learn::model::Parameters;
 use crate::learn::recipe::{Recipe, Target};
 use crate::learn::sigmoid::{sigmoid, steps};
-use crate::learn::training::Training;
 use crate::privacy::joint::{PLACES, groups};
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -64,13 +63,17 @@ fn terms(columns: &[Column], shapes: &[Vec<f64>]) -> Vec<Term> {
 }
 
 impl Scorer {
-    pub(super) fn new(settings: &Settings, training: &Training, input: &Input) -> Result<Self, Unfit> {
+    pub(super) fn new(
+        settings: &Settings,
+        recipe: &Recipe,
+        target: Option<&Target>,
+        input: &Input,
+    ) -> Result<Self, Unfit> {
         let Parameters::Additive { intercept, shapes, .. } = &input.parameters else {
             return Err(Unfit("the model is not an additive one".into()));
         };
-        let target = training.target.clone().ok_or_else(|| Unfit("there is no target".into()))?;
+        let target = target.cloned().ok_or_else(|| Unfit("there is no target".into()))?;
         let most = (settings.clip * f64::from(UNIT)) as i32;
-        let recipe = &training.recipe;
         let columns = input.recoding.as_ref().map_or_else(|| recipe.columns(), |recoding| recoding.columns(recipe));
         let terms = terms(&columns, shapes);
         Ok(Self { intercept: *intercept as f32, columns, terms, target, unit: input.unit as f32, most })
@@ -130,17 +133,26 @@ impl Scorer {
     }
 }
 
-pub(super) fn start(settings: &Settings, training: &Training, input: &Input) -> Result<Box<dyn Contribute>, Unfit> {
-    let widths = settings.widths(&training.recipe);
+pub(super) fn start(
+    settings: &Settings,
+    recipe: &Recipe,
+    target: Option<&Target>,
+    input: &Input,
+) -> Result<Box<dyn Contribute>, Unfit> {
+    let widths = settings.widths(recipe);
     match settings.event {
         true => Ok(Box::new(Split { widths })),
-        false => Ok(Box::new(Sizes { widths, scorer: Scorer::new(settings, training, input)? })),
+        false => Ok(Box::new(Sizes { widths, scorer: Scorer::new(settings, recipe, target, input)? })),
     }
 }
 
-pub(super) fn round(settings: &Settings, training: &Training, input: &Input) -> Result<Box<dyn Contribute>, Unfit> {
-    let recipe: &Recipe = &training.recipe;
-    Ok(Box::new(Round { widths: settings.widths(recipe), scorer: Scorer::new(settings, training, input)? }))
+pub(super) fn round(
+    settings: &Settings,
+    recipe: &Recipe,
+    target: Option<&Target>,
+    input: &Input,
+) -> Result<Box<dyn Contribute>, Unfit> {
+    Ok(Box::new(Round { widths: settings.widths(recipe), scorer: Scorer::new(settings, recipe, target, input)? }))
 }
 
 /// Customers in each bin, without and with the event.

@@ -6,7 +6,7 @@ use super::super::fine::Histograms;
 use super::super::frame::Place;
 use super::super::model::{Model, Parameters, Recode, Recoding};
 use super::super::recipe::{Feature, Target, Values};
-use super::super::training::{Method, Trainer};
+use super::super::training::{Method, Trainer, Training};
 use super::*;
 use crate::canonical::canonical_bytes;
 use crate::privacy::bounds::Layout;

@@ -33,7 +33,6 @@ use super::frame::{Contribute, Implausible, Input, Release, Role, SLACK, Train, 
 use super::model::Parameters;
 use super::options::{Options, affordable, only};
 use super::recipe::Recipe;
-use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT};
@@ -124,12 +123,12 @@ pub(super) fn size(settings: &Settings, recipe: &Recipe) -> usize {
 
 pub(super) fn contributor(
     settings: &Settings,
-    training: &Training,
+    recipe: &Recipe,
     release: usize,
     input: &Input,
 ) -> Result<Box<dyn Contribute>, Unfit> {
     if release == 0 {
-        return Ok(Box::new(Histograms { cells: training.recipe.columns().into_iter().map(cells).collect() }));
+        return Ok(Box::new(Histograms { cells: recipe.columns().into_iter().map(cells).collect() }));
     }
     let count = centres(settings, u32::try_from(release).unwrap_or(u32::MAX));
     match &input.parameters {
@@ -140,8 +139,8 @@ pub(super) fn contributor(
     }
 }
 
-pub(super) fn start(settings: &Settings, training: &Training) -> Box<dyn Train> {
-    let columns = training.recipe.columns();
+pub(super) fn start(settings: &Settings, recipe: &Recipe) -> Box<dyn Train> {
+    let columns = recipe.columns();
     Box::new(Lloyd {
         settings: settings.clone(),
         places: rows::places(&columns),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::frame::Place;
 use super::super::recipe::{Feature, Values};
-use super::super::training::{Method, Trainer};
+use super::super::training::{Method, Trainer, Training};
 use super::*;
 use crate::privacy::gaussian::add_noise;
 

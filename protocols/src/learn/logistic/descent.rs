@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::fine::Fine;
 use super::super::frame::{Implausible, Input, SLACK, Train};
 use super::super::model::{Parameters, Recode, Recoding};
-use super::super::training::Training;
+use super::super::recipe::Recipe;
 use super::scale::scale;
 use super::{LABELS, Settings, WEIGHT, has_numbers};
 use crate::privacy::rows::{self, Column, UNIT};
@@ -109,14 +109,13 @@ impl Train for Regression {
 }
 
 impl Regression {
-    pub(super) fn new(settings: &Settings, training: &Training) -> Self {
-        let columns = training.recipe.columns();
+    pub(super) fn new(settings: &Settings, recipe: &Recipe) -> Self {
+        let columns = recipe.columns();
         Self {
             settings: settings.clone(),
-            fine: has_numbers(&training.recipe).then(|| Fine::new(&training.recipe, false)),
+            fine: has_numbers(recipe).then(|| Fine::new(recipe, false)),
             // Norms differ by the factor A, budgets by their shares.
-            noise_ratio: settings.clip
-                * (f64::from(LABELS) / f64::from(settings.gradient(&training.recipe).max(1))).sqrt(),
+            noise_ratio: settings.clip * (f64::from(LABELS) / f64::from(settings.gradient(recipe).max(1))).sqrt(),
             places: rows::places(&columns),
             variances: vec![LEAST_VARIANCE; columns.len()],
             columns,

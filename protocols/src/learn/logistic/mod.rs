@@ -40,7 +40,6 @@ use super::frame::{Contribute, Input, Release, Role, Train, Unfit, weighed};
 use super::model::{Parameters, Recode, Recoding};
 use super::options::{Options, affordable, only};
 use super::recipe::{Recipe, Target};
-use super::training::Training;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column, UNIT};
@@ -150,20 +149,21 @@ pub(super) fn size(recipe: &Recipe) -> usize {
 
 pub(super) fn contributor(
     settings: &Settings,
-    training: &Training,
+    recipe: &Recipe,
+    target: Option<&Target>,
     release: usize,
     input: &Input,
 ) -> Result<Box<dyn Contribute>, Unfit> {
-    if !training.target.as_ref().is_some_and(Target::is_event) {
+    if !target.is_some_and(Target::is_event) {
         return Err(Unfit("a logistic model needs a condition to predict".into()));
     }
-    let numbers = has_numbers(&training.recipe);
+    let numbers = has_numbers(recipe);
     let binned = |recoding: &Recoding| recoding.columns.iter().any(|recode| matches!(recode, Recode::Bins(_)));
     if input.recoding.is_some() != (numbers && release > 0) || input.recoding.as_ref().is_some_and(binned) {
         return Err(Unfit("numbers have a scale from the second release on, and no bins".into()));
     }
     match (release.checked_sub(usize::from(numbers)), &input.parameters) {
-        (None, Parameters::None) => Ok(Fine::new(&training.recipe, false).contributor()),
+        (None, Parameters::None) => Ok(Fine::new(recipe, false).contributor()),
         (Some(0), Parameters::None) => Ok(Box::new(Labels)),
         (Some(1..), Parameters::Weights { weights }) => {
             // What is too large for 32 bits becomes infinite, and its residuals ±1 or none.
@@ -174,8 +174,8 @@ pub(super) fn contributor(
     }
 }
 
-pub(super) fn start(settings: &Settings, training: &Training) -> Box<dyn Train> {
-    Box::new(descent::Regression::new(settings, training))
+pub(super) fn start(settings: &Settings, recipe: &Recipe) -> Box<dyn Train> {
+    Box::new(descent::Regression::new(settings, recipe))
 }
 
 fn has_numbers(recipe: &Recipe) -> bool {

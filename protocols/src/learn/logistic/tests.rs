@@ -6,7 +6,7 @@ use super::super::fine::CELLS;
 use super::super::frame::Place;
 use super::super::model::Model;
 use super::super::recipe::{Feature, Values};
-use super::super::training::{Method, Trainer};
+use super::super::training::{Method, Trainer, Training};
 use super::scale::scale;
 use super::*;
 use crate::privacy::bounds::Layout;
