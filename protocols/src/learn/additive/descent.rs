@@ -16,7 +16,9 @@
 
 use std::sync::Arc;
 
-use super::{ONE, START, Settings, Step, bins, pairs, releases, steps};
+use super::releases::{Step, releases, steps};
+use super::settings::{FINE, ONE, START, Settings};
+use super::{bins, pairs};
 use crate::learn::fine::{CELLS, Fine, simplex};
 use crate::learn::frame::{Implausible, Input, SLACK, Train};
 use crate::learn::model::{Pair, Parameters, Recoding};
@@ -155,11 +157,11 @@ impl Descent {
         // The noise of a round, from this release's and the shares and norms of both.
         let numbers = histograms.features.iter().filter(|cells| !cells.is_empty()).count();
         let cells = (numbers + 1 + usize::from(histograms.target.is_some())) as f64;
-        let rest = 1.0 - f64::from(super::FINE) / 1e6;
+        let rest = 1.0 - f64::from(FINE) / 1e6;
         let all = sd / f64::from(ONE)
             * self.settings.clip
             * (features as f64 / cells).sqrt()
-            * (f64::from(super::FINE) / 1e6 / rest).sqrt();
+            * (f64::from(FINE) / 1e6 / rest).sqrt();
         self.recoding =
             (numbers > 0).then(|| bins::recoding(&self.fine, &histograms, self.settings.bins as usize, LIGHTEST * all));
         if let Some(cells) = &histograms.target {

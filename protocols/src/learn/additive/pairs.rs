@@ -6,7 +6,7 @@
 //! explain most beyond what noise alone would are kept.
 
 use super::residuals::Scorer;
-use super::{ONE, Settings};
+use super::settings::{ONE, Settings};
 use crate::learn::frame::{Contribute, Implausible, Input, SLACK, Unfit, weighed};
 use crate::learn::model::{Pair, Parameters};
 use crate::learn::recipe::{Recipe, Target};

@@ -2,6 +2,7 @@
 
 use pulp::Arch;
 
+use super::settings::{ONE, Settings};
 use crate::kernels::lookups::{LOOKED_UP, Lookups, VALUES};
 use crate::learn::frame::{Contribute, Input, Unfit, weighed};
 use crate::learn::model::Parameters;
@@ -10,8 +11,6 @@ use crate::learn::sigmoid::{sigmoid, steps};
 use crate::privacy::joint::{PLACES, groups};
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
-
-use super::{ONE, Settings};
 
 /// Rows that are scored together: their scores and a few columns stay in the fastest cache.
 const ROWS: usize = 1 << 12;

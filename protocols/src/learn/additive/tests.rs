@@ -2,14 +2,16 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::fine::Histograms;
+use super::super::fine::{Fine, Histograms};
 use super::super::frame::Place;
 use super::super::model::{Model, Parameters, Recode, Recoding};
+use super::super::options::Options;
 use super::super::recipe::{Feature, Target, Values};
 use super::super::training::{Method, Trainer, Training};
 use super::*;
 use crate::canonical::canonical_bytes;
-use crate::privacy::bounds::Layout;
+use crate::privacy::bounds::{Component, Layout};
+use crate::privacy::rho::MILLION;
 use crate::privacy::rows::Block;
 use crate::privacy::sums::Sums;
 

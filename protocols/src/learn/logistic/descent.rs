@@ -7,7 +7,7 @@ use super::super::frame::{Implausible, Input, SLACK, Train};
 use super::super::model::{Parameters, Recode, Recoding};
 use super::super::recipe::Recipe;
 use super::scale::scale;
-use super::{LABELS, Settings, WEIGHT, has_numbers};
+use super::settings::{LABELS, Settings, WEIGHT, has_numbers};
 use crate::privacy::rows::{self, Column, UNIT};
 
 /// The part of a step that is taken at first.

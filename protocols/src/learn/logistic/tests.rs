@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use super::super::fine::CELLS;
 use super::super::frame::Place;
 use super::super::model::Model;
+use super::super::options::Options;
 use super::super::recipe::{Feature, Values};
 use super::super::training::{Method, Trainer, Training};
 use super::scale::scale;
 use super::*;
 use crate::privacy::bounds::Layout;
+use crate::privacy::rho::MILLION;
 
 const PLACE: Place = Place { position: 0, participants: 3 };
 const DEFAULT: Settings = Settings { rounds: 12, clip: 0.8, regularisation: 1.0 };
