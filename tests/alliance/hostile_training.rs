@@ -13,7 +13,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
 use entente_protocols::learn::frame::Input;
 use entente_protocols::learn::model::{Parameters, Recode};
-use entente_protocols::learn::training::Trainer;
+use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::secagg::collect::{Collector, Stage};
 use entente_protocols::secagg::pledge::SignedPledge;

@@ -20,7 +20,7 @@ use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::frame::Place;
 use entente_protocols::learn::model::Parameters;
-use entente_protocols::learn::training::Trainer;
+use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::{Begin, Caps, Head, Ledger};
 use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};

@@ -1,7 +1,7 @@
 //! A study between its rounds: what each round is told, and what is made of its sum.
 
 use entente_protocols::canonical::canonical_bytes;
-use entente_protocols::learn::training::Trainer;
+use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::study::{Plan, Question};
 
 use crate::store::RoundRecord;

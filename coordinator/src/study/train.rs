@@ -7,7 +7,7 @@ use entente_protocols::learn::evaluation::classification::Point;
 use entente_protocols::learn::evaluation::{self, Detail, Evaluation};
 use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
 use entente_protocols::learn::frame::{Release, Role};
-use entente_protocols::learn::training::Trainer;
+use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::privacy::rho::{MILLION, Rho};
 use entente_protocols::study::Question;
 use entente_protocols::study::train::{TrainPlan, TrainSpec};

@@ -281,7 +281,8 @@ mod tests {
 
     use super::super::frame::Place;
     use super::super::recipe::{Feature, Values};
-    use super::super::training::{Method, Trainer, Training};
+    use super::super::trainer::Trainer;
+    use super::super::training::{Method, Training};
     use super::*;
 
     const PLACE: Place = Place { position: 0, participants: 3 };

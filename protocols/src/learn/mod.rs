@@ -5,8 +5,9 @@
 //! - [`options`]: what a study may choose, and what every method holds its choices to;
 //! - [`linear`], [`logistic`], [`additive`], [`kmeans`]: the methods;
 //! - `sigmoid`: the logistic function, as a fast loop;
-//! - [`training`]: one training, by whichever method;
+//! - [`training`]: what fixes one training, by whichever method;
 //! - [`evaluation`]: how well a model does on customers it has not seen;
+//! - [`trainer`]: a whole training, its evaluation included;
 //! - [`model`] and [`mod@file`]: what comes out, how it scores, and how it is kept.
 
 pub mod additive;
@@ -22,6 +23,7 @@ pub mod model;
 pub mod options;
 pub mod recipe;
 mod sigmoid;
+pub mod trainer;
 pub mod training;
 
 #[cfg(test)]

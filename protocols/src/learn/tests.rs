@@ -6,11 +6,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::evaluation::{self, checkpoints};
+use super::evaluation::checkpoints;
 use super::frame::{FULL, Input, Place, Role};
 use super::model::{Pair, Parameters, Recode, Recoding};
 use super::recipe::{Feature, Recipe, Target, Values};
-use super::training::{Method, Training};
+use super::training::{EvaluationSettings, Method, Training};
 use super::{additive, kmeans, linear, logistic};
 use crate::privacy::rho::MILLION;
 use crate::privacy::rows::{self, Block, Column};
@@ -71,7 +71,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             recipe: Recipe { features: features.into_iter().enumerate().map(feature).collect() },
             target: target.map(|values| Target { name: "y".into(), values }),
             method,
-            evaluation: evaluation.map(|(share, per_partner)| evaluation::Settings { share, per_partner }),
+            evaluation: evaluation.map(|(share, per_partner)| EvaluationSettings { share, per_partner }),
         };
         Facts { training, participants }
     })
@@ -379,7 +379,7 @@ fn very_many_customers_who_are_alike_bring_as_many_times_what_one_does() {
             recipe: recipe.clone(),
             target: target.map(|values| Target { name: "y".into(), values }),
             method,
-            evaluation: Some(evaluation::Settings { share: MILLION / 10, per_partner: true }),
+            evaluation: Some(EvaluationSettings { share: MILLION / 10, per_partner: true }),
         };
         let facts = Facts { training, participants: PARTICIPANTS };
         for release in 0..facts.training.releases(PARTICIPANTS).len() {

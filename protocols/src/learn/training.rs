@@ -1,21 +1,15 @@
-//! How a model is trained: which sums are released, round after round, what nodes bring to each, and what is made of them.
-//!
-//! ```text
-//! Training ─▶ releases: layout and share of the budget of every round, known before anything runs
-//! coordinator: Trainer::input ─▶ nodes: Contribute::add over their customers ─▶ sum ─▶ Trainer::absorb ─▶ … ─▶ finish
-//! ```
+//! What fixes a training: features, target, method, evaluation; all of it public. And what each method does of it.
 
 use std::ops::Range;
 
-use super::evaluation::{self, Evaluation, checkpoints};
-use super::frame::{Contribute, Implausible, Input, Place, Release, Role, Train, Unfit};
-use super::model::{Model, Parameters};
+use serde::{Deserialize, Serialize};
+
+use super::frame::{Contribute, Input, Release, Train, Unfit};
 use super::recipe::{Recipe, Target};
 use super::{additive, kmeans, linear, logistic};
-use crate::privacy::rho::MILLION;
 
 /// The kind of model and what is public about its training.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
 #[serde(tag = "model", rename_all = "lowercase")]
 pub enum Method {
     /// Ridge regression from second moments.
@@ -38,172 +32,75 @@ pub struct Training {
     /// The model.
     pub method: Method,
     /// The evaluation, if one is paid for.
-    pub evaluation: Option<evaluation::Settings>,
+    pub evaluation: Option<EvaluationSettings>,
 }
 
-impl Training {
-    /// All releases in order: those of the method, then the evaluation.
-    pub fn releases(&self, participants: usize) -> Vec<Release> {
-        let left = MILLION - self.evaluation.as_ref().map_or(0, |evaluation| evaluation.share.min(MILLION));
-        let mut releases = match &self.method {
-            Method::Linear(settings) => linear::releases(settings, &self.recipe),
-            Method::Logistic(settings) => logistic::releases(settings, &self.recipe),
-            Method::Additive(settings) => additive::releases(settings, &self.recipe),
-            Method::Kmeans(settings) => kmeans::releases(settings, &self.recipe),
-        };
-        // A method divides a whole; what the evaluation takes comes off every part.
-        for (_, share) in releases.iter_mut().flat_map(|release| &mut release.components) {
-            *share = (u64::from(*share) * u64::from(left) / u64::from(MILLION)) as u32;
+/// How a model is evaluated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
+pub struct EvaluationSettings {
+    /// Its share of the study's ρ, in millionths.
+    pub share: u32,
+    /// Whether each participant's customers are evaluated by themselves as well.
+    pub per_partner: bool,
+}
+
+/// The releases that change a model, one after the other.
+pub(super) struct Moves {
+    /// Which ones these are.
+    pub(super) releases: Range<usize>,
+    /// The most bytes that the model takes in an input.
+    pub(super) size: usize,
+}
+
+impl Method {
+    /// The releases, of which each has its share of the method's own budget.
+    pub(super) fn releases(&self, recipe: &Recipe) -> Vec<Release> {
+        match self {
+            Self::Linear(settings) => linear::releases(settings, recipe),
+            Self::Logistic(settings) => logistic::releases(settings, recipe),
+            Self::Additive(settings) => additive::releases(settings, recipe),
+            Self::Kmeans(settings) => kmeans::releases(settings, recipe),
         }
-        releases.extend(self.evaluation.as_ref().map(|settings| evaluation::release(settings, self, participants)));
-        releases
     }
 
     /// What a node does for release number `release`, counted from 0.
     ///
     /// # Errors
     ///
-    /// If the input is not one of this training: of another model, another size, or not of finite numbers.
-    pub fn contributor(&self, release: usize, input: &Input, place: Place) -> Result<Box<dyn Contribute>, Unfit> {
-        if let Some(recoding) = &input.recoding {
-            recoding.check(&self.recipe).map_err(Unfit)?;
-        }
-        input.parameters.check(&self.recipe, input.recoding.as_ref()).map_err(Unfit)?;
-        if !(input.unit.is_finite() && input.unit > 0.0) {
-            return Err(Unfit("residuals are measured in nothing".into()));
-        }
-        let releases = self.releases(place.participants);
-        if release >= releases.len() {
-            return Err(Unfit(format!("there is no release {release}")));
-        }
-        let held_out = releases[release].role == Role::HeldOut;
-        let expected = if held_out { checkpoints::models(self) } else { 0 };
-        if input.checkpoints.len() != expected {
-            let told = input.checkpoints.len();
-            return Err(Unfit(format!("it has {told} models of earlier rounds where the plan has {expected}")));
-        }
-        for model in &input.checkpoints {
-            model.check(&self.recipe, input.recoding.as_ref()).map_err(Unfit)?;
-        }
-        if held_out {
-            return evaluation::contributor(self, input, place);
-        }
-        let (recipe, target) = (&self.recipe, self.target.as_ref());
-        match &self.method {
-            Method::Linear(_) => linear::contributor(target, release),
-            Method::Logistic(settings) => logistic::contributor(settings, recipe, target, release, input),
-            Method::Additive(settings) => additive::contributor(settings, recipe, target, release, input),
-            Method::Kmeans(settings) => kmeans::contributor(settings, recipe, release, input),
+    /// If the input is not one of this method at this release.
+    pub(super) fn contributor(
+        &self,
+        recipe: &Recipe,
+        target: Option<&Target>,
+        release: usize,
+        input: &Input,
+    ) -> Result<Box<dyn Contribute>, Unfit> {
+        match self {
+            Self::Linear(_) => linear::contributor(target, release),
+            Self::Logistic(settings) => logistic::contributor(settings, recipe, target, release, input),
+            Self::Additive(settings) => additive::contributor(settings, recipe, target, release, input),
+            Self::Kmeans(settings) => kmeans::contributor(settings, recipe, release, input),
         }
     }
 
     /// The state of a training of which nothing is released yet.
-    pub fn start(&self) -> Box<dyn Train> {
-        match &self.method {
-            Method::Linear(settings) => linear::start(settings, &self.recipe),
-            Method::Logistic(settings) => logistic::start(settings, &self.recipe),
-            Method::Additive(settings) => additive::start(settings, &self.recipe),
-            Method::Kmeans(settings) => kmeans::start(settings, &self.recipe),
-        }
-    }
-}
-
-/// A whole training at the coordinator: its method's releases, then the evaluation.
-pub struct Trainer {
-    training: Training,
-    state: Box<dyn Train>,
-    participants: usize,
-    absorbed: usize,
-    /// The releases of each checkpoint, and the models between them as far as there are any.
-    spans: Vec<Range<usize>>,
-    checkpoints: Vec<Parameters>,
-    evaluation: Option<Evaluation>,
-}
-
-impl Trainer {
-    /// A training by this many participants.
-    pub fn new(training: &Training, participants: usize) -> Self {
-        Self {
-            training: training.clone(),
-            state: training.start(),
-            participants,
-            absorbed: 0,
-            spans: checkpoints::spans(training),
-            checkpoints: Vec::new(),
-            evaluation: None,
+    pub(super) fn start(&self, recipe: &Recipe) -> Box<dyn Train> {
+        match self {
+            Self::Linear(settings) => linear::start(settings, recipe),
+            Self::Logistic(settings) => logistic::start(settings, recipe),
+            Self::Additive(settings) => additive::start(settings, recipe),
+            Self::Kmeans(settings) => kmeans::start(settings, recipe),
         }
     }
 
-    /// How many releases have been absorbed: the number of the next one, counted from 0.
-    pub fn next(&self) -> usize {
-        self.absorbed
-    }
-
-    /// From the next release on there are this many participants.
-    pub fn set_participants(&mut self, participants: usize) {
-        self.participants = participants;
-    }
-
-    /// The input of the next release.
-    pub fn input(&self) -> Input {
-        let mut input = self.state.input();
-        let next = self.training.releases(self.participants).into_iter().nth(self.absorbed);
-        if next.is_some_and(|release| release.role == Role::HeldOut) {
-            input.checkpoints.clone_from(&self.checkpoints);
-        }
-        input
-    }
-
-    /// Takes the sum of the next release. `sd` is the standard deviation of the noise in each component, in grid units.
-    ///
-    /// # Errors
-    ///
-    /// If no customers could have brought it; the state is then as before.
-    pub fn absorb(&mut self, sum: &[i64], sd: &[f64]) -> Result<(), Implausible> {
-        let releases = self.training.releases(self.participants);
-        let wrong = || Implausible("the sum has another length than the release's".into());
-        let release = releases.get(self.absorbed).ok_or_else(wrong)?;
-        let layout = release.layout();
-        if sum.len() != layout.len() || sd.len() != layout.components().len() {
-            return Err(wrong());
-        }
-        let parts: Vec<&[i64]> = layout.ranges().into_iter().map(|range| &sum[range]).collect();
-        match (release.role, &self.training.evaluation) {
-            (Role::HeldOut, Some(settings)) => {
-                let model = self.state.finish();
-                self.evaluation =
-                    Some(evaluation::of(settings, &self.training, &model, &parts, sd, self.participants)?);
-            }
-            _ => {
-                let first = self.spans.first().is_some_and(|span| span.start == self.absorbed);
-                let before = first.then(|| self.state.checkpoint());
-                self.state.absorb(&parts, sd)?;
-                let last = self.spans.iter().any(|span| span.end == self.absorbed + 1);
-                let after = last.then(|| self.state.checkpoint());
-                self.checkpoints.extend(before.into_iter().chain(after));
-            }
-        }
-        self.absorbed += 1;
-        Ok(())
-    }
-
-    /// The model as it is now.
-    pub fn model(&self) -> Model {
-        Model {
-            recipe: self.training.recipe.clone(),
-            target: self.training.target.clone(),
-            recoding: self.state.input().recoding,
-            parameters: self.state.finish(),
-        }
-    }
-
-    /// See [`Train::noise`].
-    pub fn noise(&self) -> Vec<Vec<f64>> {
-        self.state.noise()
-    }
-
-    /// The evaluation, once its release is absorbed.
-    pub fn evaluation(&self) -> Option<&Evaluation> {
-        self.evaluation.as_ref()
+    /// The releases between which models can be compared; `None` where there is only one.
+    pub(super) fn moves(&self, recipe: &Recipe) -> Option<Moves> {
+        let (releases, size) = match self {
+            Self::Linear(_) => return None,
+            Self::Logistic(settings) => (logistic::moves(settings, recipe), logistic::size(recipe)),
+            Self::Additive(settings) => (additive::moves(settings, recipe), additive::size(settings, recipe)),
+            Self::Kmeans(settings) => (kmeans::moves(settings), kmeans::size(settings, recipe)),
+        };
+        Some(Moves { releases, size })
     }
 }

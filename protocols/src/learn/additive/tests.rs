@@ -7,7 +7,8 @@ use super::super::frame::Place;
 use super::super::model::{Model, Parameters, Recode, Recoding};
 use super::super::options::Options;
 use super::super::recipe::{Feature, Target, Values};
-use super::super::training::{Method, Trainer, Training};
+use super::super::trainer::Trainer;
+use super::super::training::{EvaluationSettings, Method, Training};
 use super::*;
 use crate::canonical::canonical_bytes;
 use crate::privacy::bounds::{Component, Layout};
@@ -608,7 +609,7 @@ fn sums_that_no_customers_can_bring_are_named() {
 #[test]
 fn a_flipped_sign_passes_and_the_evaluation_shows_it() {
     let share = MILLION / 10;
-    let evaluation = Some(crate::learn::evaluation::Settings { share, per_partner: false });
+    let evaluation = Some(EvaluationSettings { share, per_partner: false });
     let training = Training { evaluation, ..training(settings(true), mixed()) };
     // Partners are of one size; one in three has a third of the customers, one in two half.
     let auc = |flipped: usize| {

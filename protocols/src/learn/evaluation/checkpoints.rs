@@ -44,8 +44,7 @@ use serde::Serialize;
 use super::super::frame::{Implausible, Input, Unfit, weighed};
 use super::super::model::Parameters;
 use super::super::recipe::Target;
-use super::super::training::{Method, Training};
-use super::super::{additive, kmeans, logistic};
+use super::super::training::{Moves, Training};
 use super::{Kind, Noisy, Performance, SAID, classification, clusters, regression};
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
@@ -82,13 +81,7 @@ pub fn spans(training: &Training) -> Vec<Range<usize>> {
     if training.evaluation.is_none() {
         return Vec::new();
     }
-    let recipe = &training.recipe;
-    let (releases, size) = match &training.method {
-        Method::Linear(_) => return Vec::new(),
-        Method::Logistic(settings) => (logistic::moves(settings, recipe), logistic::size(recipe)),
-        Method::Additive(settings) => (additive::moves(settings, recipe), additive::size(settings, recipe)),
-        Method::Kmeans(settings) => (kmeans::moves(settings), kmeans::size(settings, recipe)),
-    };
+    let Some(Moves { releases, size }) = training.method.moves(&training.recipe) else { return Vec::new() };
     let count = releases.len().min((MOST_BYTES / size.max(1)).saturating_sub(1));
     // Called only where `count` is not 0.
     let edge = |i: usize| releases.start + i * releases.len() / count;

@@ -28,18 +28,9 @@ use super::frame::{Contribute, Implausible, Input, Place, Release, Role, SLACK, 
 use super::kmeans;
 use super::model::Parameters;
 use super::recipe::Target;
-use super::training::{Method, Training};
+use super::training::{EvaluationSettings, Method, Training};
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
-
-/// Settings.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
-pub struct Settings {
-    /// Its share of the study's ρ, in millionths.
-    pub share: u32,
-    /// Whether each participant's customers are evaluated by themselves as well.
-    pub per_partner: bool,
-}
 
 /// How well a model does.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -123,7 +114,7 @@ impl<'a> Kind<'a> {
     }
 }
 
-pub(super) fn release(settings: &Settings, training: &Training, participants: usize) -> Release {
+pub(super) fn release(settings: &EvaluationSettings, training: &Training, participants: usize) -> Release {
     let cells = |cells, per_cell| Component::Cells { cells, touches: 1, per_cell };
     let forms = Kind::of(training).components();
     let parts = forms.len() as u32 * if settings.per_partner { 2 } else { 1 };
@@ -158,7 +149,7 @@ pub(super) fn contributor(training: &Training, input: &Input, place: Place) -> R
 }
 
 pub(super) fn of(
-    settings: &Settings,
+    settings: &EvaluationSettings,
     training: &Training,
     model: &Parameters,
     sum: &[&[i64]],

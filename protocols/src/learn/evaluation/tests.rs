@@ -31,7 +31,7 @@ fn training(target: Option<Values>, per_partner: bool) -> Training {
         recipe: Recipe { features },
         method: if target.is_some() { Method::Linear(linear::Settings::default()) } else { Method::Kmeans(kmeans) },
         target: target.map(|values| Target { name: "y".into(), values }),
-        evaluation: Some(Settings { share: 100_000, per_partner }),
+        evaluation: Some(EvaluationSettings { share: 100_000, per_partner }),
     }
 }
 
@@ -292,7 +292,7 @@ fn what_customers_cannot_bring_is_named() {
     assert!(of(&settings, &training, &Parameters::None, &[&cells[1..]], &[4096.0], 3).is_err());
     assert!(of(&settings, &training, &Parameters::None, &[&cells], &[f64::NAN], 3).is_err());
     // Counted by itself, but not among all.
-    let (settings, mut each) = (Settings { share: 1, per_partner: true }, vec![0i64; 144]);
+    let (settings, mut each) = (EvaluationSettings { share: 1, per_partner: true }, vec![0i64; 144]);
     each[50] = 1 << 30;
     let refused = of(&settings, &training, &Parameters::None, &[&[0; 48], &each], &[4096.0, 4096.0], 3).unwrap_err();
     assert!(refused.0.contains("differ"), "{refused}");

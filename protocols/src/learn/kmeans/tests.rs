@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::super::frame::Place;
 use super::super::recipe::{Feature, Values};
-use super::super::training::{Method, Trainer, Training};
+use super::super::trainer::Trainer;
+use super::super::training::{Method, Training};
 use super::*;
 use crate::privacy::gaussian::add_noise;
 

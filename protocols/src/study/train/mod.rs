@@ -14,8 +14,8 @@ use crate::language::sql;
 use crate::learn::frame::FULL;
 use crate::learn::options::Options;
 use crate::learn::recipe::{Feature, Recipe, Target, Values};
-use crate::learn::training::{Method, Training};
-use crate::learn::{additive, evaluation, kmeans, linear, logistic};
+use crate::learn::training::{EvaluationSettings, Method, Training};
+use crate::learn::{additive, kmeans, linear, logistic};
 use crate::privacy::rho::{MILLION, Rho};
 
 /// The models of this version, as study files name them.
@@ -159,7 +159,7 @@ impl TrainSpec {
         };
         let holdout = share("holdout", self.holdout, HOLDOUT)?;
         let evaluation = share("evaluation", self.evaluation, EVALUATION)?;
-        let evaluation = (evaluation > 0.0 && holdout > 0.0).then(|| evaluation::Settings {
+        let evaluation = (evaluation > 0.0 && holdout > 0.0).then(|| EvaluationSettings {
             share: (evaluation * f64::from(MILLION)) as u32,
             per_partner: self.per_partner,
         });

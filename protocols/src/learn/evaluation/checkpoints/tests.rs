@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::super::super::frame::{Place, Role};
 use super::super::super::model::Model;
 use super::super::super::recipe::{Feature, Recipe, Values};
-use super::super::super::training::Trainer;
-use super::super::Settings;
+use super::super::super::trainer::Trainer;
+use super::super::super::training::{EvaluationSettings, Method};
+use super::super::super::{additive, kmeans, logistic};
 use super::*;
 use crate::canonical::canonical_bytes;
 use crate::privacy::rho::MILLION;
@@ -42,7 +43,7 @@ fn training(method: Method, target: Option<Values>) -> Training {
         recipe: Recipe { features: values().into_iter().enumerate().map(feature).collect() },
         target: target.map(|values| Target { name: "y".into(), values }),
         method,
-        evaluation: Some(Settings { share: MILLION / 10, per_partner: false }),
+        evaluation: Some(EvaluationSettings { share: MILLION / 10, per_partner: false }),
     }
 }
 
