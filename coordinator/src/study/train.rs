@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entente_protocols::learn::evaluation::checkpoints::Change;
-use entente_protocols::learn::evaluation::classification::Point;
-use entente_protocols::learn::evaluation::{self, Detail, Evaluation};
+use entente_protocols::learn::evaluation::{self, Change, Detail, Evaluation, Point};
 use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
 use entente_protocols::learn::frame::{Release, Role};
 use entente_protocols::learn::trainer::Trainer;

@@ -1,7 +1,6 @@
 //! `result.json` of a trained model, and its metrics as a table for terminals.
 
-use entente_protocols::learn::evaluation::classification::{Calibration, Gain, Point};
-use entente_protocols::learn::evaluation::{Detail, Performance};
+use entente_protocols::learn::evaluation::{Calibration, Detail, Gain, Performance, Point};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::{Feature, Target};
 use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};

@@ -1,8 +1,7 @@
 //! `report.html` of a trained model: its card, how well it does, and what it has learnt.
 
 use entente_protocols::language::schema::Day;
-use entente_protocols::learn::evaluation::classification::Curves;
-use entente_protocols::learn::evaluation::{Detail, Evaluation, Performance};
+use entente_protocols::learn::evaluation::{Curves, Detail, Evaluation, Performance};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::{Target, Values};
 use entente_protocols::privacy::interval::Estimate;

@@ -39,13 +39,14 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
-
 use super::super::frame::{Implausible, Input, Unfit, weighed};
 use super::super::model::Parameters;
 use super::super::recipe::Target;
 use super::super::training::{Moves, Training};
-use super::{Kind, Noisy, Performance, SAID, classification, clusters, regression};
+use super::kind::Kind;
+use super::loss::{chance, error, most, nearest};
+use super::noisy::{Noisy, SAID};
+use super::outcome::{Change, Performance};
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
 use crate::privacy::rows::{Block, UNIT};
@@ -60,20 +61,6 @@ pub const ALARM: f64 = 5.0;
 pub const LEAST: f64 = 0.02;
 /// The most bytes of all models that are compared: half of what an input may have.
 pub const MOST_BYTES: usize = 2_000_000;
-
-/// What a round, or several, did to the loss of held-out customers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Change {
-    /// The first of these rounds, counted from 1.
-    pub first: u32,
-    /// The last of them; mostly the same one.
-    pub last: u32,
-    /// The mean change, below zero where the model became better: of the Brier score, of the squared error in the
-    /// target's unit, or of the squared distance. The interval covers the noise; it is about these very customers.
-    pub change: Estimate,
-    /// Whether the loss rose by more than noise explains, and not by a trifle.
-    pub rose: bool,
-}
 
 /// The changes that are released, each as the releases that lie between its two models: mostly a single one. A pure
 /// function of public facts, the same for nodes and coordinator.
@@ -172,13 +159,13 @@ impl Changes {
                     2 => 1.0,
                     _ => f64::NAN,
                 };
-                (classification::chance(model.score(columns, codes)) - event).powi(2)
+                (chance(model.score(columns, codes)) - event).powi(2)
             }),
             Loss::Number(of) => each(&|codes, target| match target {
                 0 => f64::NAN,
-                known => regression::error(model, of, columns, codes, known),
+                known => error(model, of, columns, codes, known),
             }),
-            Loss::Distance => clusters::nearest(model, block).into_iter().map(|(_, square)| square).collect(),
+            Loss::Distance => nearest(model, block).into_iter().map(|(_, square)| square).collect(),
         }
     }
 }
@@ -199,7 +186,7 @@ pub(super) fn of(
             let (low, high) = target.values.bounds().unwrap_or((-1.0, 1.0));
             (metric("rmse").powi(2), ((high - low) / 2.0).powi(2))
         }
-        Kind::Clusters(_) => (metric("distance"), clusters::most(&training.recipe.columns())),
+        Kind::Clusters(_) => (metric("distance"), most(&training.recipe.columns())),
     };
     let change = |(span, sum): (Range<usize>, &f64)| {
         let mean = Estimate::of_average(*sum, sums.sd, count, counted, 0.0, -1.0, 1.0);

@@ -16,12 +16,12 @@
 //! less than 0.002, and by less than 0.005 with s/2 to 2·s and up to s away (a test); intervals do not cover this.
 //! Where all customers are within s/5 of one another the model's ranking is not resolved.
 
-use serde::Serialize;
-
 use super::super::frame::{Contribute, Implausible};
 use super::super::model::Parameters;
 use super::checkpoints::Changes;
-use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, delta, repair};
+use super::loss::chance;
+use super::noisy::{Noisy, SAID, delta, repair};
+use super::outcome::{Calibration, Curves, Detail, Evaluation, Gain, Metric, Performance, Point};
 use crate::privacy::interval::Estimate;
 use crate::privacy::rows::{self, Block, Column};
 use crate::privacy::sums::{Codes, Part, Sums};
@@ -34,55 +34,6 @@ pub const EDGES: [f64; 11] = [0.2, 0.4, 0.6, 0.8, 1.05, 1.3, 1.6, 2.0, 2.5, 3.2,
 const CELLS: usize = 2 * BINS;
 /// One customer, in grid units.
 const UNIT: i32 = 1 << 10;
-
-/// What a histogram of scores shows.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Curves {
-    /// What is predicted and what happens, in groups of about a tenth of customers, by ascending score.
-    pub calibration: Vec<Calibration>,
-    /// What comes of targeting the best tenth, two tenths, … of customers.
-    pub gains: Vec<Gain>,
-    /// Points of the ROC curve, by descending threshold.
-    pub roc: Vec<Point>,
-}
-
-/// One group of customers with similar scores.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Calibration {
-    /// The probabilities that it has, from this …
-    pub from: f64,
-    /// … to below this.
-    pub to: f64,
-    /// The mean predicted probability, each customer's being its bin's middle.
-    pub predicted: f64,
-    /// The share who have the event: all shares of which the noisy counts are within 1.96 standard deviations, those of
-    /// noise and of a binomial count (Fieller's interval, and Wilson's).
-    pub observed: Estimate,
-    /// How many they are; the interval covers noise alone.
-    pub customers: Estimate,
-}
-
-/// What comes of targeting the customers with the highest scores.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Gain {
-    /// The share of customers who are targeted.
-    pub targeted: f64,
-    /// The share of all events that they have.
-    pub captured: Estimate,
-    /// How many times as frequent the event is among them as among all.
-    pub lift: Estimate,
-}
-
-/// A point of the ROC curve.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
-    /// Customers with at least this probability are predicted to have the event.
-    pub threshold: f64,
-    /// The share of those without the event for whom it is predicted.
-    pub false_positives: Estimate,
-    /// The share of those with the event for whom it is predicted.
-    pub true_positives: Estimate,
-}
 
 pub(super) fn components() -> Vec<(u64, u64, u64)> {
     vec![(CELLS as u64, CELLS as u64, UNIT as u64)]
@@ -145,10 +96,6 @@ fn chances(edges: &[f64]) -> Vec<f64> {
         (None, None) => 0.0,
     };
     (0..=edges.len()).map(|bin| chance(middle(bin))).collect()
-}
-
-pub(super) fn chance(score: f64) -> f64 {
-    1.0 / (1.0 + (-score).exp())
 }
 
 /// What a node counts.

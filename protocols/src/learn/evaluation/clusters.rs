@@ -6,60 +6,21 @@
 //! **Metric**: `distance`, the mean squared distance. Its variance between customers is bounded as in
 //! [`super::regression`].
 
-use serde::Serialize;
-
 use super::super::frame::{Contribute, Implausible, Unfit};
 use super::super::model::Parameters;
 use super::checkpoints::Changes;
-use super::{Detail, Evaluation, Metric, Noisy, Performance, clamp, delta, repair, spread};
+use super::loss::{most, nearest};
+use super::noisy::{Noisy, SAID, clamp, delta, implausible, repair, spread};
+use super::outcome::{Cluster, Detail, Evaluation, Metric, Performance};
 use crate::privacy::interval::Estimate;
-use crate::privacy::rows::{Block, Column, UNIT, places};
+use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::{Codes, Part, Sums};
-
-/// One cluster.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cluster {
-    /// How many held-out customers are in it; the interval covers noise alone.
-    pub customers: Estimate,
-    /// Their share of all.
-    pub share: Estimate,
-    /// Their mean squared distance from its centre.
-    pub distance: Estimate,
-}
 
 /// One customer in a count, in grid units.
 const COUNT: i32 = 1 << 10;
 
 pub(super) fn components(clusters: usize) -> Vec<(u64, u64, u64)> {
     vec![(clusters as u64, 1, COUNT as u64), (clusters as u64, 1, UNIT as u64)]
-}
-
-/// The largest squared distance that is told from larger ones.
-pub(super) fn most(columns: &[Column]) -> f64 {
-    2.0 * columns.len().max(1) as f64
-}
-
-/// Of each row the nearest centre, and the squared distance from it as a share of the largest.
-pub(super) fn nearest(model: &Parameters, block: &Block) -> Vec<(u16, f64)> {
-    let centres = if let Parameters::Centres { centres } = model { &centres[..] } else { &[] };
-    let columns = block.columns();
-    let (places, most) = (places(columns), most(columns));
-    let mut codes = vec![0; columns.len()];
-    let one = |row: usize| {
-        codes.iter_mut().enumerate().for_each(|(i, code)| *code = block.codes(i)[row]);
-        let slot = model.score(columns, &codes) as u16;
-        let centre = centres.get(usize::from(slot)).map_or(&[][..], Vec::as_slice);
-        // ‖c‖² + Σ over entries that are not zero of (x − c)² − c².
-        let mut square: f64 = centre.iter().map(|entry| entry * entry).sum();
-        block.entries(row, &places, |place, value| {
-            if let Some(entry) = centre.get(place) {
-                let x = f64::from(value) / f64::from(UNIT);
-                square += (x - entry).powi(2) - entry * entry;
-            }
-        });
-        (slot, (square / most).clamp(0.0, 1.0))
-    };
-    (0..block.rows()).map(one).collect()
 }
 
 /// What a node sums.
@@ -102,7 +63,7 @@ impl Contribute for Distances {
 
 pub(super) fn of(columns: &[Column], all: &[Noisy], each: &[Noisy], blocks: usize) -> Result<Evaluation, Implausible> {
     let most = most(columns);
-    let [sizes, squares] = all else { return Err(super::implausible("an evaluation of clusters has two sums")) };
+    let [sizes, squares] = all else { return Err(implausible("an evaluation of clusters has two sums")) };
     sizes.counts()?;
     squares.within(sizes, 0.0)?;
     let count = |noisy: &Noisy| Noisy { cells: vec![noisy.total()], sd: noisy.total_sd() };
@@ -118,7 +79,7 @@ pub(super) fn of(columns: &[Column], all: &[Noisy], each: &[Noisy], blocks: usiz
     }
     let repaired = repair(&sizes.cells);
     let variances: Vec<f64> = repaired.iter().map(|size| size + sizes.sd.powi(2)).collect();
-    let said = sizes.total() > (super::SAID * sizes.total_sd()).max(0.5);
+    let said = sizes.total() > (SAID * sizes.total_sd()).max(0.5);
     let cluster = |position: usize| {
         let (size, square) = (sizes.block(position, 1), squares.block(position, 1));
         Cluster {

@@ -22,101 +22,25 @@
 pub mod checkpoints;
 pub mod classification;
 pub mod clusters;
+mod kind;
+mod loss;
+mod noisy;
+mod outcome;
 pub mod regression;
 
-use super::frame::{Contribute, Implausible, Input, Place, Release, Role, SLACK, Unfit};
-use super::kmeans;
+use kind::Kind;
+use noisy::{MOST_CUSTOMERS, Noisy, scaled};
+
+use super::frame::{Contribute, Implausible, Input, Place, Release, Role, Unfit};
 use super::model::Parameters;
-use super::recipe::Target;
-use super::training::{EvaluationSettings, Method, Training};
+use super::training::{EvaluationSettings, Training};
 use crate::privacy::bounds::Component;
-use crate::privacy::interval::Estimate;
 
-/// How well a model does.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Evaluation {
-    /// On all held-out customers.
-    pub all: Performance,
-    /// On those of each participant, by position; empty unless asked for.
-    pub partners: Vec<Performance>,
-    /// More about all of them.
-    pub detail: Detail,
-    /// What the training's rounds did to them, in order; empty where a model has one round.
-    pub changes: Vec<checkpoints::Change>,
-}
-
-/// How well a model does on some customers.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Performance {
-    /// How many customers these are; the interval covers noise alone.
-    pub customers: Estimate,
-    /// In a fixed order, the one that matters most first.
-    pub metrics: Vec<Metric>,
-}
-
-impl Performance {
-    /// A metric by its name.
-    pub fn metric(&self, name: &str) -> Option<Estimate> {
-        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.estimate)
-    }
-}
-
-/// A number that says how well a model does.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Metric {
-    /// Its name; the modules list them.
-    pub name: &'static str,
-    /// Its value.
-    #[serde(flatten)]
-    pub estimate: Estimate,
-}
-
-/// What there is to say by kind of model.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Detail {
-    /// An event.
-    Event(classification::Curves),
-    /// A number: nothing more.
-    Number,
-    /// Clusters.
-    Clusters {
-        /// By position.
-        clusters: Vec<clusters::Cluster>,
-    },
-}
-
-/// What is evaluated, in terms of what is released.
-enum Kind<'a> {
-    Event,
-    Number(&'a Target),
-    Clusters(usize),
-}
-
-impl<'a> Kind<'a> {
-    fn of(training: &'a Training) -> Self {
-        match (&training.target, &training.method) {
-            (Some(target), _) if target.is_event() => Self::Event,
-            (Some(target), _) => Self::Number(target),
-            (None, Method::Kmeans(kmeans::Settings { clusters, .. })) => Self::Clusters(*clusters as usize),
-            // Not a training that can be planned.
-            (None, _) => Self::Clusters(1),
-        }
-    }
-
-    /// Components: cells over all customers, cells for one participant's, the most of one customer in grid units.
-    fn components(&self) -> Vec<(u64, u64, u64)> {
-        match self {
-            Self::Event => classification::components(),
-            Self::Number(_) => regression::components(),
-            Self::Clusters(clusters) => clusters::components(*clusters),
-        }
-    }
-}
+pub use outcome::{Calibration, Change, Cluster, Curves, Detail, Evaluation, Gain, Metric, Performance, Point};
 
 pub(super) fn release(settings: &EvaluationSettings, training: &Training, participants: usize) -> Release {
     let cells = |cells, per_cell| Component::Cells { cells, touches: 1, per_cell };
-    let forms = Kind::of(training).components();
+    let forms = components(&Kind::of(training));
     let parts = forms.len() as u32 * if settings.per_partner { 2 } else { 1 };
     let spans = checkpoints::spans(training).len();
     let compared = if spans > 0 { settings.share / checkpoints::SHARE } else { 0 };
@@ -162,7 +86,7 @@ pub(super) fn of(
         return Err(Implausible("the sum of the evaluation has another form than the release's".into()));
     }
     let blocks = if settings.per_partner { participants } else { 0 };
-    let parts = Kind::of(training).components().len() * if settings.per_partner { 2 } else { 1 };
+    let parts = components(&Kind::of(training)).len() * if settings.per_partner { 2 } else { 1 };
     let most = |component: &Component| match component {
         Component::Cells { per_cell, .. } => *per_cell,
         _ => 1,
@@ -177,31 +101,19 @@ pub(super) fn of(
     Ok(evaluation)
 }
 
-/// Sums in customers, or in the most that one customer brings, `most`.
-fn scaled(sum: &[&[i64]], sd: &[f64], most: &[u64]) -> Result<Vec<Noisy>, Implausible> {
-    if sd.iter().any(|sd| !sd.is_finite() || *sd < 0.0) {
-        return Err(Implausible("the noise of the evaluation is no number".into()));
+/// Components: cells over all customers, cells for one participant's, the most of one customer in grid units.
+fn components(kind: &Kind<'_>) -> Vec<(u64, u64, u64)> {
+    match kind {
+        Kind::Event => classification::components(),
+        Kind::Number(_) => regression::components(),
+        Kind::Clusters(clusters) => clusters::components(*clusters),
     }
-    let scaled: Vec<Noisy> = (sum.iter().zip(sd).zip(most))
-        .map(|((sum, sd), most)| {
-            let unit = *most as f64;
-            Noisy { cells: sum.iter().map(|cell| *cell as f64 / unit).collect(), sd: sd / unit }
-        })
-        .collect();
-    let absurd = |noisy: &Noisy| noisy.cells.iter().any(|cell| cell.abs() > MOST_CUSTOMERS + SLACK * noisy.sd);
-    if scaled.iter().any(absurd) {
-        return Err(Implausible(
-            "a cell of the evaluation has more customers than there are people: a participant sent something else"
-                .into(),
-        ));
-    }
-    Ok(scaled)
 }
 
 /// What the sums say of the model, those of all customers first, then those of each of `blocks` participants.
 fn rate(training: &Training, model: &Parameters, sums: &[Noisy], blocks: usize) -> Result<Evaluation, Implausible> {
     let kind = Kind::of(training);
-    let (all, each) = sums.split_at(kind.components().len().min(sums.len()));
+    let (all, each) = sums.split_at(components(&kind).len().min(sums.len()));
     match kind {
         Kind::Event => classification::of(&training.recipe.columns(), model, all, each, blocks),
         Kind::Number(target) => regression::of(target, all, each, blocks),
@@ -215,7 +127,7 @@ fn rate(training: &Training, model: &Parameters, sums: &[Noisy], blocks: usize) 
 /// or clusters of one size at a tenth of the largest distance.
 pub fn expected(training: &Training, customers: f64, sd: &[f64]) -> Option<Metric> {
     let kind = Kind::of(training);
-    let forms = kind.components();
+    let forms = components(&kind);
     let typical = match kind {
         Kind::Event => classification::typical(),
         Kind::Number(_) => regression::typical(),
@@ -230,147 +142,6 @@ pub fn expected(training: &Training, customers: f64, sd: &[f64]) -> Option<Metri
     let most: Vec<u64> = forms.iter().map(|(_, _, per_cell)| *per_cell).collect();
     let scaled = scaled(&sums, sd.get(..forms.len())?, &most).ok()?;
     rate(training, &Parameters::None, &scaled, 0).ok()?.all.metrics.first().copied()
-}
-
-/// Cells of one component, in customers or what one of them brings at most, and the noise in each.
-#[derive(Clone, Debug)]
-struct Noisy {
-    cells: Vec<f64>,
-    sd: f64,
-}
-
-/// More than there are people: no alliance has so many customers in a cell.
-const MOST_CUSTOMERS: f64 = 1e10;
-/// Standard deviations that a count must be above zero for something to be said with it as a denominator.
-const SAID: f64 = 4.0;
-
-impl Noisy {
-    /// Participant number `position`'s block of cells.
-    fn block(&self, position: usize, cells: usize) -> Self {
-        let block = self.cells.chunks(cells.max(1)).nth(position).unwrap_or_default();
-        Self { cells: block.to_vec(), sd: self.sd }
-    }
-
-    /// The sum over blocks.
-    fn sum(&self, blocks: usize, cells: usize) -> Self {
-        let block = |cell: usize| self.cells.iter().skip(cell).step_by(cells.max(1)).sum();
-        Self { cells: (0..cells).map(block).collect(), sd: self.sd * (blocks as f64).sqrt() }
-    }
-
-    /// Two measurements of the same cells as one, weighed by precision; if no noise explains how they differ, some
-    /// participant has brought other customers to one than to the other.
-    fn with(&self, other: &Self) -> Result<Self, Implausible> {
-        let slack = SLACK * self.sd.hypot(other.sd);
-        let apart = |(one, two): (&f64, &f64)| (one - two).abs() > slack + 1e-9 * one.abs();
-        if self.cells.iter().zip(&other.cells).any(apart) {
-            return Err(implausible("the counts of all customers differ from the sum of every participant's"));
-        }
-        let (one, two) = (self.sd.powi(2), other.sd.powi(2));
-        let weight = if one + two > 0.0 { two / (one + two) } else { 1.0 };
-        let mean = |(a, b): (&f64, &f64)| weight * a + (1.0 - weight) * b;
-        let sd = if one + two > 0.0 { (one * two / (one + two)).sqrt() } else { 0.0 };
-        Ok(Self { cells: self.cells.iter().zip(&other.cells).map(mean).collect(), sd })
-    }
-
-    /// Refuses a cell that no noise makes so negative.
-    fn counts(&self) -> Result<(), Implausible> {
-        match self.cells.iter().find(|cell| **cell < -SLACK * self.sd) {
-            Some(cell) => Err(implausible(&format!("a cell counts {cell:.0} customers, less than noise explains"))),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses a sum of which each of the customers, counted in `counts` cell by cell, brings `least` to 1.
-    fn within(&self, counts: &Self, least: f64) -> Result<(), Implausible> {
-        let slack = SLACK * self.sd.hypot(counts.sd);
-        for (cell, count) in self.cells.iter().zip(&counts.cells) {
-            let count = count.max(0.0);
-            let slack = slack + 1e-9 * count;
-            if *cell < least * count - slack || *cell > count + slack {
-                return Err(implausible(&format!("a sum is {cell:.0}, more than {count:.0} customers can bring")));
-            }
-        }
-        Ok(())
-    }
-
-    fn total(&self) -> f64 {
-        self.cells.iter().sum()
-    }
-
-    /// The noise in the total.
-    fn total_sd(&self) -> f64 {
-        self.sd * (self.cells.len() as f64).sqrt()
-    }
-
-    /// How many customers the cells count.
-    fn count(&self) -> Estimate {
-        Estimate::of_count(self.total(), self.total_sd())
-    }
-}
-
-fn implausible(what: &str) -> Implausible {
-    Implausible(format!(
-        "{what}: some participant sent something else than its held-out customers' sums; the masks hide which one"
-    ))
-}
-
-/// The histogram without negative cells that is nearest to a noisy one and has the same total: max(c − τ, 0) with the
-/// one τ that keeps it. All zero where the total is not positive.
-fn repair(cells: &[f64]) -> Vec<f64> {
-    let total: f64 = cells.iter().sum();
-    if total <= 0.0 {
-        return vec![0.0; cells.len()];
-    }
-    let mut sorted = cells.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    // With the k largest cells kept, τ is (their sum − total)/k; the largest k whose smallest kept cell is above its τ
-    // is right.
-    let mut sum = 0.0;
-    let mut tau = 0.0;
-    for (k, cell) in sorted.iter().enumerate() {
-        sum += cell;
-        let with = (sum - total) / (k + 1) as f64;
-        if *cell > with {
-            tau = with;
-        }
-    }
-    cells.iter().map(|cell| (cell - tau).max(0.0)).collect()
-}
-
-/// `f` of uncertain numbers by the delta method, within `range`; the whole range where it has no value or `said` is
-/// false.
-fn delta(x: &[f64], variance: &[f64], range: (f64, f64), said: bool, f: impl Fn(&[f64]) -> f64) -> Estimate {
-    let (least, most) = range;
-    let value = f(x);
-    let whole = Estimate { value: value.clamp(least, most), low: least, high: most };
-    if !value.is_finite() {
-        return Estimate { value: (least + most) / 2.0, ..whole };
-    }
-    let step = 1e-6 * x.iter().map(|x| x.abs()).sum::<f64>();
-    let mut moved = x.to_vec();
-    let mut sum = 0.0;
-    for (i, variance) in variance.iter().enumerate() {
-        moved[i] = x[i] + step;
-        let above = f(&moved);
-        moved[i] = x[i] - step;
-        let slope = (above - f(&moved)) / (2.0 * step);
-        moved[i] = x[i];
-        sum += slope.powi(2) * variance;
-    }
-    if said && sum.is_finite() { clamp(Estimate::of_sum(value, sum.sqrt()), range) } else { whole }
-}
-
-fn clamp(estimate: Estimate, (least, most): (f64, f64)) -> Estimate {
-    let clamp = |x: f64| x.clamp(least, most);
-    Estimate { value: clamp(estimate.value), low: clamp(estimate.low), high: clamp(estimate.high) }
-}
-
-/// The variance between customers of a number of 0 to 1 with this mean, of which only the mean is known. It is at most
-/// that of a condition, and taken to be at most that of the square of a variable with kurtosis 6, twice the normal
-/// one's.
-fn spread(mean: f64) -> f64 {
-    let mean = mean.clamp(0.0, 1.0);
-    (mean * (1.0 - mean)).min(5.0 * mean * mean)
 }
 
 #[cfg(test)]

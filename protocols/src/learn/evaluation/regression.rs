@@ -14,9 +14,11 @@ use super::super::frame::{Contribute, Implausible};
 use super::super::model::Parameters;
 use super::super::recipe::Target;
 use super::checkpoints::Changes;
-use super::{Detail, Evaluation, Metric, Noisy, Performance, SAID, clamp, delta, spread};
+use super::loss::error;
+use super::noisy::{Noisy, SAID, clamp, delta, spread};
+use super::outcome::{Detail, Evaluation, Metric, Performance};
 use crate::privacy::interval::Estimate;
-use crate::privacy::rows::{Block, Column, UNIT, number};
+use crate::privacy::rows::{Block, UNIT, number};
 use crate::privacy::sums::{Codes, Part, Sums};
 
 /// One customer in the count, in grid units.
@@ -25,12 +27,6 @@ const COUNT: i32 = 1 << 10;
 pub(super) fn components() -> Vec<(u64, u64, u64)> {
     let one = UNIT as u64;
     vec![(1, 1, COUNT as u64), (1, 1, one), (1, 1, one), (1, 1, one)]
-}
-
-/// The squared error of a row with this code of the target.
-pub(super) fn error(model: &Parameters, target: &Target, columns: &[Column], codes: &[u16], code: u16) -> f64 {
-    let score = model.score(columns, codes).clamp(-1.0, 1.0);
-    (score - f64::from(target.value(code))).powi(2).min(1.0)
 }
 
 /// What a node sums.

@@ -2,9 +2,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::linear;
-use super::super::recipe::{Feature, Recipe, Values};
+use super::super::recipe::{Feature, Recipe, Target, Values};
+use super::super::training::Method;
+use super::super::{kmeans, linear};
+use super::noisy::repair;
 use super::*;
+use crate::privacy::interval::Estimate;
 use crate::privacy::rows::{Block, Column, UNIT};
 use crate::privacy::sums::Sums;
 
