@@ -16,8 +16,8 @@ use super::frame::{Contribute, Implausible, Release, Role, SLACK, weighed};
 use super::recipe::{Recipe, STEPS, Values};
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
-use crate::privacy::rows::{Block, Column};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{Block, Codes, Column};
+use crate::privacy::sums::{Part, Sums};
 
 /// Cells of a number, missing values not counted; they are in cell 0 and the others count from 1.
 pub(super) const CELLS: usize = 256;

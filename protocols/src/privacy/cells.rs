@@ -10,8 +10,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::joint::{Joint, LANES, PLACES, strides};
-use super::rows::Block;
-use super::sums::Codes;
+use super::rows::{Block, Codes};
 
 /// Memory that is used again and again.
 #[derive(Default)]

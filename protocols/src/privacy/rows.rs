@@ -48,6 +48,15 @@ impl Column {
     }
 }
 
+/// Codes of some customers with their number of cells.
+#[derive(Clone, Copy)]
+pub struct Codes<'a> {
+    /// One code a customer; one that is not below `cells` is in no cell.
+    pub codes: &'a [u16],
+    /// The number of cells of this column.
+    pub cells: usize,
+}
+
 /// Where each column's entries lie in the design vector; the constant lies behind the last.
 pub fn places(columns: &[Column]) -> Vec<Range<usize>> {
     let mut end = 0;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::bounds::{Bounded, Component, Layout};
 use super::cells::{Columns, Tables};
-use super::rows::{Block, Column, UNIT, places};
+use super::rows::{Block, Codes, Column, UNIT, places};
 use crate::kernels::columns::Halves;
 
 /// The largest weight of a row, in absolute value; others are clamped to it.
@@ -30,15 +30,6 @@ pub const MAX_WEIGHT: i32 = 32767;
 pub const MOMENT_SCALE: i32 = 128;
 /// The factors of entries on the diagonal of second moments, and off it.
 pub const MOMENT_FACTORS: (i64, i64) = (128, 181);
-
-/// Codes of some customers with their number of cells.
-#[derive(Clone, Copy)]
-pub struct Codes<'a> {
-    /// One code a customer; one that is not below `cells` is in no cell.
-    pub codes: &'a [u16],
-    /// The number of cells of this column.
-    pub cells: usize,
-}
 
 /// What some customers bring to one component, in the order of these customers.
 pub enum Part<'a> {

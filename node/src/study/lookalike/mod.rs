@@ -24,8 +24,8 @@ use entente_protocols::learn::recipe::Values;
 use entente_protocols::lookalike::model::Quantised;
 use entente_protocols::lookalike::params::BLOCK;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
-use entente_protocols::privacy::rows::UNIT;
-use entente_protocols::privacy::sums::{Codes, Part, Sums};
+use entente_protocols::privacy::rows::{Codes, UNIT};
+use entente_protocols::privacy::sums::{Part, Sums};
 use entente_protocols::study::lookalike::{LookalikePlan, Output};
 use rayon::prelude::*;
 

@@ -11,8 +11,8 @@ use crate::learn::frame::{Contribute, Implausible, Input, SLACK, Unfit, weighed}
 use crate::learn::model::{Pair, Parameters};
 use crate::learn::recipe::{Recipe, Target};
 use crate::privacy::bounds::Component;
-use crate::privacy::rows::{Block, UNIT};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{Block, Codes, UNIT};
+use crate::privacy::sums::{Part, Sums};
 
 /// How many features are tried with one another.
 const MOST: usize = 6;

@@ -9,8 +9,8 @@ use crate::learn::model::Parameters;
 use crate::learn::recipe::{Recipe, Target};
 use crate::learn::sigmoid::{sigmoid, steps};
 use crate::privacy::joint::{PLACES, groups};
-use crate::privacy::rows::{Block, Column, UNIT};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{Block, Codes, Column, UNIT};
+use crate::privacy::sums::{Part, Sums};
 
 /// Rows that are scored together: their scores and a few columns stay in the fastest cache.
 const ROWS: usize = 1 << 12;

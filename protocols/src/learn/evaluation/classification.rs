@@ -23,8 +23,8 @@ use super::loss::chance;
 use super::noisy::{Noisy, SAID, delta, repair};
 use super::outcome::{Calibration, Curves, Detail, Evaluation, Gain, Metric, Performance, Point};
 use crate::privacy::interval::Estimate;
-use crate::privacy::rows::{self, Block, Column};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{self, Block, Codes, Column};
+use crate::privacy::sums::{Part, Sums};
 
 /// Score bins.
 pub const BINS: usize = 24;

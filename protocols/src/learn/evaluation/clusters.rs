@@ -13,8 +13,8 @@ use super::loss::{most, nearest};
 use super::noisy::{Noisy, SAID, clamp, delta, implausible, repair, spread};
 use super::outcome::{Cluster, Detail, Evaluation, Metric, Performance};
 use crate::privacy::interval::Estimate;
-use crate::privacy::rows::{Block, Column, UNIT};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{Block, Codes, Column, UNIT};
+use crate::privacy::sums::{Part, Sums};
 
 /// One customer in a count, in grid units.
 const COUNT: i32 = 1 << 10;

@@ -18,8 +18,8 @@ use super::loss::error;
 use super::noisy::{Noisy, SAID, clamp, delta, spread};
 use super::outcome::{Detail, Evaluation, Metric, Performance};
 use crate::privacy::interval::Estimate;
-use crate::privacy::rows::{Block, UNIT, number};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{Block, Codes, UNIT, number};
+use crate::privacy::sums::{Part, Sums};
 
 /// One customer in the count, in grid units.
 const COUNT: i32 = 1 << 10;

@@ -35,8 +35,8 @@ use super::options::{Options, affordable, only};
 use super::recipe::Recipe;
 use crate::privacy::bounds::Component;
 use crate::privacy::rho::MILLION;
-use crate::privacy::rows::{self, Block, Column, UNIT};
-use crate::privacy::sums::{Codes, Part, Sums};
+use crate::privacy::rows::{self, Block, Codes, Column, UNIT};
+use crate::privacy::sums::{Part, Sums};
 
 /// Settings.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
