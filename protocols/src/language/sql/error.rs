@@ -33,6 +33,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What expressions consist of, for messages.
+pub(super) const EXPRESSIONS: &str = "Write it with + - * /, = <> < <= > >=, AND, OR, NOT, IN, BETWEEN, IS NULL, CASE, \
+                                      CAST and the functions ABS, COALESCE, NULLIF, EXTRACT, DATE_PART, DATE_TRUNC";
+/// The functions there are, for messages.
+pub(super) const FUNCTIONS: &str = "Write it with ABS, COALESCE, NULLIF, CAST, EXTRACT, DATE_PART, DATE_TRUNC or CASE";
+/// The measures there are, for messages.
+pub(super) const MEASURE_NAMES: &str = "the measures are COUNT(*), COUNT(DISTINCT unit), SUM and AVG";
+
 /// Up to three of `known` that look most like `word`, the nearest first; none if none is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     const NEAR: f64 = 0.75;

@@ -3,38 +3,14 @@
 use sqlparser::ast::{self, BinaryOperator, Ident, UnaryOperator};
 
 use crate::language::expr::{Arithmetic, Comparison, Expr, Value, ValueType};
-use crate::language::schema::DatasetSchema;
 
-use super::error::{Refusal, listed, nearest};
+use super::error::{EXPRESSIONS, Refusal, listed, nearest};
 use super::operators::{any_of, as_condition, connect, is_null, not};
-use super::source::Source;
+use super::scope::{Name, Outcome, Scope, same_name};
 use super::typed::{Kind, Typed};
 
 /// Deepest expression, in levels of the parser's tree.
 const MAX_DEPTH: usize = 64;
-/// Largest typed expression, in nodes; lists and some functions repeat their operand.
-const MAX_NODES: usize = 20_000;
-
-/// What expressions can refer to.
-pub(super) struct Scope<'a> {
-    pub source: &'a Source<'a>,
-    pub schema: &'a DatasetSchema,
-    /// What columns may be qualified with.
-    pub qualifier: &'a Ident,
-}
-
-/// What a name stands for.
-pub(super) enum Name<'a> {
-    /// The privacy unit.
-    Unit,
-    /// A declared column.
-    Column(Typed<'a>),
-    /// Neither.
-    Unknown,
-}
-
-pub(super) type Outcome<'a> = Result<Typed<'a>, Refusal>;
-
 impl<'a> Scope<'a> {
     /// The typed expression for `expr`, or why there is none.
     pub fn expression(&self, expr: &ast::Expr) -> Outcome<'a> {
@@ -53,33 +29,6 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What a name without qualifier stands for.
-    pub fn name(&self, ident: &Ident) -> Name<'a> {
-        let columns = &self.schema.columns;
-        if ident.value == self.schema.privacy_unit {
-            return Name::Unit;
-        }
-        if let Some((name, column_type)) = columns.get_key_value(&ident.value) {
-            return Name::Column(Typed::column(name, column_type));
-        }
-        if ident.quote_style.is_some() {
-            return Name::Unknown;
-        }
-        // Unquoted names are the same in any case, as everywhere in SQL, unless that leaves a choice.
-        if ident.value.eq_ignore_ascii_case(&self.schema.privacy_unit) {
-            return Name::Unit;
-        }
-        let mut alike = columns.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&ident.value));
-        match (alike.next(), alike.next()) {
-            (Some((name, column_type)), None) => Name::Column(Typed::column(name, column_type)),
-            _ => Name::Unknown,
-        }
-    }
-
-    pub fn refuse(&self, expr: &ast::Expr, why: impl Into<String>, instead: impl Into<String>) -> Refusal {
-        self.source.refuse(self.source.extent(expr), why, instead)
-    }
-
     pub fn at_depth(&self, expr: &ast::Expr, depth: usize) -> Outcome<'a> {
         if depth > MAX_DEPTH {
             let instead = "Write lists of values with IN (…) and bins with one CASE, or ask in several studies";
@@ -88,15 +37,6 @@ impl<'a> Scope<'a> {
         let typed = self.dispatch(expr, depth + 1)?;
         self.check_size(expr, typed.size)?;
         Ok(typed)
-    }
-
-    /// Refuses an expression that is, or is about to become, too large.
-    pub fn check_size(&self, expr: &ast::Expr, nodes: usize) -> Result<(), Refusal> {
-        if nodes > MAX_NODES {
-            let why = format!("written out it has over {MAX_NODES} parts");
-            return Err(self.refuse(expr, why, "Write a shorter list, or declare a coarser category in the schema"));
-        }
-        Ok(())
     }
 
     fn dispatch(&self, expr: &ast::Expr, depth: usize) -> Outcome<'a> {
@@ -368,21 +308,5 @@ impl<'a> Scope<'a> {
             (ast::Value::SingleQuotedString(text), ast::DataType::Date) if !uses_odbc_syntax => self.day(expr, text),
             _ => Err(self.refuse(expr, "this form of literal is not available", "Write DATE '2025-01-31'")),
         }
-    }
-}
-
-/// What expressions consist of, for messages.
-pub(super) const EXPRESSIONS: &str = "Write it with + - * /, = <> < <= > >=, AND, OR, NOT, IN, BETWEEN, IS NULL, CASE, \
-                                      CAST and the functions ABS, COALESCE, NULLIF, EXTRACT, DATE_PART, DATE_TRUNC";
-/// The functions there are, for messages.
-pub(super) const FUNCTIONS: &str = "Write it with ABS, COALESCE, NULLIF, CAST, EXTRACT, DATE_PART, DATE_TRUNC or CASE";
-/// The measures there are, for messages.
-pub(super) const MEASURE_NAMES: &str = "the measures are COUNT(*), COUNT(DISTINCT unit), SUM and AVG";
-
-/// Whether a name refers to what another names.
-pub(super) fn same_name(reference: &Ident, declared: &Ident) -> bool {
-    match reference.quote_style {
-        Some(_) => reference.value == declared.value,
-        None => reference.value.eq_ignore_ascii_case(&declared.value),
     }
 }

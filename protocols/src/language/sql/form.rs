@@ -1,6 +1,6 @@
 //! What a text is read as, and the words of refusals that depend on it.
 
-use super::expression::{FUNCTIONS, MEASURE_NAMES};
+use super::error::{FUNCTIONS, MEASURE_NAMES};
 
 /// What is wrong, and what to write instead.
 pub(super) type Reason = (&'static str, &'static str);

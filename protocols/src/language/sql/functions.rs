@@ -6,9 +6,9 @@ use crate::language::expr::{Comparison, DatePart, DateUnit, Expr, Value, ValueTy
 use crate::language::schema::Day;
 
 use super::error::{Refusal, nearest};
-use super::expression::{Outcome, Scope};
 use super::operators::{as_condition, is_null, not};
 use super::range::Range;
+use super::scope::{Outcome, Scope};
 use super::typed::{Kind, Typed};
 
 /// A call whose form is plain: nothing but a name and arguments.

@@ -8,9 +8,9 @@ use crate::language::expr::{DateUnit, Expr, Value};
 use crate::language::schema::Day;
 
 use super::error::Refusal;
-use super::expression::Scope;
 use super::functions::truncated;
 use super::range::Range;
+use super::scope::Scope;
 use super::typed::{Kind, Typed};
 
 /// Most values of a key that is counted out of a range; categories have as many as are declared.

@@ -5,8 +5,8 @@ use sqlparser::ast;
 use crate::language::sums::{BaseSum, MeasureKind};
 
 use super::error::Refusal;
-use super::expression::{Name, Scope};
 use super::functions::{Call, MEASURES};
+use super::scope::{Name, Scope, same_name};
 use super::typed::{Kind, Typed};
 
 /// Largest magnitudes for which sums have a sensible grid.
@@ -103,9 +103,7 @@ impl<'a> Scope<'a> {
         match expr {
             ast::Expr::Identifier(ident) => matches!(self.name(ident), Name::Unit),
             ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [qualifier, ident] => {
-                    super::expression::same_name(qualifier, self.qualifier) && matches!(self.name(ident), Name::Unit)
-                }
+                [qualifier, ident] => same_name(qualifier, self.qualifier) && matches!(self.name(ident), Name::Unit),
                 _ => false,
             },
             ast::Expr::Nested(inner) => self.is_unit(inner),

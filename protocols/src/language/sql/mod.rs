@@ -40,7 +40,9 @@ mod measures;
 mod operators;
 mod range;
 mod rows;
+mod scope;
 mod seeds;
+mod size;
 mod source;
 mod statement;
 mod typed;
@@ -56,9 +58,10 @@ use crate::language::schema::DatasetSchema;
 use crate::language::sums::{BaseSum, GroupKey, Measure, Output, SumsPlan};
 
 use columns::columns;
-use expression::{Name, Scope};
 use form::Form;
 use measures::Sums;
+use scope::{Name, Scope, same_name};
+use size::Size;
 use source::Source;
 use statement::{Item, Statement};
 use typed::Typed;
@@ -131,8 +134,6 @@ pub fn dataset_name(sql: &str) -> Result<String, Refusal> {
 const MAX_NUMBERS: usize = 1_000_000;
 const MAX_MEASURES: usize = 64;
 const MAX_KEYS: usize = 8;
-/// Most nodes of all expressions of a plan.
-const MAX_NODES: usize = 100_000;
 const MAX_ROWS: u32 = 1 << 20;
 
 /// Runs on a thread with a stack that fits the parser's recursion limit, whatever is left of the caller's: without
@@ -190,21 +191,6 @@ fn check_table(scope: &Scope<'_>, statement: &Statement) -> Result<(), Refusal> 
         return Ok(());
     }
     Err(scope.source.refuse(table.span, "there is no such data set here", format!("Write FROM {name}")))
-}
-
-/// The nodes of a plan, counted as they come, so that a short text cannot fill the memory.
-#[derive(Default)]
-struct Size(usize);
-
-impl Size {
-    fn grow(&mut self, scope: &Scope<'_>, nodes: usize) -> Result<(), Refusal> {
-        self.0 += nodes;
-        if self.0 > MAX_NODES {
-            let why = format!("written out the query has over {MAX_NODES} parts");
-            return Err(scope.source.refuse(scope.source.whole(), why, "Write less, or several studies"));
-        }
-        Ok(())
-    }
 }
 
 /// A group key on its way into the plan.
@@ -354,7 +340,7 @@ impl<'e, 'a> Planner<'e, 'a> {
 
     /// The item with this name, unless the name is that of a column. A name that is both must mean one thing.
     fn alias(&self, expr: &ast::Expr, ident: &ast::Ident, items: &[Taken<'a>]) -> Result<Option<usize>, Refusal> {
-        let named = |item: &Item| item.alias.as_ref().is_some_and(|alias| expression::same_name(ident, alias));
+        let named = |item: &Item| item.alias.as_ref().is_some_and(|alias| same_name(ident, alias));
         let Some(item) = self.statement.items.iter().position(named) else { return Ok(None) };
         let Name::Column(column) = self.scope.name(ident) else { return Ok(Some(item)) };
         match &items[item] {

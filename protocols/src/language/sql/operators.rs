@@ -5,9 +5,9 @@ use sqlparser::ast;
 use crate::language::expr::{Arithmetic, Comparison, Expr, Value, ValueType};
 use crate::language::schema::Day;
 
-use super::error::{Refusal, listed, nearest};
-use super::expression::{EXPRESSIONS, Outcome, Scope};
+use super::error::{EXPRESSIONS, Refusal, listed, nearest};
 use super::range::{self, Cause, Range};
+use super::scope::{Outcome, Scope};
 use super::typed::{Kind, Typed};
 
 impl<'a> Scope<'a> {

@@ -8,11 +8,11 @@ use crate::language::expr::{Expr, Value};
 use crate::language::rows::{Output, RowsPlan};
 use crate::learn::recipe::Values;
 
-use super::Size;
 use super::columns::columns;
 use super::error::Refusal;
-use super::expression::Scope;
 use super::range::Range;
+use super::scope::Scope;
+use super::size::Size;
 use super::statement::{Item, Statement};
 use super::typed::{Kind, Typed};
 

@@ -12,8 +12,8 @@ use crate::language::rows::RowsPlan;
 
 use super::columns::columns;
 use super::error::Refusal;
-use super::expression::Scope;
 use super::form::Form;
+use super::scope::Scope;
 use super::source::Source;
 use super::statement::{self, Statement};
 
