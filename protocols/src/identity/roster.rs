@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::PublicIdentity;
+use super::key::PublicIdentity;
 use crate::digest::Digest;
 
 /// One partner in the roster.
