@@ -77,16 +77,26 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl FromStr for Digest {
-    type Err = String;
+/// A text that is not a hash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// It is too short or too long.
+    #[error("`{0}` is not a hash: it has not 64 digits")]
+    Length(String),
+    /// It has other signs.
+    #[error("`{0}` is not a hash: 64 hexadecimal digits are expected")]
+    Digits(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
         if text.len() != 2 * bytes.len() {
-            return Err(format!("`{text}` is not a hash: it has not 64 digits"));
+            return Err(DigestError::Length(text.into()));
         }
-        let decoded = const_hex::decode_to_slice(text, &mut bytes);
-        decoded.map_err(|_| format!("`{text}` is not a hash: 64 hexadecimal digits are expected"))?;
+        const_hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError::Digits(text.into()))?;
         Ok(Self(bytes))
     }
 }

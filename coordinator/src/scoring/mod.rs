@@ -34,7 +34,7 @@ pub fn read_model(path: &Path) -> Result<ModelFile, Error> {
         return Err(none(format!("has more than {} MiB, more than any model file", MAX_BYTES >> 20)));
     }
     let bytes = std::fs::read(path).map_err(|error| files::failed("read", path, &error))?;
-    ModelFile::parse(&bytes).map_err(none)
+    ModelFile::parse(&bytes).map_err(|error| none(error.to_string()))
 }
 
 /// What was scored.

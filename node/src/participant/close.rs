@@ -112,7 +112,7 @@ impl Participant {
             let joined = studies.get(id)?.filter(|attempt| attempt.stage.pledge().is_some());
             let trained = joined.filter(|attempt| matches!(attempt.proposal.study.spec, StudySpec::Train(_)));
             let (Some(bytes), Some(attempt)) = (model, trained) else { return Ok(()) };
-            let file = ModelFile::parse(bytes).map_err(Error::failure)?;
+            let file = ModelFile::parse(bytes).map_err(|error| Error::failure(error.to_string()))?;
             if file.study.id != *study {
                 return Err(Error::failure(format!("it says that study `{}` trained it", file.study.id)));
             }

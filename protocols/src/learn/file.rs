@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Model, Parameters};
+use super::model::{Model, ModelError, Parameters};
 use super::recipe::Values;
 use crate::digest::Digest;
 use crate::privacy::interval::Estimate;
@@ -89,35 +89,67 @@ pub struct ScoreShare {
     pub others: f64,
 }
 
+/// Why a file is not a model that can score every row; said of the file, whose name stands before.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is longer than [`MAX_BYTES`].
+    #[error("is longer than {MAX_BYTES} bytes, more than any model file")]
+    TooLong,
+    /// It is not JSON, or has other fields.
+    #[error("is not a model file ({0}); a study of kind train writes one as model.json")]
+    Malformed(serde_json::Error),
+    /// It is of another format.
+    #[error("is not a model file; a study of kind train writes one as model.json")]
+    Format,
+    /// A later version has written it.
+    #[error("was written by a newer version (format {0}, this one reads {VERSION}); update")]
+    Newer(u32),
+    /// Features that cannot be told apart.
+    #[error("has several features with the name `{0}`, or one without a name")]
+    Names(String),
+    /// A category's values.
+    #[error("has no list of 1 to 65534 categories without repeats for `{0}`")]
+    Categories(String),
+    /// A number's or a date's bounds.
+    #[error("has bounds for `{0}` that are none")]
+    Bounds(String),
+    /// Parts of the model do not fit one another.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// It has no parameters.
+    #[error("has no parameters: nothing has been learnt")]
+    NothingLearnt,
+    /// Clusters without centres, or with a target.
+    #[error("has clusters, which need centres and have no `target`")]
+    Clusters,
+    /// A prediction of nothing.
+    #[error("does not say what it predicts: `target` is missing")]
+    NoTarget,
+}
+
 impl ModelFile {
     /// Reads a file.
     ///
     /// # Errors
     ///
-    /// If it is none, of a newer version, or of a model whose parts do not fit one another, in words.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// If it is none, of a newer version, or of a model whose parts do not fit one another.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FileError> {
         #[derive(Deserialize)]
         struct Head {
             format: String,
             version: u32,
         }
         if bytes.len() > MAX_BYTES {
-            return Err(format!("is longer than {MAX_BYTES} bytes, more than any model file"));
+            return Err(FileError::TooLong);
         }
-        let none = |error: serde_json::Error| {
-            format!("is not a model file ({error}); a study of kind train writes one as model.json")
-        };
-        let head: Head = serde_json::from_slice(bytes).map_err(none)?;
+        let head: Head = serde_json::from_slice(bytes).map_err(FileError::Malformed)?;
         if head.format != FORMAT {
-            return Err("is not a model file; a study of kind train writes one as model.json".into());
+            return Err(FileError::Format);
         }
         if head.version > VERSION {
-            return Err(format!(
-                "was written by a newer version (format {}, this one reads {VERSION}); update",
-                head.version
-            ));
+            return Err(FileError::Newer(head.version));
         }
-        let file: Self = serde_json::from_slice(bytes).map_err(none)?;
+        let file: Self = serde_json::from_slice(bytes).map_err(FileError::Malformed)?;
         file.check()?;
         Ok(file)
     }
@@ -126,13 +158,13 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// What does not fit, in words.
-    pub fn check(&self) -> Result<(), String> {
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), FileError> {
         let Model { recipe, target, parameters, .. } = &self.model;
         let mut names = HashSet::new();
         for feature in &recipe.features {
             if feature.name.is_empty() || !names.insert(feature.name.as_str()) {
-                return Err(format!("has several features with the name `{}`, or one without a name", feature.name));
+                return Err(FileError::Names(feature.name.clone()));
             }
             check_values(&feature.name, &feature.values)?;
         }
@@ -141,12 +173,10 @@ impl ModelFile {
         }
         self.model.check()?;
         match (parameters, target) {
-            (Parameters::None, _) => Err("has no parameters: nothing has been learnt".into()),
+            (Parameters::None, _) => Err(FileError::NothingLearnt),
             (Parameters::Centres { centres }, None) if !centres.is_empty() => Ok(()),
-            (Parameters::Centres { .. }, _) => Err("has clusters, which need centres and have no `target`".into()),
-            (Parameters::Weights { .. } | Parameters::Additive { .. }, None) => {
-                Err("does not say what it predicts: `target` is missing".into())
-            }
+            (Parameters::Centres { .. }, _) => Err(FileError::Clusters),
+            (Parameters::Weights { .. } | Parameters::Additive { .. }, None) => Err(FileError::NoTarget),
             (Parameters::Weights { .. } | Parameters::Additive { .. }, Some(_)) => Ok(()),
         }
     }
@@ -171,20 +201,20 @@ impl ModelFile {
 }
 
 /// Without bounds in order there is nothing to clip to.
-fn check_values(name: &str, values: &Values) -> Result<(), String> {
+fn check_values(name: &str, values: &Values) -> Result<(), FileError> {
     let bounded = match values {
         Values::Number { low, high } => low <= high && (high - low).is_finite(),
         Values::Date { low, high } => low <= high,
         Values::Category { values } => {
             let all: HashSet<&str> = values.iter().map(String::as_str).collect();
             if !(1..=65534).contains(&values.len()) || all.len() < values.len() {
-                return Err(format!("has no list of 1 to 65534 categories without repeats for `{name}`"));
+                return Err(FileError::Categories(name.into()));
             }
             true
         }
         Values::Bool => true,
     };
-    if bounded { Ok(()) } else { Err(format!("has bounds for `{name}` that are none")) }
+    if bounded { Ok(()) } else { Err(FileError::Bounds(name.into())) }
 }
 
 #[cfg(test)]
@@ -232,7 +262,7 @@ mod tests {
 
     #[test]
     fn files_come_back_to_the_last_bit() {
-        assert_eq!(ModelFile::parse(&file().to_bytes()), Ok(file()));
+        assert_eq!(ModelFile::parse(&file().to_bytes()).unwrap(), file());
     }
 
     #[test]
@@ -240,16 +270,16 @@ mod tests {
         let parse = |change: &dyn Fn(&mut ModelFile)| {
             let mut file = file();
             change(&mut file);
-            ModelFile::parse(&file.to_bytes()).unwrap_err()
+            ModelFile::parse(&file.to_bytes()).unwrap_err().to_string()
         };
         assert!(parse(&|file| file.version = 9).contains("newer version"));
         assert!(parse(&|file| file.format = "other".into()).contains("not a model file"));
         assert!(parse(&|file| file.model.target = None).contains("`target` is missing"));
         assert!(parse(&|file| file.model.parameters = Parameters::None).contains("nothing has been learnt"));
         assert!(parse(&|file| file.model.parameters = Parameters::Centres { centres: vec![] }).contains("centres"));
-        assert!(ModelFile::parse(b"{}").unwrap_err().contains("not a model file"));
+        assert!(ModelFile::parse(b"{}").unwrap_err().to_string().contains("not a model file"));
         assert!(ModelFile::parse(b"\xff").is_err());
-        assert!(ModelFile::parse(&vec![b' '; MAX_BYTES + 1]).unwrap_err().contains("longer"));
+        assert!(ModelFile::parse(&vec![b' '; MAX_BYTES + 1]).unwrap_err().to_string().contains("longer"));
         assert!(ModelFile::parse(&file().to_bytes()[..300]).is_err());
     }
 
@@ -271,7 +301,7 @@ mod tests {
         for (path, value, expected) in cases {
             let mut json = serde_json::to_value(file()).unwrap();
             *json.pointer_mut(path).unwrap() = value;
-            let problem = ModelFile::parse(&serde_json::to_vec(&json).unwrap()).unwrap_err();
+            let problem = ModelFile::parse(&serde_json::to_vec(&json).unwrap()).unwrap_err().to_string();
             assert!(problem.contains(expected), "{problem}");
         }
     }

@@ -4,7 +4,7 @@
 //! ([`crate::privacy::sums`]) bounds what one customer does. The coordinator sees released sums alone, so all it does is
 //! post-processing. It is deterministic: a coordinator that restarts takes the same sums again and goes on.
 
-use super::model::{Parameters, Recoding};
+use super::model::{ModelError, Parameters, Recoding};
 use crate::privacy::bounds::{Component, Layout};
 use crate::privacy::rows::Block;
 use crate::privacy::sums::Sums;
@@ -62,6 +62,12 @@ pub struct Input {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the round's input does not fit the plan: {0}")]
 pub struct Unfit(pub String);
+
+impl From<ModelError> for Unfit {
+    fn from(error: ModelError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// What a node brings to one release, made ready.
 pub trait Contribute: Send + Sync {

@@ -5,6 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::recipe::{Recipe, Target};
 use crate::privacy::rows::{self, Column};
 
+/// Parts of a model that do not fit one another, or the plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// There is not one [`Recode`] a feature.
+    #[error("the recoding has another number of features")]
+    RecodedFeatures,
+    /// The recoding of this feature does not ascend, or the feature is no number.
+    #[error("the recoding of `{0}` is none")]
+    Recoding(String),
+    /// The parameters are not those of such a recipe.
+    #[error("the model does not have the size that the plan gives it")]
+    Size,
+}
+
 /// How codes are changed before a model sees them: made from noisily released histograms, so public.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
 #[serde(transparent)]
@@ -70,9 +84,9 @@ impl Recoding {
     }
 
     /// Whether it is one for this recipe; if not, why.
-    pub fn check(&self, recipe: &Recipe) -> Result<(), String> {
+    pub fn check(&self, recipe: &Recipe) -> Result<(), ModelError> {
         if self.columns.len() != recipe.features.len() {
-            return Err("the recoding has another number of features".into());
+            return Err(ModelError::RecodedFeatures);
         }
         for (recode, feature) in self.columns.iter().zip(&recipe.features) {
             let ascending = match recode {
@@ -85,7 +99,7 @@ impl Recoding {
                 }
             };
             if !ascending || feature.values.column() != Column::Number {
-                return Err(format!("the recoding of `{}` is none", feature.name));
+                return Err(ModelError::Recoding(feature.name.clone()));
             }
         }
         Ok(())
@@ -133,7 +147,7 @@ pub enum Parameters {
 
 impl Parameters {
     /// Whether these fit rows of this recipe after this recoding; if not, why.
-    pub fn check(&self, recipe: &Recipe, recoding: Option<&Recoding>) -> Result<(), String> {
+    pub fn check(&self, recipe: &Recipe, recoding: Option<&Recoding>) -> Result<(), ModelError> {
         let columns = recoding.map_or_else(|| recipe.columns(), |recoding| recoding.columns(recipe));
         let dims = rows::dims(&columns);
         let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
@@ -167,7 +181,7 @@ impl Parameters {
                 centres.len() <= 1000 && centres.iter().all(|centre| centre.len() == dims - 1 && finite(centre))
             }
         };
-        if fits { Ok(()) } else { Err("the model does not have the size that the plan gives it".into()) }
+        if fits { Ok(()) } else { Err(ModelError::Size) }
     }
 }
 
@@ -186,7 +200,7 @@ pub struct Model {
 
 impl Model {
     /// Whether all parts fit one another; if not, why. A model that does can score any row.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ModelError> {
         if let Some(recoding) = &self.recoding {
             recoding.check(&self.recipe)?;
         }

@@ -33,9 +33,9 @@ impl Training {
     /// If the input is not one of this training: of another model, another size, or not of finite numbers.
     pub fn contributor(&self, release: usize, input: &Input, place: Place) -> Result<Box<dyn Contribute>, Unfit> {
         if let Some(recoding) = &input.recoding {
-            recoding.check(&self.recipe).map_err(Unfit)?;
+            recoding.check(&self.recipe)?;
         }
-        input.parameters.check(&self.recipe, input.recoding.as_ref()).map_err(Unfit)?;
+        input.parameters.check(&self.recipe, input.recoding.as_ref())?;
         if !(input.unit.is_finite() && input.unit > 0.0) {
             return Err(Unfit("residuals are measured in nothing".into()));
         }
@@ -50,7 +50,7 @@ impl Training {
             return Err(Unfit(format!("it has {told} models of earlier rounds where the plan has {expected}")));
         }
         for model in &input.checkpoints {
-            model.check(&self.recipe, input.recoding.as_ref()).map_err(Unfit)?;
+            model.check(&self.recipe, input.recoding.as_ref())?;
         }
         if held_out {
             return evaluation::contributor(self, input, place);

@@ -26,8 +26,8 @@ use zeroize::Zeroizing;
 
 use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
-use crate::learn::file::{ModelFile, ScoreShare};
-use crate::learn::model::{Model, Pair, Parameters, Recoding};
+use crate::learn::file::{FileError, ModelFile, ScoreShare};
+use crate::learn::model::{Model, ModelError, Pair, Parameters, Recoding};
 use crate::learn::recipe::Recipe;
 use crate::privacy::rows::{self, Column};
 
@@ -117,19 +117,43 @@ impl Term<'_> {
     }
 }
 
+/// Why customers cannot be scored blindly with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicModelError {
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It predicts something else than an event, or is of another kind.
+    #[error("is of kind {0}; lookalikes are found by a logistic or additive model of a condition")]
+    Kind(&'static str),
+    /// Its parts do not fit one another.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A feature or a pair that is not in bins.
+    #[error("the model does not have the bins that its kind needs")]
+    Bins,
+    /// It was not evaluated.
+    #[error("the model does not say how scores lie; train it with `holdout` and `evaluation` above 0")]
+    NotEvaluated,
+    /// Shares by score that are not in order.
+    #[error("the model's shares of customers by score are none")]
+    Shares,
+    /// Parameters of another model.
+    #[error("the model's parameters do not fit its public half")]
+    OtherParameters,
+}
+
 impl PublicModel {
     /// The public half of a model file with this content.
     ///
     /// # Errors
     ///
-    /// If the model cannot be scored blindly, or does not say how scores lie, in words.
-    pub fn of(bytes: &[u8]) -> Result<(Self, ModelFile), String> {
+    /// If the model cannot be scored blindly, or does not say how scores lie.
+    pub fn of(bytes: &[u8]) -> Result<(Self, ModelFile), PublicModelError> {
         let file = ModelFile::parse(bytes)?;
         let kind = file.kind();
         if !matches!(kind, "logistic" | "additive") || !file.model.target.as_ref().is_some_and(|it| it.is_event()) {
-            return Err(format!(
-                "is of kind {kind}; lookalikes are found by a logistic or additive model of a condition"
-            ));
+            return Err(PublicModelError::Kind(kind));
         }
         let groups = |pair: &Pair| PairGroups { features: pair.features, groups: pair.groups.clone() };
         let (additive, pairs) = match &file.model.parameters {
@@ -166,8 +190,8 @@ impl PublicModel {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
-    pub fn check(&self) -> Result<(), String> {
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), PublicModelError> {
         if let Some(recoding) = &self.recoding {
             recoding.check(&self.recipe)?;
         }
@@ -179,19 +203,17 @@ impl PublicModel {
         let paired =
             |pair: &PairGroups| sized(pair.features.0, &pair.groups.0) && sized(pair.features.1, &pair.groups.1);
         if self.additive && columns.contains(&Column::Number) || !self.pairs.iter().all(paired) {
-            return Err("the model does not have the bins that its kind needs".into());
+            return Err(PublicModelError::Bins);
         }
         let ascending = self.shares.windows(2).all(|pair| pair[0].threshold < pair[1].threshold);
         let within = |share: &ScoreShare| {
             share.threshold.is_finite() && (0.0..=1.0).contains(&share.events) && (0.0..=1.0).contains(&share.others)
         };
         if self.shares.is_empty() {
-            return Err(
-                "the model does not say how scores lie; train it with `holdout` and `evaluation` above 0".into()
-            );
+            return Err(PublicModelError::NotEvaluated);
         }
         if self.shares.len() > 1000 || !ascending || !self.shares.iter().all(within) {
-            return Err("the model's shares of customers by score are none".into());
+            return Err(PublicModelError::Shares);
         }
         Ok(())
     }
@@ -312,9 +334,8 @@ impl PublicModel {
     /// # Errors
     ///
     /// If the parameters are of another model.
-    pub fn quantised(&self, parameters: &Parameters) -> Result<Quantised, String> {
+    pub fn quantised(&self, parameters: &Parameters) -> Result<Quantised, PublicModelError> {
         parameters.check(&self.recipe, self.recoding.as_ref())?;
-        let wrong = || "the model's parameters do not fit its public half".to_owned();
         // (value, whether it is a number's)
         let mut values: Vec<(f64, bool)> = Vec::new();
         match parameters {
@@ -338,11 +359,11 @@ impl PublicModel {
                 values.extend(pairs.iter().flat_map(|pair| &pair.values).map(|value| (*value, false)));
                 values.push((*intercept, false));
             }
-            _ => return Err(wrong()),
+            _ => return Err(PublicModelError::OtherParameters),
         }
         let count: usize = self.terms().iter().map(Term::weights).sum();
         if values.len() != count {
-            return Err(wrong());
+            return Err(PublicModelError::OtherParameters);
         }
         // How many steps of 2^-bits a weight has room for.
         let room = |(value, number): &(f64, bool)| {
@@ -547,12 +568,13 @@ mod tests {
             change(&mut changed);
             changed.check().unwrap_err()
         };
-        assert!(refused(&|public| public.shares.clear()).contains("`holdout`"));
-        assert!(refused(&|public| public.shares.reverse()).contains("shares"));
-        assert!(refused(&|public| public.shares[0].events = f64::NAN).contains("shares"));
-        assert!(refused(&|public| public.pairs[0].features.0 = 9).contains("bins"));
-        assert!(refused(&|public| public.pairs[0].groups.0.truncate(1)).contains("bins"));
-        assert!(refused(&|public| public.recoding = None).contains("bins"));
+        use PublicModelError as E;
+        assert!(matches!(refused(&|public| public.shares.clear()), E::NotEvaluated));
+        assert!(matches!(refused(&|public| public.shares.reverse()), E::Shares));
+        assert!(matches!(refused(&|public| public.shares[0].events = f64::NAN), E::Shares));
+        assert!(matches!(refused(&|public| public.pairs[0].features.0 = 9), E::Bins));
+        assert!(matches!(refused(&|public| public.pairs[0].groups.0.truncate(1)), E::Bins));
+        assert!(matches!(refused(&|public| public.recoding = None), E::Bins));
         assert!(public.quantised(&logistic(1.0).1).is_err() && public.quantised(&parameters).is_ok());
         assert!(matches!(public.features(&[&[1, 2], &[1]]), Err(Refused::Features)));
         // Codes that columns do not have are missing values, wherever they come from.

@@ -15,7 +15,7 @@ use entente_protocols::learn::model::Parameters;
 use entente_protocols::lookalike::buckets::message::BucketRequest;
 use entente_protocols::lookalike::exchange::{BATCH, KEY_PART, SESSIONS, ToCandidatesOwner, ToModelOwner, WINDOW};
 use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
-use entente_protocols::lookalike::model::{PublicModel, Quantised};
+use entente_protocols::lookalike::model::{PublicModel, PublicModelError, Quantised};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::Params;
 use entente_protocols::secagg::channel::Channel;
@@ -108,7 +108,7 @@ impl Owner {
         params: Params,
         (public, parameters): (&PublicModel, &Parameters),
         buckets: Option<Buckets>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, PublicModelError> {
         let model = public.quantised(parameters)?;
         Ok(Self { context, params, model, buckets, sessions: 0, session: None })
     }
