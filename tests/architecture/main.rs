@@ -1,0 +1,207 @@
+//! Which part may import which, and what some parts must not name at all: read off the sources.
+//!
+//! What is ambient (time, randomness, files, printing) is clippy's to ban, by `clippy.toml` here and in `protocols`.
+
+mod rings;
+mod sources;
+
+use sources::{Module, WORKSPACE, Workspace, is_within};
+
+/// The parts of `protocols`, floor by floor: a part imports what stands on a floor below, or on its own.
+const FLOORS: &[&[&str]] = &[
+    &["attempt", "canonical", "config", "digest", "kind"],
+    // Vector loops know how rows are laid out, and sums are made by these loops.
+    &["identity", "kernels", "privacy"],
+    &["learn", "policy"],
+    &["language", "ledger", "lookalike"],
+    &["secagg"],
+    &["release"],
+    &["study"],
+    &["wire"],
+];
+
+/// Who may not name what: modules of the workspace, or of libraries.
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    ("protocols", &["node", "coordinator", "pages", "examples", "tests", "std::net", "tokio"]),
+    ("pages", &["protocols", "node", "coordinator", "examples", "tests", "rusqlite", "quinn"]),
+    ("node", &["coordinator", "examples", "tests"]),
+    ("coordinator", &["node", "examples", "tests"]),
+    // Data and link meet only where a study is executed.
+    ("node::data", &["node::link", "node::participant", "node::peers", "node::store", "quinn", "rusqlite"]),
+    ("node::link", &["node::data", "node::study", "arrow", "datafusion"]),
+    // What a compliance officer sees is read from the ledger: the page has no door to customers.
+    (
+        "node::review",
+        &["node::activation", "node::data", "node::link", "node::participant", "node::peers", "node::study"],
+    ),
+    // The ledger's double for tests survives nothing: a permit from it would be a charge that is forgotten.
+    ("node", &["protocols::ledger::store::Memory"]),
+    ("coordinator", &["protocols::ledger::store::Memory"]),
+    ("examples", &["protocols::ledger::store::Memory"]),
+];
+
+/// The kinds of study: each is a module of its name in each of [`KINDS_STAND_IN`], and knows no other kind.
+const KINDS: [&str; 3] = ["query", "train", "lookalike"];
+/// What else stands in these folders stands above the kinds, and chooses among them.
+const KINDS_STAND_IN: [&str; 3] = ["protocols::study", "node::study", "coordinator::study"];
+
+#[test]
+fn a_part_of_protocols_imports_what_stands_below_it() {
+    let floor = |part: &str| FLOORS.iter().position(|parts| parts.contains(&part));
+    for (path, module) in WORKSPACE.within("protocols").filter(|(path, _)| path.len() > 1) {
+        let own = floor(&path[1]);
+        assert!(own.is_some(), "{} stands on no floor", path[1]);
+        for import in module.imports.iter().filter(|import| import[0] == "protocols" && import.len() > 1) {
+            assert!(floor(&import[1]) <= own, "{module} imports {}, which stands above it", import.join("::"));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_imported_against_its_direction() {
+    for (part, forbidden) in DIRECTIONS {
+        assert!(WORKSPACE.within(part).next().is_some(), "there is no {part}");
+        for (_, module) in WORKSPACE.within(part) {
+            for name in &module.names {
+                assert!(!forbidden.iter().any(|other| is_within(name, other)), "{module} names {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn kinds_of_study_do_not_know_each_other() {
+    for kind in KINDS {
+        for folder in KINDS_STAND_IN {
+            let own = format!("{folder}::{kind}");
+            assert!(WORKSPACE.within(&own).next().is_some(), "there is no {own}");
+            for (_, module) in WORKSPACE.within(&own) {
+                for other in KINDS.iter().filter(|other| **other != kind) {
+                    let others = KINDS_STAND_IN.map(|folder| format!("{folder}::{other}"));
+                    let known = module.names.iter().find(|name| others.iter().any(|other| is_within(name, other)));
+                    assert_eq!(known, None, "{module} knows another kind");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn protocols_is_not_async() {
+    for (_, module) in WORKSPACE.within("protocols") {
+        assert!(!module.words.contains("async"), "{module}");
+    }
+}
+
+/// What participants say to each other is the one way to the wire beside releases: nothing but the exchange of a lookalike
+/// study takes it.
+#[test]
+fn messages_between_participants_are_sealed_where_a_lookalike_study_talks_alone() {
+    let only = |what: &str, is_there: &dyn Fn(&Module) -> bool, places: &[&str]| {
+        let found = WORKSPACE.within("node").filter(|(_, module)| is_there(module)).map(|(path, _)| path.join("::"));
+        assert_eq!(found.collect::<Vec<_>>(), places, "{what}");
+    };
+    let relays = |module: &Module| module.names.contains("protocols::wire::message::FromAttempt::Relay");
+    only("FromAttempt::Relay", &relays, &["node::participant::relay", "node::peers"]);
+    let seals = |module: &Module| module.calls.contains("seal");
+    only(
+        "seal",
+        &seals,
+        &["node::participant::relay", "node::study::lookalike::candidates", "node::study::lookalike::talk"],
+    );
+}
+
+#[test]
+fn bincode_is_named_by_canonical_bytes_alone() {
+    for (path, module) in WORKSPACE.within("protocols") {
+        let derived = ["bincode::Encode", "bincode::Decode"];
+        let named = module.names.iter().find(|name| is_within(name, "bincode") && !derived.contains(&name.as_str()));
+        assert!(named.is_none() || path[1] == "canonical", "{module} names {named:?}");
+    }
+}
+
+#[test]
+fn no_floating_point_reaches_a_release() {
+    for part in ["release", "secagg::mask", "privacy::bounds", "privacy::rows", "privacy::sums"] {
+        let path = format!("protocols::{part}");
+        assert!(WORKSPACE.within(&path).next().is_some(), "there is no {path}");
+        for (_, module) in WORKSPACE.within(&path) {
+            assert!(!module.words.contains("f64") && !module.words.contains("f32"), "{module}");
+        }
+    }
+}
+
+/// A small workspace: `a` and `b` by their crates' names, with sources by path.
+fn small(sources: &[(&str, &str)]) -> Workspace {
+    let crates = [("entente_a".to_owned(), "a".to_owned()), ("entente_b".to_owned(), "b".to_owned())].into();
+    let sources = sources.iter().map(|(path, text)| {
+        (path.split('/').map(str::to_owned).collect(), format!("{path}.rs").into(), (*text).to_owned())
+    });
+    Workspace::of(&crates, sources)
+}
+
+#[test]
+fn what_a_file_names_is_found_however_it_is_written() {
+    let text = r#"
+        //! crate::comment
+        use std::{fs, time::{self, Instant as Moment}};
+        use entente_b::wire::{self, Frame};
+        use super::{super::{low, mid}, self as parent};
+        mod child { use super::super::beside::Thing; }
+        macro_rules! say { () => { $crate::print("crate::text") }; }
+        fn f() { fs::read(Moment::now()); Vec::<u8>::new(); format!("{}", low::A::B); wire::send(Frame::new()).seal() }
+        #[cfg(test)]
+        mod tests { use crate::tested; }
+        #[cfg(test)]
+        use crate::tested::too;
+        use crate::last as end;
+    "#;
+    let workspace = small(&[
+        ("a/lib", ""),
+        ("a/low", ""),
+        ("a/mid/mod", ""),
+        ("a/mid/here", text),
+        ("a/mid/beside", ""),
+        ("a/tested", ""),
+        ("a/mid/tests", "use crate::low;"),
+        ("b/wire/mod", ""),
+    ]);
+    assert!(!workspace.0.contains_key(&["a", "mid", "tests"].map(str::to_owned)[..]));
+    let here = &workspace.0[&["a", "mid", "here"].map(str::to_owned)[..]];
+    let names: Vec<&str> = here.names.iter().map(String::as_str).collect();
+    let expected = [
+        "a::last",
+        "a::low",
+        "a::low::A::B",
+        "a::mid",
+        "a::mid::beside::Thing",
+        "a::print",
+        "b::wire",
+        "b::wire::Frame",
+        "b::wire::Frame::new",
+        "b::wire::send",
+        "std::fs",
+        "std::fs::read",
+        "std::time",
+        "std::time::Instant",
+        "std::time::Instant::now",
+    ];
+    assert_eq!(names, expected);
+    let imports: Vec<String> = here.imports.iter().map(|path| path.join("::")).collect();
+    assert_eq!(imports, ["a", "a::low", "a::mid", "a::mid::beside", "b::wire"]);
+    assert!(here.calls.contains("seal") && !here.calls.contains("send") && here.words.contains("Frame"));
+}
+
+#[test]
+fn rings_are_found_and_chains_are_none() {
+    let workspace = small(&[
+        ("a/lib", "mod one; mod two; mod three; mod four;"),
+        ("a/one", "use crate::two::X;"),
+        ("a/two", "fn f() { crate::three::g() }"),
+        ("a/three/mod", "use super::one; mod inner; use inner::Y;"),
+        ("a/three/inner", ""),
+        ("a/four", "use crate::one; use crate::three;"),
+    ]);
+    let ring = ["a::one", "a::three", "a::two"].map(str::to_owned).into();
+    assert_eq!(workspace.rings(), [ring].into());
+}

@@ -1,0 +1,138 @@
+//! Files that import one another, and why that is left.
+
+use std::collections::BTreeSet;
+
+use crate::sources::WORKSPACE;
+
+/// The sets of modules of which each imports the others, directly or by way of others. There is none in `protocols`; these are to
+/// become fewer.
+const RINGS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "coordinator::cli",
+            "coordinator::cli::alliance",
+            "coordinator::cli::model",
+            "coordinator::cli::study",
+            "coordinator::cli::verify",
+        ],
+        "the folder's mod.rs parses the command line, and says how commands print",
+    ),
+    (
+        &[
+            "coordinator::coordinator",
+            "coordinator::link",
+            "coordinator::link::enrol",
+            "coordinator::link::node",
+            "coordinator::link::operator",
+            "coordinator::studies",
+            "coordinator::studies::run",
+            "coordinator::witnessing",
+        ],
+        "whoever serves takes all that there is, and that holds the scheduler, the witnesses and the link",
+    ),
+    (
+        &[
+            "coordinator::results",
+            "coordinator::results::chart",
+            "coordinator::results::columnar",
+            "coordinator::results::csv",
+            "coordinator::results::json",
+            "coordinator::results::page",
+            "coordinator::results::report",
+        ],
+        "the folder's mod.rs is the table of a result, and chooses among the forms it is written in",
+    ),
+    (
+        &["coordinator::results::model", "coordinator::results::model::json", "coordinator::results::model::report"],
+        "the folder's mod.rs is what a training gives, and chooses among the forms it is written in",
+    ),
+    (
+        &[
+            "coordinator::store",
+            "coordinator::store::alarms",
+            "coordinator::store::partners",
+            "coordinator::store::receipts",
+            "coordinator::store::rounds",
+            "coordinator::store::studies",
+            "coordinator::store::tickets",
+        ],
+        "the folder's mod.rs is the database, and opens each of its tables",
+    ),
+    (
+        &[
+            "coordinator::study",
+            "coordinator::study::lookalike",
+            "coordinator::study::query",
+            "coordinator::study::train",
+        ],
+        "the folder's mod.rs is what a study ends in, and chooses among its kinds",
+    ),
+    (
+        &[
+            "node",
+            "node::activation",
+            "node::commands",
+            "node::commands::audience",
+            "node::commands::budget",
+            "node::commands::check",
+            "node::commands::desk",
+            "node::commands::ledger",
+            "node::commands::models",
+            "node::commands::office",
+            "node::commands::roster",
+            "node::link::connection",
+            "node::participant",
+            "node::participant::rounds",
+            "node::participant::witness",
+            "node::review",
+            "node::review::pages",
+            "node::review::report",
+            "node::review::watch",
+        ],
+        "the crate's lib.rs has its name and version, and starts all of its parts",
+    ),
+    (
+        &[
+            "node::data",
+            "node::data::audience",
+            "node::data::audience::naming",
+            "node::data::audience::saved",
+            "node::data::audience::scores",
+            "node::data::audience::table",
+            "node::data::candidates",
+            "node::data::collect",
+            "node::data::consenting",
+            "node::data::engine",
+            "node::data::preflight",
+        ],
+        "the engine has the options of passes, and makes every kind of pass",
+    ),
+    (&["node::data::bounding", "node::data::table", "node::data::units"], "cells and units know each other's numbers"),
+    (
+        &["node::store", "node::store::contacts", "node::store::models", "node::store::witnessed"],
+        "the folder's mod.rs is the database, and opens each of its tables",
+    ),
+    (
+        &["node::study::lookalike", "node::study::lookalike::candidates"],
+        "the folder's mod.rs is what both sides share, and begins them",
+    ),
+];
+
+#[test]
+fn files_do_not_import_one_another() {
+    let owned = |ring: &[&str]| ring.iter().map(|module| (*module).to_owned()).collect();
+    let known: BTreeSet<BTreeSet<String>> = RINGS.iter().map(|(ring, _)| owned(ring)).collect();
+    let found = WORKSPACE.rings();
+    let new = found.iter().filter(|ring| !known.contains(*ring)).flat_map(|ring| {
+        let within = |module: &String| {
+            let imports = &WORKSPACE.0[&module.split("::").map(str::to_owned).collect::<Vec<_>>()].imports;
+            let imports = imports.iter().map(|import| import.join("::")).filter(|import| ring.contains(import));
+            imports.map(|import| format!("{module} imports {import}")).collect::<Vec<_>>()
+        };
+        ring.iter().flat_map(within)
+    });
+    let new: Vec<String> = new.collect();
+    assert!(new.is_empty(), "files import one another; what several need belongs below them: {new:#?}");
+    let opened: Vec<_> = known.iter().filter(|ring| !found.contains(*ring)).collect();
+    assert!(opened.is_empty(), "these do not import one another any more; strike them from RINGS: {opened:#?}");
+}
