@@ -16,7 +16,7 @@ use std::sync::Arc;
 use zeroize::Zeroize;
 
 use crate::digest::Digest;
-use crate::ledger::{Permit, book_sealed};
+use crate::ledger::{Permit, Protected, sealed};
 use crate::privacy::bounds::Bounded;
 use crate::privacy::gaussian;
 use crate::privacy::mechanism::Mechanism;
@@ -59,7 +59,7 @@ pub enum ReleaseError {
 
 /// Adds this participant's share of the noise (see [`crate::privacy::mechanism`]).
 pub fn add_noise(permit: Permit, bounded: Bounded) -> Result<Noised<Distributed>, ReleaseError> {
-    if permit.mechanism.participants() < 2 {
+    if permit.mechanism().participants() < 2 {
         return Err(ReleaseError::Kind("several participants"));
     }
     noised(permit, bounded)
@@ -67,14 +67,14 @@ pub fn add_noise(permit: Permit, bounded: Bounded) -> Result<Noised<Distributed>
 
 /// Adds noise that is enough by itself: for a study of one participant, whose one share is all of the noise.
 pub fn add_full_noise(permit: Permit, bounded: Bounded) -> Result<Noised<Local>, ReleaseError> {
-    if permit.mechanism.participants() != 1 {
+    if permit.mechanism().participants() != 1 {
         return Err(ReleaseError::Kind("one participant"));
     }
     noised(permit, bounded)
 }
 
 fn noised<Kind>(permit: Permit, bounded: Bounded) -> Result<Noised<Kind>, ReleaseError> {
-    let Permit { release, transcript, mechanism } = permit;
+    let (release, transcript, mechanism) = permit.into_parts();
     if bounded.layout() != mechanism.layout() {
         return Err(ReleaseError::Layout);
     }
@@ -104,19 +104,19 @@ impl<Kind> Drop for Noised<Kind> {
     }
 }
 
-impl crate::ledger::Protected for Masked {}
+impl Protected for Masked {}
 
-impl book_sealed::IntoParts for Masked {
-    fn into_parts(self) -> book_sealed::Parts {
-        book_sealed::Parts { release: self.release, transcript: self.transcript, values: self.values }
+impl sealed::IntoParts for Masked {
+    fn into_parts(self) -> sealed::Parts {
+        sealed::Parts { release: self.release, transcript: self.transcript, values: self.values }
     }
 }
 
-impl crate::ledger::Protected for Noised<Local> {}
+impl Protected for Noised<Local> {}
 
-impl book_sealed::IntoParts for Noised<Local> {
-    fn into_parts(mut self) -> book_sealed::Parts {
+impl sealed::IntoParts for Noised<Local> {
+    fn into_parts(mut self) -> sealed::Parts {
         let values = std::mem::take(&mut self.values);
-        book_sealed::Parts { release: self.release, transcript: self.transcript, values }
+        sealed::Parts { release: self.release, transcript: self.transcript, values }
     }
 }

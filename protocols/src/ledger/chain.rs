@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::book::Spent;
+use super::account::Spent;
 use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
 use super::entry::{Entry, Head, Line, Reader, Record, State, StudyRecord};
 use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};

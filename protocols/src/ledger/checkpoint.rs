@@ -106,6 +106,14 @@ impl Statement {
     }
 }
 
+/// Whose ledger it is: what checkpoints are signed with.
+pub struct Signer {
+    /// The log's name ([`node_origin`]).
+    pub origin: String,
+    /// The node's identity.
+    pub key: IdentityKey,
+}
+
 /// A signed statement, with cosignatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {

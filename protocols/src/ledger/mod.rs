@@ -33,15 +33,26 @@ pub mod tree;
 pub mod verify;
 pub mod witness;
 
-mod book;
-mod desk;
+mod account;
+mod error;
+mod index;
+#[expect(clippy::module_inception, reason = "the ledger itself, among its parts")]
+mod ledger;
+mod officers;
+mod outbox;
+mod permit;
 mod recent;
 
-pub(crate) use book::sealed as book_sealed;
-pub use book::{
-    Begin, Caps, EarlyRefusal, Ledger, LedgerError, Outbound, OverCap, Permit, Protected, Reservation, Signer, Spent,
-};
+pub use account::{Caps, OverCap, Spent};
 pub use chain::Chain;
-pub use checkpoint::Checkpoint;
-pub use desk::{Act, Outcome};
+pub use checkpoint::{Checkpoint, Signer};
 pub use entry::{Entry, Head, State};
+pub use error::LedgerError;
+pub use ledger::{EarlyRefusal, Ledger};
+pub use officers::{Act, Outcome};
+pub(crate) use outbox::sealed;
+pub use outbox::{Outbound, Protected};
+pub use permit::{Begin, Permit, Reservation};
+
+#[cfg(test)]
+mod tests;

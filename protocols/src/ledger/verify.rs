@@ -15,11 +15,12 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::book::{LedgerError, Signer, Spent};
+use super::account::Spent;
 use super::chain::Chain;
-use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
+use super::checkpoint::{Checkpoint, Signer, coordinator_origin, node_origin};
 use super::cross::Facts;
 use super::entry::{Line, Record, Text};
+use super::error::LedgerError;
 use super::note::verifier;
 use super::recompute::Recompute;
 use super::store::{Store, StoreError};
@@ -403,10 +404,10 @@ impl Checkpoints<'_> {
 mod tests {
     use super::*;
     use crate::identity::{IdentityKey, Member};
-    use crate::ledger::book::{Caps, Ledger};
-    use crate::ledger::desk::Act;
+    use crate::ledger::Act;
     use crate::ledger::office::Subject;
     use crate::ledger::store::Memory;
+    use crate::ledger::{Caps, Ledger};
     use crate::policy::tests::{approved, request};
     use crate::privacy::rho::Rho;
 

@@ -1,8 +1,9 @@
 //! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
 
-use super::book::{Ledger, LedgerError};
 use super::checkpoint::Checkpoint;
 use super::entry::Record;
+use super::error::LedgerError;
+use super::ledger::Ledger;
 use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Sighting, Subject, restored};
 use super::store::Store;
 use crate::privacy::rho::Rho;
@@ -221,7 +222,7 @@ impl<S: Store> Ledger<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::book::{Begin, Caps, Signer};
+    use super::super::{Begin, Caps, Signer};
     use super::super::checkpoint::node_origin;
     use super::super::store::Memory;
     use super::super::verify::{export, verify_export};

@@ -1,0 +1,122 @@
+//! From an approved request to the right to release: the one maker of [`Permit`].
+
+use std::sync::Arc;
+
+use super::entry::{Record, State, StudyRecord};
+use super::error::LedgerError;
+use super::ledger::Ledger;
+use super::office::CapChange;
+use super::outbox::Outbound;
+use super::store::Store;
+use crate::digest::Digest;
+use crate::policy::Approved;
+use crate::privacy::mechanism::Mechanism;
+use crate::privacy::rho::Rho;
+
+/// A charged release. Its one [`Permit`] is drawn from it.
+pub struct Reservation {
+    release: Digest,
+    transcript: Digest,
+    mechanism: Arc<Mechanism>,
+    drawn: bool,
+}
+
+impl Reservation {
+    /// The permit, the first time; `None` ever after.
+    pub fn draw(&mut self) -> Option<Permit> {
+        let permit = Permit { release: self.release, transcript: self.transcript, mechanism: self.mechanism.clone() };
+        (!std::mem::replace(&mut self.drawn, true)).then_some(permit)
+    }
+}
+
+/// The right to release one vector, already paid for. Made by the ledger alone, after the charge is durable; used up
+/// by a mechanism. Neither `Clone`, `Copy`, `Default` nor deserialisable.
+pub struct Permit {
+    release: Digest,
+    transcript: Digest,
+    mechanism: Arc<Mechanism>,
+}
+
+impl Permit {
+    /// What was paid for.
+    pub(crate) fn mechanism(&self) -> &Mechanism {
+        &self.mechanism
+    }
+
+    /// Uses it up: the release, the transcript and the mechanism that it is for.
+    pub(crate) fn into_parts(self) -> (Digest, Digest, Arc<Mechanism>) {
+        (self.release, self.transcript, self.mechanism)
+    }
+}
+
+/// How a release begins.
+pub enum Begin {
+    /// Charged (now, or before a crash): compute it.
+    Compute(Reservation),
+    /// Its bytes are stored: send them.
+    Send(Outbound),
+}
+
+impl<S: Store> Ledger<S> {
+    /// Charges a release and makes the charge durable, or finds it charged already.
+    ///
+    /// `release` identifies it for good (transcript and round); `now` is only recorded.
+    pub fn reserve(
+        &mut self,
+        approved: Approved,
+        release: Digest,
+        transcript: Digest,
+        now: &str,
+    ) -> Result<Begin, LedgerError> {
+        let Approved { request, by } = approved;
+        let mechanism = request.mechanism.clone();
+        self.sync()?;
+        self.obstacle(&request.dataset, request.study.kind)?;
+        if let Some(known) = self.known.releases.get(&release) {
+            if known.state != State::Reserved {
+                return self.stored(release).map(Begin::Send);
+            }
+        } else {
+            self.admits(&request, mechanism.rho())?;
+            self.record_cap(&request.dataset, now)?;
+            self.append(now, None, |ledger| {
+                ledger.admits(&request, mechanism.rho())?;
+                let mut record = ledger.record(&request);
+                record.release = Some(release);
+                record.transcript = Some(transcript);
+                record.approved_by = Some(by.clone());
+                ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
+                Ok(Record::Reserved(record))
+            })?;
+        }
+        Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
+    }
+
+    /// Records a data set's cap at its first use.
+    fn record_cap(&mut self, dataset: &str, now: &str) -> Result<(), LedgerError> {
+        let caps = *self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?;
+        if self.chain.cap(dataset).is_some() {
+            return Ok(());
+        }
+        self.append(now, None, |ledger| {
+            Ok(Record::Cap(CapChange {
+                dataset: dataset.into(),
+                from: ledger.chain.cap(dataset),
+                to: caps.lifetime,
+                configured: caps.lifetime,
+                officers: Vec::new(),
+                reason: "first use; as node.toml says".into(),
+                proposal: None,
+            }))
+        })
+    }
+
+    /// Puts a charge into the account that a record states.
+    fn charge(&self, record: &mut StudyRecord, rho: Rho, person: Rho) {
+        let account = &mut record.account;
+        account.charge = rho;
+        account.spent_after = account.spent_before.plus(rho);
+        account.spent_person_after = account.spent_person_after.plus(person);
+        account.epsilon_after = account.spent_after.epsilon(account.delta);
+    }
+}
