@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entente_protocols::identity::Roster;
-use entente_protocols::ledger::cross::{Facts, cross_check};
+use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
-use entente_protocols::ledger::verify::{Check, Report, verify_export, verify_to_compare};
+use entente_protocols::ledger::report::{Check, Facts, Report};
+use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use serde::Serialize;
 
 use super::{print, print_json};

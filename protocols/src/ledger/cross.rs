@@ -1,72 +1,10 @@
 //! Several partners' ledgers, and receipts, held against each other: what one says of a study, the others say as well.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use super::chain::Chain;
 use super::checkpoint::Checkpoint;
-use super::entry::{Entry, State};
 use super::receipt::Receipt;
-use super::verify::Report;
-use crate::digest::Digest;
-use crate::policy::StudyRef;
-use crate::privacy::rho::Rho;
-
-/// A release whose result was recorded, as one ledger has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Released {
-    /// The entry that says so.
-    sequence: u64,
-    study: Arc<StudyRef>,
-    round: u32,
-    participants: Arc<[String]>,
-    transcript: Option<Digest>,
-    rho: Option<(Rho, Rho)>,
-    result: Option<Digest>,
-}
-
-/// A study's identifier, an attempt and a round.
-type Key<'a> = (&'a str, u32, u32);
-
-impl Released {
-    fn key(&self) -> Key<'_> {
-        (&self.study.id, self.study.attempt, self.round)
-    }
-}
-
-/// What a ledger says, beside others.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// Whose ledger it is.
-    pub node: String,
-    /// Its log's name.
-    pub origin: String,
-    pub(super) chain: Chain,
-    pub(super) released: Vec<Released>,
-}
-
-impl Facts {
-    pub(super) fn take(&mut self, entry: &Entry<impl AsRef<str>>) {
-        let (State::Released, Some(study)) = (entry.state(), entry.study()) else { return };
-        let same = |before: &&Released| before.participants.iter().eq(study.participants.iter().map(AsRef::as_ref));
-        let before = self.released.last().filter(same).map(|before| Arc::clone(&before.participants));
-        self.released.push(Released {
-            sequence: entry.sequence,
-            study: Arc::clone(&study.study),
-            round: study.round.unwrap_or(1),
-            participants: before
-                .unwrap_or_else(|| study.participants.iter().map(|name| name.as_ref().to_owned()).collect()),
-            transcript: study.transcript,
-            rho: study.privacy.as_ref().map(|privacy| (privacy.rho, privacy.rho_person)),
-            result: study.result_sha256,
-        });
-    }
-
-    /// The releases, to look up.
-    fn index(&self) -> BTreeMap<Key<'_>, &Released> {
-        self.released.iter().map(|released| (released.key(), released)).collect()
-    }
-}
+use super::report::{Facts, Key, Released, Report};
 
 /// Holds ledgers against each other. All of one alliance, each of another node.
 pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt]) {

@@ -17,6 +17,7 @@
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
 //! - [`receipt`]: what came of a study, signed by all;
+//! - [`report`]: what a verification finds;
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`cross`] several against
 //!   each other.
 
@@ -28,6 +29,7 @@ pub mod note;
 pub mod office;
 pub mod receipt;
 pub mod recompute;
+pub mod report;
 pub mod store;
 pub mod tree;
 pub mod verify;

@@ -222,11 +222,11 @@ impl<S: Store> Ledger<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Begin, Caps, Signer};
     use super::super::checkpoint::node_origin;
     use super::super::store::Memory;
     use super::super::verify::{export, verify_export};
     use super::super::witness::{Consistency, Recovered, Request, Verdict, judge};
+    use super::super::{Begin, Caps, Signer};
     use super::*;
     use crate::digest::Digest;
     use crate::identity::IdentityKey;

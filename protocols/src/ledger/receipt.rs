@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
-use super::verify::Report;
+use super::report::Report;
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Roster, Signature};
 use crate::kind::Kind;

@@ -10,19 +10,17 @@
 //! shows in the checkpoints that others have cosigned or hold.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::account::Spent;
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, Signer, coordinator_origin, node_origin};
-use super::cross::Facts;
 use super::entry::{Line, Record, Text};
 use super::error::LedgerError;
 use super::note::verifier;
 use super::recompute::Recompute;
+use super::report::{Facts, Report};
 use super::store::{Store, StoreError};
 use crate::digest::{Digest, PlainSum};
 use crate::identity::{PublicIdentity, Roster, Signature};
@@ -120,57 +118,6 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
     text += &serde_json::to_string(&SealLine { seal }).expect(infallible);
     text += "\n";
     Ok(text)
-}
-
-/// One check and its verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was checked.
-    pub check: &'static str,
-    /// Whether it passed.
-    pub passed: bool,
-    /// What was found.
-    pub detail: String,
-}
-
-/// The checks of an export.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// In order.
-    pub checks: Vec<Check>,
-    /// What each data set has spent, as far as the chain holds.
-    pub spent: BTreeMap<String, Spent>,
-    /// What a ledger says, to be held against others', as far as the chain holds; where that was asked for.
-    pub facts: Option<Box<Facts>>,
-}
-
-impl Report {
-    /// Whether all checks passed.
-    pub fn passed(&self) -> bool {
-        !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
-    }
-
-    pub(super) fn note(&mut self, check: &'static str, result: Result<String, String>) -> bool {
-        let passed = result.is_ok();
-        let detail = result.unwrap_or_else(|problem| problem);
-        self.checks.push(Check { check, passed, detail });
-        passed
-    }
-
-    /// Goes on with the checks of another.
-    pub fn append(&mut self, mut other: Self) {
-        self.checks.append(&mut other.checks);
-    }
-
-    /// One line a check, for people.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for Check { check, passed, detail } in &self.checks {
-            let verdict = if *passed { "ok    " } else { "FAILED" };
-            let _ = writeln!(text, "{verdict}  {check}: {detail}");
-        }
-        text
-    }
 }
 
 /// Checks an export: its form and seal, the chain with its sums, caps, states and officers, the checkpoints with the root and sums

@@ -1,0 +1,121 @@
+//! What a verification finds: checks with their verdicts, and what is held against other ledgers.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::account::Spent;
+use super::chain::Chain;
+use super::entry::{Entry, State};
+use crate::digest::Digest;
+use crate::policy::StudyRef;
+use crate::privacy::rho::Rho;
+
+/// One check and its verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub check: &'static str,
+    /// Whether it passed.
+    pub passed: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// The checks of an export.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// In order.
+    pub checks: Vec<Check>,
+    /// What each data set has spent, as far as the chain holds.
+    pub spent: BTreeMap<String, Spent>,
+    /// What a ledger says, to be held against others', as far as the chain holds; where that was asked for.
+    pub facts: Option<Box<Facts>>,
+}
+
+impl Report {
+    /// Whether all checks passed.
+    pub fn passed(&self) -> bool {
+        !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
+    }
+
+    pub(super) fn note(&mut self, check: &'static str, result: Result<String, String>) -> bool {
+        let passed = result.is_ok();
+        let detail = result.unwrap_or_else(|problem| problem);
+        self.checks.push(Check { check, passed, detail });
+        passed
+    }
+
+    /// Goes on with the checks of another.
+    pub fn append(&mut self, mut other: Self) {
+        self.checks.append(&mut other.checks);
+    }
+
+    /// One line a check, for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for Check { check, passed, detail } in &self.checks {
+            let verdict = if *passed { "ok    " } else { "FAILED" };
+            let _ = writeln!(text, "{verdict}  {check}: {detail}");
+        }
+        text
+    }
+}
+
+/// A release whose result was recorded, as one ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The entry that says so.
+    pub(super) sequence: u64,
+    pub(super) study: Arc<StudyRef>,
+    pub(super) round: u32,
+    pub(super) participants: Arc<[String]>,
+    pub(super) transcript: Option<Digest>,
+    pub(super) rho: Option<(Rho, Rho)>,
+    pub(super) result: Option<Digest>,
+}
+
+/// A study's identifier, an attempt and a round.
+pub(super) type Key<'a> = (&'a str, u32, u32);
+
+impl Released {
+    pub(super) fn key(&self) -> Key<'_> {
+        (&self.study.id, self.study.attempt, self.round)
+    }
+}
+
+/// What a ledger says, beside others.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Whose ledger it is.
+    pub node: String,
+    /// Its log's name.
+    pub origin: String,
+    pub(super) chain: Chain,
+    pub(super) released: Vec<Released>,
+}
+
+impl Facts {
+    pub(super) fn take(&mut self, entry: &Entry<impl AsRef<str>>) {
+        let (State::Released, Some(study)) = (entry.state(), entry.study()) else { return };
+        let same = |before: &&Released| before.participants.iter().eq(study.participants.iter().map(AsRef::as_ref));
+        let before = self.released.last().filter(same).map(|before| Arc::clone(&before.participants));
+        self.released.push(Released {
+            sequence: entry.sequence,
+            study: Arc::clone(&study.study),
+            round: study.round.unwrap_or(1),
+            participants: before
+                .unwrap_or_else(|| study.participants.iter().map(|name| name.as_ref().to_owned()).collect()),
+            transcript: study.transcript,
+            rho: study.privacy.as_ref().map(|privacy| (privacy.rho, privacy.rho_person)),
+            result: study.result_sha256,
+        });
+    }
+
+    /// The releases, to look up.
+    pub(super) fn index(&self) -> BTreeMap<Key<'_>, &Released> {
+        self.released.iter().map(|released| (released.key(), released)).collect()
+    }
+}
