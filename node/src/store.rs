@@ -15,7 +15,7 @@ mod witnessed;
 use std::path::Path;
 
 use entente_protocols::digest::Digest;
-use entente_protocols::ledger::entry::Line;
+use entente_protocols::ledger::line::Line;
 use entente_protocols::ledger::office::Sighting;
 use entente_protocols::ledger::store::{Store, StoreError};
 use entente_protocols::policy::StewardDecision;

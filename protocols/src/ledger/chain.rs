@@ -7,8 +7,10 @@ use serde::Deserialize;
 
 use super::account::Spent;
 use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
-use super::entry::{Entry, Head, Line, Reader, Record, State, StudyRecord};
+use super::entry::{Entry, Head, Record, State, StudyRecord};
+use super::line::Line;
 use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
+use super::read::Reader;
 use super::tree::Tree;
 use crate::digest::Digest;
 use crate::kind::Kind;

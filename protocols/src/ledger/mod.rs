@@ -11,7 +11,7 @@
 //! is never taken back. A crash before COMPUTED recomputes under the same charge, as nothing has left; after it,
 //! the stored bytes are sent again and again, never recomputed.
 //!
-//! - [`entry`]: what an entry says, its text form and hash; [`office`]: what officers record;
+//! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
@@ -25,6 +25,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod cross;
 pub mod entry;
+pub mod line;
 pub mod note;
 pub mod office;
 pub mod receipt;
@@ -43,6 +44,7 @@ mod ledger;
 mod officers;
 mod outbox;
 mod permit;
+mod read;
 mod recent;
 
 pub use account::{Caps, OverCap, Spent};

@@ -426,7 +426,7 @@ mod tests {
         use std::cell::RefCell;
         use std::rc::Rc;
 
-        use super::super::entry::Line;
+        use super::super::line::Line;
         use super::super::store::StoreError;
 
         #[derive(Clone, Default)]

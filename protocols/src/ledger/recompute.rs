@@ -89,7 +89,8 @@ fn loss(privacy: &Privacy) -> Result<(Rho, Rho), String> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::ledger::entry::{Line, Record};
+    use crate::ledger::entry::Record;
+    use crate::ledger::line::Line;
     use crate::ledger::store::{Memory, Store};
     use crate::ledger::{Caps, Ledger};
     use crate::policy::tests::{approved, request};

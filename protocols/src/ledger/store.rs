@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::digest::Digest;
-use crate::ledger::entry::Line;
+use crate::ledger::line::Line;
 use crate::ledger::office::Sighting;
 
 /// A store failed; the ledger's state on disk is as before or as after the call, never between.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::entry::Line;
+use super::line::Line;
 use super::outbox::sealed;
 use super::store::{Memory, Store};
 use super::verify::{export, verify_export};

@@ -16,9 +16,11 @@ use serde_json::value::RawValue;
 
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, Signer, coordinator_origin, node_origin};
-use super::entry::{Line, Record, Text};
+use super::entry::Record;
 use super::error::LedgerError;
+use super::line::Line;
 use super::note::verifier;
+use super::read::Text;
 use super::recompute::Recompute;
 use super::report::{Facts, Report};
 use super::store::{Store, StoreError};

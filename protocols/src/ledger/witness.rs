@@ -15,7 +15,8 @@
 //! the new tree, while the new sums are as large as the witnessed ones at least.
 
 use super::checkpoint::{Checkpoint, Statement};
-use super::entry::{Line, Record};
+use super::entry::Record;
+use super::line::Line;
 use super::tree::{MAX_PROOF, leaf, verify_consistency, verify_inclusion};
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity};

@@ -8,10 +8,10 @@ use serde::de::{Deserialize, DeserializeOwned, Error as _};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-use super::{Account, Entry, Privacy, Record, StudyRecord};
+use super::entry::{Account, Entry, Privacy, Record, StudyRecord};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
+use super::recent::Recent;
 use crate::digest::Digest;
-use crate::ledger::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
-use crate::ledger::recent::Recent;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
