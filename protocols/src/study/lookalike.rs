@@ -23,8 +23,10 @@
 //! is one of these two or neither. The study's public text says whom the condition is on; who fulfils it shows
 //! nowhere but in the noisy counts.
 
+use super::refusal::Refusal;
 use crate::config::nearest;
 use crate::identity::check_name;
+use crate::kind::Kind;
 use crate::language::expr::Expr;
 use crate::language::rows::{self, RowsPlan};
 use crate::language::schema::{ColumnType, DatasetSchema};
@@ -125,10 +127,10 @@ pub struct LookalikePlan {
     pub output: Output,
 }
 
-/// Why a lookalike study cannot be asked: what is wrong, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("[lookalike]: {0}")]
-pub struct Refusal(pub String);
+/// The refusal of what a lookalike study states.
+fn refused(problem: impl Into<String>) -> Refusal {
+    Refusal::Stated { kind: Kind::Lookalike, problem: problem.into() }
+}
 
 impl LookalikeSpec {
     /// Checks what the types alone cannot say.
@@ -163,7 +165,7 @@ impl LookalikeSpec {
     /// # Errors
     ///
     /// The features query's refusal; features that are not the model's; or a model that does not fit the parameters.
-    pub fn plan(&self, schema: &DatasetSchema) -> Result<LookalikePlan, super::Refusal> {
+    pub fn plan(&self, schema: &DatasetSchema) -> Result<LookalikePlan, Refusal> {
         let rows = sql::rows(&self.features, schema)?;
         let names: Vec<&str> = rows.outputs.iter().map(|output| output.name.as_str()).collect();
         for feature in &self.model.recipe.features {
@@ -171,14 +173,13 @@ impl LookalikeSpec {
             let Some(output) = rows.outputs.iter().find(|output| output.name == *name) else {
                 let near = nearest(name, names.iter().copied());
                 let near = near.map_or_else(String::new, |near| format!("; `{near}` is near it"));
-                return Err(Refusal(format!("the model's feature `{name}` is not selected by `features`{near}")).into());
+                return Err(refused(format!("the model's feature `{name}` is not selected by `features`{near}")));
             };
             if output.values != feature.values {
-                return Err(Refusal(format!(
+                return Err(refused(format!(
                     "`{name}` has other bounds or categories in data set `{}` than in the model; they must be declared as they were when it was trained",
                     schema.name
-                ))
-                .into());
+                )));
             }
         }
         if let Some(more) = rows
@@ -186,11 +187,10 @@ impl LookalikeSpec {
             .iter()
             .find(|output| !self.model.recipe.features.iter().any(|feature| feature.name == output.name))
         {
-            return Err(Refusal(format!(
+            return Err(refused(format!(
                 "`features` selects `{}`, which the model does not know; leave it out",
                 more.name
-            ))
-            .into());
+            )));
         }
         // In the order of the model, whatever that of the SELECT list.
         let mut rows = rows;
@@ -220,18 +220,17 @@ impl LookalikeSpec {
             candidates: self.candidates,
             output: self.output,
         };
-        plan.params().map_err(|infeasible| Refusal(format!("the model cannot be scored blindly: {infeasible}")))?;
+        plan.params().map_err(|infeasible| refused(format!("the model cannot be scored blindly: {infeasible}")))?;
         // Cells are counted in 16 bits; long before that, there is nothing but noise in them.
         let cells = plan.scores() * plan.segments();
         if cells > usize::from(u16::MAX) {
-            return Err(Refusal(format!(
+            return Err(refused(format!(
                 "`segment` has {} values, and the reach {} cells for each: {cells} in all, where it has at most {}; declare a \
                  coarser category at each partner",
                 plan.segments(),
                 plan.scores(),
                 u16::MAX
-            ))
-            .into());
+            )));
         }
         Ok(plan)
     }
@@ -239,8 +238,8 @@ impl LookalikeSpec {
 
 impl LookalikeSpec {
     /// The rows with, behind all else, whether a customer is one of `seeds`.
-    fn leaving_out(&self, seeds: &str, rows: &RowsPlan, schema: &DatasetSchema) -> Result<RowsPlan, super::Refusal> {
-        let refusal = |refusal: sql::LabelRefusal| Refusal(format!("who is left out: {refusal}"));
+    fn leaving_out(&self, seeds: &str, rows: &RowsPlan, schema: &DatasetSchema) -> Result<RowsPlan, Refusal> {
+        let refusal = |refusal: sql::LabelRefusal| refused(format!("who is left out: {refusal}"));
         let (labelled, _) = sql::labelled(&self.features, seeds, LEFT_OUT, WEIGHT).map_err(refusal)?;
         let labelled = sql::rows(&labelled, schema)?;
         let mut leave_out = rows.clone();
@@ -331,13 +330,13 @@ pub(super) fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows
     let Some(column) = schema.columns.get(name) else {
         let near = nearest(name, schema.columns.keys().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(Refusal(format!("`segment` is `{name}`, which data set `{}` does not have{near}", schema.name)));
+        return Err(refused(format!("`segment` is `{name}`, which data set `{}` does not have{near}", schema.name)));
     };
     let values = match column {
         ColumnType::Category { values } => Values::Category { values: values.clone() },
         ColumnType::Bool => Values::Bool,
         ColumnType::Int { .. } | ColumnType::Float { .. } | ColumnType::Date { .. } => {
-            return Err(Refusal(format!(
+            return Err(refused(format!(
                 "`segment` is `{name}`, which is of type {}; the reach is told apart by a category or a bool, whose values \
                  are public",
                 column.name()

@@ -12,6 +12,7 @@
 pub mod file;
 pub mod lookalike;
 pub mod query;
+mod refusal;
 pub mod seeded;
 pub mod train;
 
@@ -28,6 +29,8 @@ use crate::privacy::rho::{MILLION, Rho};
 use lookalike::{LookalikePlan, LookalikeSpec};
 use query::QuerySpec;
 use train::{TrainPlan, TrainSpec};
+
+pub use refusal::Refusal;
 
 /// A study as its file states it, checked.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
@@ -248,23 +251,6 @@ impl Plan {
             Self::Lookalike(plan) => plan.columns(),
         }
     }
-}
-
-/// Why a study cannot be asked; nothing is charged.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// The SQL.
-    #[error(transparent)]
-    Sql(#[from] sql::Refusal),
-    /// The training.
-    #[error(transparent)]
-    Train(#[from] train::Refusal),
-    /// The lookalike study.
-    #[error(transparent)]
-    Lookalike(#[from] lookalike::Refusal),
-    /// The budget or the participants.
-    #[error(transparent)]
-    Infeasible(#[from] Infeasible),
 }
 
 /// A plan with the participants and the noise that go with it: what is released, round after round, by whom and how well

@@ -7,7 +7,9 @@
 //! How models are trained is [`crate::learn`]'s; here is what may be asked, and what cannot be: all of it is decided on
 //! public facts, before anything is charged.
 
+use super::refusal::Refusal;
 use crate::config::nearest;
+use crate::kind::Kind;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
 use crate::language::sql;
@@ -75,10 +77,10 @@ pub struct TrainPlan {
     pub training: Training,
 }
 
-/// Why a training cannot be asked: what is wrong, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("[train]: {0}")]
-pub struct Refusal(pub String);
+/// The refusal of what a training states.
+fn refused(problem: impl Into<String>) -> Refusal {
+    Refusal::Stated { kind: Kind::Train, problem: problem.into() }
+}
 
 impl TrainSpec {
     /// The typed plan over a data set of this schema, for a study that may spend `rho`.
@@ -86,7 +88,7 @@ impl TrainSpec {
     /// # Errors
     ///
     /// The features query's refusal, or a target, model or number of features that cannot be.
-    pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<TrainPlan, super::Refusal> {
+    pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<TrainPlan, Refusal> {
         let rows = sql::rows(&self.features, schema)?;
         let names: Vec<&str> = rows.outputs.iter().map(|output| output.name.as_str()).collect();
         let position = match &self.target {
@@ -94,7 +96,7 @@ impl TrainSpec {
             Some(target) => Some(names.iter().position(|name| name == target).ok_or_else(|| {
                 let near = nearest(target, names.iter().copied());
                 let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                Refusal(format!("`target` is `{target}`, which `features` does not select{near}"))
+                refused(format!("`target` is `{target}`, which `features` does not select{near}"))
             })?),
         };
         let weight = match &self.weight {
@@ -124,7 +126,7 @@ impl TrainSpec {
     fn weight(&self, weight: &Weight, rows: &RowsPlan) -> Result<usize, Refusal> {
         let column = &weight.column;
         if !WEIGHING.contains(&self.model.as_str()) {
-            return Err(Refusal(format!(
+            return Err(refused(format!(
                 "`weight` is for models of kind {}; a `{}` model counts all customers alike",
                 WEIGHING.join(" and "),
                 self.model
@@ -133,29 +135,29 @@ impl TrainSpec {
         let names = || rows.outputs.iter().map(|output| output.name.as_str());
         let Some(position) = names().position(|name| name == column) else {
             let near = nearest(column, names()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            return Err(Refusal(format!("`weight` is `{column}`, which `features` does not select{near}")));
+            return Err(refused(format!("`weight` is `{column}`, which `features` does not select{near}")));
         };
         if self.target.as_ref() == Some(column) {
-            return Err(Refusal(format!("`{column}` is both `target` and `weight`")));
+            return Err(refused(format!("`{column}` is both `target` and `weight`")));
         }
         match rows.outputs[position].values {
             Values::Number { high, .. } if high > 0.0 => Ok(position),
-            Values::Number { high, .. } => Err(Refusal(format!(
+            Values::Number { high, .. } => Err(refused(format!(
                 "`weight` is `{column}`, which is at most {high}; a customer counts by its share of a maximum above 0"
             ))),
             Values::Date { .. } | Values::Category { .. } | Values::Bool => {
-                Err(Refusal(format!("`weight` is `{column}`, which is no number")))
+                Err(refused(format!("`weight` is `{column}`, which is no number")))
             }
         }
     }
 
     fn training(&self, recipe: Recipe, target: Option<Target>, rho: Rho) -> Result<Training, Refusal> {
         if recipe.features.is_empty() {
-            return Err(Refusal("`features` selects nothing to learn from; add columns to its SELECT list".into()));
+            return Err(refused("`features` selects nothing to learn from; add columns to its SELECT list"));
         }
         let share = |name: &str, share: Option<f64>, default: f64| match share.unwrap_or(default) {
             share if (0.0..0.95).contains(&share) => Ok(share),
-            share => Err(Refusal(format!("`{name}` is {share}; it is a share from 0 to 0.95"))),
+            share => Err(refused(format!("`{name}` is {share}; it is a share from 0 to 0.95"))),
         };
         let holdout = share("holdout", self.holdout, HOLDOUT)?;
         let evaluation = share("evaluation", self.evaluation, EVALUATION)?;
@@ -164,13 +166,13 @@ impl TrainSpec {
             per_partner: self.per_partner,
         });
         if evaluation.is_none() && self.per_partner {
-            return Err(Refusal("`per_partner` needs held-out customers and a share of the budget to evaluate".into()));
+            return Err(refused("`per_partner` needs held-out customers and a share of the budget to evaluate"));
         }
         if let Some(target) = &target
             && let Values::Category { values } = &target.values
             && values.len() != 2
         {
-            return Err(Refusal(format!(
+            return Err(refused(format!(
                 "the target `{}` has {} categories; a model predicts a condition or one of two. Select a condition, as in \
                  `{} = '{}' AS target`",
                 target.name,
@@ -183,7 +185,7 @@ impl TrainSpec {
         let left = MILLION - evaluation.as_ref().map_or(0, |evaluation| evaluation.share);
         let rho = rho.value() * f64::from(left) / f64::from(MILLION);
         let event = target.as_ref().map(Target::is_event);
-        let needs = |kind: &str, write: &str| Err(Refusal(format!("model = \"{}\" {kind}; {write}", self.model)));
+        let needs = |kind: &str, write: &str| Err(refused(format!("model = \"{}\" {kind}; {write}", self.model)));
         let options = &self.options;
         let method = match (self.model.as_str(), event) {
             ("linear", Some(false)) => linear::Settings::choose(options, &recipe, rho).map(Method::Linear),
@@ -202,9 +204,9 @@ impl TrainSpec {
             ("linear" | "logistic" | "additive", None) => {
                 return needs("needs a `target`", "name a column of `features`");
             }
-            (other, _) => return Err(Refusal(unknown_model(other))),
+            (other, _) => return Err(refused(unknown_model(other))),
         };
-        Ok(Training { recipe, target, method: method.map_err(Refusal)?, evaluation })
+        Ok(Training { recipe, target, method: method.map_err(refused)?, evaluation })
     }
 }
 
