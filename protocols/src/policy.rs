@@ -136,7 +136,77 @@ pub enum Decision {
     /// Wait for a steward.
     AskSteward,
     /// No, and why.
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a request goes no further.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A rule.
+    #[error(transparent)]
+    Rule(#[from] Objection),
+    /// A steward.
+    #[error("denied by {by}: {reason}")]
+    Denied {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A rule that a request breaks.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Objection {
+    /// `kinds`.
+    #[error("studies of kind {kind} are not admitted here (policy admits: {})", names(admitted))]
+    Kind {
+        /// The study's.
+        kind: Kind,
+        /// What is admitted.
+        admitted: Vec<Admitted>,
+    },
+    /// `min_partners`.
+    #[error("the study has {}; policy asks for at least {least} (`min_partners` in node.toml)", counted(*participants))]
+    Partners {
+        /// How many there are.
+        participants: usize,
+        /// How many there must be.
+        least: u32,
+    },
+    /// `min_colluders`.
+    #[error("the study assumes that {assumed} participants collude; policy asks for at least {least}")]
+    Colluders {
+        /// How many the study assumes.
+        assumed: u32,
+        /// How many it must assume.
+        least: u32,
+    },
+    /// `per_study`.
+    #[error(
+        "the study costs ρ = {asked} (ε = {:.3} at δ = {delta:e}); policy admits at most ρ = {most} (ε = {:.3}) per study",
+        asked.epsilon(*delta),
+        most.epsilon(*delta)
+    )]
+    Cost {
+        /// The study's.
+        asked: Rho,
+        /// The most that is admitted.
+        most: Rho,
+        /// The δ at which both are shown.
+        delta: f64,
+    },
+}
+
+fn names(admitted: &[Admitted]) -> String {
+    admitted.iter().map(|admitted| admitted.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn counted(participants: usize) -> String {
+    match participants {
+        1 => "one participant, so that its noisy sums are of this partner alone".to_owned(),
+        _ => format!("{participants} participants"),
+    }
 }
 
 /// A request that policy has approved. Not `Clone`; used up by the reservation.
@@ -161,11 +231,13 @@ impl Policy {
     /// Decides on a request, with the steward's decision on this study if there is one. A steward cannot override
     /// the rules: they are changed in `node.toml`.
     pub fn decide(&self, request: Request, steward: Option<&StewardDecision>) -> Decision {
-        if let Some(refusal) = self.objection(&request) {
-            return Decision::Refused(refusal);
+        if let Some(objection) = self.objection(&request) {
+            return Decision::Refused(objection.into());
         }
         match (self.approve, steward) {
-            (_, Some(StewardDecision::Deny(by, reason))) => Decision::Refused(format!("denied by {by}: {reason}")),
+            (_, Some(StewardDecision::Deny(by, reason))) => {
+                Decision::Refused(Refusal::Denied { by: by.clone(), reason: reason.clone() })
+            }
             (_, Some(StewardDecision::Approve(by))) => {
                 Decision::Approved(Approved { request: Box::new(request), by: format!("steward {by}") })
             }
@@ -176,41 +248,23 @@ impl Policy {
         }
     }
 
-    /// Why the rules refuse a request, if they do.
-    pub fn objection(&self, request: &Request) -> Option<String> {
+    /// The rule that a request breaks, if it breaks one.
+    pub fn objection(&self, request: &Request) -> Option<Objection> {
         let (mechanism, kind) = (&request.mechanism, request.study.kind);
-        let n = mechanism.participants();
         if !self.kinds.contains(&Admitted::Studies(kind)) {
-            let kinds = self.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-            return Some(format!("studies of kind {kind} are not admitted here (policy admits: {kinds})"));
+            return Some(Objection::Kind { kind, admitted: self.kinds.clone() });
         }
         let participants = request.participants.len();
         if participants < self.min_partners as usize {
-            let has = match participants {
-                1 => "one participant, so that its noisy sums are of this partner alone".to_owned(),
-                _ => format!("{participants} participants"),
-            };
-            return Some(format!(
-                "the study has {has}; policy asks for at least {} (`min_partners` in node.toml)",
-                self.min_partners
-            ));
+            return Some(Objection::Partners { participants, least: self.min_partners });
         }
-        let colluders = self.min_colluders.min(n.saturating_sub(1));
-        if mechanism.colluders() < colluders {
-            return Some(format!(
-                "the study assumes that {} participants collude; policy asks for at least {colluders}",
-                mechanism.colluders()
-            ));
+        let (assumed, n) = (mechanism.colluders(), mechanism.participants());
+        let least = self.min_colluders.min(n.saturating_sub(1));
+        if assumed < least {
+            return Some(Objection::Colluders { assumed, least });
         }
-        let rho = request.rho;
-        if rho > self.per_study {
-            let (asked, most) = (rho.epsilon(request.delta), self.per_study.epsilon(request.delta));
-            return Some(format!(
-                "the study costs ρ = {rho} (ε = {asked:.3} at δ = {:e}); policy admits at most ρ = {} (ε = {most:.3}) per study",
-                request.delta, self.per_study
-            ));
-        }
-        None
+        let (asked, most) = (request.rho, self.per_study);
+        (asked > most).then_some(Objection::Cost { asked, most, delta: request.delta })
     }
 }
 
@@ -273,7 +327,9 @@ pub(crate) mod tests {
             matches!(decide(ApprovalMode::Manual, Some(approve)), Decision::Approved(a) if a.by() == "steward ann")
         );
         assert!(matches!(decide(ApprovalMode::Auto, None), Decision::Approved(_)));
-        assert!(matches!(decide(ApprovalMode::Auto, Some(deny)), Decision::Refused(why) if why.contains("no basis")));
+        assert!(
+            matches!(decide(ApprovalMode::Auto, Some(deny)), Decision::Refused(Refusal::Denied { reason, .. }) if reason == "no basis")
+        );
     }
 
     #[test]
@@ -283,7 +339,7 @@ pub(crate) mod tests {
             let mut policy = policy(ApprovalMode::Auto);
             change(&mut policy);
             match policy.decide(request("s", 1, micro), Some(&steward)) {
-                Decision::Refused(why) => why,
+                Decision::Refused(why) => why.to_string(),
                 _ => panic!("must be refused"),
             }
         };
@@ -291,7 +347,7 @@ pub(crate) mod tests {
         assert!(refusal(&|p| p.min_partners = 4, 1000).contains("at least 4"));
         assert!(refusal(&|p| p.min_colluders = 2, 1000).contains("at least 2"));
         let alone = Request { participants: vec!["a".into()], ..request("s", 1, 1000) };
-        let why = policy(ApprovalMode::Auto).objection(&alone).unwrap();
+        let why = policy(ApprovalMode::Auto).objection(&alone).unwrap().to_string();
         assert!(why.contains("this partner alone") && why.contains("`min_partners`"), "{why}");
         let why = refusal(&|_| (), 60_000);
         assert!(why.contains("0.060000") && why.contains("0.050000"), "{why}");

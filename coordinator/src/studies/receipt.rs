@@ -50,14 +50,14 @@ impl Shared {
     pub(crate) fn take_part(&self, node: &str, study: &str, part: &Part) -> Result<(), Error> {
         let refused = |why: &str| Err(Error::refused(format!("its part of the receipt of study {study}: {why}")));
         let Some(statement) = self.store.statement(study)? else { return refused("there is no such receipt") };
-        let statement = parse_statement(&statement).map_err(Error::failed)?;
+        let statement = parse_statement(&statement).map_err(|error| Error::failed(error.to_string()))?;
         if part.node != node || !statement.subject.participants.iter().any(|name| name == node) {
             return refused("it took no part");
         }
         let Some(partner) = self.store.partners()?.remove(node) else { return refused("it is not enrolled") };
         match part.verify(&statement, &partner.member.identity) {
             Ok(()) => self.store.put_part(study, part),
-            Err(why) => refused(&why),
+            Err(why) => refused(&why.to_string()),
         }
     }
 }

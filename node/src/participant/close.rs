@@ -61,7 +61,7 @@ impl Participant {
     /// This node's part of a receipt, if what the receipt states is what this node has taken part in. Kept here as well.
     fn part(&self, id: &AttemptId, result: Digest, text: &str) -> Result<Part, String> {
         let words = Problem::into_words;
-        let statement = receipt::parse_statement(text)?;
+        let statement = receipt::parse_statement(text).map_err(|error| error.to_string())?;
         let Attempt { proposal, stage, .. } = self.attempt(id).map_err(words)?;
         let (_, question) = self.question(&proposal).map_err(words)?;
         let transcript = match (stage.pledge(), stage.pledges()) {

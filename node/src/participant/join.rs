@@ -56,7 +56,7 @@ impl Participant {
         let obstacle = ledger.obstacle(&request.dataset, request.study.kind);
         let admitted = if contributes { ledger.admits(&request, rho) } else { obstacle };
         let approval = match (self.config.policy.decide(request.clone(), None), admitted) {
-            (Decision::Refused(reason), _) => Approval::Refused(reason),
+            (Decision::Refused(refusal), _) => Approval::Refused(refusal.to_string()),
             (_, Err(error)) => Approval::Refused(error.to_string()),
             (Decision::AskSteward, Ok(())) => Approval::Steward,
             (Decision::Approved(_), Ok(())) => Approval::Rules,
@@ -97,7 +97,7 @@ impl Participant {
         let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, now()));
         let steward = lock(&self.studies).decision(&id.study)?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
-            Decision::Refused(reason) => return Err(refused(reason)),
+            Decision::Refused(refusal) => return Err(refused(refusal.to_string())),
             Decision::Approved(_) => {}
             Decision::AskSteward => {
                 lock(&self.studies).put(&attempt)?;
@@ -230,7 +230,9 @@ impl Participant {
         let steward: Option<StewardDecision> = lock(&self.studies).decision(&id.study)?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Approved(approved) => Ok(approved),
-            Decision::Refused(reason) => Err(Problem::Refused { reason, request: Some(Box::new(request)) }),
+            Decision::Refused(refusal) => {
+                Err(Problem::Refused { reason: refusal.to_string(), request: Some(Box::new(request)) })
+            }
             Decision::AskSteward => {
                 Err(Problem::refused("the policy has changed since this node joined; run the study again"))
             }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, coordinator_origin, node_origin};
+use super::note::NoteError;
 use super::report::Report;
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Roster, Signature};
@@ -126,6 +127,34 @@ pub struct Part {
     pub signature: Signature,
 }
 
+/// Why a participant's part of a receipt does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartError {
+    /// The key is not that of the participant.
+    #[error("it has another identity key")]
+    Identity,
+    /// Something else was signed.
+    #[error("its signature is not over this statement")]
+    Signature,
+    /// A checkpoint that is not in the form of one.
+    #[error("its checkpoint {which}: {error}")]
+    Checkpoint {
+        /// `before` or `after`.
+        which: &'static str,
+        /// What is wrong with it.
+        error: NoteError,
+    },
+    /// A checkpoint of another log or key.
+    #[error("it has not signed its checkpoint {which}")]
+    NotSigned {
+        /// `before` or `after`.
+        which: &'static str,
+    },
+    /// What ledgers never do.
+    #[error("its ledger is shorter after the study than before, or has spent less")]
+    Shorter,
+}
+
 #[derive(Serialize)]
 struct Signed<'a> {
     after: &'a str,
@@ -147,24 +176,20 @@ impl Part {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
-    pub fn verify(&self, statement: &Statement, identity: &PublicIdentity) -> Result<(), String> {
+    /// What is wrong with it.
+    pub fn verify(&self, statement: &Statement, identity: &PublicIdentity) -> Result<(), PartError> {
         let Self { after, before, node, signature, .. } = self;
         if self.identity != *identity {
-            return Err("it has another identity key".into());
+            return Err(PartError::Identity);
         }
         let signed = Signed { after, before, node, statement_sha256: statement.digest() };
         if !identity.verify(PART_LABEL, canonical(&signed).as_bytes(), signature) {
-            return Err("its signature is not over this statement".into());
+            return Err(PartError::Signature);
         }
         let origin = node_origin(statement.subject.authority, node);
-        let checkpoint = |note: &str, which: &str| {
-            let parsed = Checkpoint::parse(note).map_err(|error| format!("its checkpoint {which}: {error}"))?;
-            if parsed.is_of(&origin, identity) {
-                Ok(parsed)
-            } else {
-                Err(format!("it has not signed its checkpoint {which}"))
-            }
+        let checkpoint = |note: &str, which: &'static str| {
+            let parsed = Checkpoint::parse(note).map_err(|error| PartError::Checkpoint { which, error })?;
+            if parsed.is_of(&origin, identity) { Ok(parsed) } else { Err(PartError::NotSigned { which }) }
         };
         let (before, after) = (checkpoint(before, "before")?, checkpoint(after, "after")?);
         let (before, after) = (before.statement(), after.statement());
@@ -172,7 +197,7 @@ impl Part {
             after.datasets.get(name).is_none_or(|after| after.spent < before.spent || after.person < before.person)
         });
         if after.size < before.size || shrinks {
-            return Err("its ledger is shorter after the study than before, or has spent less".into());
+            return Err(PartError::Shorter);
         }
         Ok(())
     }
@@ -216,15 +241,37 @@ pub fn canonical(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("these types have string keys and no failing serialisers")
 }
 
+/// Why a text is not a receipt, or not a receipt's statement.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// Not a statement, or not in its canonical form.
+    #[error("it is no receipt's statement")]
+    Statement,
+    /// It is not JSON, or has other fields.
+    #[error("it is no receipt: {0}")]
+    Malformed(serde_json::Error),
+    /// Another format, or a later version.
+    #[error("{format} version {version} is not known here")]
+    Version {
+        /// The format that it names.
+        format: String,
+        /// The version.
+        version: u32,
+    },
+    /// It says the same in another way.
+    #[error("it is not written as receipts are: something was changed")]
+    Changed,
+}
+
 /// Reads a statement that a coordinator has sent, in its canonical form.
 ///
 /// # Errors
 ///
-/// If it is none, in words.
-pub fn parse_statement(text: &str) -> Result<Statement, String> {
+/// If it is none.
+pub fn parse_statement(text: &str) -> Result<Statement, ReceiptError> {
     let statement = Some(text).filter(|text| text.len() <= MAX_STATEMENT);
     let statement = statement.and_then(|text| serde_json::from_str::<Statement>(text).ok());
-    statement.filter(|statement| canonical(statement) == text).ok_or_else(|| "it is no receipt's statement".into())
+    statement.filter(|statement| canonical(statement) == text).ok_or(ReceiptError::Statement)
 }
 
 impl Receipt {
@@ -243,14 +290,14 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// If it is none, or is not written as receipts are, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let receipt: Self = serde_json::from_str(text).map_err(|error| format!("it is no receipt: {error}"))?;
+    /// If it is none, or is not written as receipts are.
+    pub fn parse(text: &str) -> Result<Self, ReceiptError> {
+        let receipt: Self = serde_json::from_str(text).map_err(ReceiptError::Malformed)?;
         if receipt.format != FORMAT || receipt.version != VERSION {
-            return Err(format!("{} version {} is not known here", receipt.format, receipt.version));
+            return Err(ReceiptError::Version { format: receipt.format, version: receipt.version });
         }
         if receipt.text() != text {
-            return Err("it is not written as receipts are: something was changed".into());
+            return Err(ReceiptError::Changed);
         }
         Ok(receipt)
     }
@@ -268,7 +315,7 @@ pub fn verify_receipt(text: &str, roster: Option<&Roster>) -> (Report, Option<Re
     let receipt = match Receipt::parse(text) {
         Ok(receipt) => receipt,
         Err(problem) => {
-            report.note("format", Err(problem));
+            report.note("format", Err(problem.to_string()));
             return (report, None);
         }
     };
@@ -424,7 +471,7 @@ pub(super) mod tests {
             assert!(report.passed(), "{}", report.text());
         }
         let statement = statement();
-        assert_eq!(parse_statement(&canonical(&statement)), Ok(statement.clone()));
+        assert_eq!(parse_statement(&canonical(&statement)).unwrap(), statement);
         assert!(parse_statement(&(canonical(&statement) + " ")).is_err());
     }
 
