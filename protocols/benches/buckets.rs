@@ -4,6 +4,8 @@
 //! the medians compared. Blocks are filled in part, which is to the disadvantage of packing: a full one takes fewer
 //! steps a customer.
 
+#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench measures time and prints it")]
+
 use std::sync::Arc;
 use std::time::Instant;
 

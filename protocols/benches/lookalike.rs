@@ -3,6 +3,8 @@
 //! The floor of evaluation is one forward transform for each feature and block: there is no product without it. Both
 //! are measured in this run, in turn, and the medians compared.
 
+#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench measures time and prints it")]
+
 use std::time::Instant;
 
 use dyn_stack::PodStack;

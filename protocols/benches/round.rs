@@ -4,6 +4,8 @@
 //! caches hold. Each run times the floor and every kind of round in turn, by one thread and by two. Rounds over bins read a
 //! joint code for three numbers, made in a first round that is not timed: how long reading so many takes is said as well.
 
+#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench measures time and prints it")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;

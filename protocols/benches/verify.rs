@@ -2,6 +2,13 @@
 //!
 //! `cargo bench -p entente-protocols --bench verify [-- ENTRIES]`
 
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time and prints it; this one verifies in a process of its own"
+)]
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -2,6 +2,7 @@
 //!
 //! Stacks are left out: what is moved leaves copies on them until others are written over these.
 #![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "memory is read as a file")]
 
 use std::fs::{File, read_to_string};
 use std::os::unix::fs::FileExt;
