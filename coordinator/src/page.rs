@@ -9,9 +9,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use entente_pages::Access;
-use entente_pages::look::{facts, gauge, page};
-use entente_pages::metrics::Metrics;
+use entente_host::pages::Access;
+use entente_host::pages::look::{facts, gauge, page};
+use entente_host::pages::metrics::Metrics;
 use maud::{Markup, html};
 
 use crate::alliance::Alliance;
@@ -33,7 +33,7 @@ pub async fn serve(running: &Running) {
     let shared = running.shared().clone();
     let Some(address) = shared.alliance.page() else { return std::future::pending().await };
     let served = async {
-        let bound = entente_pages::bind(address).await.map_err(failed)?;
+        let bound = entente_host::pages::bind(address).await.map_err(failed)?;
         let access = Access::open(&shared.alliance.dir().join("keys")).map_err(failed)?;
         tracing::info!(address = %bound.address(), "the operator's page is there; entente page prints how to open it");
         bound.serve(access, &format!("Alliance {}", shared.alliance.name()), router(running)).await.map_err(failed)

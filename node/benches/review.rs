@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use entente_host::pages::Access;
 use entente_node::review::{Review, router};
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
-use entente_pages::Access;
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::Entry;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Error> {
     let config = entente_node::load(&folder)?;
     let review = Arc::new(Review::open(&folder, config)?);
     let (bound, access) =
-        (runtime.block_on(entente_pages::bind("127.0.0.1:0".parse()?))?, Access::open(&folder.state_folder())?);
+        (runtime.block_on(entente_host::pages::bind("127.0.0.1:0".parse()?))?, Access::open(&folder.state_folder())?);
     let (address, url) = (bound.address(), access.url(bound.address()));
     runtime.spawn(bound.serve(access, "bench", router(review.clone())));
     let cookie = log_in(address, &url)?;

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use entente_examples::alliance::Error;
+use entente_host::pages::Access;
 use entente_node::review::{Review, router};
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
-use entente_pages::Access;
 use entente_protocols::ledger::verify::verify_export;
 use entente_protocols::ledger::{Act, Ledger};
 use entente_protocols::study::Study;
@@ -48,7 +48,7 @@ impl Page {
     }
 
     pub async fn serve(tokens: &Path, pages: axum::Router) -> Result<Self, Error> {
-        let bound = entente_pages::bind("127.0.0.1:0".parse()?).await?;
+        let bound = entente_host::pages::bind("127.0.0.1:0".parse()?).await?;
         let (address, access) = (bound.address(), Access::open(tokens)?);
         let url = access.url(address);
         let task = tokio::spawn(async move { drop(bound.serve(access, "test", pages).await) });
@@ -355,7 +355,7 @@ async fn a_browser_shows_it_and_it_is_accessible() -> Result<(), Error> {
 /// The contrast of text with its ground, by WCAG 2.2, in both colour schemes: at least 4.5.
 #[test]
 fn colours_can_be_told_apart() {
-    let style = entente_pages::look::STYLE;
+    let style = entente_host::pages::look::STYLE;
     for scheme in style.split(":root {").skip(1) {
         let colour = |name: &str| -> f64 {
             let text =

@@ -24,7 +24,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use entente_pages::Access;
+use entente_host::pages::Access;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::export;
@@ -73,7 +73,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
 /// which does not keep the node from working.
 pub async fn serve(folder: &Folder, config: &Config) -> Result<(), Error> {
     let Some(address) = config.review else { return Ok(()) };
-    let bound = match entente_pages::bind(address).await {
+    let bound = match entente_host::pages::bind(address).await {
         Ok(bound) => bound,
         Err(error) => {
             warn!(%address, %error, "the review page is not served; set `review` in [node] of node.toml to a free address, or \"off\"");

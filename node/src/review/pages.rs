@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use entente_pages::look::{facts, gauge, page, steps};
+use entente_host::pages::look::{facts, gauge, page, steps};
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::privacy::mechanism::Scope;

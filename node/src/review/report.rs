@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entente_pages::look::{STYLE, facts};
+use entente_host::pages::look::{STYLE, facts};
 use entente_protocols::ledger::entry::{Entry, Privacy};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;

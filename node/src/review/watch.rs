@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entente_pages::metrics::Metrics;
+use entente_host::pages::metrics::Metrics;
 
 use super::{Review, contradictions};
 use crate::error::Error;

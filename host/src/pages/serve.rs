@@ -13,8 +13,8 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::access::Access;
-use crate::look::{self, STYLE};
+use super::access::Access;
+use super::look::{self, STYLE};
 
 /// The cookie's name.
 const COOKIE: &str = "entente_session";
