@@ -11,6 +11,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use entente_host::Error;
 use entente_protocols::config;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, check_name};
@@ -19,7 +20,6 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::certificates;
-use crate::error::Error;
 use crate::files;
 
 /// Where the coordinator listens unless told otherwise.
@@ -124,8 +124,7 @@ impl Alliance {
             )));
         }
         let File { alliance: Table { name, listen, address, page } } =
-            config::parse(&path.display().to_string(), &files::read_text(&path)?)
-                .map_err(|error| Error::refused(error.to_string()))?;
+            config::parse(&path.display().to_string(), &files::read_text(&path)?)?;
         check_alliance_name(&name)?;
         let listen = resolve(&listen, &format!("{}: `listen`", path.display()))?;
         check_address(&address, &format!("{}: `address`", path.display()))?;

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::COORDINATOR_NAME;
 use rcgen::{
@@ -16,7 +17,6 @@ use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKey
 use rustls::server::ParsedCertificate;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
 use crate::files;
 
 /// How long a node's certificate lasts.

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::study::Study;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{COORDINATOR_NAME, FromOperator, Progress, ToOperator};
 
 use crate::alliance::Alliance;
 use crate::coordinator::{Coordinator, TakeUp};
-use crate::error::Error;
 use crate::link::stream::{Close, Frames, LinkError, close};
 use crate::link::tls;
 use crate::serving;

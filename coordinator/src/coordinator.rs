@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::identity::{Member, Roster};
 use entente_protocols::ledger::Head;
 use entente_protocols::wire::message::ToNode;
@@ -12,7 +13,6 @@ use tokio::task::JoinHandle;
 
 use crate::alliance::Alliance;
 use crate::certificates::{self, Authority};
-use crate::error::Error;
 use crate::files;
 use crate::link;
 use crate::link::tls::{Access, Role};

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::error::Error;
+use entente_host::Error;
 
 /// Makes `path` a folder of mode 0700. One that exists is left as it is.
 pub(crate) fn private_folder(path: &Path) -> Result<(), Error> {

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::identity::{Ticket, check_name};
 use zeroize::Zeroizing;
 
 use crate::alliance::Alliance;
 use crate::certificates;
-use crate::error::Error;
 use crate::store::{Store, seconds};
 
 /// How long a ticket lasts unless told otherwise.

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use entente_host::Error;
 use entente_host::pages::Access;
 use entente_host::pages::look::{facts, gauge, page};
 use entente_host::pages::metrics::Metrics;
@@ -16,7 +17,6 @@ use maud::{Markup, html};
 
 use crate::alliance::Alliance;
 use crate::coordinator::{Running, Shared};
-use crate::error::Error;
 use crate::link::operator::{partners, view};
 use crate::store::{Alarm, StudyState};
 use crate::views::{AccountView, PartnerView, PartnersView, StudyView};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::study::seeded::Seeded;
 
 use crate::client::{Client, Update, served};
-use crate::error::Error;
 use crate::views::{CheckView, Files};
 
 /// How long is waited for the seed partner to connect where nobody serves.

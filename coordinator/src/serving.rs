@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use entente_host::Error;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
 use crate::files;
 
 /// Held while the coordinator runs.

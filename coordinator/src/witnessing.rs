@@ -5,13 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use entente_host::Error;
 use entente_protocols::identity::Member;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
 use entente_protocols::ledger::witness::{Answer, Request, answer, contradicts};
 use tokio::sync::oneshot;
 
 use crate::coordinator::Shared;
-use crate::error::Error;
 use crate::store::seconds;
 
 /// What is said to a node, and what its ledger contradicts, if it does.

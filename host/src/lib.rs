@@ -1,5 +1,9 @@
 //! What a node and a coordinator share as programs that run on somebody's machine.
 //!
+//! - [`error`]: how things end, and whose fault it is;
 //! - [`pages`]: local, read-only pages.
 
+pub mod error;
 pub mod pages;
+
+pub use error::Error;

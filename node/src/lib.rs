@@ -16,7 +16,6 @@ pub mod activation;
 pub mod commands;
 pub mod config;
 pub mod data;
-pub mod error;
 pub mod link;
 pub mod participant;
 pub mod peers;
@@ -27,7 +26,7 @@ pub mod study;
 
 use std::sync::Arc;
 
-use error::Error;
+use entente_host::Error;
 use participant::Participant;
 use state::Folder;
 

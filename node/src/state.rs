@@ -21,6 +21,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Roster};
 use entente_protocols::ledger::Signer;
@@ -28,8 +29,6 @@ use entente_protocols::ledger::checkpoint::node_origin;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
-
-use crate::error::Error;
 
 /// A node's folder.
 #[derive(Clone, Debug)]
@@ -86,7 +85,7 @@ impl Folder {
         let bytes = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
         let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok()).map(Zeroizing::new);
         let secret = secret.ok_or_else(|| {
-            Error::user(format!(
+            Error::refused(format!(
                 "{} is not an identity key; restore it from a backup, or join again with a new ticket",
                 path.display()
             ))
@@ -98,15 +97,16 @@ impl Folder {
     pub fn signer(&self, node: &str) -> Result<Signer, Error> {
         let path = self.key("authority.crt");
         let authority = CertificateDer::from_pem_slice(self.read(&path)?.as_bytes());
-        let authority = authority
-            .map_err(|_| Error::user(format!("{} is not a certificate; restore it from a backup", path.display())))?;
+        let authority = authority.map_err(|_| {
+            Error::refused(format!("{} is not a certificate; restore it from a backup", path.display()))
+        })?;
         Ok(Signer { origin: node_origin(Digest::plain(&authority), node), key: self.identity()? })
     }
 
     /// A text file of this folder; a missing one most likely means that the node has not joined.
     pub fn read(&self, path: &Path) -> Result<String, Error> {
         fs::read_to_string(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound if !self.is_joined() => Error::user(format!(
+            std::io::ErrorKind::NotFound if !self.is_joined() => Error::refused(format!(
                 "no node has joined in {}: run `entente-node join TICKET --dir {0}` first",
                 self.0.display()
             )),
@@ -150,7 +150,9 @@ impl Folder {
         let file = file.map_err(|error| Error::file("open", &path, &error))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::user(format!("{held} in {}; {advice}", self.0.display()))),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::refused(format!("{held} in {}; {advice}", self.0.display())))
+            }
             Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", &path, &error)),
         }
     }
@@ -165,7 +167,7 @@ impl Folder {
 fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Error::failure(format!(
+            Error::failed(format!(
                 "{} is damaged ({error}); compare fingerprints with the other partners, then delete it to pin again",
                 path.display()
             ))
@@ -176,7 +178,7 @@ fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
 }
 
 fn write_roster(path: &Path, roster: &Roster) -> Result<(), Error> {
-    let json = serde_json::to_vec_pretty(roster).map_err(|error| Error::failure(error.to_string()))?;
+    let json = serde_json::to_vec_pretty(roster).map_err(|error| Error::failed(error.to_string()))?;
     write_private(path, &json)
 }
 
@@ -282,6 +284,6 @@ pub fn random_secret() -> Result<Zeroizing<[u8; 32]>, Error> {
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Error::failure(format!("the operating system gave no randomness: {error}")))?;
+        .map_err(|error| Error::failed(format!("the operating system gave no randomness: {error}")))?;
     Ok(bytes)
 }

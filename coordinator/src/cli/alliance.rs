@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use entente_host::Error;
 
 use super::{Dir, print, print_json, stop_signal, tables};
 use crate::client::Client;
 use crate::coordinator::Coordinator;
-use crate::error::Error;
 use crate::{alliance, files, invite, page};
 
 #[derive(Args)]

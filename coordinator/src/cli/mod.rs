@@ -15,9 +15,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use entente_host::Error;
 use tracing_subscriber::EnvFilter;
-
-use crate::error::Error;
 
 /// Entente: studies over the data of several organisations, none of which hands its records over.
 ///

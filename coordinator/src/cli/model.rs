@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use entente_host::Error;
 
 use super::{print, print_json, printable, tables};
-use crate::error::Error;
 use crate::scoring;
 
 #[derive(Subcommand)]

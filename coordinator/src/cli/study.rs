@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use entente_host::Error;
 use entente_protocols::study::file::{self, Asked};
 
 use super::progress::Reporter;
 use super::{Dir, print, print_json, stop_signal, tables};
 use crate::client::{Client, check_study, run_study};
-use crate::error::Error;
 use crate::files;
 use crate::seeds::{check_seeded, run_seeded};
 use crate::serving;

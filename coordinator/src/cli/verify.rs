@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use entente_host::Error;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
@@ -12,7 +13,6 @@ use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use serde::Serialize;
 
 use super::{print, print_json};
-use crate::error::Error;
 use crate::files;
 use crate::store::RECEIPT;
 

@@ -1,5 +1,6 @@
 //! Enrolment: the one conversation without a client certificate. A ticket is its proof.
 
+use entente_host::Error;
 use entente_protocols::identity::check_name;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{Enrol, Enrolled};
@@ -7,7 +8,6 @@ use entente_protocols::wire::message::{Enrol, Enrolled};
 use super::stream::{Close, Frames, LinkError};
 use super::{FIRST, clean, stream};
 use crate::coordinator::Shared;
-use crate::error::Error;
 
 /// Reads one request, answers it, and waits until the answer has arrived.
 pub(super) async fn serve(shared: &Shared, connection: &quinn::Connection) -> Result<(), LinkError> {

@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
@@ -26,7 +27,6 @@ use rustls::pki_types::CertificateDer;
 
 use crate::alliance::Alliance;
 use crate::coordinator::Shared;
-use crate::error::Error;
 use gate::{Gate, Place, Verdict};
 use stream::Close;
 use tls::{Access, Role};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::receipt::Part;
@@ -15,7 +16,6 @@ use tokio::sync::mpsc;
 use super::stream::{Close, Frames, LinkError};
 use super::{FIRST, clean, stream};
 use crate::coordinator::Shared;
-use crate::error::Error;
 use crate::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState, seconds};
 use crate::studies::NodeEvent;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use entente_host::Error;
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{Statement, Totals};
 use entente_protocols::privacy::rho::Rho;
@@ -13,7 +14,6 @@ use super::FIRST;
 use super::node::CLOCK_TOLERANCE;
 use super::stream::{Frames, LinkError};
 use crate::coordinator::Shared;
-use crate::error::Error;
 use crate::store::{StudyRecord, StudyState, seconds};
 use crate::views::{AccountView, AlarmView, PartnerView, PartnersView, StudyView, WaitingView, WitnessedView};
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -20,7 +21,6 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCer
 
 use crate::alliance::Alliance;
 use crate::certificates;
-use crate::error::Error;
 
 /// Who a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{Field, Schema};
+use entente_host::Error;
 use entente_protocols::config::nearest;
 use entente_protocols::learn::file::{MAX_BYTES, ModelFile};
 
-use crate::error::Error;
 use crate::files;
 
 /// Reads `model.json`.

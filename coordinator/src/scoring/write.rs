@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use entente_host::Error;
 use parquet::arrow::ArrowWriter;
-
-use crate::error::Error;
 
 /// A table that is being written.
 pub(super) struct Sink {

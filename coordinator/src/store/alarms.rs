@@ -1,10 +1,10 @@
 //! Alarms: what a node's ledger shows contradicts what was witnessed of it. They stay until an operator has looked into them, also
 //! when the node's next ledger is as it should be.
 
+use entente_host::Error;
 use rusqlite::params;
 
 use super::{Store, failed};
-use crate::error::Error;
 
 /// An alarm.
 #[derive(Clone, Debug, PartialEq, Eq)]

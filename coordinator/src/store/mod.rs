@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use rusqlite::Connection;
 
@@ -23,7 +24,6 @@ pub use rounds::{LostRound, RoundRecord};
 pub use studies::{Notice, RECEIPT, StudyRecord, StudyState};
 pub use tickets::TicketRefusal;
 
-use crate::error::Error;
 use crate::files;
 
 /// The database of an alliance.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use entente_host::Error;
 use entente_protocols::identity::{Member, PublicIdentity};
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::{Checkpoint, Head};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{Store, digest, failed};
-use crate::error::Error;
 
 /// An enrolled partner.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Receipts: what is stated of a study, and what its participants have signed of it by now.
 
+use entente_host::Error;
 use entente_protocols::ledger::receipt::{Coordinator, Part, Receipt, Statement, canonical, parse_statement};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, failed};
-use crate::error::Error;
 
 /// Keeps what is stated of a study.
 pub(super) fn put(connection: &Connection, statement: &Statement, coordinator: &Coordinator) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 //! The sums of rounds that are complete: what a study goes on from, after a restart or without a partner.
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::privacy::rho::Rho;
 use rusqlite::params;
 
 use super::{Store, digest, failed};
-use crate::error::Error;
 
 /// A round that is complete.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
@@ -11,7 +12,6 @@ use entente_protocols::study::Study;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, digest, failed};
-use crate::error::Error;
 
 /// Whether a study goes on, and how it ended if not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

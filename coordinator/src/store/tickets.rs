@@ -1,12 +1,12 @@
 //! One-time tickets: only hashes of their secrets are kept.
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Member;
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use subtle::ConstantTimeEq;
 
 use super::{Store, failed};
-use crate::error::Error;
 
 /// Why a ticket does not let its bearer in. Said to the bearer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

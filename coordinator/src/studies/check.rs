@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::{Earlier, Question, Study};
@@ -10,7 +11,6 @@ use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 
 use super::question::question;
 use crate::coordinator::Shared;
-use crate::error::Error;
 use crate::link::clean;
 use crate::study;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
@@ -22,7 +23,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::coordinator::{Shared, not_enrolled};
-use crate::error::Error;
 use crate::store::{StudyRecord, StudyState};
 use run::Runner;
 

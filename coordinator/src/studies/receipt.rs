@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::receipt::{Coordinator, Part, Round, Statement, Subject, parse_statement};
 use entente_protocols::study::Question;
 
 use crate::coordinator::Shared;
-use crate::error::Error;
 use crate::store::{RoundRecord, StudyRecord};
 
 impl Shared {

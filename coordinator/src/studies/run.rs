@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
@@ -27,7 +28,6 @@ use tokio::time::{Instant, timeout_at};
 use super::question::question;
 use super::{AttemptEvent, NodeEvent, Status};
 use crate::coordinator::Shared;
-use crate::error::Error;
 use crate::link::clean;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 use crate::study::{self, Course};

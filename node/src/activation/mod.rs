@@ -24,13 +24,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use entente_host::Error;
 use entente_protocols::digest::{Digest, PlainSum};
 use jiff::Timestamp;
 
 use crate::config::{Activation, Config, DatasetConfig};
 use crate::data::audience::{Audience, Chosen, Form, Header, Kind, Selection, StudyId};
 use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
-use crate::error::Error;
 use crate::participant::spill_folder;
 use crate::state::{Folder, NewFile, write_private};
 use crate::store::{ContactCap, ContactStore, Export};
@@ -63,10 +63,10 @@ pub fn manifest_of(file: &Path) -> PathBuf {
 pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Result<Manifest, Error> {
     let config = crate::load(folder)?;
     let form = Form::of(&request.out).ok_or_else(|| {
-        Error::user(format!("{} is neither .csv nor .parquet; end its name with one of them", request.out.display()))
+        Error::refused(format!("{} is neither .csv nor .parquet; end its name with one of them", request.out.display()))
     })?;
     if request.out.is_dir() {
-        return Err(Error::user(format!("{} is a folder; name the file to write", request.out.display())));
+        return Err(Error::refused(format!("{} is a folder; name the file to write", request.out.display())));
     }
     let key = UnitKey::new(folder.local_secret("privacy units")?.0);
     let _alone = folder.lock_audiences()?;
@@ -79,7 +79,7 @@ pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Resul
     let selected = chosen.units().len() as u64;
     let engine = Embedded::new(Options::new(spill_folder(folder), key.clone()));
     let consenting = engine.consenting(&dataset, chosen.units().to_vec()).await;
-    chosen.keep(&consenting.map_err(|error| Error::failure(error.to_string()))?);
+    chosen.keep(&consenting.map_err(|error| Error::failed(error.to_string()))?);
     let consented = chosen.units().len() as u64;
 
     // Where nothing can be written, nobody is to be counted.
@@ -134,11 +134,11 @@ pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Resul
 fn read(folder: &Folder, study: &StudyId) -> Result<Audience, Error> {
     let path = study.file(&audiences(folder));
     if !path.exists() {
-        return Err(Error::user(format!(
+        return Err(Error::refused(format!(
             "there is no audience of study `{study}` here; `entente-node audience list` shows all"
         )));
     }
-    Audience::read(&path).map_err(|error| Error::failure(error.to_string()))
+    Audience::read(&path).map_err(|error| Error::failed(error.to_string()))
 }
 
 fn check_selection(header: &Header, selection: &Selection) -> Result<(), Error> {
@@ -147,14 +147,14 @@ fn check_selection(header: &Header, selection: &Selection) -> Result<(), Error> 
         (Kind::Scores, Selection::Buckets(_)) => ("scores, not buckets", "--min-score or --top"),
         _ => return Ok(()),
     };
-    Err(Error::user(format!("the audience of study `{}` has {has}; choose by {ask}", header.study)))
+    Err(Error::refused(format!("the audience of study `{}` has {has}; choose by {ask}", header.study)))
 }
 
 /// The data set of an audience, as node.toml describes it now.
 fn dataset(folder: &Folder, config: &Config, header: &Header) -> Result<Dataset, Error> {
     let Header { study, dataset, privacy_unit, .. } = header;
     let unfit = |problem: String| {
-        Err(Error::user(format!(
+        Err(Error::refused(format!(
             "consent cannot be asked for the audience of study `{study}`: {problem}; mend it, or run the study again"
         )))
     };
@@ -182,7 +182,7 @@ struct Counts {
 fn too_few(counts: &Counts, rules: &Activation) -> Error {
     let Counts { selected, without_consent, over_cap, exported } = counts;
     let Activation { min_audience, max_contacts, contact_days } = rules;
-    Error::user(format!(
+    Error::refused(format!(
         "refused: {exported} customers would be exported, fewer than `min_audience` = {min_audience} in [policy] of \
          node.toml. {selected} were selected; {without_consent} of them do not consent now or are gone, and {over_cap} \
          were in {max_contacts} exports within {contact_days} days. Select more customers, or wait until more may be \

@@ -54,7 +54,7 @@ fn request(folder: &Folder, study: &str, selection: Selection) -> Request {
 }
 
 async fn exported(folder: &Folder, request: &Request, now: &str) -> Result<Manifest, String> {
-    export(folder, request, now.parse().unwrap()).await.map_err(|error| format!("{}: {error}", error.code()))
+    export(folder, request, now.parse().unwrap()).await.map_err(|error| format!("{}: {error}", error.exit_code()))
 }
 
 /// The customers in a file, by number.
@@ -139,7 +139,7 @@ async fn a_crash_between_record_and_file_counts_once() {
     // Where the manifest would be, nothing can be put.
     fs::create_dir(manifest_of(&first.out)).unwrap();
     let error = exported(&folder, &first, TUESDAY).await.unwrap_err();
-    assert!(error.starts_with("2: could not write"), "{error}");
+    assert!(error.starts_with("1: could not write"), "{error}");
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!first.out.exists() && !names.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{names:?}");
     // They are counted: it was not known whether the file had appeared.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use entente_host::Error;
 use entente_protocols::identity::PublicIdentity;
 use serde::Serialize;
 
@@ -12,7 +13,6 @@ use super::{Dir, print_json, runtime, table};
 use crate::activation::manifest::Signed;
 use crate::activation::{Request, audiences, export, manifest_of, sha256_of};
 use crate::data::audience::{self, Selection, StudyId};
-use crate::error::Error;
 use crate::state::Folder;
 
 #[derive(Subcommand)]
@@ -112,7 +112,7 @@ pub fn run(command: AudienceCommand) -> Result<ExitCode, Error> {
     match command {
         AudienceCommand::List { dir, json } => list(&dir.folder(), json).map(|()| ExitCode::SUCCESS),
         AudienceCommand::Export { study, choice, out, dir, json } => {
-            let study: StudyId = study.parse().map_err(|error| Error::user(format!("{error}")))?;
+            let study: StudyId = study.parse().map_err(|error| Error::refused(format!("{error}")))?;
             let out = out.unwrap_or_else(|| format!("{study}.csv").into());
             let request = Request { study, selection: choice.selection(), out };
             write(&dir.folder(), &request, json).map(|()| ExitCode::SUCCESS)
@@ -228,7 +228,7 @@ fn known(folder: &Folder, node: &str) -> Result<PublicIdentity, Error> {
             return Ok(member.identity);
         }
     }
-    Err(Error::user(format!(
+    Err(Error::refused(format!(
         "the key of node `{node}` is not known in {}: name the folder of a node that has it in its roster with --dir, or \
          give the key with --identity",
         folder.path().display()

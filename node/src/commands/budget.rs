@@ -1,9 +1,9 @@
 //! `entente-node budget`.
 
+use entente_host::Error;
 use serde::Serialize;
 
 use super::{print_json, table};
-use crate::error::Error;
 use crate::state::Folder;
 
 #[derive(Serialize)]

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::ledger::verify::{export, verify_export};
 use serde::Serialize;
 
 use super::{print_json, table};
 use crate::config::{Config, DatasetConfig};
 use crate::data::{self, Embedded, Options, Severity, UnitKey};
-use crate::error::Error;
 use crate::link;
 use crate::participant::spill_folder;
 use crate::state::Folder;
@@ -150,7 +150,7 @@ async fn reachability(folder: &Folder, config: &Config) -> Line {
 
 /// A handshake and no more: a hello would take the place of a running node's connection.
 async fn reach(folder: &Folder, address: &str) -> Result<(), Error> {
-    let failure = |error: &dyn std::fmt::Display| Error::failure(error.to_string());
+    let failure = |error: &dyn std::fmt::Display| Error::failed(error.to_string());
     let config = link::tls::connection(folder)?;
     let remote = link::resolve(address).await.map_err(|error| failure(&error))?[0];
     let endpoint = link::endpoint(remote)?;

@@ -1,5 +1,6 @@
 //! The steward's desk: `studies`, `approve`, `deny`.
 
+use entente_host::Error;
 use entente_protocols::kind::Kind;
 use entente_protocols::policy::StewardDecision;
 use entente_protocols::study::StudySpec;
@@ -7,7 +8,6 @@ use entente_protocols::study::lookalike::LookalikeSpec;
 use serde::Serialize;
 
 use super::{print_json, studies, table};
-use crate::error::Error;
 use crate::state::Folder;
 use crate::store::attempts::Attempt;
 
@@ -151,7 +151,7 @@ pub fn approve(folder: &Folder, id: &str, steward: Option<String>) -> Result<(),
 
 pub fn deny(folder: &Folder, id: &str, reason: String, steward: Option<String>) -> Result<(), Error> {
     if reason.trim().is_empty() {
-        return Err(Error::user("a denial needs a --reason; the operator is told"));
+        return Err(Error::refused("a denial needs a --reason; the operator is told"));
     }
     let decision = StewardDecision::Deny(steward.unwrap_or_else(account), reason);
     decide(folder, id, &decision)?;
@@ -170,11 +170,11 @@ fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), E
             .collect();
         let waiting =
             if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
-        return Err(Error::user(format!("no study `{id}` was proposed to this node; {waiting}")));
+        return Err(Error::refused(format!("no study `{id}` was proposed to this node; {waiting}")));
     };
     if !attempt.stage.is_waiting() {
         let stage = attempt.stage.name();
-        return Err(Error::user(format!("study `{id}` does not wait for a decision: it is {stage}")));
+        return Err(Error::refused(format!("study `{id}` does not wait for a decision: it is {stage}")));
     }
     Ok(store.decide(id, decision, &jiff::Timestamp::now().to_string())?)
 }

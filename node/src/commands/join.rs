@@ -1,8 +1,8 @@
 //! `entente-node join`.
 
+use entente_host::Error;
 use entente_protocols::identity::Ticket;
 
-use crate::error::Error;
 use crate::link::enrol;
 use crate::state::Folder;
 
@@ -12,7 +12,7 @@ pub async fn run(ticket: &str, folder: &Folder) -> Result<(), Error> {
         Ok(text) => text,
         Err(_) => ticket.to_owned(),
     };
-    let ticket: Ticket = text.parse().map_err(|error| Error::user(format!("{error}")))?;
+    let ticket: Ticket = text.parse().map_err(|error| Error::refused(format!("{error}")))?;
     let roster = enrol::join(&ticket, folder).await?;
     let config = folder.config();
     say!("joined the alliance `{}` as `{}`", ticket.alliance, ticket.partner);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use entente_host::Error;
 use entente_protocols::ledger::Ledger;
 use entente_protocols::ledger::entry::{Entry, Record};
 use entente_protocols::ledger::office::Action;
@@ -12,7 +13,6 @@ use entente_protocols::ledger::verify::{export as write_export, verify_export};
 
 use super::table;
 use crate::SOFTWARE;
-use crate::error::Error;
 use crate::state::{Folder, write_private};
 use crate::store::LedgerStore;
 
@@ -38,7 +38,7 @@ pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
         table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
     for line in lines {
         let entry =
-            line.entry().map_err(|error| Error::failure(format!("an entry of the ledger cannot be read: {error}")))?;
+            line.entry().map_err(|error| Error::failed(format!("an entry of the ledger cannot be read: {error}")))?;
         table.add_row(row(&entry));
     }
     say!("{table}");

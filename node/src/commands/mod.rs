@@ -22,9 +22,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use entente_host::Error;
 use tracing_subscriber::EnvFilter;
 
-use crate::error::Error;
 use crate::state::Folder;
 use crate::store::StudyStore;
 
@@ -311,7 +311,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(error.code())
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -368,7 +368,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Error::failure(format!("the runtime could not be started: {error}")))
+    runtime.map_err(|error| Error::failed(format!("the runtime could not be started: {error}")))
 }
 
 async fn serve(folder: &Folder) -> Result<(), Error> {
@@ -376,7 +376,7 @@ async fn serve(folder: &Folder) -> Result<(), Error> {
         #[cfg(unix)]
         {
             let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(|error| Error::failure(format!("signals cannot be awaited: {error}")))?;
+                .map_err(|error| Error::failed(format!("signals cannot be awaited: {error}")))?;
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
@@ -415,7 +415,7 @@ fn table(header: &[&str]) -> comfy_table::Table {
 
 /// Prints JSON for machines.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
-    let json = serde_json::to_string_pretty(value).map_err(|error| Error::failure(error.to_string()))?;
+    let json = serde_json::to_string_pretty(value).map_err(|error| Error::failed(error.to_string()))?;
     say!("{json}");
     Ok(())
 }

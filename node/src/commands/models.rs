@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use entente_host::Error;
 use entente_protocols::learn::file::ModelFile;
 
 use super::{print_json, studies, table};
-use crate::error::Error;
 use crate::state::Folder;
 use crate::store::StoredModel;
 
@@ -31,7 +31,7 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
 pub fn export(folder: &Folder, study: &str, out: Option<&Path>) -> Result<(), Error> {
     let model = studies(folder)?.model(study)?;
     let model = model.ok_or_else(|| {
-        Error::user(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
+        Error::refused(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
     })?;
     match out {
         Some(path) => std::fs::write(path, &model.bytes).map_err(|error| Error::file("write", path, &error)),
@@ -44,7 +44,7 @@ pub fn export(folder: &Folder, study: &str, out: Option<&Path>) -> Result<(), Er
 
 pub fn import(folder: &Folder, path: &Path) -> Result<(), Error> {
     let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
-    let file = ModelFile::parse(&bytes).map_err(|problem| Error::user(format!("{}: {problem}", path.display())))?;
+    let file = ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
     let (source, now) = (format!("file {}", path.display()), jiff::Timestamp::now().to_string());
     let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
     studies(folder)?.put_model(&model)?;

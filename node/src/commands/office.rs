@@ -1,5 +1,6 @@
 //! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / recover`, beside a running node or without one.
 
+use entente_host::Error;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::{Act, Ledger, Outcome};
@@ -7,7 +8,6 @@ use entente_protocols::privacy::rho::Rho;
 
 use crate::SOFTWARE;
 use crate::config::Config;
-use crate::error::Error;
 use crate::state::Folder;
 use crate::store::LedgerStore;
 
@@ -38,7 +38,7 @@ pub struct What {
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::load(folder)?;
     if by.reason.trim().is_empty() {
-        return Err(Error::user("write a --reason; the ledger records it"));
+        return Err(Error::refused("write a --reason; the ledger records it"));
     }
     let officers = &config.oversight.officers;
     if !officers.contains(&by.officer) {
@@ -46,7 +46,7 @@ fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error
             [] => "node.toml names no officers: add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
             officers => format!("node.toml names as officers: {}", officers.join(", ")),
         };
-        return Err(Error::user(format!("`{}` is no officer of this node; {named}", by.officer)));
+        return Err(Error::refused(format!("`{}` is no officer of this node; {named}", by.officer)));
     }
     let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
     let ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, SOFTWARE)?;
@@ -79,15 +79,15 @@ pub fn hold(folder: &Folder, what: What, paused: bool, by: &By) -> Result<(), Er
             // A pause of a data set that is gone can still be ended.
             if paused && !known {
                 let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
-                return Err(Error::user(format!("there is no data set `{name}`; there are: {}", names.join(", "))));
+                return Err(Error::refused(format!("there is no data set `{name}`; there are: {}", names.join(", "))));
             }
             Subject::Dataset(name)
         }
         (None, Some(kind)) => {
-            let unknown = |_| Error::user(format!("there is no study kind `{kind}`; there are: {}", Kind::names()));
+            let unknown = |_| Error::refused(format!("there is no study kind `{kind}`; there are: {}", Kind::names()));
             Subject::Kind(kind.parse().map_err(unknown)?)
         }
-        (None, None) => return Err(Error::user("name a --dataset or a --kind")),
+        (None, None) => return Err(Error::refused("name a --dataset or a --kind")),
     };
     ledger.hold(&subject, paused, by.act(&now()))?;
     if paused {
@@ -102,7 +102,7 @@ pub fn cap(folder: &Folder, dataset: &str, epsilon: f64, by: &By) -> Result<(), 
     let (config, mut ledger) = open(folder, by)?;
     let delta = config.caps.delta;
     let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
-    let to = to.ok_or_else(|| Error::user(format!("--epsilon is {epsilon}; it must be a number above 0")))?;
+    let to = to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}; it must be a number above 0")))?;
     match ledger.set_cap(dataset, to, by.act(&now()))? {
         Outcome::Done => {
             say!("the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on")

@@ -1,9 +1,9 @@
 //! `entente-node roster`.
 
+use entente_host::Error;
 use entente_protocols::identity::Roster;
 
 use super::table;
-use crate::error::Error;
 use crate::state::Folder;
 
 /// The fewest digits of a fingerprint that tell that somebody compared it.
@@ -50,10 +50,10 @@ fn print(state: &str, roster: &Roster) {
 fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
     let digits: String = fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
     let offered =
-        folder.offered_roster()?.ok_or_else(|| Error::user("the coordinator has not offered a roster yet"))?;
+        folder.offered_roster()?.ok_or_else(|| Error::refused("the coordinator has not offered a roster yet"))?;
     let known = offered.fingerprint().to_string();
     if digits.len() < FEWEST_DIGITS || !known.starts_with(&digits) {
-        return Err(Error::user(format!(
+        return Err(Error::refused(format!(
             "the offered roster has fingerprint {}, not {fingerprint}; nothing was accepted",
             offered.fingerprint_words()
         )));

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{COORDINATOR_NAME, ToNode};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{Frames, LinkError, endpoint, resolve, send, tls};
-use crate::error::Error;
 use crate::participant::Participant;
 use crate::state::Folder;
 

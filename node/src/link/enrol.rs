@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
 use entente_protocols::wire::frame::{self, FrameReader};
@@ -11,7 +12,6 @@ use zeroize::Zeroizing;
 
 use super::{Frames, LinkError, endpoint, resolve, send, tls};
 use crate::config;
-use crate::error::Error;
 use crate::state::{Folder, random_secret, write_private};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -21,13 +21,13 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Keys are made first and written before the ticket is used, so that a certificate is never issued for lost keys.
 pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     if folder.is_joined() {
-        return Err(Error::user(format!(
+        return Err(Error::refused(format!(
             "a node has joined in {} already; give another folder with --dir",
             folder.path().display()
         )));
     }
     if jiff::Timestamp::now().as_second() > ticket.expires {
-        return Err(Error::user(format!(
+        return Err(Error::refused(format!(
             "the ticket has expired (by this machine's clock it is {}); ask the operator for a new one: `entente invite {}`",
             jiff::Timestamp::now().strftime("%F %T UTC"),
             ticket.partner
@@ -35,7 +35,7 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     }
     folder.create()?;
     let identity = IdentityKey::from_secret(&*random_secret()?);
-    let crypto = |error: rcgen::Error| Error::failure(format!("a TLS key could not be made: {error}"));
+    let crypto = |error: rcgen::Error| Error::failed(format!("a TLS key could not be made: {error}"));
     let tls_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto)?;
     let hex = Zeroizing::new(data_encoding::HEXLOWER.encode(&*identity.secret()));
     write_private(&folder.key("identity.key"), hex.as_bytes())?;
@@ -49,7 +49,9 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     match tokio::time::timeout(TIMEOUT, exchange(ticket, &enrol)).await {
         Err(_) => Err(unreachable(ticket, "no answer")),
         Ok(Err(error)) => Err(unreachable(ticket, &error.to_string())),
-        Ok(Ok(Enrolled::Refused(reason))) => Err(Error::user(format!("the coordinator refused the ticket: {reason}"))),
+        Ok(Ok(Enrolled::Refused(reason))) => {
+            Err(Error::refused(format!("the coordinator refused the ticket: {reason}")))
+        }
         Ok(Ok(Enrolled::Accepted { certificate, authority, roster })) => {
             accept(ticket, folder, &enrol.member, &certificate, &authority, &roster)?;
             Ok(roster)
@@ -58,7 +60,7 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
 }
 
 fn unreachable(ticket: &Ticket, why: &str) -> Error {
-    Error::failure(format!(
+    Error::failed(format!(
         "the coordinator could not be reached at {} ({why}); check that `entente serve` runs there, that UDP to this port is let \
          through, and that this machine's clock is right; the ticket can be used again",
         ticket.address
@@ -100,7 +102,7 @@ fn accept(
 ) -> Result<(), Error> {
     let mine = roster.members.get(&ticket.partner) == Some(member);
     if Digest::plain(authority) != ticket.authority || roster.authority != ticket.authority || !mine {
-        return Err(Error::failure(
+        return Err(Error::failed(
             "the coordinator answered with another alliance's authority or another roster; do not use this node",
         ));
     }

@@ -10,10 +10,9 @@ pub mod tls;
 
 use std::net::SocketAddr;
 
+use entente_host::Error;
 use entente_protocols::wire::frame::{Frame, FrameError, FrameReader};
 use quinn::{RecvStream, SendStream};
-
-use crate::error::Error;
 
 /// Why a link is given up.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +49,7 @@ pub fn endpoint(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
         (true, false) => ([0, 0, 0, 0], 0).into(),
         (false, _) => ([0u16; 8], 0).into(),
     };
-    quinn::Endpoint::client(local).map_err(|error| Error::failure(format!("no UDP socket could be opened: {error}")))
+    quinn::Endpoint::client(local).map_err(|error| Error::failed(format!("no UDP socket could be opened: {error}")))
 }
 
 /// Frames read from a stream.

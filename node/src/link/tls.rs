@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -13,7 +14,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
 
-use crate::error::Error;
 use crate::state::Folder;
 
 fn provider() -> Arc<CryptoProvider> {
@@ -23,14 +23,17 @@ fn provider() -> Arc<CryptoProvider> {
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Error> {
     ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| Error::failure(format!("TLS 1.3 is not available: {error}")))
+        .map_err(|error| Error::failed(format!("TLS 1.3 is not available: {error}")))
 }
 
 /// Configuration of the standing connection.
 pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
     let damaged = |name: &str| {
         let path = folder.key(name);
-        Error::user(format!("{} is damaged; restore it from a backup, or join again with a new ticket", path.display()))
+        Error::refused(format!(
+            "{} is damaged; restore it from a backup, or join again with a new ticket",
+            path.display()
+        ))
     };
     let read = |name: &str| folder.read(&folder.key(name));
     let authority =
@@ -43,7 +46,7 @@ pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
     let config = builder()?
         .with_root_certificates(roots)
         .with_client_auth_cert(vec![certificate], key)
-        .map_err(|error| Error::user(format!("key and certificate of this node do not fit: {error}")))?;
+        .map_err(|error| Error::refused(format!("key and certificate of this node do not fit: {error}")))?;
     quic(config, ALPN)
 }
 
@@ -57,7 +60,7 @@ pub fn enrolment(authority: Digest) -> Result<quinn::ClientConfig, Error> {
 fn quic(mut config: ClientConfig, alpn: &[u8]) -> Result<quinn::ClientConfig, Error> {
     config.alpn_protocols = vec![alpn.to_vec()];
     let config = QuicClientConfig::try_from(config)
-        .map_err(|error| Error::failure(format!("QUIC over this TLS is not possible: {error}")))?;
+        .map_err(|error| Error::failed(format!("QUIC over this TLS is not possible: {error}")))?;
     let mut config = quinn::ClientConfig::new(Arc::new(config));
     let mut transport = quinn::TransportConfig::default();
     let idle =

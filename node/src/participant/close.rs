@@ -1,5 +1,6 @@
 //! The end of an attempt: its result, its abandonment, its refusal; and what is said of a problem.
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
@@ -11,7 +12,6 @@ use entente_protocols::wire::message::{FromAttempt, Proposal};
 use tracing::{error, info, warn};
 
 use super::{Participant, Problem, lock, now, release_id, saying, study_ref};
-use crate::error::Error;
 use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Computed, Stage};
 
@@ -112,9 +112,9 @@ impl Participant {
             let joined = studies.get(id)?.filter(|attempt| attempt.stage.pledge().is_some());
             let trained = joined.filter(|attempt| matches!(attempt.proposal.study.spec, StudySpec::Train(_)));
             let (Some(bytes), Some(attempt)) = (model, trained) else { return Ok(()) };
-            let file = ModelFile::parse(bytes).map_err(|error| Error::failure(error.to_string()))?;
+            let file = ModelFile::parse(bytes).map_err(|error| Error::failed(error.to_string()))?;
             if file.study.id != *study {
-                return Err(Error::failure(format!("it says that study `{}` trained it", file.study.id)));
+                return Err(Error::failed(format!("it says that study `{}` trained it", file.study.id)));
             }
             let source = format!("study {study}, with result {result}");
             studies.put_model(&StoredModel::new(study, &attempt.proposal.study.name, &source, &file, bytes, now()))?;

@@ -25,6 +25,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
@@ -38,7 +39,6 @@ use tracing::{error, warn};
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::data::{Embedded, Options, UnitKey};
-use crate::error::Error;
 use crate::peers::Peers;
 use crate::state::Folder;
 use crate::store::{LedgerStore, StudyStore, WitnessStore};

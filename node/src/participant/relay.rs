@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::learn::file::ModelFile;
@@ -19,7 +20,6 @@ use super::{Participant, Problem, lock, now, saying};
 use crate::activation::audiences;
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
-use crate::error::Error;
 use crate::state::random;
 use crate::store::attempts::{Attempt, Secret};
 use crate::study::lookalike::keys::GivenKeys;
@@ -27,7 +27,7 @@ use crate::study::lookalike::owner::{Buckets, Owner};
 use crate::study::lookalike::{Meeting, Scorer, Talk, context};
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::failure(error.to_string())
+    Error::failed(error.to_string())
 }
 
 impl Participant {
@@ -48,17 +48,17 @@ impl Participant {
     }
 
     fn answered(&self, id: &AttemptId, from: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
-        let problem = |problem: Problem| Error::failure(problem.into_words());
+        let problem = |problem: Problem| Error::failed(problem.into_words());
         let owner = self.owners.of(id, from, || {
             let Attempt { proposal, stage, .. } = self.attempt(id).map_err(problem)?;
             let (_, question) = self.question(&proposal).map_err(problem)?;
             let Plan::Lookalike(plan) = question.plan() else {
-                return Err(Error::failure("the study has nothing that participants say to each other"));
+                return Err(Error::failed("the study has nothing that participants say to each other"));
             };
             if plan.seed_partner != self.name() || !plan.candidate_partners.iter().any(|name| name == from) {
-                return Err(Error::failure("it is not for this node to answer"));
+                return Err(Error::failed("it is not for this node to answer"));
             }
-            let unknown = || Error::failure("the participants are not known yet, or nobody is answered any more");
+            let unknown = || Error::failed("the participants are not known yet, or nobody is answered any more");
             let (own, (pledges, secret)) = stage.pledge().zip(stage.answers()).ok_or_else(unknown)?;
             let transcript = self.transcript(&proposal, own, pledges).map_err(problem)?;
             let channel = self.channel(secret, &transcript, from).map_err(problem)?;

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use entente_host::Error;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::chain::Finding;
 use entente_protocols::ledger::entry::{Entry, Record, State};
 use entente_protocols::ledger::{Chain, Checkpoint};
 use entente_protocols::privacy::rho::Rho;
 
-use crate::error::Error;
 use crate::store::LedgerStore;
 
 /// The most points of a line over time; twice as many are thinned out.

@@ -24,6 +24,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use entente_host::Error;
 use entente_host::pages::Access;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::store::Store;
@@ -32,7 +33,6 @@ use maud::Markup;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::error::Error;
 use crate::state::Folder;
 use crate::store::LedgerStore;
 use index::Index;
@@ -66,7 +66,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::failure(error.to_string())
+    Error::failed(error.to_string())
 }
 
 /// Serves the page of the node in `folder`, until the future is dropped; returns at once where the page is off or its address is taken,
@@ -92,7 +92,7 @@ pub async fn serve(folder: &Folder, config: &Config) -> Result<(), Error> {
 pub fn url(folder: &Folder) -> Result<String, Error> {
     let config = crate::load(folder)?;
     let off = || {
-        Error::user("the review page is off; set `review` in [node] of node.toml, for example to \"127.0.0.1:8081\"")
+        Error::refused("the review page is off; set `review` in [node] of node.toml, for example to \"127.0.0.1:8081\"")
     };
     let address: SocketAddr = config.review.ok_or_else(off)?;
     Ok(Access::open(&folder.state_folder()).map_err(failed)?.url(address))
@@ -199,7 +199,8 @@ async fn page(
     match made {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            let status = if error.code() == 1 { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
+            let status =
+                if error.exit_code() == 1 { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
             (status, format!("{error}\n")).into_response()
         }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a fault in this program; please report it\n").into_response(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use entente_host::Error;
 use entente_host::pages::look::{facts, gauge, page, steps};
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
@@ -13,7 +14,6 @@ use maud::{Markup, html};
 use super::index::{Index, Line, name};
 use super::words::{Words, number};
 use super::{Review, lock};
-use crate::error::Error;
 
 /// Studies on one page.
 const PAGE: usize = 50;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use entente_host::Error;
 use entente_host::pages::look::{STYLE, facts};
 use entente_protocols::ledger::entry::{Entry, Privacy};
 use entente_protocols::privacy::mechanism::Scope;
@@ -15,7 +16,6 @@ use super::pages::{act, described, minute, status, words};
 use super::words::{Words, number};
 use super::{Review, lock};
 use crate::SOFTWARE;
-use crate::error::Error;
 
 /// The most studies that are described one by one; more are counted.
 const DESCRIBED: usize = 500;
@@ -30,10 +30,10 @@ impl Period {
     pub(super) fn of(asked: &HashMap<String, String>) -> Result<Self, Error> {
         let day = |key: &str| {
             let text = asked.get(key).map(String::as_str).unwrap_or_default();
-            text.parse().map_err(|_| Error::user(format!("`{key}` is `{text}`; write a day such as 2026-01-31")))
+            text.parse().map_err(|_| Error::refused(format!("`{key}` is `{text}`; write a day such as 2026-01-31")))
         };
         let period = Self { from: day("from")?, to: day("to")? };
-        if period.to < period.from { Err(Error::user("the period ends before it begins")) } else { Ok(period) }
+        if period.to < period.from { Err(Error::refused("the period ends before it begins")) } else { Ok(period) }
     }
 
     fn has(&self, time: &str) -> bool {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use entente_host::Error;
 use entente_host::pages::metrics::Metrics;
 
 use super::{Review, contradictions};
-use crate::error::Error;
 
 /// All metrics of a node.
 pub(super) fn metrics(review: &Arc<Review>) -> Result<Metrics, Error> {

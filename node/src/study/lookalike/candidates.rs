@@ -95,7 +95,7 @@ impl Session {
 
     fn try_begin(params: Params, output: Output, meeting: &Meeting<'_>) -> Result<Self, Problem> {
         let Meeting { context, talk, keys } = meeting;
-        let failed = |error: crate::error::Error| Problem::Failed(error.to_string());
+        let failed = |error: entente_host::Error| Problem::Failed(error.to_string());
         let number = u32::from_le_bytes(random::<4>().map_err(failed)?);
         let name = talk.ask(&ToModelOwner::Hello { session: number }, |answer| match answer {
             ToCandidatesOwner::Offered { session, commitment } if session == number => Some(Ok(commitment)),

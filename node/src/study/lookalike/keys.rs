@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use entente_host::Error;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::buckets::message::EvaluationKey;
@@ -12,7 +13,6 @@ use entente_protocols::lookalike::buckets::owner::EvaluationSecret;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
 use crate::state::{Folder, private_folder, write_private};
 
 /// The most keys of others that are kept: who has models scored elsewhere is not to fill this disk.

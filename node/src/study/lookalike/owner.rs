@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
@@ -22,7 +23,6 @@ use entente_protocols::secagg::channel::Channel;
 use rayon::prelude::*;
 
 use super::keys::OwnKey;
-use crate::error::Error;
 use crate::peers::With;
 use crate::state::random_secret;
 
