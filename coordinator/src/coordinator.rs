@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::identity::{Member, Roster};
 use entente_protocols::ledger::Head;
 use entente_protocols::wire::message::ToNode;
@@ -166,7 +167,7 @@ impl Shared {
         member: &Member,
     ) -> Result<Vec<u8>, Error> {
         let certificate = self.authority.issue_node(partner, request, member.tls)?;
-        let _changing = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = lock(&self.roster);
         self.store
             .enrol(partner, secret, member, &certificate, seconds())
             .map_err(|refusal| Error::refused(refusal.to_string()))?;
@@ -179,7 +180,7 @@ impl Shared {
     /// Ends a partner's membership at once. What was done, in words.
     pub(crate) async fn revoke(&self, partner: &str) -> Result<String, Error> {
         {
-            let _changing = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+            let _changing = lock(&self.roster);
             let Some(member) = self.store.revoke(partner, seconds())? else {
                 let partners = self.store.partners()?;
                 return Err(Error::refused(not_enrolled(partner, partners.keys().map(String::as_str))));

@@ -1,8 +1,9 @@
 //! Nodes that are connected, and what they said of themselves.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use entente_host::locks::lock;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::ToNode;
@@ -50,7 +51,7 @@ pub(crate) struct Seen {
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, State> {
         // State changes by single assignments: a panic elsewhere leaves nothing half-done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Counts a node as connected, after its hello. An older connection of it is closed.

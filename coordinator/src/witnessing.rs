@@ -3,9 +3,10 @@
 //! Nodes that compute the same round ask at about the same time. Whoever comes while checkpoints are being written waits, and is
 //! written with all others that have come meanwhile, in one durable write: the disk, not the number of nodes, says how long that takes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::identity::Member;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
 use entente_protocols::ledger::witness::{Answer, Request, answer, contradicts};
@@ -53,7 +54,7 @@ impl Shared {
     pub(crate) async fn witness(self: &Arc<Self>, node: &str, request: Request) -> Result<Witnessed, Error> {
         let (answer, answered) = oneshot::channel();
         let asked = Asked { node: node.into(), request, answer };
-        self.witnessing.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        lock(&self.witnessing.asked).push(asked);
         let shared = self.clone();
         tokio::task::spawn_blocking(move || shared.witness_all());
         answered.await.unwrap_or_else(|_| Err(Error::failed("the checkpoint was not looked at")))
@@ -61,8 +62,8 @@ impl Shared {
 
     /// Answers all that nodes have asked by now.
     fn witness_all(&self) {
-        let _writing = self.witnessing.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = std::mem::take(&mut *self.witnessing.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let _writing = lock(&self.witnessing.writing);
+        let asked = std::mem::take(&mut *lock(&self.witnessing.asked));
         if asked.is_empty() {
             return;
         }

@@ -4,10 +4,11 @@
 //! whenever the connection is: whoever waits for an answer says it again.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
@@ -15,7 +16,8 @@ use entente_protocols::wire::message::{FromAttempt, FromNode};
 /// An attempt and another participant of it.
 pub type With = (AttemptId, String);
 
-/// The ways to the other participants. One for a node; connections come and go.
+/// The ways to the other participants. One for a node; connections come and go. What is locked changes by single insertions and
+/// removals.
 #[derive(Default)]
 pub struct Peers {
     link: Mutex<Option<tokio::sync::mpsc::Sender<Vec<u8>>>>,
@@ -65,11 +67,6 @@ impl Watch<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the attempt has ended, or this node stops")]
 pub struct Ended;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // These change by single insertions and removals: a panic elsewhere leaves nothing half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Peers {
     /// Frames for the coordinator go to `link` from now on.

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use entente_host::locks::lock;
 
 /// Open handshakes above which strangers must show that their address is theirs.
 const RETRY_ABOVE: usize = 16;
@@ -44,7 +46,7 @@ pub(super) struct Place {
 impl Gate {
     /// What to do with a connection from `address`, which is known to be its own if `validated`.
     pub(super) fn verdict(&self, address: IpAddr, validated: bool) -> Verdict {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = lock(&self.0);
         let own = counts.by_address.get(&address).copied().unwrap_or(0);
         if !validated && counts.handshakes >= RETRY_ABOVE {
             Verdict::Retry
@@ -57,7 +59,7 @@ impl Gate {
 
     /// Takes a place for a handshake.
     pub(super) fn enter(&self, address: IpAddr) -> Place {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         counts.handshakes += 1;
         *counts.by_address.entry(address).or_default() += 1;
         drop(counts);
@@ -68,7 +70,7 @@ impl Gate {
 impl Place {
     /// The handshake is over and there was no certificate. False if too many are there already.
     pub(super) fn stay_unauthenticated(&mut self) -> bool {
-        let mut counts = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.gate.0);
         if counts.unauthenticated >= MOST_UNAUTHENTICATED {
             return false;
         }
@@ -81,7 +83,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.gate.0);
         if self.unauthenticated {
             counts.unauthenticated -= 1;
         } else {

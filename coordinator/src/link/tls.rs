@@ -4,10 +4,11 @@
 //! enrolled partner, or the operator's. Revocation takes a key out, and holds from the next handshake on.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::locks;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -37,16 +38,16 @@ pub(crate) struct Access(Arc<RwLock<HashMap<Digest, Role>>>);
 
 impl Access {
     pub(crate) fn allow(&self, key: Digest, role: Role) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, role);
+        locks::write(&self.0).insert(key, role);
     }
 
     pub(crate) fn end(&self, key: Digest) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        locks::write(&self.0).remove(&key);
     }
 
     pub(crate) fn role(&self, certificate: &CertificateDer<'_>) -> Option<Role> {
         let key = certificates::key_digest(certificate)?;
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        locks::read(&self.0).get(&key).cloned()
     }
 }
 

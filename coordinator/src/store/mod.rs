@@ -11,10 +11,11 @@ mod studies;
 mod tickets;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::digest::Digest;
 use rusqlite::Connection;
 
@@ -196,7 +197,7 @@ impl Store {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held left no half-done change: an open transaction is rolled back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 }
 

@@ -12,9 +12,10 @@ mod run;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
@@ -73,18 +74,13 @@ struct Handle {
     status: watch::Receiver<Status>,
 }
 
-/// All studies that run.
+/// All studies that run. What is locked changes by single insertions and removals.
 #[derive(Default)]
 pub(crate) struct Desk {
     running: Mutex<HashMap<String, Handle>>,
     tasks: Mutex<JoinSet<()>>,
     checks: Mutex<HashMap<u64, (String, oneshot::Sender<CheckAnswer>)>>,
     number: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // These change by single insertions and removals: a panic elsewhere leaves nothing half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Desk {

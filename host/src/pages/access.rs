@@ -6,10 +6,12 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
+
+use crate::locks::lock;
 
 /// The most browsers that are logged in at once; the oldest is logged out.
 const SESSIONS: usize = 32;
@@ -86,7 +88,7 @@ impl Access {
         }
         let session = Token::random().ok()?;
         let value = session.0.clone();
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = lock(&self.sessions);
         sessions.push_back(session);
         while sessions.len() > SESSIONS {
             sessions.pop_front();
@@ -95,7 +97,7 @@ impl Access {
     }
 
     pub(crate) fn is_session(&self, value: &str) -> bool {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|session| session.is(value))
+        lock(&self.sessions).iter().any(|session| session.is(value))
     }
 
     pub(crate) fn is_machine(&self, token: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The end of an attempt: its result, its abandonment, its refusal; and what is said of a problem.
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
@@ -11,7 +12,7 @@ use entente_protocols::study::{Question, StudySpec};
 use entente_protocols::wire::message::{FromAttempt, Proposal};
 use tracing::{error, info, warn};
 
-use super::{Participant, Problem, lock, now, release_id, saying, study_ref};
+use super::{Participant, Problem, now, release_id, saying, study_ref};
 use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Computed, Stage};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
@@ -14,7 +15,7 @@ use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
 use tracing::{info, warn};
 
-use super::{Participant, Problem, ended, lock, now, release_id, study_ref};
+use super::{Participant, Problem, ended, now, release_id, study_ref};
 use crate::data::Dataset;
 use crate::state::random_secret;
 use crate::store::attempts::{Attempt, Pledged, Secret, Stage};

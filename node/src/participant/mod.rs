@@ -23,9 +23,10 @@ mod witness;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
@@ -47,7 +48,8 @@ use crate::study::lookalike::owner::Owners;
 use rounds::{Round, Running};
 use witness::Witnesses;
 
-/// A node's part in studies. Shared by all connections; calls block on disk and computation.
+/// A node's part in studies. Shared by all connections; calls block on disk and computation. What counts is on the disk, so a panic
+/// while a lock was held has left nothing half-written.
 pub struct Participant {
     folder: Folder,
     config: Config,
@@ -164,11 +166,6 @@ fn release_id(transcript: Digest, round: u32) -> Digest {
 
 fn now() -> String {
     jiff::Timestamp::now().to_string()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while it was held has not left anything half-written: what counts is on the disk.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Participant {

@@ -1,9 +1,9 @@
 //! What other participants say, and what is said to them: channels of an attempt.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::learn::file::ModelFile;
@@ -16,7 +16,7 @@ use entente_protocols::study::{Plan, Question, StudySpec};
 use entente_protocols::wire::message::{FromAttempt, Proposal};
 use tracing::{info, warn};
 
-use super::{Participant, Problem, lock, now, saying};
+use super::{Participant, Problem, now, saying};
 use crate::activation::audiences;
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
@@ -76,7 +76,7 @@ impl Participant {
             let owner = Owner::new(context, params, model, buckets).map_err(failed)?;
             Ok((channel, owner))
         })?;
-        let mut owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owner = lock(&owner);
         let (channel, owner) = &mut *owner;
         let message = channel.open(sealed).map_err(failed)?;
         let message: ToModelOwner = from_canonical(&message, LIMIT).map_err(failed)?;

@@ -1,5 +1,6 @@
 //! The rounds of an attempt: charged, computed, noised, masked, stored and sent, one after another.
 
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
@@ -14,7 +15,7 @@ use entente_protocols::wire::message::Proposal;
 use tracing::info;
 
 use super::witness::Release;
-use super::{Participant, Problem, ended, lock, now, release_id};
+use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
 use crate::study::{Computed, Execution};

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::identity::{PublicIdentity, Roster};
 use entente_protocols::kind::Kind;
@@ -30,7 +31,7 @@ use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
 use tracing::{error, info, warn};
 
-use super::{Participant, Problem, lock, now, saying};
+use super::{Participant, Problem, now, saying};
 
 /// After how long witnesses are asked again, and the coordinator is told who is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

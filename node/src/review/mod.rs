@@ -16,7 +16,7 @@ mod words;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -25,6 +25,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_host::pages::Access;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::store::Store;
@@ -43,7 +44,7 @@ const ANEW: Duration = Duration::from_secs(600);
 /// Entries that are verified while others wait for the index.
 const AT_ONCE: usize = 2000;
 
-/// What pages are made of.
+/// What pages are made of: read from the ledger, entry by entry, and what it was where that ended early.
 pub struct Review {
     folder: Folder,
     config: Config,
@@ -58,11 +59,6 @@ pub struct Review {
 struct Verified {
     began: Instant,
     at: Option<jiff::Timestamp>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind it is read from the ledger, entry by entry, and stays what it was where that ended early.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

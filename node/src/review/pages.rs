@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_host::pages::look::{facts, gauge, page, steps};
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::privacy::mechanism::Scope;
 use maud::{Markup, html};
 
+use super::Review;
 use super::index::{Index, Line, name};
 use super::words::{Words, number};
-use super::{Review, lock};
 
 /// Studies on one page.
 const PAGE: usize = 50;

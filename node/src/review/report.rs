@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_host::pages::look::{STYLE, facts};
 use entente_protocols::ledger::entry::{Entry, Privacy};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::Review;
 use super::index::{Line, name};
 use super::pages::{act, described, minute, status, words};
 use super::words::{Words, number};
-use super::{Review, lock};
 use crate::SOFTWARE;
 
 /// The most studies that are described one by one; more are counted.

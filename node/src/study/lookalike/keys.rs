@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::buckets::message::EvaluationKey;
@@ -72,7 +73,7 @@ pub struct OwnKey {
 impl OwnKeys {
     /// The key of the model with this file towards this candidates' owner.
     pub fn of(&self, folder: &Folder, model: Digest, candidates: &str) -> Result<Arc<OwnKey>, Error> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = lock(&self.0);
         let name = (model, candidates.to_owned());
         if let Some(key) = keys.get(&name) {
             return Ok(key.clone());

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
@@ -81,7 +82,7 @@ impl Owners {
         candidates: &str,
         make: impl FnOnce() -> Result<(Channel, Owner), Error>,
     ) -> Result<Answers, Error> {
-        let mut owners = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut owners = lock(&self.0);
         let key = (attempt.clone(), candidates.to_owned());
         if let Some(owner) = owners.get(&key) {
             return Ok(owner.clone());
@@ -93,7 +94,7 @@ impl Owners {
 
     /// Forgets an attempt that has ended, and its keys with it.
     pub fn end(&self, attempt: &AttemptId) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|(of, _), _| of != attempt);
+        lock(&self.0).retain(|(of, _), _| of != attempt);
     }
 }
 

@@ -1,0 +1,48 @@
+//! Locks that one panic does not close for good.
+//!
+//! A panic is a bug in the request or the thread that had it, and ends that; the program goes on for everybody else. So a lock that was
+//! held meanwhile is taken as if nothing had happened. That is right only where nothing behind it can be left half-changed: what
+//! changes there does so by single assignments, insertions and removals, or counts only once it is on the disk.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Takes a lock.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a lock held that nobody else has any more.
+pub fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a lock to read, beside others.
+pub fn read<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a lock to write, alone.
+pub fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_elsewhere_closes_nothing() {
+        let (mutex, shared) = (Mutex::new(1), RwLock::new(1));
+        let panicked = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let (_held, _written) = (lock(&mutex), write(&shared));
+                panic!("a bug, as the test wants it");
+            });
+            thread.join().is_err()
+        });
+        assert!(panicked && mutex.is_poisoned() && shared.is_poisoned());
+        *lock(&mutex) += 1;
+        *write(&shared) += 1;
+        assert_eq!((*read(&shared), into_inner(mutex)), (2, 2));
+    }
+}
