@@ -1,8 +1,9 @@
 //! Locks that one panic does not close for good.
 //!
 //! A panic is a bug in the request or the thread that had it, and ends that; the program goes on for everybody else. So a lock that was
-//! held meanwhile is taken as if nothing had happened. That is right only where nothing behind it can be left half-changed: what
-//! changes there does so by single assignments, insertions and removals, or counts only once it is on the disk.
+//! held meanwhile is taken as if nothing had happened. That is right only where nothing that matters can be left half-changed behind it:
+//! it changes by single assignments, insertions and removals, or counts only once it is on the disk, or belongs to work that the panic
+//! has ended anyway.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

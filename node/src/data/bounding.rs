@@ -19,9 +19,10 @@
 use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::{io, thread};
 
+use entente_host::locks::lock;
 use entente_protocols::privacy::bounds::{Clipping, CustomerCell};
 use siphasher::sip::SipHasher13;
 
@@ -117,7 +118,7 @@ impl<const W: usize> Bounding<W> {
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, State<W>> {
         // A thread that panicked has ended the pass anyway.
-        self.shards[shard].state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[shard].state)
     }
 
     /// Empties a buffer of rows into a shard's table.

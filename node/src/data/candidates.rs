@@ -17,8 +17,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use entente_host::locks::lock;
 use entente_protocols::privacy::bounds::CustomerCell;
 use entente_protocols::privacy::rows::{Block, Column};
 
@@ -166,7 +167,7 @@ impl Gathering {
         let mut collected = Collected::default();
         let [part, _] = &mut collected.parts;
         let (mut units, mut single, mut several_rows) = (Vec::new(), 0, 0);
-        let mut over = std::mem::take(&mut *self.pool.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut over = std::mem::take(&mut *lock(&self.pool));
         for gathered in gatherers {
             gathered.full.into_iter().for_each(|stored| part.push(stored));
             units.extend(gathered.units);
@@ -205,7 +206,7 @@ impl Gathering {
 
     /// Puts a thread's rows into the pool, and throws out those beyond the cap when it is a quarter too large.
     fn pool(&self, rows: Rows, most: usize) -> io::Result<()> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = lock(&self.pool);
         pool.push(rows);
         let pooled: usize = pool.iter().map(|rows| rows.units.len()).sum();
         if pooled < most.saturating_add((most / 4).max(self.block_rows)) {

@@ -4,8 +4,9 @@ use std::hash::Hasher;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use entente_host::locks::{into_inner, lock};
 use entente_protocols::privacy::bounds::CustomerCell;
 use entente_protocols::privacy::rows::{Block, Column};
 use siphasher::sip::SipHasher13;
@@ -64,7 +65,7 @@ impl Collection {
             }
             all.several += several;
         }
-        let file = self.file.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let file = into_inner(self.file);
         let customers =
             Customers::new(self.columns, self.apart.map(|output| output.is_some()), all.parts, file, self.folder);
         (customers, all.several)
@@ -105,7 +106,7 @@ impl Collection {
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         let bytes = to_bytes(features.iter().chain(&apart));
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         let file = match &mut *file {
             Some(file) => file,
             none => none.insert(SpillFile::create(&self.folder)?),

@@ -3,11 +3,12 @@
 //! A report is about real rows. It is shown at the node and goes nowhere else.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type};
+use entente_host::locks::{into_inner, lock};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::privacy::bounds::CustomerCell;
 
@@ -174,7 +175,7 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
         let column = |name: &str| stored.get(columns.iter().position(|column| column == name)?);
         let consenting = consent.as_ref().map_or(rows, |consent| consent.allows(rows, &column).true_count());
         let without_unit = absent(&stored[0]);
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = lock(&report);
         report.rows += rows as u64;
         report.consenting += consenting as u64;
         report.without_unit += without_unit as u64;
@@ -191,7 +192,7 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
     };
     let shape = Shape { values: 0, max_groups: 1 };
     let (heads, malformed) = execute(dataset, &columns, options, shape, stop, rows, Heads::default)?;
-    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut report = into_inner(report);
     report.malformed = malformed;
     report.customers = heads.iter().map(|heads| heads.customers).sum();
     report.several_rows = heads.iter().map(|heads| heads.several_rows).sum();

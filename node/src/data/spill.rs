@@ -83,7 +83,7 @@ impl SpillFile {
         return std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, at);
         #[cfg(not(unix))]
         {
-            let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _turn = entente_host::locks::lock(&self.turn);
             let mut file = &self.file;
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(bytes)

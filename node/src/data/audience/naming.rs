@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, UInt64Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema};
+use entente_host::locks::{into_inner, lock};
 use parquet::arrow::ArrowWriter;
 
 use super::table::{key_value, writer};
@@ -58,10 +59,10 @@ impl Naming {
                 return Ok(());
             }
             let batch = self::batch(&schema, unit, rows, entries.into_iter().map(|entry| &scores.entries()[entry]))?;
-            Ok(writer.lock().unwrap_or_else(PoisonError::into_inner).write(&batch)?)
+            Ok(lock(&writer).write(&batch)?)
         })?;
         let rows = named.iter().filter(|named| named.load(Ordering::Relaxed)).count() as u64;
-        let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let writer = into_inner(writer);
         finish(writer, rows).map_err(DataError::opaque)?;
         Ok(rows)
     }
