@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use entente_host::Error;
+use entente_host::random::random_secret;
 use entente_protocols::config;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, check_name};
@@ -84,8 +85,7 @@ pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Resu
     }
     files::private_folder(&unfinished)?;
     certificates::create(&unfinished, name)?;
-    let mut secret = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *secret).map_err(|error| Error::failed(format!("no randomness: {error}")))?;
+    let secret = random_secret()?;
     let text = Zeroizing::new(data_encoding::HEXLOWER.encode(&*secret));
     files::write_private(&unfinished.join("identity"), text.as_bytes())?;
     std::fs::rename(&unfinished, &keys).map_err(|error| files::failed("make", &keys, &error))?;

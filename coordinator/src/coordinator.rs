@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::seconds;
 use entente_host::locks::lock;
 use entente_protocols::identity::{Member, Roster};
 use entente_protocols::ledger::Head;
@@ -19,7 +20,7 @@ use crate::link;
 use crate::link::tls::{Access, Role};
 use crate::serving::Serving;
 use crate::sessions::Sessions;
-use crate::store::{Store, seconds};
+use crate::store::Store;
 use crate::studies::{Desk, NodeEvent};
 use crate::witnessing::Witnessing;
 

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::seconds;
+use entente_host::random::random_secret;
 use entente_protocols::identity::{Ticket, check_name};
-use zeroize::Zeroizing;
 
 use crate::alliance::Alliance;
 use crate::certificates;
-use crate::store::{Store, seconds};
+use crate::store::Store;
 
 /// How long a ticket lasts unless told otherwise.
 pub const DEFAULT_EXPIRES: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -28,8 +29,7 @@ pub fn invite(dir: &Path, partner: &str, expires: Duration) -> Result<Ticket, Er
     }
     let alliance = Alliance::open(dir)?;
     let store = Store::open(dir)?;
-    let mut secret = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *secret).map_err(|error| Error::failed(format!("no randomness: {error}")))?;
+    let secret = random_secret()?;
     let expires = seconds().saturating_add(i64::try_from(expires.as_secs()).unwrap_or(i64::MAX));
     store.add_ticket(partner, &secret, expires)?;
     Ok(Ticket {

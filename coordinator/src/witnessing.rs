@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
+use entente_host::clock::seconds;
 use entente_host::locks::lock;
 use entente_protocols::identity::Member;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
@@ -13,7 +14,6 @@ use entente_protocols::ledger::witness::{Answer, Request, answer, contradicts};
 use tokio::sync::oneshot;
 
 use crate::coordinator::Shared;
-use crate::store::seconds;
 
 /// What is said to a node, and what its ledger contradicts, if it does.
 #[derive(Clone)]

@@ -1,11 +1,15 @@
 //! What a node and a coordinator share as programs that run on somebody's machine.
 //!
+//! - [`clock`]: clocks of two machines;
 //! - [`error`]: how things end, and whose fault it is;
 //! - [`locks`]: locks that one panic does not close for good;
-//! - [`pages`]: local, read-only pages.
+//! - [`pages`]: local, read-only pages;
+//! - [`random`]: random bytes.
 
+pub mod clock;
 pub mod error;
 pub mod locks;
 pub mod pages;
+pub mod random;
 
 pub use error::Error;

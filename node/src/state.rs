@@ -274,16 +274,3 @@ fn restrict(path: &Path, mode: u32) -> Result<(), Error> {
     let _ = (path, mode);
     Ok(())
 }
-
-/// 32 random bytes from the operating system, to be kept secret.
-pub fn random_secret() -> Result<Zeroizing<[u8; 32]>, Error> {
-    random().map(Zeroizing::new)
-}
-
-/// Random bytes from the operating system.
-pub fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::failed(format!("the operating system gave no randomness: {error}")))?;
-    Ok(bytes)
-}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::clock::{self, seconds};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::receipt::Part;
@@ -17,12 +18,10 @@ use super::stream::{Close, Frames, LinkError};
 use super::{FIRST, clean, stream};
 use crate::coordinator::Shared;
 use crate::sessions::{QUEUE, Session};
-use crate::store::{LastSeen, StudyRecord, StudyState, seconds};
+use crate::store::{LastSeen, StudyRecord, StudyState};
 use crate::studies::NodeEvent;
 use crate::witnessing::Witnessed;
 
-/// How far two clocks may be apart before it is worth a word.
-pub(crate) const CLOCK_TOLERANCE: i64 = 300;
 /// The most data sets of one node.
 const MAX_DATASETS: usize = 1000;
 
@@ -79,8 +78,8 @@ fn greet(
     };
     check_datasets(&datasets)?;
     let (software, now) = (clean(&software), seconds());
-    let clock_ahead = clock.saturating_sub(now);
-    if clock_ahead.saturating_abs() > CLOCK_TOLERANCE {
+    let clock_ahead = clock::ahead(clock);
+    if clock::is_off(clock_ahead) {
         tracing::warn!(node = name, clock_ahead, "its clock and this one's differ by so many seconds; set them by NTP");
     }
     let contradiction = shared.contradiction(name, ledger)?;

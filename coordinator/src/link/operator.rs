@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::clock::{is_off, seconds};
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{Statement, Totals};
 use entente_protocols::privacy::rho::Rho;
@@ -11,10 +12,9 @@ use entente_protocols::wire::message::{FromOperator, ToOperator};
 use quinn::SendStream;
 
 use super::FIRST;
-use super::node::CLOCK_TOLERANCE;
 use super::stream::{Frames, LinkError};
 use crate::coordinator::Shared;
-use crate::store::{StudyRecord, StudyState, seconds};
+use crate::store::{StudyRecord, StudyState};
 use crate::views::{AccountView, AlarmView, PartnerView, PartnersView, StudyView, WaitingView, WitnessedView};
 
 /// The longest piece of a result's file in one message.
@@ -197,7 +197,7 @@ pub(crate) fn partners(shared: &Shared) -> Result<PartnersView, Error> {
     for (name, partner) in shared.store.partners()? {
         let (live, last) = (shared.sessions.seen(&name), last_seen.remove(&name));
         let mut notices = Vec::new();
-        if let Some(ahead) = live.as_ref().map(|live| live.clock_ahead).filter(|ahead| ahead.abs() > CLOCK_TOLERANCE) {
+        if let Some(ahead) = live.as_ref().map(|live| live.clock_ahead).filter(|ahead| is_off(*ahead)) {
             let side = if ahead > 0 { "ahead of" } else { "behind" };
             notices.push(format!("its clock is {} s {side} the coordinator's; set both by NTP", ahead.unsigned_abs()));
         }

@@ -209,8 +209,3 @@ fn digest(bytes: Vec<u8>) -> rusqlite::Result<Digest> {
     let bytes = bytes.try_into().map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, 32))?;
     Ok(Digest(bytes))
 }
-
-/// Seconds since 1970.
-pub(crate) fn seconds() -> i64 {
-    jiff::Timestamp::now().as_second()
-}

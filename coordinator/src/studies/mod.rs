@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
 use entente_host::locks::lock;
+use entente_host::random::random;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
@@ -171,8 +172,7 @@ impl Shared {
     pub(crate) fn submit(self: &Arc<Self>, study: Study) -> Result<String, Error> {
         let participants = self.participants_of(&study)?;
         let created = jiff::Timestamp::now();
-        let mut random = [0; 3];
-        getrandom::fill(&mut random).map_err(|error| Error::failed(format!("no randomness: {error}")))?;
+        let random = random::<3>()?;
         let id = format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random));
         let record = StudyRecord {
             id: id.clone(),

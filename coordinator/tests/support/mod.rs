@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_host::random::{random, random_secret};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
@@ -65,8 +66,7 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(dir: &Path, name: &str, address: SocketAddr) -> Self {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).unwrap();
+        let secret = random_secret().unwrap();
         Self {
             name: name.into(),
             address,
@@ -366,8 +366,7 @@ impl FakeNode {
         }
         if !self.joined.contains_key(&id) {
             let question = Question::new(&proposal.study, &self.schema, &proposal.participants, 0).unwrap();
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).unwrap();
+            let secret = random::<32>().unwrap();
             let stored = self.ledger.stored_answer(question.digest(), self.snapshot());
             let pledge = Pledge {
                 attempt: id.clone(),

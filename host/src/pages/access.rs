@@ -12,6 +12,7 @@ use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 
 use crate::locks::lock;
+use crate::random::random_secret;
 
 /// The most browsers that are logged in at once; the oldest is logged out.
 const SESSIONS: usize = 32;
@@ -21,9 +22,8 @@ struct Token(String);
 
 impl Token {
     fn random() -> io::Result<Self> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
-        Ok(Self(HEXLOWER.encode(&bytes)))
+        let secret = random_secret().map_err(io::Error::other)?;
+        Ok(Self(HEXLOWER.encode(&*secret)))
     }
 
     /// The one in a file, which is made for its owner alone if it is not there.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{COORDINATOR_NAME, ToNode};
 use tokio::sync::mpsc;
@@ -20,8 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const DECISION_INTERVAL: Duration = Duration::from_millis(200);
 /// The most frames that wait to be sent; what produces them waits as well.
 const OUTGOING: usize = 16;
-/// A clock that is off by more is pointed out.
-const CLOCK_SKEW_SECONDS: i64 = 300;
 
 /// Keeps the node connected to `coordinator` until the future is dropped. `connected` is called with the address each time
 /// the coordinator has answered.
@@ -130,9 +129,9 @@ async fn exchange(
                 let Some(frame) = frame.transpose()?.flatten() else { break };
                 match frame.decode::<ToNode>()? {
                     ToNode::Welcome { roster, clock } => {
-                        let skew = jiff::Timestamp::now().as_second() - clock;
-                        if skew.abs() > CLOCK_SKEW_SECONDS {
-                            warn!(seconds = skew, "this machine's clock and the coordinator's differ; set the one that is wrong");
+                        let ahead = clock::ahead(clock);
+                        if clock::is_off(ahead) {
+                            warn!(seconds = ahead, "this machine's clock and the coordinator's differ; set the one that is wrong");
                         }
                         participant.welcome(roster).map_err(|error| lost(&error))?;
                         info!(coordinator, "connected");

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::seconds;
+use entente_host::random::random_secret;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
 use entente_protocols::wire::frame::{self, FrameReader};
@@ -12,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{Frames, LinkError, endpoint, resolve, send, tls};
 use crate::config;
-use crate::state::{Folder, random_secret, write_private};
+use crate::state::{Folder, write_private};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -26,7 +28,7 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
             folder.path().display()
         )));
     }
-    if jiff::Timestamp::now().as_second() > ticket.expires {
+    if seconds() > ticket.expires {
         return Err(Error::refused(format!(
             "the ticket has expired (by this machine's clock it is {}); ask the operator for a new one: `entente invite {}`",
             jiff::Timestamp::now().strftime("%F %T UTC"),

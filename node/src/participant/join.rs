@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use entente_host::locks::lock;
+use entente_host::random::random_secret;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
@@ -17,7 +18,6 @@ use tracing::{info, warn};
 
 use super::{Participant, Problem, ended, now, release_id, study_ref};
 use crate::data::Dataset;
-use crate::state::random_secret;
 use crate::store::attempts::{Attempt, Pledged, Secret, Stage};
 
 impl Participant {

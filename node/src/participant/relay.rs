@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::locks::lock;
+use entente_host::random::random;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::learn::file::ModelFile;
@@ -20,7 +21,6 @@ use super::{Participant, Problem, now, saying};
 use crate::activation::audiences;
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
-use crate::state::random;
 use crate::store::attempts::{Attempt, Secret};
 use crate::study::lookalike::keys::GivenKeys;
 use crate::study::lookalike::owner::{Buckets, Owner};

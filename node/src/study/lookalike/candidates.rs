@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use entente_host::random::{random, random_secret};
 use entente_protocols::canonical::from_canonical;
 use entente_protocols::digest::Digest;
 use entente_protocols::lookalike::Refused;
@@ -27,7 +28,6 @@ use super::keys::GivenKeys;
 use super::talk::{Problem, Talk};
 use crate::data::Candidates;
 use crate::peers::Watch;
-use crate::state::{random, random_secret};
 
 /// A session with the model's owner: its encrypted weights, ready to be evaluated.
 pub(super) struct Session {

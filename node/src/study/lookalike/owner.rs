@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
 use entente_host::locks::lock;
+use entente_host::random::random_secret;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
@@ -25,7 +26,6 @@ use rayon::prelude::*;
 
 use super::keys::OwnKey;
 use crate::peers::With;
-use crate::state::random_secret;
 
 /// The other participants that this node answers, by attempt.
 #[derive(Default)]

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use entente_host::random::random;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::lookalike::exchange::{LIMIT, ToCandidatesOwner, ToModelOwner};
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use tracing::warn;
 
 use crate::peers::{Conversation, Ended, Watch};
-use crate::state::random;
 
 /// After so long without a word, what was said last is said again: it may have been lost.
 const AGAIN: Duration = Duration::from_secs(2);

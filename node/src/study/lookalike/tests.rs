@@ -335,7 +335,7 @@ fn opened(
                 for _ in 0..times {
                     let Ok(opened) = owner_channel.open(&sealed) else { continue };
                     let answer = owner.answer(from_canonical(&opened, LIMIT).unwrap()).unwrap();
-                    let nonce = crate::state::random::<NONCE>().unwrap();
+                    let nonce = entente_host::random::random::<NONCE>().unwrap();
                     let sealed = owner_channel.seal(nonce, &canonical_bytes(&answer));
                     peers.deliver(&AttemptId::new("s", 1), NAMES[0], sealed);
                 }
