@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use entente_host::Error;
+use entente_host::files;
 use entente_host::random::random_secret;
 use entente_protocols::config;
 use entente_protocols::digest::Digest;
@@ -21,7 +22,6 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::certificates;
-use crate::files;
 
 /// Where the coordinator listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4433";
@@ -81,14 +81,14 @@ pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Resu
     // Complete or not at all: the keys appear under their name when all are there, and the configuration last.
     let unfinished = dir.join("keys.new");
     if unfinished.exists() {
-        std::fs::remove_dir_all(&unfinished).map_err(|error| files::failed("remove", &unfinished, &error))?;
+        std::fs::remove_dir_all(&unfinished).map_err(|error| Error::file("remove", &unfinished, &error))?;
     }
     files::private_folder(&unfinished)?;
     certificates::create(&unfinished, name)?;
     let secret = random_secret()?;
     let text = Zeroizing::new(data_encoding::HEXLOWER.encode(&*secret));
     files::write_private(&unfinished.join("identity"), text.as_bytes())?;
-    std::fs::rename(&unfinished, &keys).map_err(|error| files::failed("make", &keys, &error))?;
+    std::fs::rename(&unfinished, &keys).map_err(|error| Error::file("make", &keys, &error))?;
     files::write_private(&toml, configuration(name, listen, &address).as_bytes())?;
     Alliance::open(dir)
 }

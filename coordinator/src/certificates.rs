@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use entente_host::Error;
+use entente_host::files;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::COORDINATOR_NAME;
 use rcgen::{
@@ -16,8 +17,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use zeroize::Zeroizing;
-
-use crate::files;
 
 /// How long a node's certificate lasts.
 const NODE_YEARS: i16 = 1;

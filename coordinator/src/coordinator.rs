@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::clock::seconds;
+use entente_host::files;
 use entente_host::locks::lock;
 use entente_protocols::identity::{Member, Roster};
 use entente_protocols::ledger::Head;
@@ -15,7 +16,6 @@ use tokio::task::JoinHandle;
 
 use crate::alliance::Alliance;
 use crate::certificates::{self, Authority};
-use crate::files;
 use crate::link;
 use crate::link::tls::{Access, Role};
 use crate::serving::Serving;

@@ -30,7 +30,6 @@ mod certificates;
 pub mod cli;
 mod client;
 mod coordinator;
-mod files;
 mod invite;
 mod link;
 pub mod page;

@@ -1,14 +1,13 @@
 //! Whether the coordinator runs: a lock that only one process can hold, and a file that says where it listens.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use entente_host::Error;
+use entente_host::files;
 use serde::{Deserialize, Serialize};
-
-use crate::files;
 
 /// Held while the coordinator runs.
 pub(crate) struct Serving {
@@ -25,19 +24,10 @@ struct Where {
 impl Serving {
     /// Becomes the one coordinator of the alliance in `dir`.
     pub(crate) fn claim(dir: &Path) -> Result<Self, Error> {
-        let lock = open(dir)?;
-        // A command that only looks holds the lock for an instant: try a few times.
-        for attempt in 0..10 {
-            match lock.try_lock() {
-                Ok(()) => {
-                    // One that crashed may have left its address behind.
-                    let _ = std::fs::remove_file(dir.join("serve.json"));
-                    return Ok(Self { dir: dir.into(), _lock: lock });
-                }
-                Err(TryLockError::WouldBlock) if attempt < 9 => std::thread::sleep(Duration::from_millis(30)),
-                Err(TryLockError::WouldBlock) => break,
-                Err(TryLockError::Error(error)) => return Err(files::failed("lock", &path(dir), &error)),
-            }
+        if let Some(lock) = files::lock_file(&path(dir))? {
+            // One that crashed may have left its address behind.
+            let _ = std::fs::remove_file(dir.join("serve.json"));
+            return Ok(Self { dir: dir.into(), _lock: lock });
         }
         let place = match read(dir) {
             Some(Where { address, pid }) => format!(" (process {pid}, listening on {address})"),
@@ -63,16 +53,8 @@ impl Drop for Serving {
 
 /// Where the coordinator of `dir` can be reached from this machine; `None` if it does not run.
 pub(crate) fn running(dir: &Path) -> Result<Option<SocketAddr>, Error> {
-    if !path(dir).exists() {
-        return Ok(None);
-    }
     let begin = Instant::now();
-    loop {
-        match open(dir)?.try_lock_shared() {
-            Ok(()) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(files::failed("lock", &path(dir), &error)),
-            Err(TryLockError::WouldBlock) => {}
-        }
+    while files::is_locked(&path(dir))? {
         if let Some(Where { address, .. }) = read(dir) {
             return Ok(Some(reachable(address)));
         }
@@ -81,6 +63,7 @@ pub(crate) fn running(dir: &Path) -> Result<Option<SocketAddr>, Error> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(None)
 }
 
 fn reachable(address: SocketAddr) -> SocketAddr {
@@ -94,15 +77,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("serve.lock")
-}
-
-fn open(dir: &Path) -> Result<File, Error> {
-    let path = path(dir);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&path).map_err(|error| files::failed("open", &path, &error))
 }
 
 fn read(dir: &Path) -> Option<Where> {

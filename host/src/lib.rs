@@ -2,12 +2,14 @@
 //!
 //! - [`clock`]: clocks of two machines;
 //! - [`error`]: how things end, and whose fault it is;
+//! - [`files`]: files and folders that only their owner can read, written whole or not at all;
 //! - [`locks`]: locks that one panic does not close for good;
 //! - [`pages`]: local, read-only pages;
 //! - [`random`]: random bytes.
 
 pub mod clock;
 pub mod error;
+pub mod files;
 pub mod locks;
 pub mod pages;
 pub mod random;

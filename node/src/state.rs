@@ -17,11 +17,11 @@
 //! state/serve.lock           held by a running node
 //! ```
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use entente_host::Error;
+use entente_host::files::{self, private_folder, write_private};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Roster};
 use entente_protocols::ledger::Signer;
@@ -145,16 +145,8 @@ impl Folder {
     }
 
     fn lock_file(&self, name: &str, held: &str, advice: &str) -> Result<File, Error> {
-        let path = self.state(name);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|error| Error::file("open", &path, &error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(Error::refused(format!("{held} in {}; {advice}", self.0.display())))
-            }
-            Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", &path, &error)),
-        }
+        let lock = files::lock_file(&self.state(name))?;
+        lock.ok_or_else(|| Error::refused(format!("{held} in {}; {advice}", self.0.display())))
     }
 
     /// Keys everything that must not be comparable outside this node (snapshots, units): derived from the identity.
@@ -180,97 +172,4 @@ fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
 fn write_roster(path: &Path, roster: &Roster) -> Result<(), Error> {
     let json = serde_json::to_vec_pretty(roster).map_err(|error| Error::failed(error.to_string()))?;
     write_private(path, &json)
-}
-
-/// Writes a file that only its owner can read, in one step: readers see the old content or the new.
-pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let written = NewFile::create(path).and_then(|mut file| {
-        file.write_all(content)?;
-        file.place()
-    });
-    written.map_err(|error| Error::file("write", path, &error))
-}
-
-/// A file that only its owner can read, and that appears under its name once it is complete and on the disk.
-pub struct NewFile {
-    file: File,
-    /// Where it is until then.
-    new: PathBuf,
-    path: PathBuf,
-    placed: bool,
-}
-
-impl NewFile {
-    /// Begins the file that will be at `path`.
-    pub fn create(path: &Path) -> std::io::Result<Self> {
-        let name = path.file_name().ok_or_else(|| std::io::Error::other("this is not the path of a file"))?;
-        let mut new = name.to_owned();
-        new.push(".new");
-        let new = path.with_file_name(new);
-        // What a crash left behind may be readable by others.
-        let _ = fs::remove_file(&new);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&new)?;
-        Ok(Self { file, new, path: path.to_owned(), placed: false })
-    }
-
-    /// Puts it under its name, in the place of what was there.
-    pub fn place(mut self) -> std::io::Result<()> {
-        self.file.sync_all()?;
-        fs::rename(&self.new, &self.path)?;
-        self.placed = true;
-        // The name, too, has to outlive a loss of power.
-        #[cfg(unix)]
-        if let Some(folder) = self.path.parent() {
-            File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
-        }
-        Ok(())
-    }
-}
-
-impl Write for NewFile {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.placed {
-            // Nothing can be done about a failure.
-            let _ = fs::remove_file(&self.new);
-        }
-    }
-}
-
-/// Makes a file that only its owner can read, unless it exists.
-pub fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-/// Makes a folder that only its owner can enter, unless it exists.
-pub fn private_folder(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).map_err(|error| Error::file("make the folder", path, &error))?;
-    restrict(path, 0o700)
-}
-
-fn restrict(path: &Path, mode: u32) -> Result<(), Error> {
-    #[cfg(unix)]
-    {
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        fs::set_permissions(path, permissions).map_err(|error| Error::file("restrict access to", path, &error))?;
-    }
-    let _ = (path, mode);
-    Ok(())
 }

@@ -54,7 +54,7 @@ fn written<E: std::fmt::Display>(error: E) -> StoreError {
 
 fn open(path: &Path, schema: &str) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) };
-    crate::state::create_private(path).map_err(|error| StoreError { what: "opened", why: error.to_string() })?;
+    entente_host::files::create_private(path).map_err(|error| StoreError { what: "opened", why: error.to_string() })?;
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;

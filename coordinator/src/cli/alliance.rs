@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use entente_host::Error;
+use entente_host::files;
 
 use super::{Dir, print, print_json, stop_signal, tables};
 use crate::client::Client;
 use crate::coordinator::Coordinator;
-use crate::{alliance, files, invite, page};
+use crate::{alliance, invite, page};
 
 #[derive(Args)]
 pub(super) struct Init {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use entente_host::Error;
+use entente_host::files;
 use entente_protocols::study::file::{self, Asked};
 
 use super::progress::Reporter;
 use super::{Dir, print, print_json, stop_signal, tables};
 use crate::client::{Client, check_study, run_study};
-use crate::files;
 use crate::seeds::{check_seeded, run_seeded};
 use crate::serving;
 use crate::store::StudyState;
@@ -268,10 +268,10 @@ impl Show {
 
 /// That results can be written there is found out before anything is asked of anybody.
 fn check_folder(out: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(out).map_err(|error| files::failed("make the folder", out, &error))?;
+    std::fs::create_dir_all(out).map_err(|error| Error::file("make the folder", out, &error))?;
     let probe = out.join(".entente-can-write");
-    std::fs::write(&probe, b"").map_err(|error| files::failed("write into", out, &error))?;
-    std::fs::remove_file(&probe).map_err(|error| files::failed("write into", out, &error))
+    std::fs::write(&probe, b"").map_err(|error| Error::file("write into", out, &error))?;
+    std::fs::remove_file(&probe).map_err(|error| Error::file("write into", out, &error))
 }
 
 /// Writes the result folder and prints the result.

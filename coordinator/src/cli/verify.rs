@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entente_host::Error;
+use entente_host::files;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
@@ -13,7 +14,6 @@ use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use serde::Serialize;
 
 use super::{print, print_json};
-use crate::files;
 use crate::store::RECEIPT;
 
 #[derive(Args)]
@@ -91,12 +91,12 @@ fn verify(path: &Path, roster: Option<&Roster>, compare: bool) -> Result<(Report
     }
     let (mut report, receipt) = verify_receipt(&files::read_text(&file)?, roster);
     let mut contents = BTreeMap::new();
-    let entries = std::fs::read_dir(path).map_err(|error| files::failed("read", path, &error))?;
+    let entries = std::fs::read_dir(path).map_err(|error| Error::file("read", path, &error))?;
     for entry in entries {
-        let entry = entry.map_err(|error| files::failed("read", path, &error))?;
+        let entry = entry.map_err(|error| Error::file("read", path, &error))?;
         let (place, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if place.is_file() {
-            contents.insert(name, std::fs::read(&place).map_err(|error| files::failed("read", &place, &error))?);
+            contents.insert(name, std::fs::read(&place).map_err(|error| Error::file("read", &place, &error))?);
         }
     }
     if let Some(receipt) = &receipt {

@@ -20,20 +20,18 @@ use entente_host::Error;
 use entente_protocols::config::nearest;
 use entente_protocols::learn::file::{MAX_BYTES, ModelFile};
 
-use crate::files;
-
 /// Reads `model.json`.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or is no model that can score every row.
 pub fn read_model(path: &Path) -> Result<ModelFile, Error> {
-    let size = std::fs::metadata(path).map_err(|error| files::failed("read", path, &error))?.len();
+    let size = std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?.len();
     let none = |problem: String| Error::refused(format!("{} {problem}", path.display()));
     if size > MAX_BYTES as u64 {
         return Err(none(format!("has more than {} MiB, more than any model file", MAX_BYTES >> 20)));
     }
-    let bytes = std::fs::read(path).map_err(|error| files::failed("read", path, &error))?;
+    let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
     ModelFile::parse(&bytes).map_err(|error| none(error.to_string()))
 }
 

@@ -1,64 +1,49 @@
 //! Where scores go: stdout as CSV, or a file that is there whole or not at all.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use entente_host::Error;
+use entente_host::files::NewFile;
 use parquet::arrow::ArrowWriter;
 
 /// A table that is being written.
 pub(super) struct Sink {
     form: Form,
-    file: Option<Unfinished>,
+    /// The file, if it is not stdout.
+    path: Option<PathBuf>,
 }
 
 enum Form {
-    Csv(Box<csv::Writer<Box<dyn Write>>>),
-    Parquet(Box<ArrowWriter<File>>),
-}
-
-/// A file beside its place; gone again unless it is finished.
-struct Unfinished {
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.temporary);
-    }
+    Stdout(Box<csv::Writer<StdoutLock<'static>>>),
+    Csv(Box<csv::Writer<NewFile>>),
+    Parquet(Box<ArrowWriter<NewFile>>),
 }
 
 impl Sink {
     /// Starts with the first batch.
     pub(super) fn start(out: Option<&Path>, batch: &RecordBatch) -> Result<Self, Error> {
-        let csv = |out: Box<dyn Write>| Form::Csv(Box::new(csv::Writer::from_writer(out)));
-        let (form, file) = match out {
-            None => (csv(Box::new(io::stdout().lock())), None),
+        let form = match out {
+            None => Form::Stdout(Box::new(csv::Writer::from_writer(io::stdout().lock()))),
             Some(path) => {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-                let created = File::create(&temporary).map_err(|error| crate::files::failed("write", path, &error))?;
-                let file = Unfinished { temporary, path: path.to_owned() };
-                let parquet = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
-                let form = if parquet {
-                    let writer = ArrowWriter::try_new(created, batch.schema(), None);
-                    Form::Parquet(Box::new(writer.map_err(|error| failed(Some(&file), error))?))
+                let file = NewFile::public(path).map_err(|error| Error::file("write", path, &error))?;
+                if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")) {
+                    let writer = ArrowWriter::try_new(file, batch.schema(), None);
+                    Form::Parquet(Box::new(writer.map_err(|error| failed(Some(path), error))?))
                 } else {
-                    csv(Box::new(io::BufWriter::new(created)))
-                };
-                (form, Some(file))
+                    Form::Csv(Box::new(csv::Writer::from_writer(file)))
+                }
             }
         };
-        let mut sink = Self { form, file };
-        if let Form::Csv(writer) = &mut sink.form {
-            let schema = batch.schema();
-            let written = writer.write_record(schema.fields().iter().map(|field| field.name()));
-            gone_is_fine(written).map_err(|error| failed(sink.file.as_ref(), error))?;
-        }
+        let mut sink = Self { form, path: out.map(Path::to_owned) };
+        let written = match &mut sink.form {
+            Form::Stdout(writer) => names(writer, batch),
+            Form::Csv(writer) => names(writer, batch),
+            Form::Parquet(_) => Ok(()),
+        };
+        written.map_err(|error| sink.failed(error))?;
         sink.write(batch)?;
         Ok(sink)
     }
@@ -66,28 +51,39 @@ impl Sink {
     /// Writes another batch.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         let written = match &mut self.form {
-            Form::Parquet(writer) => writer.write(batch).map_err(|error| error.to_string()),
+            Form::Stdout(writer) => lines(writer, batch),
             Form::Csv(writer) => lines(writer, batch),
+            Form::Parquet(writer) => writer.write(batch).map_err(|error| error.to_string()),
         };
-        written.map_err(|error| failed(self.file.as_ref(), error))
+        written.map_err(|error| self.failed(error))
     }
 
     /// Puts the file in its place.
     pub(super) fn finish(self) -> Result<(), Error> {
-        let Self { form, file } = self;
+        let Self { form, path } = self;
         let finished = match form {
-            Form::Parquet(writer) => writer.close().map(drop).map_err(|error| error.to_string()),
-            Form::Csv(mut writer) => gone_is_fine(writer.flush().map_err(csv::Error::from)),
+            Form::Stdout(mut writer) => gone_is_fine(writer.flush().map_err(csv::Error::from)),
+            Form::Csv(writer) => placed(writer.into_inner().map_err(|error| error.to_string())),
+            Form::Parquet(writer) => placed(writer.into_inner().map_err(|error| error.to_string())),
         };
-        finished.map_err(|error| failed(file.as_ref(), error))?;
-        match &file {
-            Some(file) => std::fs::rename(&file.temporary, &file.path).map_err(|error| failed(Some(file), error)),
-            None => Ok(()),
-        }
+        finished.map_err(|error| failed(path.as_deref(), error))
+    }
+
+    fn failed(&self, error: String) -> Error {
+        failed(self.path.as_deref(), error)
     }
 }
 
-fn lines(writer: &mut csv::Writer<Box<dyn Write>>, batch: &RecordBatch) -> Result<(), String> {
+fn placed(written: Result<NewFile, String>) -> Result<(), String> {
+    written?.place().map_err(|error| error.to_string())
+}
+
+fn names(writer: &mut csv::Writer<impl Write>, batch: &RecordBatch) -> Result<(), String> {
+    let schema = batch.schema();
+    gone_is_fine(writer.write_record(schema.fields().iter().map(|field| field.name())))
+}
+
+fn lines(writer: &mut csv::Writer<impl Write>, batch: &RecordBatch) -> Result<(), String> {
     let options = FormatOptions::default();
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
@@ -112,9 +108,9 @@ fn gone_is_fine(written: Result<(), csv::Error>) -> Result<(), String> {
     }
 }
 
-fn failed(file: Option<&Unfinished>, error: impl std::fmt::Display) -> Error {
-    match file {
-        Some(file) => Error::failed(format!("could not write {}: {error}", file.path.display())),
+fn failed(path: Option<&Path>, error: impl std::fmt::Display) -> Error {
+    match path {
+        Some(path) => Error::failed(format!("could not write {}: {error}", path.display())),
         None => Error::failed(format!("could not write to stdout: {error}")),
     }
 }

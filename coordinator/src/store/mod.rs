@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::files;
 use entente_host::locks::lock;
 use entente_protocols::digest::Digest;
 use rusqlite::Connection;
@@ -24,8 +25,6 @@ pub use partners::{LastSeen, PartnerRecord};
 pub use rounds::{LostRound, RoundRecord};
 pub use studies::{Notice, RECEIPT, StudyRecord, StudyState};
 pub use tickets::TicketRefusal;
-
-use crate::files;
 
 /// The database of an alliance.
 pub struct Store {

@@ -2,8 +2,8 @@
 //! session in a cookie; a monitoring system shows it with every request.
 
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 
+use crate::files::with_mode;
 use crate::locks::lock;
 use crate::random::random_secret;
 
@@ -28,11 +29,7 @@ impl Token {
 
     /// The one in a file, which is made for its owner alone if it is not there.
     fn of(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(path) {
+        match with_mode(0o600).write(true).create_new(true).open(path) {
             Ok(mut file) => {
                 let token = Self::random()?;
                 file.write_all(token.0.as_bytes())?;
@@ -40,8 +37,7 @@ impl Token {
                 Ok(token)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let mut text = String::new();
-                OpenOptions::new().read(true).open(path)?.read_to_string(&mut text)?;
+                let text = fs::read_to_string(path)?;
                 let text = text.trim();
                 if text.len() < 32 {
                     let why = format!("{} holds no token; delete it, and another is made", path.display());

@@ -25,6 +25,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use entente_host::Error;
+use entente_host::files::{NewFile, write_private};
 use entente_protocols::digest::{Digest, PlainSum};
 use jiff::Timestamp;
 
@@ -32,7 +33,7 @@ use crate::config::{Activation, Config, DatasetConfig};
 use crate::data::audience::{Audience, Chosen, Form, Header, Kind, Selection, StudyId};
 use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
 use crate::participant::spill_folder;
-use crate::state::{Folder, NewFile, write_private};
+use crate::state::Folder;
 use crate::store::{ContactCap, ContactStore, Export};
 use manifest::{FORMAT, Manifest, Signed};
 
@@ -83,7 +84,7 @@ pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Resul
     let consented = chosen.units().len() as u64;
 
     // Where nothing can be written, nobody is to be counted.
-    let file = NewFile::create(&request.out).map_err(|error| Error::file("write", &request.out, &error))?;
+    let file = NewFile::private(&request.out).map_err(|error| Error::file("write", &request.out, &error))?;
     let mut contacts = ContactStore::open(&folder.state("contacts.sqlite"))?;
     let record = {
         let pseudonyms = key.pseudonyms("contacts", &header.privacy_unit);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use entente_host::Error;
+use entente_host::files::write_private;
 use entente_protocols::ledger::Ledger;
 use entente_protocols::ledger::entry::{Entry, Record};
 use entente_protocols::ledger::office::Action;
@@ -13,7 +14,7 @@ use entente_protocols::ledger::verify::{export as write_export, verify_export};
 
 use super::table;
 use crate::SOFTWARE;
-use crate::state::{Folder, write_private};
+use crate::state::Folder;
 use crate::store::LedgerStore;
 
 fn open(folder: &Folder) -> Result<LedgerStore, Error> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entente_host::Error;
+use entente_host::{Error, files};
 use entente_protocols::learn::file::ModelFile;
 
 use super::{print_json, studies, table};
@@ -34,7 +34,7 @@ pub fn export(folder: &Folder, study: &str, out: Option<&Path>) -> Result<(), Er
         Error::refused(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
     })?;
     match out {
-        Some(path) => std::fs::write(path, &model.bytes).map_err(|error| Error::file("write", path, &error)),
+        Some(path) => files::write_public(path, &model.bytes),
         None => {
             super::print(&String::from_utf8_lossy(&model.bytes), "");
             Ok(())

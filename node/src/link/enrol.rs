@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::clock::seconds;
+use entente_host::files::write_private;
 use entente_host::random::random_secret;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{Frames, LinkError, endpoint, resolve, send, tls};
 use crate::config;
-use crate::state::{Folder, write_private};
+use crate::state::Folder;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, UInt64Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema};
+use entente_host::files::{NewFile, private_folder};
 use entente_host::locks::{into_inner, lock};
 use parquet::arrow::ArrowWriter;
 
@@ -18,7 +19,6 @@ use crate::data::engine::Options;
 use crate::data::error::DataError;
 use crate::data::scan::ScanError;
 use crate::data::source::is_text;
-use crate::state::{NewFile, private_folder};
 
 /// Where an audience is written, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Naming {
     ) -> Result<u64, DataError> {
         let schema = Arc::new(self.schema(dataset, scores.kind())?);
         private_folder(&self.folder).map_err(DataError::opaque)?;
-        let file = NewFile::create(&self.study.file(&self.folder)).map_err(DataError::opaque)?;
+        let file = NewFile::private(&self.study.file(&self.folder)).map_err(DataError::opaque)?;
         let about = [(key::STUDY, self.study.to_string()), (key::CREATED, self.created.clone())];
         let about = about.into_iter().chain([(key::DATASET, dataset.schema().name.clone())]);
         let writer = Mutex::new(writer(file, schema.clone(), about).map_err(DataError::opaque)?);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use entente_host::Error;
+use entente_host::files::{private_folder, write_private};
 use entente_host::locks::lock;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
@@ -14,7 +15,7 @@ use entente_protocols::lookalike::buckets::owner::EvaluationSecret;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::state::{Folder, private_folder, write_private};
+use crate::state::Folder;
 
 /// The most keys of others that are kept: who has models scored elsewhere is not to fill this disk.
 const GIVEN: usize = 16;
