@@ -5,7 +5,8 @@
 //! - [`files`]: files and folders that only their owner can read, written whole or not at all;
 //! - [`locks`]: locks that one panic does not close for good;
 //! - [`pages`]: local, read-only pages;
-//! - [`random`]: random bytes.
+//! - [`random`]: random bytes;
+//! - [`sqlite`]: databases.
 
 pub mod clock;
 pub mod error;
@@ -13,5 +14,6 @@ pub mod files;
 pub mod locks;
 pub mod pages;
 pub mod random;
+pub mod sqlite;
 
 pub use error::Error;

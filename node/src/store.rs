@@ -3,8 +3,8 @@
 //!
 //! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
 //! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, ephemeral keys
-//! included, which are deleted once the study's vector is stored; all are in WAL mode with synchronous=FULL, so that
-//! what was written is on the disk when a call returns.
+//! included, which are deleted once the study's vector is stored; all are opened by [`sqlite`], so that what was written is on the disk
+//! when a call returns, and what was deleted is not.
 
 pub mod attempts;
 mod contacts;
@@ -14,6 +14,7 @@ mod witnessed;
 
 use std::path::Path;
 
+use entente_host::sqlite;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::line::Line;
 use entente_protocols::ledger::office::Sighting;
@@ -52,15 +53,14 @@ fn written<E: std::fmt::Display>(error: E) -> StoreError {
     StoreError { what: "written", why: error.to_string() }
 }
 
+fn unopened(error: sqlite::OpenError) -> StoreError {
+    StoreError { what: "opened", why: error.to_string() }
+}
+
 fn open(path: &Path, schema: &str) -> Result<Connection, StoreError> {
-    let failed = |error: rusqlite::Error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) };
-    entente_host::files::create_private(path).map_err(|error| StoreError { what: "opened", why: error.to_string() })?;
-    let connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    connection.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
-    connection.execute_batch(schema).map_err(failed)?;
+    let connection = sqlite::open(path).map_err(unopened)?;
+    let made = connection.execute_batch(schema);
+    made.map_err(|error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) })?;
     Ok(connection)
 }
 
@@ -81,9 +81,7 @@ impl LedgerStore {
 
     /// Opens an existing ledger to read from it, beside a running node or without one.
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags);
-        connection.map(Self).map_err(|error| StoreError { what: "opened", why: format!("{}: {error}", path.display()) })
+        sqlite::open_read_only(path).map(Self).map_err(unopened)
     }
 
     fn column<T>(

@@ -12,11 +12,10 @@ mod tickets;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::files;
 use entente_host::locks::lock;
+use entente_host::sqlite;
 use entente_protocols::digest::Digest;
 use rusqlite::Connection;
 
@@ -154,19 +153,7 @@ CREATE TABLE receipt_part (          -- what participants have signed of it
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("entente.db");
-        if !path.exists() {
-            // SQLite gives its other files the mode of this one.
-            files::write_private(&path, b"")?;
-        }
-        let connection = Connection::open(&path).map_err(failed)?;
-        Self::prepare(connection)
-    }
-
-    fn prepare(mut connection: Connection) -> Result<Self, Error> {
-        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let mut connection = sqlite::open(&dir.join("entente.db")).map_err(failed)?;
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
         match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).map_err(failed)? {
@@ -200,7 +187,7 @@ impl Store {
     }
 }
 
-fn failed(error: rusqlite::Error) -> Error {
+fn failed(error: impl std::fmt::Display) -> Error {
     Error::failed(format!("the alliance's database entente.db could not be read or written: {error}"))
 }
 
