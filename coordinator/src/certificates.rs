@@ -7,6 +7,7 @@ use std::path::Path;
 
 use entente_host::Error;
 use entente_host::files;
+use entente_host::link::tls::pem;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::COORDINATOR_NAME;
 use rcgen::{
@@ -152,12 +153,9 @@ fn generate() -> Result<KeyPair, Error> {
 }
 
 fn save(keys: &Path, name: &str, certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), Error> {
-    let pem = Zeroizing::new(key.serialize_pem());
-    files::write_private(&keys.join(format!("{name}.key")), pem.as_bytes())?;
-    let body = data_encoding::BASE64.encode(certificate);
-    let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or("")).collect();
-    let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
-    files::write_private(&keys.join(format!("{name}.pem")), pem.as_bytes())
+    let secret = Zeroizing::new(key.serialize_pem());
+    files::write_private(&keys.join(format!("{name}.key")), secret.as_bytes())?;
+    files::write_private(&keys.join(format!("{name}.pem")), pem(certificate).as_bytes())
 }
 
 /// From yesterday, as clocks differ, for some years.

@@ -1,17 +1,17 @@
 //! The operator's side of the link: requests to the running coordinator.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::link::{self, Dialled, Frames, LinkError, dial};
 use entente_protocols::study::Study;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{COORDINATOR_NAME, FromOperator, Progress, ToOperator};
 
 use crate::alliance::Alliance;
 use crate::coordinator::{Coordinator, TakeUp};
-use crate::link::stream::{Close, Frames, LinkError, close};
 use crate::link::tls;
 use crate::serving;
 use crate::views::{CheckView, Files, PartnersView, StudyView};
@@ -20,10 +20,7 @@ use crate::views::{CheckView, Files, PartnersView, StudyView};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection to the running coordinator, for one request.
-pub struct Client {
-    endpoint: quinn::Endpoint,
-    connection: quinn::Connection,
-}
+pub struct Client(Dialled);
 
 /// What [`run_study`] reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,20 +48,13 @@ impl Client {
         let unreachable = |why: String| {
             Error::failed(format!("the coordinator at {address} could not be reached: {why}; its log may say more"))
         };
-        let any: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let endpoint = quinn::Endpoint::client(any).map_err(|error| unreachable(error.to_string()))?;
-        let connecting = endpoint
-            .connect_with(tls::operator(alliance)?, address, COORDINATOR_NAME)
-            .map_err(|error| unreachable(error.to_string()))?;
-        let connection = tokio::time::timeout(CONNECT, connecting)
+        let dialling = dial(tls::operator(alliance)?, address, COORDINATOR_NAME);
+        let dialled = tokio::time::timeout(CONNECT, dialling)
             .await
             .map_err(|_| unreachable(format!("no answer in {} s", CONNECT.as_secs())))?
             .map_err(|error| unreachable(error.to_string()))?;
-        connection.set_receive_window(quinn::VarInt::from_u32(16 << 20));
-        Ok(Self { endpoint, connection })
+        dialled.connection().set_receive_window(quinn::VarInt::from_u32(16 << 20));
+        Ok(Self(dialled))
     }
 
     /// Who is enrolled and connected.
@@ -150,7 +140,7 @@ impl Client {
     async fn ask(self, request: FromOperator) -> Result<ToOperator, Error> {
         let mut answers = self.send(&request).await?;
         let answer = next(&mut answers).await;
-        self.end().await;
+        self.0.end().await;
         answer
     }
 
@@ -167,23 +157,17 @@ impl Client {
                 Err(error) => break Err(error),
             }
         };
-        self.end().await;
+        self.0.end().await;
         end
     }
 
     async fn send(&self, request: &FromOperator) -> Result<Frames, Error> {
-        let lost = |error: &dyn std::fmt::Display| {
-            Error::failed(format!("the connection to the coordinator was lost: {error}"))
-        };
-        let (mut send, receive) = self.connection.open_bi().await.map_err(|error| lost(&error))?;
-        send.write_all(&frame::encode(request)).await.map_err(|error| lost(&error))?;
-        send.finish().map_err(|error| lost(&error))?;
-        Ok(Frames::new(receive, FrameReader::to_operators()))
-    }
-
-    async fn end(self) {
-        close(&self.connection, Close::Done, "");
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+        let lost = |error: LinkError| Error::failed(format!("the connection to the coordinator was lost: {error}"));
+        let (mut out, into) = self.0.connection().open_bi().await.map_err(|error| lost(error.into()))?;
+        link::send(&mut out, &frame::encode(request)).await.map_err(lost)?;
+        // Fails where the stream is gone already, which reading finds.
+        let _ = out.finish();
+        Ok(Frames::new(into, FrameReader::to_operators()))
     }
 }
 

@@ -9,7 +9,7 @@ use entente_protocols::wire::frame;
 use entente_protocols::wire::message::ToNode;
 use tokio::sync::mpsc;
 
-use crate::link::stream::{self, Close};
+use crate::link::close::{Close, close};
 
 /// How many messages may wait to be written to one node; more is a node that does not read.
 pub(crate) const QUEUE: usize = 256;
@@ -62,7 +62,7 @@ impl Sessions {
         session.number = number;
         state.schemas.insert(node.into(), schemas);
         if let Some(old) = state.sessions.insert(node.into(), session) {
-            stream::close(&old.connection, Close::Replaced, "the node has connected anew; is a second one running?");
+            close(&old.connection, Close::Replaced, "the node has connected anew; is a second one running?");
         }
         number
     }
@@ -83,7 +83,7 @@ impl Sessions {
         state.schemas.remove(node);
         state.distrusted.remove(node);
         if let Some(session) = state.sessions.remove(node) {
-            stream::close(&session.connection, Close::Revoked, reason);
+            close(&session.connection, Close::Revoked, reason);
         }
     }
 
@@ -94,7 +94,7 @@ impl Sessions {
         if session.outgoing.try_send(frame::encode(message)).is_ok() {
             return true;
         }
-        stream::close(&session.connection, Close::Busy, "the node does not read what is sent to it");
+        close(&session.connection, Close::Busy, "the node does not read what is sent to it");
         state.sessions.remove(node);
         false
     }

@@ -3,6 +3,7 @@
 //! - [`clock`]: clocks of two machines;
 //! - [`error`]: how things end, and whose fault it is;
 //! - [`files`]: files and folders that only their owner can read, written whole or not at all;
+//! - [`link`]: frames over QUIC, and what every link's TLS has in common;
 //! - [`locks`]: locks that one panic does not close for good;
 //! - [`pages`]: local, read-only pages;
 //! - [`random`]: random bytes;
@@ -11,6 +12,7 @@
 pub mod clock;
 pub mod error;
 pub mod files;
+pub mod link;
 pub mod locks;
 pub mod pages;
 pub mod random;

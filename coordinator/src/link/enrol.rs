@@ -1,18 +1,19 @@
 //! Enrolment: the one conversation without a client certificate. A ticket is its proof.
 
 use entente_host::Error;
+use entente_host::link::{Frames, LinkError};
 use entente_protocols::identity::check_name;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{Enrol, Enrolled};
 
-use super::stream::{Close, Frames, LinkError};
-use super::{FIRST, clean, stream};
+use super::close::{Close, close};
+use super::{FIRST, clean};
 use crate::coordinator::Shared;
 
 /// Reads one request, answers it, and waits until the answer has arrived.
 pub(super) async fn serve(shared: &Shared, connection: &quinn::Connection) -> Result<(), LinkError> {
     let accepted = tokio::time::timeout(FIRST, connection.accept_bi()).await.map_err(|_| LinkError::Slow(FIRST))?;
-    let (mut send, receive) = accepted.map_err(quinn::ReadError::ConnectionLost)?;
+    let (mut send, receive) = accepted?;
     let request: Enrol = Frames::new(receive, FrameReader::enrolment()).next_within(FIRST).await?.decode()?;
     let partner = clean(&request.partner);
     let answer = match enrol(shared, &request) {
@@ -35,7 +36,7 @@ pub(super) async fn serve(shared: &Shared, connection: &quinn::Connection) -> Re
         Some(())
     };
     let _ = tokio::time::timeout(FIRST, sent).await;
-    stream::close(connection, Close::Done, "");
+    close(connection, Close::Done, "");
     Ok(())
 }
 

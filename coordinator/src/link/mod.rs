@@ -8,11 +8,11 @@
 //!   anything else                  ▶ closed
 //! ```
 
+pub(crate) mod close;
 mod enrol;
 mod gate;
 mod node;
 pub(crate) mod operator;
-pub(crate) mod stream;
 pub(crate) mod tls;
 
 use std::io;
@@ -27,8 +27,8 @@ use rustls::pki_types::CertificateDer;
 
 use crate::alliance::Alliance;
 use crate::coordinator::Shared;
+use close::{Close, close};
 use gate::{Gate, Place, Verdict};
-use stream::Close;
 use tls::{Access, Role};
 
 /// How long a handshake may take.
@@ -97,7 +97,7 @@ async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut place: Place)
     let enrolment = match protocol(&connection) {
         Some(protocol) if protocol == ALPN_ENROL => true,
         Some(protocol) if protocol == ALPN => false,
-        _ => return stream::close(&connection, Close::NotAllowed, "unknown protocol"),
+        _ => return close(&connection, Close::NotAllowed, "unknown protocol"),
     };
     // Asked again here: the key may have been revoked since the handshake.
     let role = certificate(&connection).and_then(|certificate| shared.access.role(&certificate));
@@ -106,14 +106,14 @@ async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut place: Place)
         drop(place);
     } else if !enrolment {
         tracing::debug!(%from, "refused: no certificate");
-        return stream::close(&connection, Close::NotAllowed, "a certificate of the alliance is needed; join first");
+        return close(&connection, Close::NotAllowed, "a certificate of the alliance is needed; join first");
     } else {
         if !place.stay_unauthenticated() {
-            return stream::close(&connection, Close::Busy, "too many are joining; try again in a minute");
+            return close(&connection, Close::Busy, "too many are joining; try again in a minute");
         }
         if let Err(error) = enrol::serve(&shared, &connection).await {
             tracing::debug!(%from, %error, "enrolment ended");
-            stream::close(&connection, Close::Protocol, &error.to_string());
+            close(&connection, Close::Protocol, &error.to_string());
         }
         return;
     }
@@ -124,7 +124,7 @@ async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut place: Place)
     };
     if let Err(error) = ended {
         tracing::debug!(%from, %error, "connection ended");
-        stream::close(&connection, Close::Protocol, &error.to_string());
+        close(&connection, Close::Protocol, &error.to_string());
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use entente_host::Error;
 use entente_host::clock::{self, seconds};
+use entente_host::link::{Frames, LinkError};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::receipt::Part;
@@ -14,8 +15,8 @@ use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode}
 use quinn::SendStream;
 use tokio::sync::mpsc;
 
-use super::stream::{Close, Frames, LinkError};
-use super::{FIRST, clean, stream};
+use super::close::{Close, close};
+use super::{FIRST, clean};
 use crate::coordinator::Shared;
 use crate::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState};
@@ -28,7 +29,7 @@ const MAX_DATASETS: usize = 1000;
 /// Serves one connection of the node `name`, whose certificate is checked.
 pub(super) async fn serve(shared: &Arc<Shared>, name: &str, connection: &quinn::Connection) -> Result<(), LinkError> {
     let accepted = tokio::time::timeout(FIRST, connection.accept_bi()).await.map_err(|_| LinkError::Slow(FIRST))?;
-    let (send, receive) = accepted.map_err(quinn::ReadError::ConnectionLost)?;
+    let (send, receive) = accepted?;
     let mut frames = Frames::new(receive, FrameReader::from_nodes());
     let hello = frames.next_within(FIRST).await?.decode()?;
     let (outgoing, queue) = mpsc::channel(QUEUE);
@@ -36,7 +37,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, name: &str, connection: &quinn::
         Ok(number) => number,
         Err(error) => {
             tracing::warn!(node = name, %error, "hello refused");
-            stream::close(connection, Close::Protocol, &error.to_string());
+            close(connection, Close::Protocol, &error.to_string());
             return Ok(());
         }
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use entente_host::Error;
 use entente_host::clock::{is_off, seconds};
+use entente_host::link::{Frames, LinkError};
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{Statement, Totals};
 use entente_protocols::privacy::rho::Rho;
@@ -12,7 +13,6 @@ use entente_protocols::wire::message::{FromOperator, ToOperator};
 use quinn::SendStream;
 
 use super::FIRST;
-use super::stream::{Frames, LinkError};
 use crate::coordinator::Shared;
 use crate::store::{StudyRecord, StudyState};
 use crate::views::{AccountView, AlarmView, PartnerView, PartnersView, StudyView, WaitingView, WitnessedView};
@@ -26,7 +26,7 @@ struct Gone;
 /// Serves one connection of the operator.
 pub(super) async fn serve(shared: &Arc<Shared>, connection: &quinn::Connection) -> Result<(), LinkError> {
     let accepted = tokio::time::timeout(FIRST, connection.accept_bi()).await.map_err(|_| LinkError::Slow(FIRST))?;
-    let (send, receive) = accepted.map_err(quinn::ReadError::ConnectionLost)?;
+    let (send, receive) = accepted?;
     let request: FromOperator =
         Frames::new(receive, FrameReader::from_operators()).next_within(FIRST).await?.decode()?;
     let mut answers = Answers { send };

@@ -1,24 +1,22 @@
-//! TLS 1.3 with mutual certificates and hybrid post-quantum key exchange (X25519MLKEM768 first).
+//! Who is let in, and how the operator is.
 //!
 //! A client certificate counts if the alliance's authority signed it **and** its public key is in [`Access`]: that of an
 //! enrolled partner, or the operator's. Revocation takes a key out, and holds from the next handshake on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::link::{self, tls};
 use entente_host::locks;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{TransportConfig, VarInt};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
 use crate::alliance::Alliance;
 use crate::certificates;
@@ -104,44 +102,23 @@ impl ClientCertVerifier for PinnedClients {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    // With rustls' feature `prefer-post-quantum`, X25519MLKEM768 is the first key exchange offered.
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-fn roots(alliance: &Alliance) -> Result<Arc<RootCertStore>, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add(alliance.authority_certificate().clone()).map_err(unusable)?;
-    Ok(Arc::new(roots))
-}
-
 fn unusable(error: impl std::fmt::Display) -> Error {
     Error::failed(format!("the alliance's keys and certificates cannot be used ({error}); restore its folder keys/"))
 }
 
 /// How the coordinator answers.
 pub(super) fn server(alliance: &Alliance, access: Access) -> Result<quinn::ServerConfig, Error> {
-    let provider = provider();
-    let chain = WebPkiClientVerifier::builder_with_provider(roots(alliance)?, provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(unusable)?;
+    let roots = Arc::new(tls::roots(alliance.authority_certificate()).map_err(unusable)?);
+    let chain = WebPkiClientVerifier::builder_with_provider(roots, tls::provider());
+    let chain = chain.allow_unauthenticated().build().map_err(unusable)?;
     let keys = alliance.keys();
     // The authority's certificate goes along: a joining node knows its fingerprint from the ticket, and nothing else.
     let own = vec![certificates::certificate(&keys, "coordinator")?, alliance.authority_certificate().clone()];
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
+    let config = tls::server()
         .with_client_cert_verifier(Arc::new(PinnedClients { chain, access }))
         .with_single_cert(own, certificates::private_key(&keys, "coordinator")?)
         .map_err(unusable)?;
-    tls.alpn_protocols = vec![ALPN.to_vec(), ALPN_ENROL.to_vec()];
-    // Every connection is checked anew: no resumption, no early data.
-    tls.send_tls13_tickets = 0;
-    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    tls.max_early_data_size = 0;
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).map_err(unusable)?));
-    config.transport_config(Arc::new(transport()?));
+    let mut config = tls::quic_server(config, &[ALPN, ALPN_ENROL], transport())?;
     config.max_incoming(1024).incoming_buffer_size(64 << 10).incoming_buffer_size_total(16 << 20);
     Ok(config)
 }
@@ -150,17 +127,11 @@ pub(super) fn server(alliance: &Alliance, access: Access) -> Result<quinn::Serve
 pub(crate) fn operator(alliance: &Alliance) -> Result<quinn::ClientConfig, Error> {
     let keys = alliance.keys();
     let own = vec![certificates::certificate(&keys, "operator")?];
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .with_root_certificates(roots(alliance)?)
+    let config = tls::client()
+        .with_root_certificates(tls::roots(alliance.authority_certificate()).map_err(unusable)?)
         .with_client_auth_cert(own, certificates::private_key(&keys, "operator")?)
         .map_err(unusable)?;
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    tls.resumption = rustls::client::Resumption::disabled();
-    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(unusable)?));
-    config.transport_config(Arc::new(transport()?));
-    Ok(config)
+    tls::quic_client(config, ALPN, transport())
 }
 
 /// How much a connection may keep unread before the coordinator knows who it is.
@@ -168,28 +139,12 @@ const RECEIVE_WINDOW: u32 = 128 << 10;
 /// The same for one whose certificate is known.
 pub(super) const TRUSTED_RECEIVE_WINDOW: u32 = 16 << 20;
 
-fn transport() -> Result<TransportConfig, Error> {
-    let mut transport = TransportConfig::default();
+fn transport() -> TransportConfig {
+    let mut transport = link::transport();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(8 << 20))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
-        .send_window(16 << 20)
-        .keep_alive_interval(Some(Duration::from_secs(5)))
-        .max_idle_timeout(Some(IdleTimeout::try_from(Duration::from_secs(20)).map_err(unusable)?));
-    Ok(transport)
-}
-
-#[cfg(test)]
-mod tests {
-    use rustls::NamedGroup;
-
-    use super::*;
-
-    #[test]
-    fn the_hybrid_post_quantum_key_exchange_comes_first() {
-        assert_eq!(provider().kx_groups[0].name(), NamedGroup::X25519MLKEM768);
-    }
+        .send_window(16 << 20);
+    transport
 }

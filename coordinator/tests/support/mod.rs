@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_host::link::{Frames, dial, tls, transport};
 use entente_host::random::{random, random_secret};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
@@ -29,9 +30,7 @@ use entente_protocols::wire::message::{
     ALPN, ALPN_ENROL, Approval, COORDINATOR_NAME, CheckAnswer, Enrol, Enrolled, FromAttempt, FromNode, Proposal,
     ToAttempt, ToNode,
 };
-use quinn::crypto::rustls::QuicClientConfig;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::sync::{mpsc, watch};
@@ -90,7 +89,7 @@ impl Identity {
         let request = CertificateParams::default().serialize_request(&self.tls).unwrap().der().to_vec();
         let enrol = Enrol { partner: self.name.clone(), secret: ticket.secret, request, member: self.member() };
         send.write_all(&frame::encode(&enrol)).await.map_err(|error| error.to_string())?;
-        let frame = Frames::new(receive, FrameReader::enrolment()).next().await?;
+        let frame = next(&mut Frames::new(receive, FrameReader::enrolment())).await?;
         connection.close(0u32.into(), b"");
         match frame.decode::<Enrolled>().unwrap() {
             Enrolled::Accepted { certificate, authority, roster } => {
@@ -105,24 +104,16 @@ impl Identity {
 
     /// Opens a connection, with the certificate or without.
     pub async fn dial(&self, alpn: &[u8], authenticated: bool) -> Result<quinn::Connection, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut tls = if authenticated {
+        let builder = tls::client().with_root_certificates(tls::roots(&self.authority).unwrap());
+        let config = if authenticated {
             let key = PrivatePkcs8KeyDer::from(self.tls.serialize_der());
             builder.with_client_auth_cert(vec![self.certificate.clone().unwrap()], key.into()).unwrap()
         } else {
             builder.with_no_client_auth()
         };
-        tls.alpn_protocols = vec![alpn.to_vec()];
-        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = endpoint.connect_with(config, self.address, COORDINATOR_NAME).unwrap();
-        connecting.await.map_err(|error| error.to_string())
+        let config = tls::quic_client(config, alpn, transport()).unwrap();
+        let dialled = dial(config, self.address, COORDINATOR_NAME).await;
+        dialled.map(|dialled| dialled.connection().clone()).map_err(|error| error.to_string())
     }
 
     /// Opens a connection and says hello. The streams have to be kept: their end is the session's.
@@ -141,35 +132,14 @@ impl Identity {
         };
         send.write_all(&frame::encode(&hello)).await.map_err(|error| error.to_string())?;
         let mut frames = Frames::new(receive, FrameReader::to_nodes());
-        frames.next().await?;
+        next(&mut frames).await?;
         Ok((connection, (send, frames)))
     }
 }
 
-/// Frames of a stream.
-pub struct Frames {
-    stream: quinn::RecvStream,
-    reader: FrameReader,
-}
-
-impl Frames {
-    pub fn new(stream: quinn::RecvStream, reader: FrameReader) -> Self {
-        Self { stream, reader }
-    }
-
-    pub async fn next(&mut self) -> Result<Frame, String> {
-        let mut buffer = vec![0; 4096];
-        loop {
-            if let Some(frame) = self.reader.next_frame().map_err(|error| error.to_string())? {
-                return Ok(frame);
-            }
-            match self.stream.read(&mut buffer).await {
-                Ok(Some(count)) => self.reader.feed(&buffer[..count]),
-                Ok(None) => return Err("the stream ended".into()),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
+/// The next frame of a stream that has one.
+async fn next(frames: &mut Frames) -> Result<Frame, String> {
+    frames.next().await.map_err(|error| error.to_string())?.ok_or_else(|| "the stream ended".into())
 }
 
 /// The schema of every fake node's data set.
@@ -262,7 +232,7 @@ impl FakeNode {
         send.write_all(&frame::encode(&hello)).await.map_err(|error| error.to_string())?;
         let mut frames = Frames::new(receive, FrameReader::to_nodes());
         loop {
-            let message: ToNode = frames.next().await?.decode().unwrap();
+            let message: ToNode = next(&mut frames).await?.decode().unwrap();
             let kind = kind(&message);
             let _ = self.seen.send(kind.into());
             if self.manners.goes_at == Some(kind) {

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::link::dial;
 use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::wire::message::COORDINATOR_NAME;
 use serde::Serialize;
 
 use super::{print_json, table};
@@ -150,20 +152,16 @@ async fn reachability(folder: &Folder, config: &Config) -> Line {
 
 /// A handshake and no more: a hello would take the place of a running node's connection.
 async fn reach(folder: &Folder, address: &str) -> Result<(), Error> {
-    let failure = |error: &dyn std::fmt::Display| Error::failed(error.to_string());
+    let failed = |error: &dyn std::fmt::Display| Error::failed(error.to_string());
     let config = link::tls::connection(folder)?;
-    let remote = link::resolve(address).await.map_err(|error| failure(&error))?[0];
-    let endpoint = link::endpoint(remote)?;
-    let name = entente_protocols::wire::message::COORDINATOR_NAME;
-    let connecting = endpoint.connect_with(config, remote, name).map_err(|error| failure(&error))?;
-    let connection = tokio::time::timeout(Duration::from_secs(5), connecting).await;
-    let connection = connection.map_err(|_| failure(&"no answer within 5 s"))?.map_err(|error| failure(&error))?;
+    let remote = link::resolve(address).await.map_err(|error| failed(&error))?[0];
+    let dialling = tokio::time::timeout(Duration::from_secs(5), dial(config, remote, COORDINATOR_NAME)).await;
+    let dialled = dialling.map_err(|_| failed(&"no answer within 5 s"))?.map_err(|error| failed(&error))?;
     // A certificate that is refused shows only now: the handshake ends at this side first.
-    match tokio::time::timeout(Duration::from_millis(300), connection.closed()).await {
-        Ok(reason) => Err(failure(&format!("closed at once: {reason}"))),
+    match tokio::time::timeout(Duration::from_millis(300), dialled.connection().closed()).await {
+        Ok(reason) => Err(failed(&format!("closed at once: {reason}"))),
         Err(_) => {
-            connection.close(0u8.into(), b"");
-            endpoint.wait_idle().await;
+            dialled.end().await;
             Ok(())
         }
     }

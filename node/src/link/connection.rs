@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::clock;
+use entente_host::link::{Frames, LinkError, dial, send};
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{COORDINATOR_NAME, ToNode};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Frames, LinkError, endpoint, resolve, send, tls};
+use super::{resolve, tls};
 use crate::participant::Participant;
 use crate::state::Folder;
 
@@ -81,19 +82,18 @@ async fn session(
     participant: &Arc<Participant>,
     mut welcomed: impl FnMut(),
 ) -> Result<(), LinkError> {
-    let lost = |error: &dyn std::fmt::Display| LinkError::Connection(error.to_string());
     let address = resolve(coordinator).await?[0];
-    let endpoint = endpoint(address).map_err(|error| lost(&error))?;
-    let connecting = endpoint.connect_with(config.clone(), address, COORDINATOR_NAME).map_err(|error| lost(&error))?;
-    let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| lost(&"timed out"))?;
-    let connection = connection.map_err(|error| lost(&error))?;
-    let ended = exchange(&connection, coordinator, participant, &mut welcomed).await;
+    let dialling = dial(config.clone(), address, COORDINATOR_NAME);
+    let lost = |reason: &str| LinkError::Connection(reason.to_owned());
+    let dialled = tokio::time::timeout(CONNECT_TIMEOUT, dialling).await.map_err(|_| lost("timed out"))??;
+    let connection = dialled.connection();
+    let ended = exchange(connection, coordinator, participant, &mut welcomed).await;
     // What the coordinator said when it closed the connection says more than the stream that broke by it.
     let closed = tokio::time::timeout(Duration::from_secs(1), connection.closed()).await;
     match (closed, ended) {
-        (Ok(reason), _) => Err(lost(&reason)),
+        (Ok(reason), _) => Err(reason.into()),
         (Err(_), Err(error)) => Err(error),
-        (Err(_), Ok(())) => Err(lost(&"the coordinator ended the stream")),
+        (Err(_), Ok(())) => Err(lost("the coordinator ended the stream")),
     }
 }
 
@@ -104,8 +104,7 @@ async fn exchange(
     participant: &Arc<Participant>,
     welcomed: &mut impl FnMut(),
 ) -> Result<(), LinkError> {
-    let lost = |error: &dyn std::fmt::Display| LinkError::Connection(error.to_string());
-    let (mut out, into) = connection.open_bi().await.map_err(|error| lost(&error))?;
+    let (mut out, into) = connection.open_bi().await?;
     send(&mut out, &frame::encode(&participant.hello())).await?;
     let mut frames = Frames::new(into, FrameReader::to_nodes());
     let (sender, mut outgoing) = mpsc::channel::<Vec<u8>>(OUTGOING);
@@ -133,7 +132,7 @@ async fn exchange(
                         if clock::is_off(ahead) {
                             warn!(seconds = ahead, "this machine's clock and the coordinator's differ; set the one that is wrong");
                         }
-                        participant.welcome(roster).map_err(|error| lost(&error))?;
+                        participant.welcome(roster).map_err(|error| LinkError::Connection(error.to_string()))?;
                         info!(coordinator, "connected");
                         participant.begin_connection();
                         // A ledger that is not the one they saw is found before anything else happens.

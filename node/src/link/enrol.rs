@@ -5,6 +5,8 @@ use std::time::Duration;
 use entente_host::Error;
 use entente_host::clock::seconds;
 use entente_host::files::write_private;
+use entente_host::link::tls::pem;
+use entente_host::link::{Frames, LinkError, dial, send};
 use entente_host::random::random_secret;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
@@ -13,7 +15,7 @@ use entente_protocols::wire::message::{COORDINATOR_NAME, Enrol, Enrolled};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use zeroize::Zeroizing;
 
-use super::{Frames, LinkError, endpoint, resolve, send, tls};
+use super::{resolve, tls};
 use crate::config;
 use crate::state::Folder;
 
@@ -71,26 +73,23 @@ fn unreachable(ticket: &Ticket, why: &str) -> Error {
 }
 
 async fn exchange(ticket: &Ticket, enrol: &Enrol) -> Result<Enrolled, LinkError> {
-    let lost = |error: &dyn std::fmt::Display| LinkError::Connection(error.to_string());
     let mut last = LinkError::Connection("no address".into());
     for address in resolve(&ticket.address).await? {
-        let config = tls::enrolment(ticket.authority).map_err(|error| lost(&error))?;
-        let endpoint = endpoint(address).map_err(|error| lost(&error))?;
-        let connecting = endpoint.connect_with(config, address, COORDINATOR_NAME).map_err(|error| lost(&error))?;
-        let connection = match connecting.await {
-            Ok(connection) => connection,
+        let config = tls::enrolment(ticket.authority).map_err(|error| LinkError::Connection(error.to_string()))?;
+        let dialled = match dial(config, address, COORDINATOR_NAME).await {
+            Ok(dialled) => dialled,
             Err(error) => {
-                last = lost(&error);
+                last = error;
                 continue;
             }
         };
-        let (mut out, into) = connection.open_bi().await.map_err(|error| lost(&error))?;
+        let (mut out, into) = dialled.connection().open_bi().await?;
         send(&mut out, &frame::encode(enrol)).await?;
         let answer = Frames::new(into, FrameReader::enrolment()).next().await?;
-        let answer = answer.ok_or_else(|| lost(&"the coordinator ended the connection"))?;
-        connection.close(0u8.into(), b"");
-        endpoint.wait_idle().await;
-        return Ok(answer.decode::<Enrolled>()?);
+        let ended = || LinkError::Connection("the coordinator ended the connection".into());
+        let answer = answer.ok_or_else(ended)?.decode()?;
+        dialled.end().await;
+        return Ok(answer);
     }
     Err(last)
 }
@@ -109,17 +108,11 @@ fn accept(
             "the coordinator answered with another alliance's authority or another roster; do not use this node",
         ));
     }
-    write_private(&folder.key("authority.crt"), pem("CERTIFICATE", authority).as_bytes())?;
+    write_private(&folder.key("authority.crt"), pem(authority).as_bytes())?;
     folder.keep_offered(roster)?;
     if !folder.config().exists() {
         write_private(&folder.config(), config::template(&ticket.partner, &ticket.address).as_bytes())?;
     }
     // The certificate last: a node counts as joined once it is there.
-    write_private(&folder.key("tls.crt"), pem("CERTIFICATE", certificate).as_bytes())
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let base64 = data_encoding::BASE64.encode(der);
-    let lines: Vec<&str> = (0..base64.len()).step_by(64).map(|i| &base64[i..base64.len().min(i + 64)]).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    write_private(&folder.key("tls.crt"), pem(certificate).as_bytes())
 }

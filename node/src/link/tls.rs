@@ -1,30 +1,20 @@
 //! TLS of a node: it trusts its alliance's authority and nothing else, and shows its own certificate.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::link::tls::{client, provider, quic_client, roots};
+use entente_host::link::transport;
 use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
-use quinn::crypto::rustls::QuicClientConfig;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error as TlsError, SignatureScheme};
 
 use crate::state::Folder;
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
-
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Error> {
-    ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| Error::failed(format!("TLS 1.3 is not available: {error}")))
-}
 
 /// Configuration of the standing connection.
 pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
@@ -41,37 +31,19 @@ pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
     let certificate = CertificateDer::from_pem_slice(read("tls.crt")?.as_bytes()).map_err(|_| damaged("tls.crt"))?;
     let key = zeroize::Zeroizing::new(read("tls.key")?);
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| damaged("tls.key"))?;
-    let mut roots = RootCertStore::empty();
-    roots.add(authority).map_err(|_| damaged("authority.crt"))?;
-    let config = builder()?
+    let roots = roots(&authority).map_err(|_| damaged("authority.crt"))?;
+    let config = client()
         .with_root_certificates(roots)
         .with_client_auth_cert(vec![certificate], key)
         .map_err(|error| Error::refused(format!("key and certificate of this node do not fit: {error}")))?;
-    quic(config, ALPN)
+    quic_client(config, ALPN, transport())
 }
 
 /// Configuration of an enrolment: the coordinator must show the authority whose fingerprint is in the ticket.
 pub fn enrolment(authority: Digest) -> Result<quinn::ClientConfig, Error> {
     let verifier = Arc::new(ByFingerprint { authority, provider: provider() });
-    let config = builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    quic(config, ALPN_ENROL)
-}
-
-fn quic(mut config: ClientConfig, alpn: &[u8]) -> Result<quinn::ClientConfig, Error> {
-    config.alpn_protocols = vec![alpn.to_vec()];
-    let config = QuicClientConfig::try_from(config)
-        .map_err(|error| Error::failed(format!("QUIC over this TLS is not possible: {error}")))?;
-    let mut config = quinn::ClientConfig::new(Arc::new(config));
-    let mut transport = quinn::TransportConfig::default();
-    let idle =
-        quinn::IdleTimeout::try_from(Duration::from_secs(20)).expect("20 s fit into QUIC's 62 bits of milliseconds");
-    transport
-        .keep_alive_interval(Some(Duration::from_secs(5)))
-        .max_idle_timeout(Some(idle))
-        .max_concurrent_bidi_streams(0u8.into())
-        .max_concurrent_uni_streams(0u8.into());
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    let config = client().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    quic_client(config, ALPN_ENROL, transport())
 }
 
 /// Trusts exactly the authority with a fingerprint: it must be in the chain that the coordinator shows, and everything
@@ -94,9 +66,8 @@ impl ServerCertVerifier for ByFingerprint {
         let authority = intermediates.iter().find(|certificate| Digest::plain(certificate) == self.authority);
         let authority =
             authority.ok_or(TlsError::General("the coordinator belongs to another alliance than the ticket".into()))?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone()).build();
+        let roots = Arc::new(roots(authority)?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone()).build();
         let verifier = verifier.map_err(|error| TlsError::General(error.to_string()))?;
         verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
