@@ -7,7 +7,7 @@
 //! study, results             what a study kind's result is, and its files
 //! scoring                    a local table's rows, scored by a model file
 //! page                       the operator's page, on this machine alone
-//! client, seeds, cli         the operator's side
+//! client, seeds, commands    the operator's side
 //! ```
 //!
 //! The binary `entente` is a thin layer over this library:
@@ -27,8 +27,8 @@
 
 mod alliance;
 mod certificates;
-pub mod cli;
 mod client;
+pub mod commands;
 mod coordinator;
 mod invite;
 mod link;

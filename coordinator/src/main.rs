@@ -1,5 +1,5 @@
 //! The operator's command line.
 
 fn main() -> std::process::ExitCode {
-    entente::cli::main()
+    entente::commands::main()
 }
