@@ -6,8 +6,10 @@
 //! - [`link`]: frames over QUIC, and what every link's TLS has in common;
 //! - [`locks`]: locks that one panic does not close for good;
 //! - [`pages`]: local, read-only pages;
+//! - [`process`]: the life of a command;
 //! - [`random`]: random bytes;
-//! - [`sqlite`]: databases.
+//! - [`sqlite`]: databases;
+//! - [`terminal`]: what people see of a command.
 
 pub mod clock;
 pub mod error;
@@ -15,7 +17,9 @@ pub mod files;
 pub mod link;
 pub mod locks;
 pub mod pages;
+pub mod process;
 pub mod random;
 pub mod sqlite;
+pub mod terminal;
 
 pub use error::Error;

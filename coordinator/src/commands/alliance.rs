@@ -1,13 +1,15 @@
 //! `init`, `invite`, `serve`, `partners`, `revoke`, `acknowledge`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use entente_host::Error;
 use entente_host::files;
+use entente_host::process::stop_signal;
+use entente_host::terminal::{print, print_json};
 
-use super::{Dir, print, print_json, stop_signal, tables};
+use super::{Dir, tables};
 use crate::client::Client;
 use crate::coordinator::Coordinator;
 use crate::{alliance, invite, page};
@@ -38,7 +40,7 @@ impl Init {
                 alliance.address()
             );
         }
-        print(&format!(
+        print(format!(
             "made the alliance `{}` in {dir}; its authority's fingerprint is {}\nnext: entente invite PARTNER --dir {dir}, then entente serve --dir {dir}",
             alliance.name(),
             alliance.authority()
@@ -70,7 +72,7 @@ impl Invite {
         );
         let text = ticket.to_string();
         match self.out {
-            None => print(&text),
+            None => print(text),
             Some(path) => {
                 files::write_private(&path, format!("{text}\n").as_bytes())?;
                 eprintln!("written to {}; hand it over in private", path.display());
@@ -80,16 +82,24 @@ impl Invite {
     }
 }
 
-pub(super) async fn serve(dir: &Path) -> Result<(), Error> {
-    let running = Coordinator::start(dir).await?;
-    print(&format!("listening on {}", running.address()))?;
-    tokio::select! {
-        () = stop_signal() => {}
-        () = page::serve(&running) => {}
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        let running = Coordinator::start(&self.dir.dir).await?;
+        print(format!("listening on {}", running.address()))?;
+        tokio::select! {
+            () = stop_signal() => {}
+            () = page::serve(&running) => {}
+        }
+        tracing::info!("stopping");
+        running.shutdown().await;
+        Ok(())
     }
-    tracing::info!("stopping");
-    running.shutdown().await;
-    Ok(())
 }
 
 #[derive(Args)]
@@ -104,7 +114,7 @@ pub(super) struct Partners {
 impl Partners {
     pub(super) async fn run(self) -> Result<(), Error> {
         let view = Client::connect(&self.dir.dir).await?.partners().await?;
-        if self.json { print_json(&view) } else { print(&tables::partners(&view)) }
+        if self.json { print_json(&view) } else { print(tables::partners(&view)) }
     }
 }
 
@@ -118,7 +128,7 @@ pub(super) struct Revoke {
 
 impl Revoke {
     pub(super) async fn run(self) -> Result<(), Error> {
-        print(&Client::connect(&self.dir.dir).await?.revoke(&self.partner).await?)
+        print(Client::connect(&self.dir.dir).await?.revoke(&self.partner).await?)
     }
 }
 
@@ -135,11 +145,18 @@ pub(super) struct Acknowledge {
 
 impl Acknowledge {
     pub(super) async fn run(self) -> Result<(), Error> {
-        print(&Client::connect(&self.dir.dir).await?.acknowledge(self.alarm, &self.note).await?)
+        print(Client::connect(&self.dir.dir).await?.acknowledge(self.alarm, &self.note).await?)
     }
 }
 
-/// Prints the address that opens the operator's page.
-pub(super) fn page(dir: &Path) -> Result<(), Error> {
-    print(&page::url(dir)?)
+#[derive(Args)]
+pub(super) struct Page {
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Page {
+    pub(super) fn run(self) -> Result<(), Error> {
+        print(page::url(&self.dir.dir)?)
+    }
 }

@@ -1,6 +1,4 @@
-//! The command line of the operator: arguments become calls of the library, errors become words and exit codes.
-//!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 refused, or the user's mistake; 2 failure.
+//! The command line of the operator: arguments become calls of the library. One file a command, or a few that belong together.
 
 mod alliance;
 mod model;
@@ -9,14 +7,13 @@ mod study;
 mod tables;
 mod verify;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use entente_host::Error;
-use tracing_subscriber::EnvFilter;
+use entente_host::process::{self, DEFAULT_LOG, LogFormat, block_on};
 
 /// Entente: studies over the data of several organisations, none of which hands its records over.
 ///
@@ -42,14 +39,14 @@ struct Cli {
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,
     /// The form of the log
-    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
+    #[arg(long, global = true, value_parser = log_formats(), default_value = "text", value_name = "FORM")]
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+/// The forms by their names alone: described, they would make every command's help long.
+fn log_formats() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"])
+        .map(|name| if name == "json" { LogFormat::Json } else { LogFormat::Text })
 }
 
 /// Which alliance.
@@ -79,7 +76,7 @@ Hand the ticket over in private: whoever uses it first is the partner. There it 
 Example:
   entente serve --dir alliance --log info --log-format json
 Nodes dial in to the one UDP port. Studies that had not ended are taken up again.")]
-    Serve(Dir),
+    Serve(alliance::Serve),
     /// Show who is enrolled and connected, with versions, public schemas and ledgers
     #[command(after_help = "\
 Example:
@@ -113,7 +110,7 @@ Its connection is closed and no other is let in; entente invite bank lets it joi
     #[command(after_help = "\
 Example:
   entente page --dir alliance")]
-    Page(Dir),
+    Page(alliance::Page),
     /// End an alarm about a node's ledger, with what was found
     #[command(after_help = "\
 Example:
@@ -132,113 +129,30 @@ Exit code 0 if every check passed, 1 if not.")]
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Nothing can be done where not even this can be printed.
-            let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(1),
-            };
-        }
-    };
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", printable(&error.to_string()));
-            ExitCode::from(error.exit_code())
-        }
+    match process::arguments::<Cli>() {
+        Ok(cli) => process::exit(cli.run()),
+        Err(code) => code,
     }
 }
 
-fn run(cli: Cli) -> Result<(), Error> {
-    let serves = matches!(cli.command, Command::Serve(_));
-    log(cli.log.as_deref().unwrap_or(if serves { "warn,entente=info" } else { "error" }), cli.log_format)?;
-    if let Err(problem) = no_core_dumps() {
-        tracing::warn!("core dumps could not be turned off ({problem}): a crash may write keys to the disk");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed(format!("could not start: {error}")))?;
-    match cli.command {
-        Command::Init(init) => init.run(),
-        Command::Invite(invite) => invite.run(),
-        Command::Serve(Dir { dir }) => runtime.block_on(alliance::serve(&dir)),
-        Command::Partners(partners) => runtime.block_on(partners.run()),
-        Command::Study(study) => runtime.block_on(study.run()),
-        Command::Model(model) => model.run(),
-        Command::Revoke(revoke) => runtime.block_on(revoke.run()),
-        Command::Page(Dir { dir }) => alliance::page(&dir),
-        Command::Acknowledge(acknowledge) => runtime.block_on(acknowledge.run()),
-        Command::Verify(verify) => verify.run(),
-    }
-}
-
-/// A crash is not to write keys to the disk.
-fn no_core_dumps() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, setrlimit};
-        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    }
-    Ok(())
-}
-
-fn log(filter: &str, format: LogFormat) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Error::refused(format!("--log {filter}: {error}; write for example --log info")))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let installed = match format {
-        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
-    };
-    installed.map_err(|error| Error::failed(format!("the log could not be started: {error}")))
-}
-
-/// Prints a view as JSON.
-fn print_json<T: serde::Serialize>(view: &T) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(view).map_err(|error| Error::failed(error.to_string()))?;
-    print(&text)
-}
-
-/// Text without control characters but line ends and tabs: what nodes wrote must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
-}
-
-/// Prints to stdout; a reader that has gone away is no failure.
-fn print(text: &str) -> Result<(), Error> {
-    use std::io::Write;
-
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{}", printable(text)).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::failed(format!("could not write to stdout: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Waits for Ctrl-C or a request to stop.
-async fn stop_signal() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => {
-                tokio::select! {
-                    _ = interrupted => {}
-                    _ = terminated.recv() => {}
-                }
-            }
-            Err(_) => drop(interrupted.await),
+impl Cli {
+    fn run(self) -> Result<(), Error> {
+        // A study shows how it gets on, and is not to be interrupted by a log that nobody asked for.
+        let default = if matches!(self.command, Command::Serve(_)) { DEFAULT_LOG } else { "error" };
+        process::begin(self.log.as_deref().unwrap_or(default), self.log_format)?;
+        match self.command {
+            Command::Init(init) => init.run(),
+            Command::Invite(invite) => invite.run(),
+            Command::Serve(serve) => block_on(serve.run()),
+            Command::Partners(partners) => block_on(partners.run()),
+            Command::Study(study) => block_on(study.run()),
+            Command::Model(model) => model.run(),
+            Command::Revoke(revoke) => block_on(revoke.run()),
+            Command::Page(page) => page.run(),
+            Command::Acknowledge(acknowledge) => block_on(acknowledge.run()),
+            Command::Verify(verify) => verify.run(),
         }
     }
-    #[cfg(not(unix))]
-    drop(interrupted.await);
 }
 
 #[cfg(test)]
@@ -249,14 +163,8 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        fn check(command: &clap::Command, path: &str) {
-            let path = format!("{path} {}", command.get_name());
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example") && help.contains("entente"), "{path} has no example");
-            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(|sub| check(sub, &path));
-        }
         let command = Cli::command();
         command.clone().debug_assert();
-        check(&command, "");
+        assert!(process::without_example(&command).is_empty(), "{:?}", process::without_example(&command));
     }
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use entente_host::Error;
+use entente_host::terminal::{print, print_json, printable};
 
-use super::{print, print_json, printable, tables};
+use super::tables;
 use crate::scoring;
 
 #[derive(Subcommand)]
@@ -59,7 +60,7 @@ impl Model {
             }
             Self::Show(Show { model, json }) => {
                 let model = scoring::read_model(&model)?;
-                if json { print_json(&model) } else { print(&tables::model(&model)) }
+                if json { print_json(&model) } else { print(tables::model(&model)) }
             }
         }
     }

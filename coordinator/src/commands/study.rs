@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files;
+use entente_host::process::stop_signal;
+use entente_host::terminal::{print, print_json, print_json_text};
 use entente_protocols::study::file::{self, Asked};
 
 use super::progress::Reporter;
-use super::{Dir, print, print_json, stop_signal, tables};
+use super::{Dir, tables};
 use crate::client::{Client, check_study, run_study};
 use crate::seeds::{check_seeded, run_seeded};
 use crate::serving;
@@ -121,11 +123,11 @@ impl Study {
             Self::Run(run) => run.run().await,
             Self::List(List { dir: Dir { dir }, json }) => {
                 let studies = Client::connect(&dir).await?.studies().await?;
-                if json { print_json(&studies) } else { print(&tables::studies(&studies)) }
+                if json { print_json(&studies) } else { print(tables::studies(&studies)) }
             }
             Self::Show(show) => show.run().await,
-            Self::Cancel(One { id, dir }) => print(&Client::connect(&dir.dir).await?.cancel(&id).await?),
-            Self::Resume(One { id, dir }) => print(&Client::connect(&dir.dir).await?.resume(&id).await?),
+            Self::Cancel(One { id, dir }) => print(Client::connect(&dir.dir).await?.cancel(&id).await?),
+            Self::Resume(One { id, dir }) => print(Client::connect(&dir.dir).await?.resume(&id).await?),
         }
     }
 }
@@ -151,7 +153,7 @@ impl Check {
         if self.json {
             print_json(&view)?;
         } else {
-            print(&tables::check(&view))?;
+            print(tables::check(&view))?;
         }
         if let Some(problem) = view.problem {
             return Err(Error::Refused(problem));
@@ -178,7 +180,7 @@ impl Run {
         let (asked, dir) = (read(&self.file)?, &self.dir.dir);
         let Some(out) = self.out else {
             return match asked {
-                Asked::Study(study) => print(&Client::connect(dir).await?.submit(*study).await?),
+                Asked::Study(study) => print(Client::connect(dir).await?.submit(*study).await?),
                 Asked::Seeded(_) => Err(Error::refused(format!(
                     "a lookalike study with `seeds` is two studies, the second with the first one's result, so --no-wait cannot \
                      submit it; give --out RESULTS, or submit the training and then a lookalike study with its `model`: {}",
@@ -252,7 +254,7 @@ impl Show {
         let dir = &self.dir.dir;
         let Some(out) = self.out else {
             let study = Client::connect(dir).await?.show(&self.id).await?;
-            return if self.json { print_json(&study) } else { print(&tables::study(&study)) };
+            return if self.json { print_json(&study) } else { print(tables::study(&study)) };
         };
         check_folder(&out)?;
         let study = Client::connect(dir).await?.show(&self.id).await?;
@@ -278,7 +280,7 @@ fn check_folder(out: &Path) -> Result<(), Error> {
 fn deliver(out: &Path, result: &Files, json: bool) -> Result<(), Error> {
     write(out, result)?;
     let content = result.get("result.json").map_or(&[][..], Vec::as_slice);
-    if json { print(String::from_utf8_lossy(content).trim_end()) } else { print(&tables::result(content)) }
+    if json { print_json_text(String::from_utf8_lossy(content).trim_end()) } else { print(tables::result(content)) }
 }
 
 /// Writes the result folder, result.json last.

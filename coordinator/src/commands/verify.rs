@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use entente_host::Error;
 use entente_host::files;
+use entente_host::terminal::{print, print_json};
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
@@ -13,7 +14,6 @@ use entente_protocols::ledger::report::{Check, Facts, Report};
 use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use serde::Serialize;
 
-use super::{print, print_json};
 use crate::store::RECEIPT;
 
 #[derive(Args)]

@@ -2,12 +2,13 @@
 
 use entente_host::Error;
 use entente_host::link::{Frames, LinkError};
+use entente_host::terminal::clean;
 use entente_protocols::identity::check_name;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{Enrol, Enrolled};
 
+use super::FIRST;
 use super::close::{Close, close};
-use super::{FIRST, clean};
 use crate::coordinator::Shared;
 
 /// Reads one request, answers it, and waits until the answer has arrived.

@@ -136,13 +136,3 @@ fn certificate(connection: &quinn::Connection) -> Option<CertificateDer<'static>
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     chain.into_iter().next()
 }
-
-/// Text from elsewhere, fit for terminals and logs: one line, without control characters, not too long.
-pub(crate) fn clean(text: &str) -> String {
-    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut clean: String = shown.take(1000).collect();
-    if text.chars().nth(1000).is_some() {
-        clean.push('…');
-    }
-    clean
-}

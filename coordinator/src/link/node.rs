@@ -6,6 +6,7 @@ use std::sync::Arc;
 use entente_host::Error;
 use entente_host::clock::{self, seconds};
 use entente_host::link::{Frames, LinkError};
+use entente_host::terminal::clean;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::receipt::Part;
@@ -15,8 +16,8 @@ use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode}
 use quinn::SendStream;
 use tokio::sync::mpsc;
 
+use super::FIRST;
 use super::close::{Close, close};
-use super::{FIRST, clean};
 use crate::coordinator::Shared;
 use crate::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState};

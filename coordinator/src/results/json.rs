@@ -1,5 +1,6 @@
 //! `result.json`: written in a fixed order of keys, and read back for terminals.
 
+use entente_host::terminal::one_line;
 use entente_protocols::language::expr::Value;
 use entente_protocols::language::sums::Output;
 use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
@@ -26,7 +27,7 @@ pub fn read(result: &[u8]) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let columns: Vec<&str> = columns.map(|column| column.as_str()).collect::<Option<_>>()?;
     let row = |row: &serde_json::Value| columns.iter().map(|column| cell(row.get(column)?)).collect::<Option<Vec<_>>>();
     let rows = result.get("rows")?.as_array()?.iter().map(row).collect::<Option<Vec<_>>>()?;
-    Some((columns.into_iter().map(printable).collect(), rows))
+    Some((columns.into_iter().map(one_line).collect(), rows))
 }
 
 /// A cell as text; a measure as `value [low, high]`.
@@ -38,15 +39,10 @@ pub(super) fn cell(cell: &serde_json::Value) -> Option<String> {
             let shown = number::shown(&estimate, number::Style::Plain);
             Some(format!("{} [{}, {}]", shown.value, shown.low, shown.high))
         }
-        serde_json::Value::String(text) => Some(printable(text)),
+        serde_json::Value::String(text) => Some(one_line(text)),
         serde_json::Value::Null | serde_json::Value::Array(_) => None,
         serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(cell.to_string()),
     }
-}
-
-/// Names and categories come from partners: none of them may steer a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[derive(serde::Serialize)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::terminal::clean;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::{Earlier, Question, Study};
@@ -11,7 +12,6 @@ use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 
 use super::question::question;
 use crate::coordinator::Shared;
-use crate::link::clean;
 use crate::study;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use entente_host::Error;
 use entente_host::locks::lock;
 use entente_host::random::random;
+use entente_host::terminal::clean;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
@@ -281,9 +282,9 @@ impl Shared {
 
     /// A study, or that there is none.
     pub(crate) fn record(&self, id: &str) -> Result<StudyRecord, Error> {
-        self.store.study(id)?.ok_or_else(|| {
-            Error::refused(format!("there is no study `{}`; entente study list shows all", crate::link::clean(id)))
-        })
+        self.store
+            .study(id)?
+            .ok_or_else(|| Error::refused(format!("there is no study `{}`; entente study list shows all", clean(id))))
     }
 
     /// Keeps where a study stands after an attempt was given up, and tells these nodes: now, or when they come back.

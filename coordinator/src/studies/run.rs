@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::terminal::clean;
 use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
@@ -28,7 +29,6 @@ use tokio::time::{Instant, timeout_at};
 use super::question::question;
 use super::{AttemptEvent, NodeEvent, Status};
 use crate::coordinator::Shared;
-use crate::link::clean;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 use crate::study::{self, Course};
 

@@ -1,5 +1,6 @@
 //! `result.json` of a trained model, and its metrics as a table for terminals.
 
+use entente_host::terminal::one_line;
 use entente_protocols::learn::evaluation::{Calibration, Detail, Gain, Performance, Point};
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::{Feature, Target};
@@ -7,7 +8,7 @@ use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::super::Header;
-use super::super::json::{EstimateView, cell, printable};
+use super::super::json::{EstimateView, cell};
 use super::flat::named;
 use super::{Round, Trained, shares, terms};
 
@@ -56,9 +57,9 @@ pub fn table(result: &[u8]) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let mut names: Vec<&str> = metrics.keys().map(String::as_str).collect();
     names.sort_by_key(|name| ORDER.iter().position(|known| known == name).unwrap_or(ORDER.len()));
     let mut columns = vec!["metric".to_owned(), "all".to_owned()];
-    columns.extend(partners.iter().map(|(partner, _)| printable(partner)));
+    columns.extend(partners.iter().map(|(partner, _)| one_line(partner)));
     let rows = names.into_iter().map(|name| {
-        let mut row = vec![printable(name), cell(&metrics[name])?];
+        let mut row = vec![one_line(name), cell(&metrics[name])?];
         row.extend(partners.iter().map(|(_, of)| of.get(name).and_then(cell).unwrap_or_default()));
         Some(row)
     });

@@ -1,0 +1,149 @@
+//! The life of a command: its arguments, its log, how it is told to stop, and how it ends.
+//!
+//! ```text
+//! arguments ─▶ begin (log, no core dumps) ─▶ the command ─▶ exit: 0 done, 1 refused or the user's mistake, 2 failure
+//! ```
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+use crate::terminal::printable;
+
+/// What is logged of a program that serves, unless told otherwise: what it does, and what is wrong in the libraries below it.
+pub const DEFAULT_LOG: &str = "warn,entente=info";
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The arguments of this process, or what it ends with where they say nothing to do.
+///
+/// # Errors
+///
+/// 0 where help was asked for and is printed, 1 where the arguments are wrong and that is.
+pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| {
+        // Nothing can be done where not even this can be printed.
+        let _ = error.print();
+        ExitCode::from(u8::from(error.use_stderr()))
+    })
+}
+
+/// Starts the log, to stderr, and has a crash write no memory to the disk: there may be keys in it, and customers.
+///
+/// # Errors
+///
+/// If `filter` is none.
+pub fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
+    log(filter, format)?;
+    if let Err(problem) = no_core_dumps() {
+        tracing::warn!("core dumps could not be turned off ({problem}): a crash may write secrets to the disk");
+    }
+    Ok(())
+}
+
+fn log(filter: &str, format: LogFormat) -> Result<(), Error> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Error::refused(format!("`--log {filter}` is not understood ({error}); use error, warn, info, debug or trace"))
+    })?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
+    started.map_err(|error| Error::failed(format!("the log could not be started: {error}")))
+}
+
+fn no_core_dumps() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    }
+    Ok(())
+}
+
+/// Does what waits for others, with several threads.
+///
+/// # Errors
+///
+/// If it ends so, or no threads can be started.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Error::failed(format!("the runtime could not be started: {error}")))?.block_on(work)
+}
+
+/// Waits for Ctrl-C or a request to stop.
+pub async fn stop_signal() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => {
+                tokio::select! {
+                    _ = interrupted => {}
+                    _ = terminated.recv() => {}
+                }
+            }
+            // What cannot be waited for ends the process at once.
+            Err(_) => drop(interrupted.await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupted.await);
+}
+
+/// The exit code of a command, whose error is told. One without words was told already, in what the command printed.
+pub fn exit(ended: Result<(), Error>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = error.to_string();
+            if !text.is_empty() {
+                eprintln!("error: {}", printable(&text));
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The commands among `command` and all below it whose help shows no example: for a test to find none.
+pub fn without_example(command: &clap::Command) -> Vec<String> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let name = command.get_name().to_owned();
+    let shown = help.contains("Example") && help.contains("entente");
+    let own = if shown { Vec::new() } else { vec![name.clone()] };
+    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+    own.into_iter().chain(below.flat_map(without_example).map(|below| format!("{name} {below}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_help_shows_no_example_is_found_at_any_depth() {
+        let shown = |name: &'static str| clap::Command::new(name).after_help("Example:\n  entente x");
+        let bare = clap::Command::new("b");
+        let command =
+            shown("a").subcommand(bare.clone().subcommand(shown("c"))).subcommand(shown("d").subcommand(bare));
+        assert_eq!(without_example(&command), ["a b", "a d b"]);
+        assert!(without_example(&shown("a").subcommand(shown("b"))).is_empty());
+    }
+
+    #[test]
+    fn a_filter_that_is_none_says_what_to_write() {
+        let error = log("entente=loud", LogFormat::Text).unwrap_err();
+        assert!(error.exit_code() == 1 && error.to_string().contains("trace"), "{error}");
+    }
+}

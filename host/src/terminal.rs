@@ -1,0 +1,117 @@
+//! What people see of a command, and what must not reach their terminal.
+//!
+//! Results go to stdout; whoever reads them may stop, which is no failure. Names, reasons and files come from other machines, so nothing
+//! is shown as it is that could steer a terminal.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// The most characters of a text from elsewhere that are shown in one place.
+const MOST: usize = 1000;
+
+/// Prints lines of a result.
+///
+/// # Errors
+///
+/// If stdout cannot be written to.
+pub fn print(text: impl Display) -> Result<(), Error> {
+    write((printable(&text.to_string()) + "\n").as_bytes())
+}
+
+/// Prints a result for machines.
+///
+/// # Errors
+///
+/// If it is no JSON, or stdout cannot be written to.
+pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| Error::failed(error.to_string()))?;
+    print_json_text(&json)
+}
+
+/// Prints JSON that is there already. It stays the same value.
+///
+/// # Errors
+///
+/// If stdout cannot be written to.
+pub fn print_json_text(json: &str) -> Result<(), Error> {
+    print(escaped(json))
+}
+
+/// Writes a file to stdout, as it is.
+///
+/// # Errors
+///
+/// If stdout cannot be written to.
+pub fn write(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::failed(format!("could not write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Text without control characters but the ends of lines and tabs.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
+}
+
+/// Text without control characters, in one line.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Text from elsewhere, fit to be kept and shown later: one line, without control characters, not too long.
+pub fn clean(text: &str) -> String {
+    let mut clean: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MOST).is_some() {
+        clean.push('…');
+    }
+    clean
+}
+
+/// JSON in which those control characters are escaped that may stand in it as they are.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Below them only white space may, and above they stand in strings alone.
+        if ('\u{7f}'..='\u{9f}').contains(&c) {
+            escaped += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a\u{1b}[2Jb\u{9b}2Jc\u{7f}\r\n\td";
+
+    #[test]
+    fn nothing_that_is_shown_steers_a_terminal() {
+        assert_eq!(printable(HOSTILE), "a\u{fffd}[2Jb\u{fffd}2Jc\u{fffd}\u{fffd}\n\td");
+        assert_eq!(one_line(HOSTILE), "a\u{fffd}[2Jb\u{fffd}2Jc\u{fffd}\u{fffd}\u{fffd}\u{fffd}d");
+        assert_eq!(clean(HOSTILE), "a [2Jb 2Jc    d");
+        assert_eq!(clean(&"ä".repeat(1001)), "ä".repeat(1000) + "…");
+        assert_eq!(clean(&"ä".repeat(1000)), "ä".repeat(1000));
+    }
+
+    #[test]
+    fn json_is_shown_without_control_characters_and_stays_what_it_says() {
+        let json = serde_json::to_string_pretty(&[HOSTILE]).unwrap();
+        assert!(json.contains('\u{9b}'), "it may stand there as it is");
+        let shown = printable(&escaped(&json));
+        assert!(shown.chars().all(|c| !c.is_control() || c == '\n'));
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [HOSTILE]);
+    }
+}
