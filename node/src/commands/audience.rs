@@ -2,30 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use entente_host::Error;
+use entente_host::process::block_on;
+use entente_host::terminal::{print, print_json};
 use entente_protocols::identity::PublicIdentity;
 use serde::Serialize;
 
-use super::{Dir, print_json, runtime, table};
+use super::{Dir, table};
 use crate::activation::manifest::Signed;
 use crate::activation::{Request, audiences, export, manifest_of, sha256_of};
 use crate::data::audience::{self, Selection, StudyId};
 use crate::state::Folder;
 
 #[derive(Subcommand)]
-pub enum AudienceCommand {
+pub(super) enum Audience {
     /// List the audiences: the scored customers of each lookalike study
     #[command(after_help = "Example:\n  entente-node audience list --dir telecom")]
-    List {
-        #[command(flatten)]
-        dir: Dir,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    List(List),
     /// Export the best customers of an audience for activation, with a signed manifest beside the file
     ///
     /// Consent is asked of the data again, [policy] of node.toml caps how often a customer is exported, and too small
@@ -33,40 +28,55 @@ pub enum AudienceCommand {
     #[command(
         after_help = "Example:\n  entente-node audience export 20261122-101500-ab12 --top 5% --out spring.csv --dir telecom\n  entente-node audience export 20261122-101500-ab12 --bucket 14,15 --out spring.parquet --dir telecom"
     )]
-    Export {
-        /// The study, as `audience list` shows it.
-        study: String,
-        #[command(flatten)]
-        choice: Choice,
-        /// The file to write, .csv or .parquet; STUDY.csv where you are by default.
-        #[arg(long)]
-        out: Option<PathBuf>,
-        #[command(flatten)]
-        dir: Dir,
-        /// Print the manifest as JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Export(Export),
     /// Check an exported file against its manifest, and the manifest's signature
     ///
     /// The key is this node's own, or that of the partner of this name in the pinned roster.
     #[command(
         after_help = "Example:\n  entente-node audience verify spring.csv.manifest.json --dir telecom\n  entente-node audience verify spring.csv.manifest.json --identity 9f3c…"
     )]
-    Verify {
-        /// The manifest; its file has to be in the same folder.
-        manifest: PathBuf,
-        /// The identity key of the node that exported it, where there is no node here to ask.
-        #[arg(long, value_name = "KEY", value_parser = identity)]
-        identity: Option<PublicIdentity>,
-        #[command(flatten)]
-        dir: Dir,
-    },
+    Verify(Verify),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// The study, as `audience list` shows it.
+    study: String,
+    #[command(flatten)]
+    choice: Choice,
+    /// The file to write, .csv or .parquet; STUDY.csv where you are by default.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    dir: Dir,
+    /// Print the manifest as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Verify {
+    /// The manifest; its file has to be in the same folder.
+    manifest: PathBuf,
+    /// The identity key of the node that exported it, where there is no node here to ask.
+    #[arg(long, value_name = "KEY", value_parser = identity)]
+    identity: Option<PublicIdentity>,
+    #[command(flatten)]
+    dir: Dir,
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct Choice {
+struct Choice {
     /// The best: a share of all (5%) or a number of customers (5000).
     #[arg(long, value_parser = top)]
     top: Option<Selection>,
@@ -108,16 +118,13 @@ fn identity(text: &str) -> Result<PublicIdentity, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-pub fn run(command: AudienceCommand) -> Result<ExitCode, Error> {
-    match command {
-        AudienceCommand::List { dir, json } => list(&dir.folder(), json).map(|()| ExitCode::SUCCESS),
-        AudienceCommand::Export { study, choice, out, dir, json } => {
-            let study: StudyId = study.parse().map_err(|error| Error::refused(format!("{error}")))?;
-            let out = out.unwrap_or_else(|| format!("{study}.csv").into());
-            let request = Request { study, selection: choice.selection(), out };
-            write(&dir.folder(), &request, json).map(|()| ExitCode::SUCCESS)
+impl Audience {
+    pub(super) fn run(self) -> Result<(), Error> {
+        match self {
+            Self::List(list) => list.run(),
+            Self::Export(export) => block_on(export.run()),
+            Self::Verify(verify) => verify.run(),
         }
-        AudienceCommand::Verify { manifest, identity, dir } => verify(&dir.folder(), &manifest, identity),
     }
 }
 
@@ -132,90 +139,99 @@ struct Listed {
     created: String,
 }
 
-fn list(folder: &Folder, json: bool) -> Result<(), Error> {
-    // Says so where no node has joined.
-    folder.read(&folder.config())?;
-    let path = audiences(folder);
-    let found = audience::list(&path).map_err(|error| Error::file("read", &path, &error))?;
-    let mut listed = Vec::new();
-    for header in found {
-        match header {
-            Ok(audience::Header { study, dataset, privacy_unit, created, kind, customers }) => listed.push(Listed {
-                study: study.to_string(),
-                dataset,
-                privacy_unit,
-                output: kind.column(),
-                customers,
-                created,
-            }),
-            Err(error) => eprintln!("warning: {error}"),
+impl List {
+    fn run(self) -> Result<(), Error> {
+        let folder = self.dir.folder();
+        // Says so where no node has joined.
+        folder.read(&folder.config())?;
+        let path = audiences(&folder);
+        let found = audience::list(&path).map_err(|error| Error::file("read", &path, &error))?;
+        let mut listed = Vec::new();
+        for header in found {
+            match header {
+                Ok(audience::Header { study, dataset, privacy_unit, created, kind, customers }) => {
+                    listed.push(Listed {
+                        study: study.to_string(),
+                        dataset,
+                        privacy_unit,
+                        output: kind.column(),
+                        customers,
+                        created,
+                    })
+                }
+                Err(error) => eprintln!("warning: {error}"),
+            }
         }
+        if self.json {
+            return print_json(&listed);
+        }
+        if listed.is_empty() {
+            eprintln!(
+                "there are no audiences; a study of kind lookalike leaves one at the node whose customers it scores"
+            );
+            return Ok(());
+        }
+        let mut table = table(&["study", "data set", "customers", "each has a", "created"]);
+        for Listed { study, dataset, output, customers, created, .. } in listed {
+            table.add_row([study, dataset, customers.to_string(), output.to_owned(), created]);
+        }
+        print(table)
     }
-    if json {
-        return print_json(&listed);
-    }
-    if listed.is_empty() {
-        eprintln!("there are no audiences; a study of kind lookalike leaves one at the node whose customers it scores");
-        return Ok(());
-    }
-    let mut table = table(&["study", "data set", "customers", "each has a", "created"]);
-    for Listed { study, dataset, output, customers, created, .. } in listed {
-        table.add_row([study, dataset, customers.to_string(), output.to_owned(), created]);
-    }
-    say!("{table}");
-    Ok(())
 }
 
-fn write(folder: &Folder, request: &Request, json: bool) -> Result<(), Error> {
-    let manifest = runtime()?.block_on(export(folder, request, jiff::Timestamp::now()))?;
-    if json {
-        return print_json(&manifest);
+impl Export {
+    async fn run(self) -> Result<(), Error> {
+        let Self { study, choice, out, dir, json } = self;
+        let study: StudyId = study.parse().map_err(|error| Error::refused(format!("{error}")))?;
+        let out = out.unwrap_or_else(|| format!("{study}.csv").into());
+        let request = Request { study, selection: choice.selection(), out };
+        let manifest = export(&dir.folder(), &request, jiff::Timestamp::now()).await?;
+        if json {
+            return print_json(&manifest);
+        }
+        let beside = manifest_of(&request.out);
+        print(format!("wrote {} customers to {} and {}", manifest.exported, request.out.display(), beside.display()))?;
+        print(format!(
+            "{} candidates, {} selected; left out: {} without consent now, {} over the contact cap",
+            manifest.candidates, manifest.selected, manifest.without_consent, manifest.over_contact_cap
+        ))
     }
-    let beside = manifest_of(&request.out);
-    say!("wrote {} customers to {} and {}", manifest.exported, request.out.display(), beside.display());
-    say!(
-        "{} candidates, {} selected; left out: {} without consent now, {} over the contact cap",
-        manifest.candidates,
-        manifest.selected,
-        manifest.without_consent,
-        manifest.over_contact_cap
-    );
-    Ok(())
 }
 
-fn verify(folder: &Folder, path: &Path, identity: Option<PublicIdentity>) -> Result<ExitCode, Error> {
-    let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
-    let signed = match Signed::parse(&String::from_utf8_lossy(&bytes)) {
-        Ok(signed) => signed,
-        Err(problem) => {
-            say!("manifest    FAILED  {problem}");
-            return Ok(ExitCode::from(2));
+impl Verify {
+    fn run(self) -> Result<(), Error> {
+        let path = &self.manifest;
+        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        // What is printed says what fails.
+        let failed = || Err(Error::failed(""));
+        let signed = match Signed::parse(&String::from_utf8_lossy(&bytes)) {
+            Ok(signed) => signed,
+            Err(problem) => {
+                print(format!("manifest    FAILED  {problem}"))?;
+                return failed();
+            }
+        };
+        let identity = self.identity.map_or_else(|| known(&self.dir.folder(), &signed.manifest.node), Ok)?;
+        let manifest = &signed.manifest;
+        let by = signed.is_by(&identity);
+        let checks = [
+            ("signature", by, format!("node `{}`, key {identity}", manifest.node)),
+            match content(path, &manifest.file) {
+                Ok(sha256) => ("content", sha256 == manifest.sha256, format!("{} has SHA-256 {sha256}", manifest.file)),
+                Err(error) => ("content", false, format!("{} cannot be read: {error}", manifest.file)),
+            },
+        ];
+        for (check, passed, detail) in &checks {
+            print(format!("{check:<10}  {}  {detail}", if *passed { "ok    " } else { "FAILED" }))?;
         }
-    };
-    let identity = identity.map_or_else(|| known(folder, &signed.manifest.node), Ok)?;
-    let manifest = &signed.manifest;
-    let by = signed.is_by(&identity);
-    let checks = [
-        ("signature", by, format!("node `{}`, key {identity}", manifest.node)),
-        match content(path, &manifest.file) {
-            Ok(sha256) => ("content", sha256 == manifest.sha256, format!("{} has SHA-256 {sha256}", manifest.file)),
-            Err(error) => ("content", false, format!("{} cannot be read: {error}", manifest.file)),
-        },
-    ];
-    for (check, passed, detail) in &checks {
-        say!("{check:<10}  {}  {detail}", if *passed { "ok    " } else { "FAILED" });
-    }
-    let passed = checks.iter().all(|(_, passed, _)| *passed);
-    if passed {
-        say!(
+        if !checks.iter().all(|(_, passed, _)| *passed) {
+            return failed();
+        }
+        print(format!(
             "{} customers of study {} ({}), exported {}",
-            manifest.exported,
-            manifest.study,
-            manifest.selection,
-            manifest.created
-        );
+            manifest.exported, manifest.study, manifest.selection, manifest.created
+        ))
     }
-    Ok(ExitCode::from(if passed { 0 } else { 2 }))
 }
 
 /// The key of the node of this name: this node's own, or what its pinned roster says.

@@ -1,21 +1,31 @@
 //! `entente-node check`: what would keep this node from taking part, before anybody asks it to.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use entente_host::Error;
 use entente_host::link::dial;
+use entente_host::terminal::{print, print_json};
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::wire::message::COORDINATOR_NAME;
 use serde::Serialize;
 
-use super::{print_json, table};
+use super::{Dir, table};
 use crate::config::{Config, DatasetConfig};
 use crate::data::{self, Embedded, Options, Severity, UnitKey};
 use crate::link;
 use crate::participant::spill_folder;
 use crate::state::Folder;
 use crate::store::LedgerStore;
+
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,7 +53,30 @@ impl Line {
     }
 }
 
-pub async fn run(folder: &Folder, json: bool) -> Result<ExitCode, Error> {
+impl Check {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        let lines = findings(&self.dir.folder()).await?;
+        let bad = lines.iter().any(|line| matches!(line.verdict, Verdict::Error));
+        if self.json {
+            print_json(&lines)?;
+        } else {
+            let mut table = table(&["part", "", "finding", "what to do"]);
+            for Line { part, verdict, finding, fix } in lines {
+                let verdict = match verdict {
+                    Verdict::Ok => "ok",
+                    Verdict::Warning => "warning",
+                    Verdict::Error => "ERROR",
+                };
+                table.add_row([part, verdict.into(), finding, fix]);
+            }
+            print(table)?;
+        }
+        // The table has said what is wrong.
+        if bad { Err(Error::refused("")) } else { Ok(()) }
+    }
+}
+
+async fn findings(folder: &Folder) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
     match crate::load(folder) {
         Err(error) => lines.push(Line::error("configuration", error, "mend it and check again")),
@@ -56,22 +89,7 @@ pub async fn run(folder: &Folder, json: bool) -> Result<ExitCode, Error> {
             lines.push(reachability(folder, &config).await);
         }
     }
-    let bad = lines.iter().any(|line| matches!(line.verdict, Verdict::Error));
-    if json {
-        print_json(&lines)?;
-    } else {
-        let mut table = table(&["part", "", "finding", "what to do"]);
-        for Line { part, verdict, finding, fix } in lines {
-            let verdict = match verdict {
-                Verdict::Ok => "ok",
-                Verdict::Warning => "warning",
-                Verdict::Error => "ERROR",
-            };
-            table.add_row([part, verdict.into(), finding, fix]);
-        }
-        say!("{table}");
-    }
-    Ok(ExitCode::from(u8::from(bad)))
+    Ok(lines)
 }
 
 fn configuration(config: &Config) -> Line {

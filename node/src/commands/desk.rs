@@ -1,15 +1,51 @@
 //! The steward's desk: `studies`, `approve`, `deny`.
 
+use clap::Args;
 use entente_host::Error;
+use entente_host::terminal::{one_line, print, print_json};
 use entente_protocols::kind::Kind;
 use entente_protocols::policy::StewardDecision;
 use entente_protocols::study::StudySpec;
 use entente_protocols::study::lookalike::LookalikeSpec;
 use serde::Serialize;
 
-use super::{print_json, studies, table};
+use super::{Dir, studies, table};
 use crate::state::Folder;
 use crate::store::attempts::Attempt;
+
+#[derive(Args)]
+pub(super) struct Studies {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Approve {
+    /// The study's identifier, as `studies` shows it.
+    id: String,
+    #[command(flatten)]
+    dir: Dir,
+    /// Who approves, as the ledger will say; the name of the account by default.
+    #[arg(long)]
+    steward: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Deny {
+    /// The study's identifier, as `studies` shows it.
+    id: String,
+    /// Why; the operator and the ledger are told.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    dir: Dir,
+    /// Who denies, as the ledger will say; the name of the account by default.
+    #[arg(long)]
+    steward: Option<String>,
+}
 
 #[derive(Serialize)]
 struct Listed {
@@ -31,7 +67,37 @@ struct Listed {
     waits: bool,
 }
 
-pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
+impl Studies {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let listed = listed(&self.dir.folder())?;
+        if self.json {
+            return print_json(&listed);
+        }
+        if listed.is_empty() {
+            return print("no study was proposed to this node yet");
+        }
+        let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
+        let waiting: Vec<(String, String)> =
+            (listed.iter().filter(|study| study.waits)).map(|study| (study.id.clone(), study.asks.clone())).collect();
+        for study in listed {
+            let note = study.decision.or(study.reason).unwrap_or_default();
+            table.add_row([
+                study.id,
+                study.attempt.to_string(),
+                study.name,
+                study.purpose,
+                study.partners.join(", "),
+                study.epsilon.to_string(),
+                study.stage.to_owned(),
+                note,
+            ]);
+        }
+        print(table)?;
+        waiting.iter().try_for_each(|(id, asks)| print(format!("{id} asks {asks}")))
+    }
+}
+
+fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
     let (store, me) = (studies(folder)?, crate::load(folder)?.name);
     let mut listed = Vec::new();
     for Attempt { id, proposal, stage, received } in store.all()? {
@@ -57,47 +123,12 @@ pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
             received,
         });
     }
-    if json {
-        return print_json(&listed);
-    }
-    if listed.is_empty() {
-        say!("no study was proposed to this node yet");
-        return Ok(());
-    }
-    let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
-    let waiting: Vec<(String, String)> =
-        (listed.iter().filter(|study| study.waits)).map(|study| (study.id.clone(), study.asks.clone())).collect();
-    for study in listed {
-        let note = study.decision.or(study.reason).unwrap_or_default();
-        table.add_row([
-            study.id,
-            study.attempt.to_string(),
-            study.name,
-            study.purpose,
-            study.partners.join(", "),
-            study.epsilon.to_string(),
-            study.stage.to_owned(),
-            note,
-        ]);
-    }
-    say!("{table}");
-    for (id, asks) in waiting {
-        say!("{id} asks {asks}");
-    }
-    Ok(())
+    Ok(listed)
 }
 
 /// What a study asks of this node, for whoever decides on it.
 fn asks(spec: &StudySpec, me: &str) -> String {
-    // One line, and nothing that steers a terminal.
-    let line = |text: &str| {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        words
-            .join(" ")
-            .chars()
-            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-            .collect::<String>()
-    };
+    let line = |text: &str| one_line(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     match spec {
         StudySpec::Query(query) => format!("for noisy numbers: {}", line(&query.sql)),
         StudySpec::Train(train) => {
@@ -142,21 +173,23 @@ fn own_candidates(spec: &LookalikeSpec, line: impl Fn(&str) -> String) -> String
     )
 }
 
-pub fn approve(folder: &Folder, id: &str, steward: Option<String>) -> Result<(), Error> {
-    let decision = StewardDecision::Approve(steward.unwrap_or_else(account));
-    decide(folder, id, &decision)?;
-    say!("approved {id}; a running node goes on with it at once");
-    Ok(())
+impl Approve {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let decision = StewardDecision::Approve(self.steward.unwrap_or_else(account));
+        decide(&self.dir.folder(), &self.id, &decision)?;
+        print(format!("approved {}; a running node goes on with it at once", self.id))
+    }
 }
 
-pub fn deny(folder: &Folder, id: &str, reason: String, steward: Option<String>) -> Result<(), Error> {
-    if reason.trim().is_empty() {
-        return Err(Error::refused("a denial needs a --reason; the operator is told"));
+impl Deny {
+    pub(super) fn run(self) -> Result<(), Error> {
+        if self.reason.trim().is_empty() {
+            return Err(Error::refused("a denial needs a --reason; the operator is told"));
+        }
+        let decision = StewardDecision::Deny(self.steward.unwrap_or_else(account), self.reason);
+        decide(&self.dir.folder(), &self.id, &decision)?;
+        print(format!("denied {}", self.id))
     }
-    let decision = StewardDecision::Deny(steward.unwrap_or_else(account), reason);
-    decide(folder, id, &decision)?;
-    say!("denied {id}");
-    Ok(())
 }
 
 fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), Error> {

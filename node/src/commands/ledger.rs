@@ -1,21 +1,84 @@
 //! `entente-node ledger show / verify / export`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::PathBuf;
 
+use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files::write_private;
-use entente_protocols::ledger::Ledger;
+use entente_host::terminal::{print, print_json_text, write};
+use entente_protocols::ledger;
 use entente_protocols::ledger::entry::{Entry, Record};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::verify::{export as write_export, verify_export};
+use entente_protocols::ledger::verify::{export, verify_export};
 
-use super::table;
+use super::{Dir, office, table};
 use crate::SOFTWARE;
 use crate::state::Folder;
 use crate::store::LedgerStore;
+
+#[derive(Subcommand)]
+pub(super) enum Ledger {
+    /// Show the entries
+    #[command(after_help = "Example:\n  entente-node ledger show --dir bank")]
+    Show(Show),
+    /// Check chain, sums, caps, states and signatures
+    #[command(after_help = "Example:\n  entente-node ledger verify --dir bank")]
+    Verify(Verify),
+    /// Write the whole ledger as JSON lines, which `entente verify` checks anywhere
+    #[command(after_help = "Example:\n  entente-node ledger export --dir bank --out bank-ledger.jsonl")]
+    Export(Export),
+    /// Attach a note to an entry
+    #[command(
+        after_help = "Example:\n  entente-node ledger note 12 --officer ann --text \"see contract 7\" --dir bank"
+    )]
+    Note(office::Note),
+    /// Pause a data set or a study kind: nothing leaves from now on, not even in a study that runs
+    #[command(
+        after_help = "Example:\n  entente-node ledger pause --dataset customers --officer ann --reason \"legal hold\" --dir bank"
+    )]
+    Pause(office::Hold),
+    /// Let a data set or a study kind go on
+    #[command(
+        after_help = "Example:\n  entente-node ledger resume --dataset customers --officer ann --reason \"hold is over\" --dir bank"
+    )]
+    Resume(office::Hold),
+    /// Change a data set's cap: lower at once, higher once a second officer runs the same command
+    #[command(
+        after_help = "Example:\n  entente-node ledger cap customers --epsilon 5 --officer ann --reason \"board of May\" --dir bank"
+    )]
+    Cap(office::Cap),
+    /// End the quarantine of a ledger that is not what witnesses saw: takes over what was spent, once a second officer runs it too
+    #[command(
+        after_help = "Example:\n  entente-node ledger recover --officer ann --reason \"disk of 3 May lost\" --dir bank"
+    )]
+    Recover(office::Recover),
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print the entries as JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    dir: Dir,
+    /// The file to write; standard output by default.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
 
 fn open(folder: &Folder) -> Result<LedgerStore, Error> {
     let path = folder.state("ledger.sqlite");
@@ -25,33 +88,70 @@ fn open(folder: &Folder) -> Result<LedgerStore, Error> {
     Ok(store?)
 }
 
-pub fn show(folder: &Folder, json: bool) -> Result<(), Error> {
-    let lines = open(folder)?.entries()?;
-    if json {
-        lines.iter().for_each(|line| say!("{}", line.json));
-        return Ok(());
+impl Ledger {
+    pub(super) fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Show(show) => show.run(),
+            Self::Verify(verify) => verify.run(),
+            Self::Export(export) => export.run(),
+            Self::Note(note) => note.run(),
+            Self::Pause(hold) => hold.run(true),
+            Self::Resume(hold) => hold.run(false),
+            Self::Cap(cap) => cap.run(),
+            Self::Recover(recover) => recover.run(),
+        }
     }
-    if lines.is_empty() {
-        say!("the ledger has no entries yet");
-        return Ok(());
+}
+
+impl Show {
+    fn run(self) -> Result<(), Error> {
+        let folder = self.dir.folder();
+        let lines = open(&folder)?.entries()?;
+        if self.json {
+            return lines.iter().try_for_each(|line| print_json_text(&line.json));
+        }
+        if lines.is_empty() {
+            return print("the ledger has no entries yet");
+        }
+        let mut table =
+            table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
+        for line in lines {
+            let entry = line
+                .entry()
+                .map_err(|error| Error::failed(format!("an entry of the ledger cannot be read: {error}")))?;
+            table.add_row(row(&entry));
+        }
+        print(table)?;
+        checked(&folder)?.quarantine().map_or(Ok(()), print)
     }
-    let mut table =
-        table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
-    for line in lines {
-        let entry =
-            line.entry().map_err(|error| Error::failed(format!("an entry of the ledger cannot be read: {error}")))?;
-        table.add_row(row(&entry));
+}
+
+impl Verify {
+    fn run(self) -> Result<(), Error> {
+        let folder = self.dir.folder();
+        let report = verify_export(&text(&folder)?, folder.pinned_roster()?.as_ref());
+        print(report.text().trim_end())?;
+        // The report has said what fails.
+        if report.passed() { Ok(()) } else { Err(Error::failed("")) }
     }
-    say!("{table}");
-    if let Some(words) = checked(folder)?.quarantine() {
-        say!("{words}");
+}
+
+impl Export {
+    fn run(self) -> Result<(), Error> {
+        let text = text(&self.dir.folder())?;
+        match self.out {
+            None => write(text.as_bytes()),
+            Some(path) => {
+                write_private(&path, text.as_bytes())?;
+                print(format!("wrote {}; check it anywhere with `entente verify {0}`", path.display()))
+            }
+        }
     }
-    Ok(())
 }
 
 /// The ledger, checked from its first entry on; to be read, and not charged.
-pub fn checked(folder: &Folder) -> Result<Ledger<LedgerStore>, Error> {
-    Ok(Ledger::open(open(folder)?, BTreeMap::new(), SOFTWARE)?)
+pub(super) fn checked(folder: &Folder) -> Result<ledger::Ledger<LedgerStore>, Error> {
+    Ok(ledger::Ledger::open(open(folder)?, BTreeMap::new(), SOFTWARE)?)
 }
 
 fn row(entry: &Entry) -> [String; 10] {
@@ -104,23 +204,5 @@ fn row(entry: &Entry) -> [String; 10] {
 
 fn text(folder: &Folder) -> Result<String, Error> {
     let config = crate::load(folder)?;
-    Ok(write_export(&config.name, &folder.signer(&config.name)?, &open(folder)?)?)
-}
-
-pub fn verify(folder: &Folder) -> Result<ExitCode, Error> {
-    let report = verify_export(&text(folder)?, folder.pinned_roster()?.as_ref());
-    super::print(&report.text(), "");
-    Ok(ExitCode::from(if report.passed() { 0 } else { 2 }))
-}
-
-pub fn export(folder: &Folder, out: Option<&Path>) -> Result<(), Error> {
-    let text = text(folder)?;
-    match out {
-        None => super::print(&text, ""),
-        Some(path) => {
-            write_private(path, text.as_bytes())?;
-            say!("wrote {}; check it anywhere with `entente verify {0}`", path.display());
-        }
-    }
-    Ok(())
+    Ok(export(&config.name, &folder.signer(&config.name)?, &open(folder)?)?)
 }

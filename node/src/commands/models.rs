@@ -1,53 +1,109 @@
-//! `models`: list, export and import the models that this node keeps.
+//! `entente-node models list / export / import`: the models that this node keeps.
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::{Args, Subcommand};
+use entente_host::terminal::{print, print_json, write};
 use entente_host::{Error, files};
 use entente_protocols::learn::file::ModelFile;
 
-use super::{print_json, studies, table};
-use crate::state::Folder;
+use super::{Dir, studies, table};
 use crate::store::StoredModel;
 
-pub fn list(folder: &Folder, json: bool) -> Result<(), Error> {
-    let models = studies(folder)?.models()?;
-    if json {
-        return print_json(&models);
-    }
-    if models.is_empty() {
-        eprintln!(
-            "there are no models; a study of kind train leaves one, and `entente-node models import FILE` adds one"
-        );
-        return Ok(());
-    }
-    let mut table = table(&["study", "name", "predicts", "received", "from"]);
-    for StoredModel { study, name, predicts, received, source, .. } in models {
-        table.add_row([study, name, predicts, received, source]);
-    }
-    say!("{table}");
-    Ok(())
+#[derive(Subcommand)]
+pub(super) enum Models {
+    /// List the models: those of studies that this node took part in, and those that were imported
+    #[command(after_help = "Example:\n  entente-node models list --dir bank")]
+    List(List),
+    /// Write a model's file
+    #[command(after_help = "Example:\n  entente-node models export 20261122-101500-ab12 --out model.json --dir bank")]
+    Export(Export),
+    /// Keep a model that was given as a file
+    #[command(after_help = "Example:\n  entente-node models import results/churn/model.json --dir bank")]
+    Import(Import),
 }
 
-pub fn export(folder: &Folder, study: &str, out: Option<&Path>) -> Result<(), Error> {
-    let model = studies(folder)?.model(study)?;
-    let model = model.ok_or_else(|| {
-        Error::refused(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
-    })?;
-    match out {
-        Some(path) => files::write_public(path, &model.bytes),
-        None => {
-            super::print(&String::from_utf8_lossy(&model.bytes), "");
-            Ok(())
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// The study that trained it.
+    study: String,
+    /// Where to write it; to the terminal without it.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Import {
+    /// The model file.
+    file: PathBuf,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Models {
+    pub(super) fn run(self) -> Result<(), Error> {
+        match self {
+            Self::List(list) => list.run(),
+            Self::Export(export) => export.run(),
+            Self::Import(import) => import.run(),
         }
     }
 }
 
-pub fn import(folder: &Folder, path: &Path) -> Result<(), Error> {
-    let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
-    let file = ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
-    let (source, now) = (format!("file {}", path.display()), jiff::Timestamp::now().to_string());
-    let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
-    studies(folder)?.put_model(&model)?;
-    say!("model of study {} ({}) is kept", model.study, model.name);
-    Ok(())
+impl List {
+    fn run(self) -> Result<(), Error> {
+        let models = studies(&self.dir.folder())?.models()?;
+        if self.json {
+            return print_json(&models);
+        }
+        if models.is_empty() {
+            eprintln!(
+                "there are no models; a study of kind train leaves one, and `entente-node models import FILE` adds one"
+            );
+            return Ok(());
+        }
+        let mut table = table(&["study", "name", "predicts", "received", "from"]);
+        for StoredModel { study, name, predicts, received, source, .. } in models {
+            table.add_row([study, name, predicts, received, source]);
+        }
+        print(table)
+    }
+}
+
+impl Export {
+    fn run(self) -> Result<(), Error> {
+        let Self { study, out, dir } = self;
+        let model = studies(&dir.folder())?.model(&study)?;
+        let model = model.ok_or_else(|| {
+            Error::refused(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
+        })?;
+        match out {
+            Some(path) => files::write_public(&path, &model.bytes),
+            None => write(&model.bytes),
+        }
+    }
+}
+
+impl Import {
+    fn run(self) -> Result<(), Error> {
+        let (folder, path) = (self.dir.folder(), self.file);
+        let bytes = std::fs::read(&path).map_err(|error| Error::file("read", &path, &error))?;
+        let file =
+            ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
+        let (source, now) = (format!("file {}", path.display()), jiff::Timestamp::now().to_string());
+        let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
+        studies(&folder)?.put_model(&model)?;
+        print(format!("model of study {} ({}) is kept", model.study, model.name))
+    }
 }

@@ -1,19 +1,22 @@
 //! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / recover`, beside a running node or without one.
 
+use clap::Args;
 use entente_host::Error;
+use entente_host::terminal::print;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::{Act, Ledger, Outcome};
 use entente_protocols::privacy::rho::Rho;
 
+use super::Dir;
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::state::Folder;
 use crate::store::LedgerStore;
 
 /// Who acts, and why.
-#[derive(clap::Args)]
-pub struct By {
+#[derive(Args)]
+pub(super) struct By {
     /// The officer; one of `officers` in [policy] of node.toml.
     #[arg(long)]
     officer: String,
@@ -23,15 +26,60 @@ pub struct By {
 }
 
 /// What is paused or goes on.
-#[derive(clap::Args)]
+#[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct What {
+pub(super) struct What {
     /// A data set.
     #[arg(long)]
     dataset: Option<String>,
     /// A study kind: query, train or lookalike.
     #[arg(long)]
     kind: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Note {
+    /// The entry's number, as `show` shows it.
+    entry: u64,
+    /// The officer; one of `officers` in [policy] of node.toml.
+    #[arg(long)]
+    officer: String,
+    /// What the note says.
+    #[arg(long)]
+    text: String,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Hold {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Cap {
+    /// The data set.
+    dataset: String,
+    /// The cap over its lifetime, at the δ of [budget].
+    #[arg(long)]
+    epsilon: f64,
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Recover {
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
 }
 
 /// The ledger, for an officer who is one.
@@ -63,80 +111,92 @@ impl By {
     }
 }
 
-pub fn note(folder: &Folder, entry: u64, officer: String, text: String) -> Result<(), Error> {
-    let by = By { officer, reason: text };
-    let (_, mut ledger) = open(folder, &by)?;
-    ledger.note(entry, by.act(&now()))?;
-    say!("entry {} is a note about entry {entry}", ledger.head().entries);
-    Ok(())
+impl Note {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { entry, officer, text, dir } = self;
+        let by = By { officer, reason: text };
+        let (_, mut ledger) = open(&dir.folder(), &by)?;
+        ledger.note(entry, by.act(&now()))?;
+        print(format!("entry {} is a note about entry {entry}", ledger.head().entries))
+    }
 }
 
-pub fn hold(folder: &Folder, what: What, paused: bool, by: &By) -> Result<(), Error> {
-    let (config, mut ledger) = open(folder, by)?;
-    let subject = match (what.dataset, what.kind) {
-        (Some(name), _) => {
-            let known = config.datasets.contains_key(&name);
-            // A pause of a data set that is gone can still be ended.
-            if paused && !known {
-                let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
-                return Err(Error::refused(format!("there is no data set `{name}`; there are: {}", names.join(", "))));
+impl Hold {
+    pub(super) fn run(self, paused: bool) -> Result<(), Error> {
+        let Self { what, by, dir } = self;
+        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        let subject = match (what.dataset, what.kind) {
+            (Some(name), _) => {
+                let known = config.datasets.contains_key(&name);
+                // A pause of a data set that is gone can still be ended.
+                if paused && !known {
+                    let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
+                    return Err(Error::refused(format!(
+                        "there is no data set `{name}`; there are: {}",
+                        names.join(", ")
+                    )));
+                }
+                Subject::Dataset(name)
             }
-            Subject::Dataset(name)
-        }
-        (None, Some(kind)) => {
-            let unknown = |_| Error::refused(format!("there is no study kind `{kind}`; there are: {}", Kind::names()));
-            Subject::Kind(kind.parse().map_err(unknown)?)
-        }
-        (None, None) => return Err(Error::refused("name a --dataset or a --kind")),
-    };
-    ledger.hold(&subject, paused, by.act(&now()))?;
-    if paused {
-        say!("{subject} is paused from now on, also for studies that run; `entente-node ledger resume` ends it");
-    } else {
-        say!("{subject} goes on");
-    }
-    Ok(())
-}
-
-pub fn cap(folder: &Folder, dataset: &str, epsilon: f64, by: &By) -> Result<(), Error> {
-    let (config, mut ledger) = open(folder, by)?;
-    let delta = config.caps.delta;
-    let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
-    let to = to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}; it must be a number above 0")))?;
-    match ledger.set_cap(dataset, to, by.act(&now()))? {
-        Outcome::Done => {
-            say!("the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on")
-        }
-        Outcome::Proposed => say!(
-            "proposed as entry {}: raising a cap takes two officers; another one has to run the same command",
-            ledger.head().entries
-        ),
-    }
-    Ok(())
-}
-
-pub fn recover(folder: &Folder, by: &By) -> Result<(), Error> {
-    let (config, mut ledger) = open(folder, by)?;
-    for sighting in ledger.contradictions() {
-        say!("shown by {} on {}:", sighting.by, sighting.time);
-        say!("{}", sighting.checkpoint.trim_end());
-    }
-    match ledger.recover(by.act(&now()))? {
-        Outcome::Done => {
-            say!(
-                "the ledger has taken over what was witnessed; a running node shows that to its witnesses at once. Spent is now:"
-            );
-            for dataset in config.datasets.keys() {
-                let spent = ledger.spent(dataset);
-                say!("{dataset}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person);
+            (None, Some(kind)) => {
+                let unknown =
+                    |_| Error::refused(format!("there is no study kind `{kind}`; there are: {}", Kind::names()));
+                Subject::Kind(kind.parse().map_err(unknown)?)
             }
-        }
-        Outcome::Proposed => say!(
-            "proposed as entry {}: a recovery takes two officers; another one has to run the same command",
-            ledger.head().entries
-        ),
+            (None, None) => return Err(Error::refused("name a --dataset or a --kind")),
+        };
+        ledger.hold(&subject, paused, by.act(&now()))?;
+        print(if paused {
+            format!("{subject} is paused from now on, also for studies that run; `entente-node ledger resume` ends it")
+        } else {
+            format!("{subject} goes on")
+        })
     }
-    Ok(())
+}
+
+impl Cap {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { dataset, epsilon, by, dir } = self;
+        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        let delta = config.caps.delta;
+        let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
+        let to = to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}; it must be a number above 0")))?;
+        match ledger.set_cap(&dataset, to, by.act(&now()))? {
+            Outcome::Done => print(format!(
+                "the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on"
+            )),
+            Outcome::Proposed => print(format!(
+                "proposed as entry {}: raising a cap takes two officers; another one has to run the same command",
+                ledger.head().entries
+            )),
+        }
+    }
+}
+
+impl Recover {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { by, dir } = self;
+        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        for sighting in ledger.contradictions() {
+            print(format!("shown by {} on {}:", sighting.by, sighting.time))?;
+            print(sighting.checkpoint.trim_end())?;
+        }
+        match ledger.recover(by.act(&now()))? {
+            Outcome::Done => {
+                print(
+                    "the ledger has taken over what was witnessed; a running node shows that to its witnesses at once. Spent is now:",
+                )?;
+                config.datasets.keys().try_for_each(|dataset| {
+                    let spent = ledger.spent(dataset);
+                    print(format!("{dataset}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person))
+                })
+            }
+            Outcome::Proposed => print(format!(
+                "proposed as entry {}: a recovery takes two officers; another one has to run the same command",
+                ledger.head().entries
+            )),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -166,31 +226,47 @@ mod tests {
         What { dataset: Some(dataset.into()), kind: None }
     }
 
+    fn hold(folder: &Folder, what: What, paused: bool, by: By) -> Result<(), Error> {
+        Hold { what, by, dir: dir(folder) }.run(paused)
+    }
+
+    fn note(folder: &Folder, entry: u64, officer: &str, text: &str) -> Result<(), Error> {
+        Note { entry, officer: officer.into(), text: text.into(), dir: dir(folder) }.run()
+    }
+
+    fn cap(folder: &Folder, dataset: &str, epsilon: f64, by: By) -> Result<(), Error> {
+        Cap { dataset: dataset.into(), epsilon, by, dir: dir(folder) }.run()
+    }
+
+    fn dir(folder: &Folder) -> Dir {
+        Dir { dir: folder.path().into() }
+    }
+
     #[test]
     fn officers_alone_act_and_are_told_what_is_wrong() {
-        let dir = tempfile::tempdir().unwrap();
-        let nobody = folder(dir.path(), "[]");
-        assert!(words(hold(&nobody, what("d"), true, &by("ann"))).contains("names no officers"));
-        let folder = folder(dir.path(), "[\"ann\", \"bob\"]");
-        assert!(words(hold(&folder, what("d"), true, &by("eve"))).contains("ann, bob"));
-        assert!(words(hold(&folder, what("e"), true, &by("ann"))).contains("there are: d"));
+        let place = tempfile::tempdir().unwrap();
+        let nobody = folder(place.path(), "[]");
+        assert!(words(hold(&nobody, what("d"), true, by("ann"))).contains("names no officers"));
+        let folder = folder(place.path(), "[\"ann\", \"bob\"]");
+        assert!(words(hold(&folder, what("d"), true, by("eve"))).contains("ann, bob"));
+        assert!(words(hold(&folder, what("e"), true, by("ann"))).contains("there are: d"));
         let kind = What { dataset: None, kind: Some("trian".into()) };
-        assert!(words(hold(&folder, kind, true, &by("ann"))).contains("there are: query"));
+        assert!(words(hold(&folder, kind, true, by("ann"))).contains("there are: query"));
         let silent = By { officer: "ann".into(), reason: " ".into() };
-        assert!(words(hold(&folder, what("d"), true, &silent)).contains("--reason"));
-        hold(&folder, what("d"), true, &by("ann")).unwrap();
-        assert!(words(hold(&folder, what("d"), true, &by("bob"))).contains("paused already, by ann"));
-        note(&folder, 1, "bob".into(), "see contract 7".into()).unwrap();
-        assert!(words(note(&folder, 9, "bob".into(), "x".into())).contains("has 2"));
-        hold(&folder, what("d"), false, &by("bob")).unwrap();
-        assert!(words(recover(&folder, &by("ann"))).contains("nothing to recover"));
-        assert!(words(cap(&folder, "d", -1.0, &by("ann"))).contains("above 0"));
-        assert!(words(cap(&folder, "e", 1.0, &by("ann"))).contains("no budget"));
-        assert!(words(cap(&folder, "d", 3.0, &by("ann"))).contains("never used"));
-        cap(&folder, "d", 1.0, &by("ann")).unwrap();
-        cap(&folder, "d", 1.5, &by("ann")).unwrap();
-        assert!(words(cap(&folder, "d", 1.5, &by("ann"))).contains("another officer"));
-        cap(&folder, "d", 1.5, &by("bob")).unwrap();
+        assert!(words(hold(&folder, what("d"), true, silent)).contains("--reason"));
+        hold(&folder, what("d"), true, by("ann")).unwrap();
+        assert!(words(hold(&folder, what("d"), true, by("bob"))).contains("paused already, by ann"));
+        note(&folder, 1, "bob", "see contract 7").unwrap();
+        assert!(words(note(&folder, 9, "bob", "x")).contains("has 2"));
+        hold(&folder, what("d"), false, by("bob")).unwrap();
+        assert!(words(Recover { by: by("ann"), dir: dir(&folder) }.run()).contains("nothing to recover"));
+        assert!(words(cap(&folder, "d", -1.0, by("ann"))).contains("above 0"));
+        assert!(words(cap(&folder, "e", 1.0, by("ann"))).contains("no budget"));
+        assert!(words(cap(&folder, "d", 3.0, by("ann"))).contains("never used"));
+        cap(&folder, "d", 1.0, by("ann")).unwrap();
+        cap(&folder, "d", 1.5, by("ann")).unwrap();
+        assert!(words(cap(&folder, "d", 1.5, by("ann"))).contains("another officer"));
+        cap(&folder, "d", 1.5, by("bob")).unwrap();
         let (_, ledger) = open(&folder, &by("ann")).unwrap();
         assert_eq!(ledger.cap("d"), Rho::within(1.5, 1e-6));
     }

@@ -1,50 +1,72 @@
 //! `entente-node roster`.
 
+use clap::Args;
 use entente_host::Error;
-use entente_protocols::identity::Roster;
+use entente_host::terminal::print;
+use entente_protocols::identity;
 
-use super::table;
+use super::{Dir, table};
 use crate::state::Folder;
 
 /// The fewest digits of a fingerprint that tell that somebody compared it.
 const FEWEST_DIGITS: usize = 16;
 
-pub fn run(folder: &Folder, accept: Option<&str>) -> Result<(), Error> {
-    folder.read(&folder.config())?;
-    if let Some(fingerprint) = accept {
-        return self::accept(folder, fingerprint);
+#[derive(Args)]
+pub(super) struct Roster {
+    #[command(flatten)]
+    dir: Dir,
+    /// Accept the roster that the coordinator offers, if it has this fingerprint (its first 16 digits or more).
+    #[arg(long, value_name = "FINGERPRINT")]
+    accept: Option<String>,
+}
+
+impl Roster {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let folder = self.dir.folder();
+        folder.read(&folder.config())?;
+        match self.accept {
+            Some(fingerprint) => accept(&folder, &fingerprint),
+            None => show(&folder),
+        }
     }
+}
+
+fn show(folder: &Folder) -> Result<(), Error> {
     let (pinned, offered) = (folder.pinned_roster()?, folder.offered_roster()?);
     match (&pinned, &offered) {
-        (Some(pinned), _) => print("pinned", pinned),
+        (Some(pinned), _) => describe("pinned", pinned)?,
         (None, Some(offered)) => {
-            print("offered, not pinned yet", offered);
-            say!(
-                "The first study pins the roster as it is then. Compare the fingerprint with the other partners, out of band."
-            );
+            describe("offered, not pinned yet", offered)?;
+            print(
+                "The first study pins the roster as it is then. Compare the fingerprint with the other partners, out of band.",
+            )?;
         }
-        (None, None) => say!("the coordinator has not offered a roster yet"),
+        (None, None) => print("the coordinator has not offered a roster yet")?,
     }
     if let (Some(pinned), Some(offered)) = (&pinned, &offered)
         && pinned != offered
     {
-        say!("");
-        print("offered since, not accepted", offered);
-        say!("Compare its fingerprint with the other partners, out of band, then run");
-        say!("  entente-node roster --accept {} --dir {}", &offered.fingerprint().short(), folder.path().display());
+        print("")?;
+        describe("offered since, not accepted", offered)?;
+        print("Compare its fingerprint with the other partners, out of band, then run")?;
+        print(format!(
+            "  entente-node roster --accept {} --dir {}",
+            &offered.fingerprint().short(),
+            folder.path().display()
+        ))?;
     }
     Ok(())
 }
 
-fn print(state: &str, roster: &Roster) {
-    say!("roster of alliance `{}` ({state})", roster.alliance);
-    say!("fingerprint: {}", roster.fingerprint_words());
+fn describe(state: &str, roster: &identity::Roster) -> Result<(), Error> {
+    print(format!("roster of alliance `{}` ({state})", roster.alliance))?;
+    print(format!("fingerprint: {}", roster.fingerprint_words()))?;
     let mut table = table(&["partner", "identity key"]);
     table.add_row(["(coordinator)".to_owned(), roster.coordinator.to_string()]);
     for (name, member) in &roster.members {
         table.add_row([name.clone(), member.identity.to_string()]);
     }
-    say!("{table}");
+    print(table)
 }
 
 fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
@@ -59,10 +81,9 @@ fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
         )));
     }
     folder.pin(&offered)?;
-    say!(
+    print(format!(
         "accepted; from now on studies with these partners are possible: {}",
         offered.members.keys().cloned().collect::<Vec<_>>().join(", ")
-    );
-    say!("a running node uses it from its next connection on: restart it to use it at once");
-    Ok(())
+    ))?;
+    print("a running node uses it from its next connection on: restart it to use it at once")
 }
