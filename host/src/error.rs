@@ -1,7 +1,7 @@
-//! How things end that somebody asked for: whose fault it is, and what to do.
+//! One error for commands and requests: refused, or failed.
 //!
-//! What is refused, or is a mistake of whoever asked, ends a command with exit code 1; what should have worked and did not, with 2.
-//! The text is for people: what failed, where, why, and what to do about it.
+//! A refusal, or the user's mistake, ends a command with exit code 1; a failure, something that should have worked and
+//! did not, with 2. The text is for people: what failed, where, why, and what to do about it.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -32,8 +32,8 @@ impl Error {
         Self::Failed(text.into())
     }
 
-    /// "could not WHAT PATH: why". The user's to mend where the path is wrong or forbidden, or what it holds is not as it should be;
-    /// a failure where the machine is at fault, as with a full disk.
+    /// "could not WHAT PATH: why". The user's mistake if the path is wrong or forbidden, or the file's content is not
+    /// what it should be; a failure if the machine is at fault, as with a full disk.
     pub fn file(what: &str, path: &Path, error: &io::Error) -> Self {
         let text = format!("could not {what} {}: {error}", path.display());
         match error.kind() {

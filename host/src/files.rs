@@ -4,9 +4,9 @@
 //! new ─▶ .NAME.PID-N.new, 0600, locked ─ write ─ sync ─ rename ─ sync the folder ─▶ NAME
 //! ```
 //!
-//! What is written through here is on the disk when a call returns, under its name, and readers see the old content or the new,
-//! whoever else writes the same file. A writer that is killed leaves its unfinished file behind for no longer than until the next one
-//! writes there.
+//! When a call returns, the content is on the disk under its name, even after a loss of power. Readers see the old
+//! content or the new, also where two processes write the same file at once. What a killed writer leaves behind is
+//! removed by the next one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -20,7 +20,7 @@ use crate::error::Error;
 /// A file that appears under its name once it is complete and on the disk, in the place of what was there.
 pub struct NewFile {
     file: File,
-    /// Where it is until then.
+    /// Where it is until it is complete.
     beside: PathBuf,
     path: PathBuf,
     placed: bool,
@@ -31,7 +31,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 const END: &str = ".new";
 
 impl NewFile {
-    /// Begins the file that will be at `path`, for its owner alone.
+    /// Begins the file that will be at `path`, readable by its owner alone.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl NewFile {
         Self::begin(path, 0o600)
     }
 
-    /// Begins the file that will be at `path`, for whoever this user lets read files.
+    /// Begins the file that will be at `path`, with the user's usual permissions.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl NewFile {
         let name = name.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "this is not the path of a file"))?;
         // A folder or a device such as /dev/null is not to be replaced.
         if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "what is there is no file"));
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let mut start = OsString::from(".");
         start.push(name);
@@ -63,7 +63,7 @@ impl NewFile {
         start.push(format!("{}-{}{END}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         let beside = path.with_file_name(start);
         let file = with_mode(mode).write(true).create_new(true).open(&beside)?;
-        // Says that it is no leftover. Where there are no locks, nobody takes it for one.
+        // Shows that a writer is at work. Where the file system has no locks, nothing is ever taken for a leftover.
         let _ = file.try_lock();
         Ok(Self { file, beside, path: path.to_owned(), placed: false })
     }
@@ -101,7 +101,7 @@ impl Drop for NewFile {
     }
 }
 
-/// Removes what writers that were killed left behind: unfinished files that nobody holds.
+/// Removes unfinished files whose writer is gone: nobody holds their lock.
 fn remove_leftovers(folder: &Path, start: &OsStr) {
     // A folder that cannot be listed can still be written to.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -120,11 +120,11 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes what is in a folder, its names, to the disk.
+/// Writes a folder's entries to the disk.
 fn sync(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     match File::open(folder)?.sync_all() {
-        // Some network file systems do not know this, and write names at once.
+        // Some network file systems do not support this.
         Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => return Err(error),
         _ => {}
     }
@@ -132,7 +132,7 @@ fn sync(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How a file is opened that gets this mode if it is made.
+/// Options to open a file, which gets this mode if it is made.
 pub(crate) fn with_mode(mode: u32) -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -150,7 +150,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
     write(NewFile::private(path), path, content)
 }
 
-/// Writes a file that whoever this user lets read files can read.
+/// Writes a file with the user's usual permissions.
 ///
 /// # Errors
 ///
@@ -180,17 +180,17 @@ pub fn create_private(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is no text.
+/// If it cannot be read, or is not text.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))
 }
 
-/// Makes a folder that only its owner can enter, and closes one that others could. Folders above it that are made as well are
-/// closed from the start, too.
+/// Makes a folder that only its owner can enter; an existing one is closed to others. Folders above it that have to be
+/// made are private as well.
 ///
 /// # Errors
 ///
-/// If it cannot be made or closed.
+/// If it cannot be made, or its permissions cannot be changed.
 pub fn private_folder(path: &Path) -> Result<(), Error> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -209,8 +209,8 @@ pub fn private_folder(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes the lock of a file, which is made if it is not there; `None` where another process holds it. The lock ends when the file is
-/// dropped, or with the process, however that ends.
+/// Takes the lock of a file, which is made if it is not there; `None` where another process holds it. The lock ends
+/// when the file is dropped, or with the process, however that ends.
 ///
 /// # Errors
 ///
@@ -218,7 +218,7 @@ pub fn private_folder(path: &Path) -> Result<(), Error> {
 pub fn lock_file(path: &Path) -> Result<Option<File>, Error> {
     let file = with_mode(0o600).read(true).write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| Error::file("open", path, &error))?;
-    // Whoever only looks holds it for an instant: a few attempts.
+    // `is_locked` holds it for an instant: a few attempts.
     for _ in 0..10 {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),
@@ -285,7 +285,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for path in [Path::new("/dev/null"), folder.path()] {
             let refused = write_public(path, b"x").unwrap_err();
-            assert!(refused.exit_code() == 1 && refused.to_string().contains("no file"), "{refused}");
+            assert!(refused.exit_code() == 1 && refused.to_string().contains("not a regular file"), "{refused}");
         }
     }
 

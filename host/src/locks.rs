@@ -1,9 +1,9 @@
-//! Locks that one panic does not close for good.
+//! Locks that survive a panic.
 //!
-//! A panic is a bug in the request or the thread that had it, and ends that; the program goes on for everybody else. So a lock that was
-//! held meanwhile is taken as if nothing had happened. That is right only where nothing that matters can be left half-changed behind it:
-//! it changes by single assignments, insertions and removals, or counts only once it is on the disk, or belongs to work that the panic
-//! has ended anyway.
+//! A panic is a bug in the request or the thread that had it, and ends that; the program goes on for everybody else. So
+//! a lock that was held meanwhile is taken as if nothing had happened. That is right only where nothing that matters
+//! can be left half-changed behind it: it changes by single assignments, insertions and removals, or counts only once
+//! it is on the disk, or belongs to work that the panic has ended anyway.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,7 +12,7 @@ pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a lock held that nobody else has any more.
+/// Takes the value out of a lock that nobody else has any more.
 pub fn into_inner<T>(mutex: Mutex<T>) -> T {
     mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::error::Error;
 use crate::terminal::printable;
 
-/// What is logged of a program that serves, unless told otherwise: what it does, and what is wrong in the libraries below it.
+/// What a daemon logs unless told otherwise: what it does, and the warnings of the libraries below it.
 pub const DEFAULT_LOG: &str = "warn,entente=info";
 
 /// The form of the log.
@@ -25,11 +25,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// The arguments of this process, or what it ends with where they say nothing to do.
+/// Parses the arguments of this process. Where there is nothing to run, prints why.
 ///
 /// # Errors
 ///
-/// 0 where help was asked for and is printed, 1 where the arguments are wrong and that is.
+/// The exit code: 0 if help or the version was asked for, 1 if the arguments are wrong.
 pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
     C::try_parse().map_err(|error| {
         // Nothing can be done where not even this can be printed.
@@ -38,11 +38,11 @@ pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
     })
 }
 
-/// Starts the log, to stderr, and has a crash write no memory to the disk: there may be keys in it, and customers.
+/// Starts the log, to stderr, and turns core dumps off: memory may hold keys and customers.
 ///
 /// # Errors
 ///
-/// If `filter` is none.
+/// If `filter` is not a log filter.
 pub fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
     log(filter, format)?;
     if let Err(problem) = no_core_dumps() {
@@ -72,11 +72,11 @@ fn no_core_dumps() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Does what waits for others, with several threads.
+/// Runs asynchronous work to its end, on several threads.
 ///
 /// # Errors
 ///
-/// If it ends so, or no threads can be started.
+/// If the work fails, or no thread can be started.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Error::failed(format!("the runtime could not be started: {error}")))?.block_on(work)
@@ -95,7 +95,7 @@ pub async fn stop_signal() {
                     _ = terminated.recv() => {}
                 }
             }
-            // What cannot be waited for ends the process at once.
+            // Without a handler, the signal ends the process at once.
             Err(_) => drop(interrupted.await),
         }
     }
@@ -103,7 +103,8 @@ pub async fn stop_signal() {
     drop(interrupted.await);
 }
 
-/// The exit code of a command, whose error is told. One without words was told already, in what the command printed.
+/// Reports how a command ended, and returns its exit code. An error without text is not reported: the command's output
+/// has said it.
 pub fn exit(ended: Result<(), Error>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,7 +118,7 @@ pub fn exit(ended: Result<(), Error>) -> ExitCode {
     }
 }
 
-/// The commands among `command` and all below it whose help shows no example: for a test to find none.
+/// `command` and its subcommands at any depth whose help shows no example. For tests, which expect an empty list.
 pub fn without_example(command: &clap::Command) -> Vec<String> {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let name = command.get_name().to_owned();

@@ -4,11 +4,11 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// Random bytes for what is no secret, such as nonces and identifiers.
+/// Random bytes for what need not stay secret, such as nonces and identifiers.
 ///
 /// # Errors
 ///
-/// If the operating system gives none.
+/// If the operating system has none.
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     fill(&mut bytes)?;
@@ -19,7 +19,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], Error> {
 ///
 /// # Errors
 ///
-/// If the operating system gives none.
+/// If the operating system has none.
 pub fn random_secret() -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut secret = Zeroizing::new([0; 32]);
     fill(&mut *secret)?;

@@ -1,7 +1,7 @@
 //! Databases: SQLite, one file each, for its owner alone.
 //!
-//! What a call has written when it returns survives a crash of the machine; what is deleted is overwritten; and several processes can
-//! have a database open, of which those that have to wait do so for ten seconds.
+//! What a call has written when it returns survives a crash of the machine, and what is deleted is overwritten. Several
+//! processes can have a database open; they wait for each other, ten seconds at most.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct OpenError {
 ///
 /// # Errors
 ///
-/// If it cannot be opened, or is no database.
+/// If it cannot be opened, or is not a database.
 pub fn open(path: &Path) -> Result<Connection, OpenError> {
     let failed = |why: String| OpenError { path: path.to_owned(), why };
     // SQLite gives its other files the mode of this one.
@@ -42,7 +42,7 @@ fn durable(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a database that is there to read from it, beside whoever writes.
+/// Opens an existing database to read from it, while another process may write.
 ///
 /// # Errors
 ///

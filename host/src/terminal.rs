@@ -1,7 +1,7 @@
-//! What people see of a command, and what must not reach their terminal.
+//! What is printed, and what must not reach a terminal.
 //!
-//! Results go to stdout; whoever reads them may stop, which is no failure. Names, reasons and files come from other machines, so nothing
-//! is shown as it is that could steer a terminal.
+//! Results go to stdout; a reader that stops early is not an error. Names, reasons and files come from other machines,
+//! so control characters in them are replaced or escaped.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// The most characters of a text from elsewhere that are shown in one place.
+/// The most characters that are kept of a text from another machine.
 const MOST: usize = 1000;
 
 /// Prints lines of a result.
@@ -26,13 +26,13 @@ pub fn print(text: impl Display) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// If it is no JSON, or stdout cannot be written to.
+/// If it cannot be written as JSON, or stdout cannot be written to.
 pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(value).map_err(|error| Error::failed(error.to_string()))?;
     print_json_text(&json)
 }
 
-/// Prints JSON that is there already. It stays the same value.
+/// Prints existing JSON; control characters in strings are escaped, so the value stays the same.
 ///
 /// # Errors
 ///
@@ -56,19 +56,20 @@ pub fn write(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Text without control characters but the ends of lines and tabs.
+/// Replaces control characters other than line ends and tabs.
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
         .collect()
 }
 
-/// Text without control characters, in one line.
+/// Replaces all control characters, line ends included.
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Text from elsewhere, fit to be kept and shown later: one line, without control characters, not too long.
+/// Text from another machine, made fit for logs and to be kept: one line, no control characters, at most 1000
+/// characters.
 pub fn clean(text: &str) -> String {
     let mut clean: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
@@ -77,11 +78,11 @@ pub fn clean(text: &str) -> String {
     clean
 }
 
-/// JSON in which those control characters are escaped that may stand in it as they are.
+/// Escapes the control characters that JSON allows unescaped in strings.
 fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        // Below them only white space may, and above they stand in strings alone.
+        // Those below U+0020 cannot stand in a string, and these cannot stand outside one.
         if ('\u{7f}'..='\u{9f}').contains(&c) {
             escaped += &format!("\\u{:04x}", u32::from(c));
         } else {

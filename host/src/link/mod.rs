@@ -5,8 +5,8 @@
 //!                              ◀─ send  ◀─
 //! ```
 //!
-//! Nothing here knows what is said: what a frame may hold says the [`FrameReader`] that it is read with, and who may connect the
-//! configuration.
+//! Nothing here knows what is said: which frames are accepted is up to the [`FrameReader`], and who is trusted to the
+//! TLS configuration.
 
 pub mod tls;
 
@@ -21,7 +21,7 @@ use quinn::{
 
 /// The longest piece that is taken from a stream at once.
 const PIECE: usize = 1 << 20;
-/// How long the other side may take to hear that all is said.
+/// How long the other side may take to hear that the connection is closed.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a link is given up.
@@ -39,7 +39,7 @@ pub enum LinkError {
     /// It took too long.
     #[error("nothing came in {} s", .0.as_secs())]
     Slow(Duration),
-    /// The other side said less than it had to.
+    /// The other side ended the stream before it had said what is expected.
     #[error("the stream ended early")]
     Ended,
 }
@@ -87,11 +87,11 @@ impl Frames {
         Self { stream, reader }
     }
 
-    /// The next frame; `None` at the end of the stream. Not to be dropped while it waits: what was read of a frame would be lost.
+    /// The next frame; `None` at the end of the stream.
     ///
     /// # Errors
     ///
-    /// If the connection is lost, or what comes is no frame.
+    /// If the connection is lost, or what comes is not a frame.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         loop {
             if let Some(frame) = self.reader.next_frame()? {
@@ -108,7 +108,7 @@ impl Frames {
     ///
     /// # Errors
     ///
-    /// If it does not come in time or at all, or is none.
+    /// If no frame comes in time, or the stream ends.
     pub async fn next_within(&mut self, limit: Duration) -> Result<Frame, LinkError> {
         let next = tokio::time::timeout(limit, self.next()).await.map_err(|_| LinkError::Slow(limit))?;
         next?.ok_or(LinkError::Ended)
@@ -134,7 +134,7 @@ pub struct Dialled {
 ///
 /// # Errors
 ///
-/// If it does not answer, or shows none that the configuration trusts.
+/// If it does not answer, or its certificate is not trusted.
 pub async fn dial(config: quinn::ClientConfig, remote: SocketAddr, name: &str) -> Result<Dialled, LinkError> {
     let local: SocketAddr = match (remote.is_ipv4(), remote.ip().is_loopback()) {
         (true, true) => (Ipv4Addr::LOCALHOST, 0).into(),
@@ -154,15 +154,15 @@ impl Dialled {
         &self.connection
     }
 
-    /// Ends it: all was said.
+    /// Closes it without an error, and waits until the other side has heard.
     pub async fn end(self) {
         self.connection.close(0u8.into(), b"");
         let _ = tokio::time::timeout(GOODBYE, self.endpoint.wait_idle()).await;
     }
 }
 
-/// How a connection is kept alive, and given up after 20 seconds without a sign. The other side may open no stream and send no
-/// datagrams, unless more is set.
+/// Transport settings: kept alive every 5 seconds, given up after 20 without a sign of life. The other side may open no
+/// streams and send no datagrams; who expects streams sets more.
 pub fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(Duration::from_secs(20)).expect("20 s fit into QUIC's 62 bits of milliseconds");

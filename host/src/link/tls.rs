@@ -1,5 +1,5 @@
-//! What every link's TLS has in common: version 1.3 and nothing older, a hybrid post-quantum key exchange (X25519MLKEM768) first, and
-//! every connection checked anew: no resumption, no early data.
+//! What every link's TLS has in common: version 1.3 and nothing older, a hybrid post-quantum key exchange
+//! (X25519MLKEM768) first, and every connection checked anew: no resumption, no early data.
 
 use std::sync::Arc;
 
@@ -12,35 +12,35 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVeri
 
 use crate::error::Error;
 
-/// What does the cryptography. With rustls' feature `prefer-post-quantum`, X25519MLKEM768 is the first key exchange offered.
+/// The cryptography. With rustls' feature `prefer-post-quantum`, X25519MLKEM768 is the first key exchange offered.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// One certificate and no other as what is trusted.
+/// Trusts this one authority and no other.
 ///
 /// # Errors
 ///
-/// If it is no certificate of an authority.
+/// If the certificate cannot be one of an authority.
 pub fn roots(authority: &CertificateDer<'_>) -> Result<RootCertStore, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone().into_owned())?;
     Ok(roots)
 }
 
-/// How a side that dials begins its configuration.
+/// Begins the configuration of the side that dials.
 pub fn client() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
     builder.expect("the provider has cipher suites of TLS 1.3")
 }
 
-/// How a side that answers begins its configuration.
+/// Begins the configuration of the side that answers.
 pub fn server() -> ConfigBuilder<ServerConfig, WantsVerifier> {
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
     builder.expect("the provider has cipher suites of TLS 1.3")
 }
 
-/// The configuration of a side that dials, to speak this protocol.
+/// The configuration of the side that dials, which speaks this protocol.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub fn quic_client(
     Ok(config)
 }
 
-/// The configuration of a side that answers, to speak these protocols.
+/// The configuration of the side that answers, which speaks these protocols.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ fn impossible(error: impl std::fmt::Display) -> Error {
     Error::failed(format!("QUIC over this TLS is not possible: {error}"))
 }
 
-/// A certificate as text, as files have it.
+/// A certificate as PEM text.
 pub fn pem(certificate: &[u8]) -> String {
     let base64 = data_encoding::BASE64.encode(certificate);
     let lines: Vec<&str> = (0..base64.len()).step_by(64).map(|i| &base64[i..base64.len().min(i + 64)]).collect();
