@@ -22,8 +22,10 @@ const FLOORS: &[&[&str]] = &[
 
 /// Who may not name what: modules of the workspace, or of libraries.
 const DIRECTIONS: &[(&str, &[&str])] = &[
-    ("protocols", &["node", "coordinator", "pages", "examples", "tests", "std::net", "tokio"]),
-    ("pages", &["protocols", "node", "coordinator", "examples", "tests", "rusqlite", "quinn"]),
+    ("protocols", &["host", "node", "coordinator", "examples", "tests", "std::net", "tokio"]),
+    // What is said over a link is no matter of the link's: it knows frames and no message.
+    ("host", &["node", "coordinator", "examples", "tests", "protocols::wire::message"]),
+    ("host::pages", &["protocols", "host::link", "host::sqlite", "rusqlite", "quinn"]),
     ("node", &["coordinator", "examples", "tests"]),
     ("coordinator", &["node", "examples", "tests"]),
     // Data and link meet only where a study is executed.
@@ -38,6 +40,14 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("node", &["protocols::ledger::store::Memory"]),
     ("coordinator", &["protocols::ledger::store::Memory"]),
     ("examples", &["protocols::ledger::store::Memory"]),
+];
+
+/// What a crate may depend on of the workspace.
+const MANIFESTS: &[(&str, &[&str])] = &[
+    ("protocols", &[]),
+    ("host", &["entente-protocols"]),
+    ("node", &["entente-host", "entente-protocols"]),
+    ("coordinator", &["entente-host", "entente-protocols"]),
 ];
 
 /// The kinds of study: each is a module of its name in each of [`KINDS_STAND_IN`], and knows no other kind.
@@ -66,6 +76,19 @@ fn nothing_is_imported_against_its_direction() {
                 assert!(!forbidden.iter().any(|other| is_within(name, other)), "{module} names {name}");
             }
         }
+    }
+}
+
+#[test]
+fn crates_depend_downwards_alone() {
+    for (name, allowed) in MANIFESTS {
+        let path = sources::root().join(name).join("Cargo.toml");
+        let text = std::fs::read_to_string(path).expect("the manifest is there");
+        let manifest: toml::Table = text.parse().expect("a manifest is TOML");
+        let lists = ["dependencies", "build-dependencies"].into_iter().filter_map(|list| manifest.get(list));
+        let names = lists.flat_map(|list| list.as_table().expect("dependencies are a table").keys());
+        let ours: Vec<&str> = names.map(String::as_str).filter(|name| name.starts_with("entente")).collect();
+        assert_eq!(ours, *allowed, "{name}");
     }
 }
 
