@@ -27,7 +27,7 @@ fn civil(day: i32) -> (i64, i64, i64) {
 }
 
 /// A part of a day.
-pub(super) fn part(part: DatePart, day: i32) -> i64 {
+pub fn part(part: DatePart, day: i32) -> i64 {
     let (year, month, of_month) = civil(day);
     match part {
         DatePart::Year => year,
@@ -40,7 +40,7 @@ pub(super) fn part(part: DatePart, day: i32) -> i64 {
 }
 
 /// The first day of the unit that a day lies in.
-pub(super) fn trunc(unit: DateUnit, day: i32) -> i32 {
+pub fn trunc(unit: DateUnit, day: i32) -> i32 {
     let (year, month, _) = civil(day);
     let first = match unit {
         DateUnit::Year => days(year, 1, 1),
@@ -53,7 +53,7 @@ pub(super) fn trunc(unit: DateUnit, day: i32) -> i32 {
 
 /// The day of `YYYY-MM-DD`, alone or with a time of day behind it: `T` or a space, `HH:MM`, then `:SS`, a fraction
 /// and an offset if you like. The time and the offset are cut off.
-pub(super) fn parse_date(text: &str) -> Option<i32> {
+pub fn parse_date(text: &str) -> Option<i32> {
     let text = text.trim_ascii().as_bytes();
     let (date, time) = text.split_at_checked(10)?;
     if date[4] != b'-' || date[7] != b'-' || !(time.is_empty() || is_time(time)) {

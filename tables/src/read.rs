@@ -8,39 +8,31 @@
 //! | date | dates and timestamps (UTC), cut to the day | ISO 8601, a time of day is cut off | anything else |
 //! | category | whole numbers and bools by their text | exactly as listed | text not listed |
 //!
-//! **Text is numbered.** Categories only have to be told apart, so a text is held as its number in [`Texts`], which
-//! one plan shares: comparing is comparing numbers, and no text is copied row by row.
+//! Categories only have to be told apart, so each is held as its number in [`Texts`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array,
-    PrimitiveArray,
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array,
+    PrimitiveArray, new_null_array,
 };
-use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::take;
-use arrow::datatypes::*;
+use arrow_buffer::{BooleanBuffer, NullBuffer, i256};
+use arrow_schema::{DataType, TimeUnit};
+use arrow_select::take::take;
 use entente_protocols::language::schema::ColumnType;
 
-use super::calendar::parse_date;
-use super::source::is_text;
-
-/// The numbers of the texts of one plan.
-#[derive(Debug, Default)]
-pub(crate) struct Texts(HashMap<String, i32>);
-
-impl Texts {
-    /// The number of a text, a new one if it has none.
-    pub(crate) fn code(&mut self, text: &str) -> i32 {
-        let next = i32::try_from(self.0.len()).expect("a plan has less than 2^31 texts");
-        *self.0.entry(text.to_owned()).or_insert(next)
-    }
-}
+use crate::calendar::parse_date;
+use crate::texts::{Texts, canonical_int, is_text, texts_of};
 
 /// Reads a stored column as a declared type, clipped to its bounds.
 #[derive(Debug)]
-pub(crate) enum ColumnReader {
+pub struct ColumnReader(Form);
+
+#[derive(Debug)]
+enum Form {
     Category { texts: HashMap<String, i32>, numbers: HashMap<i64, i32> },
     Int { min: i64, max: i64 },
     Float { min: f64, max: f64 },
@@ -50,27 +42,27 @@ pub(crate) enum ColumnReader {
 
 impl ColumnReader {
     /// A reader for a declared type.
-    pub(crate) fn new(column_type: &ColumnType, texts: &mut Texts) -> Self {
-        match column_type {
+    pub fn new(column_type: &ColumnType, texts: &mut Texts) -> Self {
+        Self(match column_type {
             ColumnType::Category { values } => {
                 let texts: HashMap<_, _> = values.iter().map(|value| (value.clone(), texts.code(value))).collect();
                 let numbers = texts.iter().filter_map(|(text, code)| Some((canonical_int(text.as_bytes())?, *code)));
                 let numbers = numbers.collect();
-                Self::Category { texts, numbers }
+                Form::Category { texts, numbers }
             }
-            ColumnType::Int { min, max } => Self::Int { min: min.unwrap_or(i64::MIN), max: max.unwrap_or(i64::MAX) },
+            ColumnType::Int { min, max } => Form::Int { min: min.unwrap_or(i64::MIN), max: max.unwrap_or(i64::MAX) },
             ColumnType::Float { min, max } => {
-                Self::Float { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) }
+                Form::Float { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) }
             }
             ColumnType::Date { min, max } => {
-                Self::Date { min: min.map_or(i32::MIN, |day| day.0), max: max.map_or(i32::MAX, |day| day.0) }
+                Form::Date { min: min.map_or(i32::MIN, |day| day.0), max: max.map_or(i32::MAX, |day| day.0) }
             }
-            ColumnType::Bool => Self::Bool,
-        }
+            ColumnType::Bool => Form::Bool,
+        })
     }
 
     /// Whether a stored type can be read as a declared one; if not, what to do.
-    pub(crate) fn check(stored: &DataType, declared: &ColumnType) -> Result<(), &'static str> {
+    pub fn check(stored: &DataType, declared: &ColumnType) -> Result<(), &'static str> {
         use DataType::*;
         let stored = match stored {
             Dictionary(_, values) => values,
@@ -93,18 +85,18 @@ impl ColumnReader {
     }
 
     /// The Arrow type that [`Self::read`] gives.
-    pub(crate) fn data_type(&self) -> DataType {
-        match self {
-            Self::Category { .. } => DataType::Int32,
-            Self::Int { .. } => DataType::Int64,
-            Self::Float { .. } => DataType::Float64,
-            Self::Date { .. } => DataType::Date32,
-            Self::Bool => DataType::Boolean,
+    pub fn data_type(&self) -> DataType {
+        match &self.0 {
+            Form::Category { .. } => DataType::Int32,
+            Form::Int { .. } => DataType::Int64,
+            Form::Float { .. } => DataType::Float64,
+            Form::Date { .. } => DataType::Date32,
+            Form::Bool => DataType::Boolean,
         }
     }
 
     /// Reads a column; a stored type that [`Self::check`] refuses gives NULLs.
-    pub(crate) fn read(&self, raw: &ArrayRef) -> ArrayRef {
+    pub fn read(&self, raw: &ArrayRef) -> ArrayRef {
         if let Some(dictionary) = raw.as_any_dictionary_opt() {
             // Each distinct value is read once, unless the dictionary is larger than the batch.
             let few = dictionary.values().len() <= raw.len();
@@ -112,41 +104,27 @@ impl ColumnReader {
             return match take(&values, dictionary.keys(), None) {
                 Ok(taken) if few => taken,
                 Ok(taken) => self.read(&taken),
-                Err(_) => arrow::array::new_null_array(&self.data_type(), raw.len()),
+                Err(_) => new_null_array(&self.data_type(), raw.len()),
             };
         }
-        match self {
-            Self::Category { texts, numbers } => Arc::new(categories(raw, texts, numbers)),
-            Self::Int { min, max } => {
+        match &self.0 {
+            Form::Category { texts, numbers } => Arc::new(categories(raw, texts, numbers)),
+            Form::Int { min, max } => {
                 let (min, max) = (*min, *max);
                 Arc::new(ints(raw).unary::<_, Int64Type>(|value| value.max(min).min(max)))
             }
-            Self::Float { min, max } => Arc::new(clip_floats(&floats(raw), *min, *max)),
-            Self::Date { min, max } => {
+            Form::Float { min, max } => Arc::new(clip_floats(&floats(raw), *min, *max)),
+            Form::Date { min, max } => {
                 let (min, max) = (*min, *max);
                 Arc::new(dates(raw).unary::<_, Date32Type>(|value| value.max(min).min(max)))
             }
-            Self::Bool => Arc::new(bools(raw)),
+            Form::Bool => Arc::new(bools(raw)),
         }
     }
 }
 
-/// The whole number that `text` is the only way to write: no plus sign, no leading zeros, no minus zero.
-pub(crate) fn canonical_int(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let canonical = match digits {
-        [b'0'] => text.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !canonical {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 /// Whether a value is absent: NULL, or an empty text.
-pub(crate) fn absent(raw: &ArrayRef) -> usize {
+pub fn absent(raw: &ArrayRef) -> usize {
     let empty = match raw.data_type() {
         DataType::Dictionary(_, values) if is_text(values) => {
             let dictionary = raw.as_any_dictionary();
@@ -156,16 +134,6 @@ pub(crate) fn absent(raw: &ArrayRef) -> usize {
         _ => 0,
     };
     raw.null_count() + empty
-}
-
-/// Runs `f` over the texts of an array of any text type but a dictionary.
-pub(crate) fn texts_of<T>(raw: &ArrayRef, f: impl FnOnce(&mut dyn Iterator<Item = Option<&str>>) -> T) -> T {
-    match raw.data_type() {
-        DataType::Utf8 => f(&mut raw.as_string::<i32>().iter()),
-        DataType::LargeUtf8 => f(&mut raw.as_string::<i64>().iter()),
-        DataType::Utf8View => f(&mut raw.as_string_view().iter()),
-        _ => f(&mut std::iter::repeat_n(None, raw.len())),
-    }
 }
 
 fn parsed<T: ArrowPrimitiveType>(raw: &ArrayRef, parse: impl Fn(&str) -> Option<T::Native>) -> PrimitiveArray<T> {
@@ -184,7 +152,7 @@ fn nulls<T: ArrowPrimitiveType>(raw: &ArrayRef) -> PrimitiveArray<T> {
 }
 
 /// Numbers as f64, NaN still among them.
-pub(crate) fn floats(raw: &ArrayRef) -> Float64Array {
+pub fn floats(raw: &ArrayRef) -> Float64Array {
     match raw.data_type() {
         DataType::Float64 => raw.as_primitive().clone(),
         DataType::Float32 => converted::<Float32Type, _>(raw, f64::from),
@@ -260,7 +228,7 @@ fn clip_floats(array: &Float64Array, min: f64, max: f64) -> Float64Array {
 }
 
 /// Numbers as i64: truncated toward zero, the nearest i64 where there is none.
-pub(crate) fn ints(raw: &ArrayRef) -> Int64Array {
+pub fn ints(raw: &ArrayRef) -> Int64Array {
     match raw.data_type() {
         DataType::Int64 => raw.as_primitive().clone(),
         DataType::Int32 => converted::<Int32Type, _>(raw, i64::from),
@@ -293,7 +261,7 @@ fn parse_int(text: &str) -> Option<i64> {
 }
 
 /// Calendar days; of timestamps, the day in UTC.
-pub(crate) fn dates(raw: &ArrayRef) -> Date32Array {
+pub fn dates(raw: &ArrayRef) -> Date32Array {
     fn days(value: i64, per_day: i64) -> i32 {
         value.div_euclid(per_day).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
     }
@@ -316,7 +284,7 @@ pub(crate) fn dates(raw: &ArrayRef) -> Date32Array {
 }
 
 /// True and false.
-pub(crate) fn bools(raw: &ArrayRef) -> BooleanArray {
+pub fn bools(raw: &ArrayRef) -> BooleanArray {
     match raw.data_type() {
         DataType::Boolean => raw.as_boolean().clone(),
         data_type if data_type.is_integer() => ints(raw).iter().map(|value| bit(value?)).collect(),
@@ -333,7 +301,7 @@ fn bit(value: i64) -> Option<bool> {
 }
 
 /// true/false, yes/no, 1/0 in any case.
-pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     let text = text.trim_ascii();
     let is = |word: &str| text.eq_ignore_ascii_case(word);
     if is("true") || is("yes") || text == "1" {
@@ -364,7 +332,7 @@ fn categories(raw: &ArrayRef, texts: &HashMap<String, i32>, numbers: &HashMap<i6
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::*;
+    use arrow_array::*;
 
     use entente_protocols::language::schema::Day;
 
@@ -461,25 +429,6 @@ mod tests {
         assert_eq!(codes(Arc::new(dictionary.clone())), [a, None, None, a, seven]);
         // A dictionary larger than the batch.
         assert_eq!(codes(Arc::new(dictionary.slice(0, 1))), [a]);
-    }
-
-    #[test]
-    fn canonical_ints_are_written_in_one_way() {
-        for (text, expected) in [
-            ("0", Some(0)),
-            ("-7", Some(-7)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-            ("9223372036854775808", None),
-            ("-0", None),
-            ("007", None),
-            ("+7", None),
-            ("7 ", None),
-            ("", None),
-            ("-", None),
-        ] {
-            assert_eq!(canonical_int(text.as_bytes()), expected, "{text}");
-        }
     }
 
     #[test]

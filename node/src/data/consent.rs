@@ -13,16 +13,16 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, new_null_array};
 use arrow::compute::{and_kleene, cast, is_null, not, or_kleene, take};
 use arrow::datatypes::{DataType, Schema};
+use entente_tables::calendar::parse_date;
+use entente_tables::read::{bools, dates, floats, ints, parse_bool};
+use entente_tables::texts::{is_text, texts_of};
 use sqlparser::ast::{BinaryOperator, DataType as SqlType, Expr, UnaryOperator, Value};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::calendar::parse_date;
 use super::error::DataError;
 use super::expr::true_only;
-use super::read::{bools, dates, floats, ints, parse_bool, texts_of};
-use super::source::is_text;
 
 /// A checked predicate.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::DatasetSchema;
+use entente_tables::read::ColumnReader;
+use entente_tables::texts::is_text;
 
 use super::consent::Consent;
 use super::error::DataError;
-use super::read::ColumnReader;
-use super::source::{Source, is_text};
+use super::source::Source;
 
 /// A data set ready to be read: every declared column is there and can be read as its declared type.
 ///

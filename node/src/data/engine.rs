@@ -9,6 +9,7 @@ use arrow::array::ArrayRef;
 use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
+use entente_tables::texts::is_text;
 
 use super::audience::{Naming, Scores};
 use super::bounding::{Bounding, Settings, Sink};
@@ -21,7 +22,6 @@ use super::error::DataError;
 use super::features::Features;
 use super::pipeline::{Pipeline, Rows};
 use super::scan::{Scan, ScanError};
-use super::source::is_text;
 use super::units::{Names, Numbers, UnitKey, Units};
 
 /// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer

@@ -27,10 +27,10 @@ use datafusion_expr::{
 };
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use entente_protocols::language::expr::{Arithmetic, Comparison, DatePart, DateUnit, Expr, Value, ValueType};
+use entente_tables::calendar;
+use entente_tables::texts::Texts;
 
 use super::bounding::NO_CELL;
-use super::calendar;
-use super::read::Texts;
 
 /// An expression ready to be computed over batches of one schema.
 #[derive(Debug)]

@@ -7,12 +7,13 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use entente_protocols::language::expr::Expr;
 use entente_protocols::language::schema::ColumnType;
+use entente_tables::read::ColumnReader;
+use entente_tables::texts::Texts;
 
 use super::consent::Consent;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::expr::Compiled;
-use super::read::{ColumnReader, Texts};
 use super::scan::{ScanError, record_batch};
 
 /// What a plan of any kind asks of a data set.

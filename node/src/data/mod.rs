@@ -21,7 +21,6 @@
 
 pub mod audience;
 mod bounding;
-mod calendar;
 mod candidates;
 mod collect;
 mod consent;
@@ -37,7 +36,6 @@ mod input;
 mod ndjson;
 mod pipeline;
 mod preflight;
-mod read;
 mod scan;
 mod source;
 mod spill;

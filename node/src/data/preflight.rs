@@ -11,6 +11,8 @@ use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type};
 use entente_host::locks::{into_inner, lock};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::privacy::bounds::CustomerCell;
+use entente_tables::read::{ColumnReader, absent};
+use entente_tables::texts::Texts;
 
 use super::bounding::Sink;
 use super::consent::Consent;
@@ -18,7 +20,6 @@ use super::dataset::{Dataset, problems};
 use super::engine::{Embedded, Options, Shape, background, execute};
 use super::error::DataError;
 use super::pipeline::Rows;
-use super::read::{ColumnReader, Texts, absent};
 use super::source::Source;
 
 /// How grave a finding is.

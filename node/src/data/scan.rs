@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_tables::texts::is_text;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
@@ -20,7 +21,7 @@ use parquet::arrow::arrow_reader::{
 
 use super::csv::CsvReader;
 use super::ndjson::NdJsonReader;
-use super::source::{Header, Source, SourceFile, is_text};
+use super::source::{Header, Source, SourceFile};
 
 const BATCH_ROWS: usize = 8 << 10;
 const PIECE_ROWS: usize = 512 << 10;

@@ -2,7 +2,7 @@
 //!
 //! Opening looks at names, sizes and headers, never at rows: the columns of a Parquet file are in its footer, those
 //! of a CSV file in its first line, and those of NDJSON are the names in its first lines. No type is ever guessed
-//! from values: CSV and NDJSON columns are text until a declared type says how to [read](super::read) them.
+//! from values: CSV and NDJSON columns are text until a declared type says how to [read](entente_tables::read) them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,6 +13,7 @@ use std::time::UNIX_EPOCH;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use entente_protocols::digest::Digest;
+use entente_tables::texts::is_text;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use super::error::DataError;
@@ -168,15 +169,6 @@ impl Source {
         }
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         Ok(Digest::of("entente snapshot 1", &parts))
-    }
-}
-
-/// Whether a stored type is text, in any of Arrow's forms.
-pub(crate) fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Dictionary(_, values) => is_text(values),
-        _ => false,
     }
 }
 

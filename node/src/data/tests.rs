@@ -441,10 +441,10 @@ mod expressions {
     //! Each kind of expression on each kind of value.
 
     use arrow::datatypes::{Field, Schema};
+    use entente_tables::texts::Texts;
 
     use super::super::bounding::NO_CELL;
     use super::super::expr::{Compiled, Domain};
-    use super::super::read::Texts;
     use super::*;
 
     fn batch() -> RecordBatch {

@@ -6,13 +6,13 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, UInt64Type};
 use entente_protocols::digest::Digest;
+use entente_tables::read::ints;
+use entente_tables::texts::{canonical_int, is_text, texts_of};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use zeroize::ZeroizeOnDrop;
 
 use super::bounding::NO_CELL;
-use super::read::{canonical_int, ints, texts_of};
-use super::source::is_text;
 
 /// A node's secret for telling customers apart: it hashes their names and decides which of a customer's groups are
 /// kept and who is held out of training. Who does not have it cannot choose names that collide or that are kept.

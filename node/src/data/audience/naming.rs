@@ -9,6 +9,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use entente_host::files::{NewFile, private_folder};
 use entente_host::locks::{into_inner, lock};
+use entente_tables::texts::is_text;
 use parquet::arrow::ArrowWriter;
 
 use super::table::{key_value, writer};
@@ -18,7 +19,7 @@ use crate::data::dataset::Dataset;
 use crate::data::engine::Options;
 use crate::data::error::DataError;
 use crate::data::scan::ScanError;
-use crate::data::source::is_text;
+
 
 /// Where an audience is written, and what it says of itself.
 #[derive(Clone, Debug)]

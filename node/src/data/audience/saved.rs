@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use entente_tables::texts::is_text;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::table::Chosen;
 use super::{Kind, StudyId, columns, key};
-use crate::data::source::is_text;
 use crate::data::units::UnitKey;
 
 /// A file that is not an audience, or not a whole one.
