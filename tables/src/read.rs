@@ -11,7 +11,6 @@
 //! Categories only have to be told apart, so each is held as its number in [`Texts`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
@@ -22,10 +21,12 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, NullBuffer, i256};
 use arrow_schema::{DataType, TimeUnit};
 use arrow_select::take::take;
+use entente_protocols::language::expr::ValueType;
 use entente_protocols::language::schema::ColumnType;
 
 use crate::calendar::parse_date;
 use crate::texts::{Texts, canonical_int, is_text, texts_of};
+use crate::vector::Vector;
 
 /// Reads a stored column as a declared type, clipped to its bounds.
 #[derive(Debug)]
@@ -84,52 +85,55 @@ impl ColumnReader {
         if allowed || is_text(stored) { Ok(()) } else { Err(fix) }
     }
 
-    /// The Arrow type that [`Self::read`] gives.
-    pub fn data_type(&self) -> DataType {
+    /// The type of the values that [`Self::read`] gives.
+    pub fn value_type(&self) -> ValueType {
         match &self.0 {
-            Form::Category { .. } => DataType::Int32,
-            Form::Int { .. } => DataType::Int64,
-            Form::Float { .. } => DataType::Float64,
-            Form::Date { .. } => DataType::Date32,
-            Form::Bool => DataType::Boolean,
+            Form::Category { .. } => ValueType::Text,
+            Form::Int { .. } => ValueType::Int,
+            Form::Float { .. } => ValueType::Float,
+            Form::Date { .. } => ValueType::Date,
+            Form::Bool => ValueType::Bool,
         }
     }
 
     /// Reads a column; a stored type that [`Self::check`] refuses gives NULLs.
-    pub fn read(&self, raw: &ArrayRef) -> ArrayRef {
+    pub fn read(&self, raw: &ArrayRef) -> Vector {
         if let Some(dictionary) = raw.as_any_dictionary_opt() {
             // Each distinct value is read once, unless the dictionary is larger than the batch.
-            let few = dictionary.values().len() <= raw.len();
-            let values = if few { self.read(dictionary.values()) } else { dictionary.values().clone() };
-            return match take(&values, dictionary.keys(), None) {
-                Ok(taken) if few => taken,
-                Ok(taken) => self.read(&taken),
-                Err(_) => new_null_array(&self.data_type(), raw.len()),
-            };
+            if dictionary.values().len() <= raw.len() {
+                return self.read(dictionary.values()).take(dictionary.keys());
+            }
+            return self.read(&plain(raw));
         }
         match &self.0 {
-            Form::Category { texts, numbers } => Arc::new(categories(raw, texts, numbers)),
+            Form::Category { texts, numbers } => Vector::Text(categories(raw, texts, numbers)),
             Form::Int { min, max } => {
                 let (min, max) = (*min, *max);
-                Arc::new(ints(raw).unary::<_, Int64Type>(|value| value.max(min).min(max)))
+                Vector::Int(ints(raw).unary(|value| value.max(min).min(max)))
             }
-            Form::Float { min, max } => Arc::new(clip_floats(&floats(raw), *min, *max)),
+            Form::Float { min, max } => Vector::Float(clip_floats(&floats(raw), *min, *max)),
             Form::Date { min, max } => {
                 let (min, max) = (*min, *max);
-                Arc::new(dates(raw).unary::<_, Date32Type>(|value| value.max(min).min(max)))
+                Vector::Date(dates(raw).unary(|value| value.max(min).min(max)))
             }
-            Form::Bool => Arc::new(bools(raw)),
+            Form::Bool => Vector::Bool(bools(raw)),
         }
+    }
+}
+
+/// A column without its dictionary, if it has one.
+pub fn plain(raw: &ArrayRef) -> ArrayRef {
+    match raw.as_any_dictionary_opt() {
+        Some(dictionary) => take(dictionary.values(), dictionary.keys(), None)
+            .unwrap_or_else(|_| new_null_array(dictionary.values().data_type(), raw.len())),
+        None => raw.clone(),
     }
 }
 
 /// Whether a value is absent: NULL, or an empty text.
 pub fn absent(raw: &ArrayRef) -> usize {
     let empty = match raw.data_type() {
-        DataType::Dictionary(_, values) if is_text(values) => {
-            let dictionary = raw.as_any_dictionary();
-            return take(dictionary.values(), dictionary.keys(), None).map_or(raw.null_count(), |taken| absent(&taken));
-        }
+        DataType::Dictionary(_, values) if is_text(values) => return absent(&plain(raw)),
         data_type if is_text(data_type) => texts_of(raw, |texts| texts.filter(|text| *text == Some("")).count()),
         _ => 0,
     };
@@ -332,24 +336,31 @@ fn categories(raw: &ArrayRef, texts: &HashMap<String, i32>, numbers: &HashMap<i6
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow_array::*;
 
     use entente_protocols::language::schema::Day;
 
     use super::*;
 
-    fn read(column_type: &ColumnType, raw: impl Array + 'static) -> ArrayRef {
-        ColumnReader::new(column_type, &mut Texts::default()).read(&(Arc::new(raw) as ArrayRef))
+    fn read(column_type: &ColumnType, raw: impl Array + 'static) -> Vector {
+        let reader = ColumnReader::new(column_type, &mut Texts::default());
+        let read = reader.read(&(Arc::new(raw) as ArrayRef));
+        assert_eq!(read.value_type(), reader.value_type());
+        read
     }
 
     fn int(raw: impl Array + 'static) -> Vec<Option<i64>> {
         let column_type = ColumnType::Int { min: Some(-10), max: Some(100) };
-        read(&column_type, raw).as_primitive::<Int64Type>().iter().collect()
+        let Vector::Int(values) = read(&column_type, raw) else { panic!("not whole numbers") };
+        values.iter().collect()
     }
 
     fn float(raw: impl Array + 'static) -> Vec<Option<f64>> {
         let column_type = ColumnType::Float { min: Some(-10.0), max: Some(100.0) };
-        read(&column_type, raw).as_primitive::<Float64Type>().iter().collect()
+        let Vector::Float(values) = read(&column_type, raw) else { panic!("not numbers") };
+        values.iter().collect()
     }
 
     #[test]
@@ -391,15 +402,17 @@ mod tests {
     fn bools_and_dates() {
         let text = StringArray::from(vec!["TRUE", "yes", "1", "No", " false", "0", "y", ""]);
         let (t, f) = (Some(true), Some(false));
-        let found = read(&ColumnType::Bool, text);
-        assert_eq!(found.as_boolean().iter().collect::<Vec<_>>(), [t, t, t, f, f, f, None, None]);
-        let found = read(&ColumnType::Bool, Int16Array::from(vec![0, 1, 2]));
-        assert_eq!(found.as_boolean().iter().collect::<Vec<_>>(), [f, t, None]);
+        assert_eq!(
+            read(&ColumnType::Bool, text),
+            Vector::Bool(vec![t, t, t, f, f, f, None, None].into_iter().collect())
+        );
+        let numbers = Int16Array::from(vec![0, 1, 2]);
+        assert_eq!(read(&ColumnType::Bool, numbers), Vector::Bool(vec![f, t, None].into_iter().collect()));
 
         let column_type = ColumnType::Date { min: Some(Day(0)), max: Some(Day(10)) };
         let days = |raw: ArrayRef| -> Vec<Option<i32>> {
-            let reader = ColumnReader::new(&column_type, &mut Texts::default());
-            reader.read(&raw).as_primitive::<Date32Type>().iter().collect()
+            let Vector::Date(days) = read(&column_type, raw) else { panic!("not days") };
+            days.iter().collect()
         };
         let text = StringArray::from(vec!["1970-01-03", "1970-01-03 23:59", "1969-12-31", "2999-01-01", "1970-02-30"]);
         assert_eq!(days(Arc::new(text)), [Some(2), Some(2), Some(0), Some(10), None]);
@@ -413,8 +426,8 @@ mod tests {
     fn categories_are_numbers() {
         let column_type = ColumnType::Category { values: vec!["a".into(), "7".into(), "true".into()] };
         let codes = |raw: ArrayRef| -> Vec<Option<i32>> {
-            let reader = ColumnReader::new(&column_type, &mut Texts::default());
-            reader.read(&raw).as_primitive::<Int32Type>().iter().collect()
+            let Vector::Text(texts) = read(&column_type, raw) else { panic!("not texts") };
+            texts.iter().collect()
         };
         let (a, seven, yes) = (Some(0), Some(1), Some(2));
         assert_eq!(

@@ -9,20 +9,21 @@
 //! column's own type where that is not text. Between two columns it is of texts if both are text.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, new_null_array};
-use arrow::compute::{and_kleene, cast, is_null, not, or_kleene, take};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Schema};
 use entente_tables::calendar::parse_date;
-use entente_tables::read::{bools, dates, floats, ints, parse_bool};
+use entente_tables::read::{bools, dates, floats, ints, parse_bool, plain};
 use entente_tables::texts::{is_text, texts_of};
+use entente_tables::truth::Truth;
 use sqlparser::ast::{BinaryOperator, DataType as SqlType, Expr, UnaryOperator, Value};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::error::DataError;
-use super::expr::true_only;
 
 /// A checked predicate.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +66,8 @@ impl Consent {
     }
 
     /// Which rows it allows; `column` finds a stored column by its name.
-    pub(crate) fn allows<'a>(&self, rows: usize, column: &impl Fn(&str) -> Option<&'a ArrayRef>) -> BooleanArray {
-        true_only(&self.condition.evaluate(rows, column))
+    pub(crate) fn allows<'a>(&self, rows: usize, column: &impl Fn(&str) -> Option<&'a ArrayRef>) -> BooleanBuffer {
+        self.condition.evaluate(rows, column).yes().clone()
     }
 }
 
@@ -322,26 +323,22 @@ fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Kind, O
 }
 
 impl Condition {
-    fn evaluate<'a>(&self, rows: usize, column: &impl Fn(&str) -> Option<&'a ArrayRef>) -> BooleanArray {
-        let unknown = || BooleanArray::new_null(rows);
+    fn evaluate<'a>(&self, rows: usize, column: &impl Fn(&str) -> Option<&'a ArrayRef>) -> Truth {
+        let unknown = || Truth::constant(None, rows);
         match self {
-            Self::Constant(value) => BooleanArray::from(vec![*value; rows]),
-            Self::Column(name) => column(name).map_or_else(unknown, |array| bools(&plain(array))),
-            // Arrow's logic can only fail where the lengths differ, which they do not.
-            Self::And(left, right) => {
-                and_kleene(&left.evaluate(rows, column), &right.evaluate(rows, column)).unwrap_or_else(|_| unknown())
-            }
-            Self::Or(left, right) => {
-                or_kleene(&left.evaluate(rows, column), &right.evaluate(rows, column)).unwrap_or_else(|_| unknown())
-            }
-            Self::Not(inner) => not(&inner.evaluate(rows, column)).unwrap_or_else(|_| unknown()),
+            Self::Constant(value) => Truth::constant(*value, rows),
+            Self::Column(name) => column(name).map_or_else(unknown, |array| Truth::from(&bools(&plain(array)))),
+            Self::And(left, right) => left.evaluate(rows, column).and(&right.evaluate(rows, column)),
+            Self::Or(left, right) => left.evaluate(rows, column).or(&right.evaluate(rows, column)),
+            Self::Not(inner) => inner.evaluate(rows, column).not(),
             Self::IsNull(name) => {
                 let Some(array) = column(name).map(plain) else { return unknown() };
                 if is_text(array.data_type()) {
                     // An empty field is NULL.
                     return texts_of(&array, |texts| texts.map(|text| Some(text.is_none_or(str::is_empty))).collect());
                 }
-                is_null(&array).unwrap_or_else(|_| unknown())
+                let nulls = array.logical_nulls();
+                (0..rows).map(|row| Some(nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)))).collect()
             }
             Self::Compare(kind, order, left, right) => {
                 let sides = [left, right].map(|side| Side::new(*kind, side, column));
@@ -349,15 +346,6 @@ impl Condition {
                 (0..rows).map(|row| left.compare(&right, row).map(|found| order.holds(found))).collect()
             }
         }
-    }
-}
-
-/// A column without its dictionary, if it has one.
-fn plain(array: &ArrayRef) -> ArrayRef {
-    match array.as_any_dictionary_opt() {
-        Some(dictionary) => take(dictionary.values(), dictionary.keys(), None)
-            .unwrap_or_else(|_| new_null_array(dictionary.values().data_type(), array.len())),
-        None => array.clone(),
     }
 }
 
@@ -378,7 +366,7 @@ impl Order {
 enum Side {
     Ints(Vec<Option<i64>>),
     Floats(Vec<Option<f64>>),
-    Texts(StringViewArray),
+    Texts(ArrayRef),
     Bools(Vec<Option<bool>>),
 }
 
@@ -393,14 +381,14 @@ impl Side {
                     Kind::Float => Self::Floats(floats(&array).iter().collect()),
                     Kind::Day => Self::Ints(dates(&array).iter().map(|day| day.map(i64::from)).collect()),
                     Kind::Bool => Self::Bools(bools(&array).iter().collect()),
-                    Kind::Text => Self::Texts(cast(&array, &DataType::Utf8View).ok()?.as_string_view().clone()),
+                    Kind::Text => Self::Texts(array),
                 }
             }
             (Kind::Int, Operand::Int(value)) => Self::Ints(vec![Some(*value)]),
             (Kind::Day, Operand::Day(day)) => Self::Ints(vec![Some(i64::from(*day))]),
             (Kind::Float, Operand::Float(value)) => Self::Floats(vec![Some(*value)]),
             (Kind::Bool, Operand::Bool(value)) => Self::Bools(vec![Some(*value)]),
-            (Kind::Text, Operand::Text(text)) => Self::Texts(StringViewArray::from(vec![text.as_str()])),
+            (Kind::Text, Operand::Text(text)) => Self::Texts(Arc::new(StringArray::from(vec![text.as_str()]))),
             _ => return None,
         })
     }
@@ -409,10 +397,19 @@ impl Side {
         fn at<T>(values: &[Option<T>], row: usize) -> Option<&T> {
             if values.len() == 1 { values[0].as_ref() } else { values.get(row)?.as_ref() }
         }
-        fn text(values: &StringViewArray, row: usize) -> Option<&str> {
+        fn text(values: &ArrayRef, row: usize) -> Option<&str> {
             let row = if values.len() == 1 { 0 } else { row };
+            if row >= values.len() || values.is_null(row) {
+                return None;
+            }
+            let text = match values.data_type() {
+                DataType::Utf8 => values.as_string::<i32>().value(row),
+                DataType::LargeUtf8 => values.as_string::<i64>().value(row),
+                DataType::Utf8View => values.as_string_view().value(row),
+                _ => return None,
+            };
             // An empty field is NULL.
-            (row < values.len() && values.is_valid(row)).then(|| values.value(row)).filter(|text| !text.is_empty())
+            (!text.is_empty()).then_some(text)
         }
         match (self, other) {
             (Self::Ints(a), Self::Ints(b)) => Some(at(a, row)?.cmp(at(b, row)?)),
@@ -427,9 +424,7 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
+    use arrow::array::{BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch};
 
     use super::*;
 
@@ -453,8 +448,7 @@ mod tests {
         let batch = batch();
         let consent = Consent::parse(predicate, &batch.schema()).unwrap_or_else(|error| panic!("{error}"));
         let allowed = consent.allows(4, &|name| batch.column_by_name(name));
-        assert_eq!(allowed.null_count(), 0);
-        allowed.values().iter().map(|allowed| if allowed { '1' } else { '0' }).collect()
+        allowed.iter().map(|allowed| if allowed { '1' } else { '0' }).collect()
     }
 
     #[test]

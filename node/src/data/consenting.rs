@@ -10,8 +10,8 @@ use super::error::DataError;
 use super::input::{Asked, Input};
 use super::scan::{Scan, ScanError};
 
-/// Gives the privacy units of all rows that the consent predicate allows to `each`, batch by batch on all threads: as
-/// stored, and the number of each (none for a row without one). A customer is there as often as it has rows.
+/// Gives the privacy units of all rows to `each`, batch by batch on all threads: as stored, and the number of each that the
+/// consent predicate allows (none for a row without one, too). A customer is there as often as it has rows.
 pub(super) fn each_unit(
     dataset: &Dataset,
     options: &Options,
@@ -20,12 +20,15 @@ pub(super) fn each_unit(
 ) -> Result<(), DataError> {
     let schema = dataset.schema();
     let asked = Asked { dataset: &schema.name, privacy_unit: &schema.privacy_unit, columns: &[], filter: None };
-    let (input, _) = Input::new(dataset, asked)?;
+    let input = Input::new(dataset, asked)?;
     let scan = Scan::new(dataset.source(), schema, input.columns()).map_err(DataError::opaque)?;
     let work = || {
         scan.run(stop, |stored, rows| {
-            let (unit, _) = input.rows(stored, rows)?;
-            each(&unit, &options.key.units(&unit))
+            let mut numbers = options.key.units(&stored[0]);
+            if let Some(allowed) = input.consenting(stored, rows) {
+                numbers.iter_mut().zip(&allowed).filter(|(_, allowed)| !allowed).for_each(|(number, _)| *number = None);
+            }
+            each(&stored[0], &numbers)
         })
     };
     on_threads(options.threads, stop, work).map_err(DataError::opaque)

@@ -100,7 +100,7 @@ impl Options {
     }
 }
 
-/// The engine inside the node: reads files with Arrow, computes with DataFusion's expressions, bounds by itself.
+/// The engine inside the node: reads files with Arrow, computes and bounds by itself.
 #[derive(Clone)]
 pub struct Embedded {
     options: Arc<Options>,
@@ -224,7 +224,7 @@ pub(super) fn execute<S: Sink>(
     options: &Options,
     shape: Shape,
     stop: &AtomicBool,
-    rows: impl Fn(&[ArrayRef], usize) -> Result<Rows, ScanError> + Sync,
+    rows: impl Fn(&[ArrayRef], usize) -> Rows + Sync,
     sink: impl Fn() -> S + Sync,
 ) -> Result<(Vec<S>, u64), DataError> {
     let scan = Scan::new(dataset.source(), dataset.schema(), columns).map_err(DataError::opaque)?;
@@ -250,7 +250,7 @@ fn bound<const W: usize, U: Units<W>, S: Sink>(
     settings: Settings,
     key: &UnitKey,
     stop: &AtomicBool,
-    rows: &(impl Fn(&[ArrayRef], usize) -> Result<Rows, ScanError> + Sync),
+    rows: &(impl Fn(&[ArrayRef], usize) -> Rows + Sync),
     sink: &(impl Fn() -> S + Sync),
 ) -> Result<Vec<S>, ScanError> {
     let threads = settings.threads;
@@ -258,7 +258,7 @@ fn bound<const W: usize, U: Units<W>, S: Sink>(
     let work = || -> Result<(), ScanError> {
         let mut router = bounding.router();
         scan.run(stop, |columns, count| {
-            let Rows { unit, mut cells, values } = rows(columns, count)?;
+            let Rows { unit, mut cells, values } = rows(columns, count);
             let units = U::words(&unit, key, &mut cells);
             let values: Vec<&[i64]> = values.iter().map(Vec::as_slice).collect();
             Ok(router.rows(&units, &cells, &values)?)

@@ -4,21 +4,19 @@
 //! Bounding adds a customer's values up. Sums are exact, so the codes of a customer with one row come out as they went
 //! in; those of a customer with several are mixed up, and are not used.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
-use entente_protocols::language::expr::Value;
+use arrow::array::ArrayRef;
 use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;
+use entente_tables::codes::Coder;
 
 use super::bounding::NO_CELL;
 use super::customers::Apart;
 use super::dataset::Dataset;
+use super::domain::leave_out;
 use super::error::DataError;
-use super::expr::{Compiled, Domain};
-use super::input::{Asked, Input};
+use super::input::{Asked, Found, Input};
 use super::pipeline::Rows;
-use super::scan::ScanError;
 
 /// Codes in a value.
 const PACKED: usize = 4;
@@ -26,8 +24,9 @@ const PACKED: usize = 4;
 /// A features query ready to run.
 #[derive(Debug)]
 pub(super) struct Features {
+    /// Its expressions are the outputs.
     input: Input,
-    outputs: Vec<Coder>,
+    outputs: Vec<(Values, Coder)>,
     apart: Apart<Option<usize>>,
     target: Option<usize>,
 }
@@ -47,25 +46,18 @@ impl Features {
             columns: &plan.columns,
             filter: plan.filter.as_ref(),
         };
-        let (input, mut texts) = Input::new(dataset, asked)?;
+        let mut input = Input::new(dataset, asked)?;
         if apart.iter().flatten().any(|output| *output >= plan.outputs.len()) {
             return Err(input.unfit("it lacks an output that the study needs; plan the study again"));
         }
         if plan.outputs.len() == apart.iter().flatten().count() {
             return Err(input.unfit("it has no features; add columns to its SELECT"));
         }
-        let outputs = plan.outputs.iter().map(|output| {
-            let domain = match &output.values {
-                Values::Category { values } => {
-                    let values: Vec<Value> = values.iter().cloned().map(Value::Text).collect();
-                    Some(Domain::new(&values, &mut texts))
-                }
-                Values::Number { .. } | Values::Date { .. } | Values::Bool => None,
-            };
-            let expr = input.compile(&output.expr, &mut texts)?;
-            Ok(Coder { expr, values: output.values.clone(), domain })
-        });
-        let outputs = outputs.collect::<Result<_, DataError>>()?;
+        let mut outputs = Vec::with_capacity(plan.outputs.len());
+        for output in &plan.outputs {
+            input.compute(&output.expr)?;
+            outputs.push((output.values.clone(), Coder::new(&output.values, input.texts())));
+        }
         Ok(Self { input, outputs, apart, target })
     }
 
@@ -77,7 +69,7 @@ impl Features {
     /// What the codes of all outputs that are features mean.
     pub(super) fn meanings(&self) -> Vec<Column> {
         let features = self.outputs.iter().enumerate().filter(|(at, _)| !self.apart.contains(&Some(*at)));
-        features.map(|(_, output)| output.values.column()).collect()
+        features.map(|(_, (values, _))| values.column()).collect()
     }
 
     /// Values that a row brings.
@@ -86,12 +78,16 @@ impl Features {
     }
 
     /// Takes a batch to its customers and their codes, all in one cell.
-    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Result<Rows, ScanError> {
-        let (unit, typed) = self.input.rows(stored, rows)?;
-        let mut cells = vec![0; typed.num_rows()];
-        let mut values = vec![vec![0; typed.num_rows()]; self.values()];
-        for (at, output) in self.outputs.iter().enumerate() {
-            let codes = output.codes(&typed)?;
+    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
+        self.counted(stored, rows).0
+    }
+
+    /// The same, and how many values were looked at.
+    pub(super) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
+        let mut cells = vec![0; rows];
+        let mut values = vec![vec![0; rows]; self.values()];
+        let Found { kept, looked_at } = self.input.evaluate(stored, rows, |at, vector| {
+            let codes = self.outputs[at].1.codes(&vector);
             if self.target == Some(at) {
                 cells.iter_mut().zip(&codes).filter(|(_, code)| **code == 0).for_each(|(cell, _)| *cell = NO_CELL);
             }
@@ -99,57 +95,17 @@ impl Features {
             for (value, code) in values[at / PACKED].iter_mut().zip(codes) {
                 *value |= i64::from(code) << shift;
             }
+        });
+        if let Some(kept) = &kept {
+            leave_out(&mut cells, kept);
         }
-        Ok(Rows { unit, cells, values })
+        (Rows { unit: stored[0].clone(), cells, values }, looked_at)
     }
 }
 
 /// The code of output number `at` in a row's values.
 pub(super) fn unpacked(values: &[i64], at: usize) -> u16 {
     (values[at / PACKED] >> (16 * (at % PACKED))) as u16
-}
-
-/// Computes one output and its codes.
-#[derive(Debug)]
-struct Coder {
-    expr: Compiled,
-    values: Values,
-    /// Of a category, the position of each text.
-    domain: Option<Domain>,
-}
-
-impl Coder {
-    fn codes(&self, batch: &RecordBatch) -> Result<Vec<u16>, ScanError> {
-        let array = self.expr.evaluate(batch)?;
-        let number = |x: f64| self.values.code_of_number(x);
-        let mut codes: Vec<u16> = match (array.data_type(), &self.domain) {
-            (DataType::Float64, None) => {
-                array.as_primitive::<Float64Type>().values().iter().map(|&x| number(x)).collect()
-            }
-            (DataType::Int64, None) => {
-                array.as_primitive::<Int64Type>().values().iter().map(|&x| number(x as f64)).collect()
-            }
-            (DataType::Date32, None) => {
-                array.as_primitive::<Date32Type>().values().iter().map(|&day| number(f64::from(day))).collect()
-            }
-            (DataType::Boolean, None) => {
-                let codes = [false, true].map(|value| self.values.code_of_bool(value));
-                array.as_boolean().values().iter().map(|value| codes[usize::from(value)]).collect()
-            }
-            (DataType::Int32, Some(domain)) => {
-                let mut positions = vec![0; array.len()];
-                domain.extend(&mut positions, 1, &array);
-                // No position is one less than 0.
-                positions.into_iter().map(|position| u16::try_from(position.wrapping_add(1)).unwrap_or(0)).collect()
-            }
-            // Of another type than the plan says: the planner makes no such output.
-            _ => vec![0; array.len()],
-        };
-        if let Some(nulls) = array.logical_nulls() {
-            codes.iter_mut().zip(&nulls).filter(|(_, valid)| !valid).for_each(|(code, _)| *code = 0);
-        }
-        Ok(codes)
-    }
 }
 
 #[cfg(test)]

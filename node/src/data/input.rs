@@ -1,20 +1,17 @@
-//! The rows that a plan is about: of customers who consented, read as declared, where the plan's filter holds.
+//! What a plan asks of a data set, computed on every row of a batch: its columns read as declared, and all its expressions.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use entente_protocols::language::expr::Expr;
+use arrow::array::ArrayRef;
+use arrow::buffer::BooleanBuffer;
+use entente_protocols::language::expr::{Expr, ValueType};
 use entente_protocols::language::schema::ColumnType;
+use entente_tables::evaluate::Program;
 use entente_tables::read::ColumnReader;
 use entente_tables::texts::Texts;
+use entente_tables::vector::Vector;
 
 use super::consent::Consent;
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::expr::Compiled;
-use super::scan::{ScanError, record_batch};
 
 /// What a plan of any kind asks of a data set.
 pub(super) struct Asked<'p> {
@@ -24,22 +21,31 @@ pub(super) struct Asked<'p> {
     pub(super) filter: Option<&'p Expr>,
 }
 
-/// A plan's part in front of its own computations.
+/// A plan's expressions over a data set.
 #[derive(Debug)]
 pub(super) struct Input {
     dataset: String,
     /// The stored columns it needs, the privacy unit first.
     columns: Vec<String>,
     consent: Option<Consent>,
-    /// Which stored column each typed column is read from, and how.
+    /// Which stored column each column of the program is read from, and how.
     readers: Vec<(usize, ColumnReader)>,
-    typed: SchemaRef,
-    filter: Option<Compiled>,
+    /// Its first output is the plan's filter, if there is one.
+    program: Program,
+    filtered: bool,
+}
+
+/// What is found on a batch beside the values of expressions.
+pub(super) struct Found {
+    /// Which rows count: those of customers who consent, where the filter is true. All where this is `None`.
+    pub(super) kept: Option<BooleanBuffer>,
+    /// How many values were looked at: the same on tables that have as many rows.
+    pub(super) looked_at: u64,
 }
 
 impl Input {
-    /// What is asked, made ready for a data set, which must be the one it was asked of; and the plan's texts.
-    pub(super) fn new(dataset: &Dataset, asked: Asked<'_>) -> Result<(Self, Texts), DataError> {
+    /// What is asked, made ready for a data set, which must be the one it was asked of.
+    pub(super) fn new(dataset: &Dataset, asked: Asked<'_>) -> Result<Self, DataError> {
         let schema = dataset.schema();
         let unfit = |problem: String| Err(DataError::Plan { dataset: schema.name.clone(), problem });
         if asked.dataset != schema.name || asked.privacy_unit != schema.privacy_unit {
@@ -47,14 +53,14 @@ impl Input {
         }
         let mut columns = vec![asked.privacy_unit.to_owned()];
         let mut readers = Vec::new();
-        let mut fields = Vec::new();
+        let mut types: Vec<(String, ValueType)> = Vec::new();
         let mut texts = Texts::default();
         for (name, column_type) in asked.columns {
             if schema.columns.get(name) != Some(column_type) {
                 return unfit(format!("column `{name}` is not declared as the plan says; plan the study again"));
             }
             let reader = ColumnReader::new(column_type, &mut texts);
-            fields.push(Field::new(name, reader.data_type(), true));
+            types.push((name.clone(), reader.value_type()));
             readers.push((columns.len(), reader));
             columns.push(name.clone());
         }
@@ -64,15 +70,23 @@ impl Input {
                 columns.push(name.clone());
             }
         }
-        let typed = Arc::new(Schema::new(fields));
-        let mut input = Self { dataset: schema.name.clone(), columns, consent, readers, typed, filter: None };
-        input.filter = asked.filter.map(|filter| input.compile(filter, &mut texts)).transpose()?;
-        Ok((input, texts))
+        let program = Program::new(types, texts);
+        let filtered = asked.filter.is_some();
+        let mut input = Self { dataset: schema.name.clone(), columns, consent, readers, program, filtered };
+        if let Some(filter) = asked.filter {
+            input.compute(filter)?;
+        }
+        Ok(input)
     }
 
-    /// An expression ready to be computed over the rows.
-    pub(super) fn compile(&self, expr: &Expr, texts: &mut Texts) -> Result<Compiled, DataError> {
-        Compiled::new(expr, &self.typed, texts).map_err(|error| self.unfit(error))
+    /// Computes this expression as well, as the next one.
+    pub(super) fn compute(&mut self, expr: &Expr) -> Result<(), DataError> {
+        self.program.add(expr).map_err(|error| self.unfit(error))
+    }
+
+    /// The numbers of the plan's texts.
+    pub(super) fn texts(&mut self) -> &mut Texts {
+        self.program.texts()
     }
 
     /// The error of a plan that does not fit the data set.
@@ -85,27 +99,25 @@ impl Input {
         &self.columns
     }
 
-    /// Takes a batch to the rows that count: the privacy unit as stored, and the typed columns.
-    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Result<(ArrayRef, RecordBatch), ScanError> {
-        let typed = self.readers.iter().map(|(column, reader)| reader.read(&stored[*column])).collect();
-        let mut typed = record_batch(&self.typed, typed, rows)?;
-        let mut unit = stored[0].clone();
-        if let Some(kept) = self.kept(stored, rows, &typed)?
-            && kept.true_count() < rows
-        {
-            typed = filter_record_batch(&typed, &kept)?;
-            unit = filter(&unit, &kept)?;
-        }
-        Ok((unit, typed))
+    /// Gives the values of each expression, counted from 0 without the filter, to `each` in the order in which they were
+    /// added: on all rows of the batch, kept or not.
+    pub(super) fn evaluate(&self, stored: &[ArrayRef], rows: usize, mut each: impl FnMut(usize, Vector)) -> Found {
+        let typed: Vec<Vector> = self.readers.iter().map(|(column, reader)| reader.read(&stored[*column])).collect();
+        let mut kept = self.consenting(stored, rows);
+        let looked_at =
+            self.program.run(&typed, rows, |output, vector| match output.checked_sub(self.filtered.into()) {
+                Some(expression) => each(expression, vector),
+                None => {
+                    let filter = vector.holds();
+                    kept = Some(kept.as_ref().map_or(filter.clone(), |kept| kept & &filter));
+                }
+            });
+        Found { kept, looked_at }
     }
 
-    fn kept(&self, stored: &[ArrayRef], rows: usize, typed: &RecordBatch) -> Result<Option<BooleanArray>, ScanError> {
+    /// Which rows are of customers who consent, where that is asked.
+    pub(super) fn consenting(&self, stored: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
         let column = |name: &str| stored.get(self.columns.iter().position(|column| column == name)?);
-        let consent = self.consent.as_ref().map(|consent| consent.allows(rows, &column));
-        let filter = self.filter.as_ref().map(|filter| filter.holds(typed)).transpose()?;
-        Ok(match (consent, filter) {
-            (Some(consent), Some(filter)) => Some(BooleanArray::new(consent.values() & filter.values(), None)),
-            (consent, filter) => consent.or(filter),
-        })
+        self.consent.as_ref().map(|consent| consent.allows(rows, &column))
     }
 }

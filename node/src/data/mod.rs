@@ -2,12 +2,14 @@
 //! memory.
 //!
 //! ```text
-//! Source ─▶ Scan ─▶ consent ─▶ read + clip ─▶ filter, keys, values ─▶ Bounding ─▶ Clipping ─▶ Bounded
-//! files     batches            [read]         [pipeline], [expr]      [bounding]  (protocols)
-//!           └────────── [input] ──────────┘  filter, codes ─▶ Bounding ─▶ Customers
-//!                                            [features]                   [collect], [customers]
-//!                                                                        ─▶ Candidates ─▶ scores ─▶ audience
-//!                                                                          [candidates]            [audience]
+//! Source ─▶ Scan ─▶ [input] on every row: consent, columns as declared, filter, all expressions
+//! files     batches     │       entente_tables::{read, evaluate}
+//!                       ├─▶ [pipeline] cells ([domain]), values ─▶ Bounding ─▶ Clipping ─▶ Bounded
+//!                       │                                          [bounding]  (protocols)
+//!                       └─▶ [features] codes ─▶ Bounding ─▶ Customers
+//!                           entente_tables::codes           [collect], [customers]
+//!                                                      ─▶ Candidates ─▶ scores ─▶ audience
+//!                                                         [candidates]            [audience]
 //! ```
 //!
 //! What it promises:
@@ -16,6 +18,8 @@
 //!   can stop a study, change its kind of answer or show in an error: reading, expressions and sums are total.
 //! - The result does not depend on the order of rows, files or threads. Values are put on the grid row by row and
 //!   added as integers.
+//! - **How much is computed does not depend on what rows hold**: a row that no filter keeps goes the same way as others, to
+//!   no cell at its end.
 //! - Memory stays within a limit, whatever the number of rows and customers; what does not fit goes to files without
 //!   a name.
 
@@ -28,9 +32,9 @@ mod consenting;
 mod csv;
 mod customers;
 mod dataset;
+mod domain;
 mod engine;
 mod error;
-mod expr;
 mod features;
 mod input;
 mod ndjson;

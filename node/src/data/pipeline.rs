@@ -1,16 +1,15 @@
 //! A query's plan made ready for a data set: batches of stored columns ─▶ for each row that counts, its customer, its cell and
 //! its values on the grid.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::array::ArrayRef;
 use entente_protocols::language::sums::{BaseSum, SumsPlan};
+use entente_tables::vector::Vector;
 
 use super::bounding::NO_CELL;
 use super::dataset::Dataset;
+use super::domain::{Domain, leave_out};
 use super::error::DataError;
-use super::expr::{Compiled, Domain};
-use super::input::{Asked, Input};
-use super::scan::ScanError;
+use super::input::{Asked, Found, Input};
 
 /// Rows on their way to bounding.
 pub(super) struct Rows {
@@ -25,6 +24,7 @@ pub(super) struct Rows {
 /// A plan ready to run.
 #[derive(Debug)]
 pub(super) struct Pipeline {
+    /// Its expressions are those of `keys`, then those of `values`.
     input: Input,
     keys: Vec<Key>,
     values: Vec<GridValue>,
@@ -32,7 +32,6 @@ pub(super) struct Pipeline {
 
 #[derive(Debug)]
 struct Key {
-    expr: Compiled,
     domain: Domain,
     count: u32,
 }
@@ -40,8 +39,8 @@ struct Key {
 /// What one component adds for a row.
 #[derive(Debug)]
 enum GridValue {
-    Present { expr: Compiled, units: i64 },
-    Clipped { expr: Compiled, low: f64, high: f64, center: f64, unit: f64 },
+    Present { units: i64 },
+    Clipped { low: f64, high: f64, center: f64, unit: f64 },
 }
 
 impl Pipeline {
@@ -53,34 +52,30 @@ impl Pipeline {
             columns: &plan.columns,
             filter: plan.filter.as_ref(),
         };
-        let (input, mut texts) = Input::new(dataset, asked)?;
+        let mut input = Input::new(dataset, asked)?;
         let cells =
             plan.groups.iter().try_fold(1u32, |cells, key| cells.checked_mul(key.domain.len().try_into().ok()?));
         if cells.is_none_or(|cells| cells == NO_CELL) {
             return Err(input.unfit("it has 2^32 groups or more"));
         }
-        let mut compile = |expr| input.compile(expr, &mut texts);
-        let keys = plan.groups.iter().map(|key| compile(&key.expr)).collect::<Result<Vec<_>, _>>()?;
-        let values = plan.sums.iter().filter_map(|sum| {
+        let mut keys = Vec::with_capacity(plan.groups.len());
+        for key in &plan.groups {
+            input.compute(&key.expr)?;
+            keys.push(Key { domain: Domain::new(&key.domain, input.texts()), count: key.domain.len() as u32 });
+        }
+        let mut values = Vec::with_capacity(plan.sums.len());
+        for sum in &plan.sums {
             let grid = plan.grid_unit(sum);
-            match sum {
-                BaseSum::Rows | BaseSum::Customers => None,
-                BaseSum::Present(expr) => {
-                    Some(compile(expr).map(|expr| GridValue::Present { expr, units: (1.0 / grid) as i64 }))
+            let (expr, value) = match sum {
+                BaseSum::Rows | BaseSum::Customers => continue,
+                BaseSum::Present(expr) => (expr, GridValue::Present { units: (1.0 / grid) as i64 }),
+                BaseSum::Values { expr, low, high, center } => {
+                    (expr, GridValue::Clipped { low: *low, high: *high, center: *center, unit: grid })
                 }
-                BaseSum::Values { expr, low, high, center } => Some(compile(expr).map(|expr| {
-                    let (low, high, center) = (*low, *high, *center);
-                    GridValue::Clipped { expr, low, high, center, unit: grid }
-                })),
-            }
-        });
-        let values = values.collect::<Result<Vec<_>, _>>()?;
-        let keys = keys.into_iter().zip(&plan.groups).map(|(expr, key)| Key {
-            expr,
-            domain: Domain::new(&key.domain, &mut texts),
-            count: key.domain.len() as u32,
-        });
-        let keys = keys.collect();
+            };
+            input.compute(expr)?;
+            values.push(value);
+        }
         Ok(Self { input, keys, values })
     }
 
@@ -90,46 +85,48 @@ impl Pipeline {
     }
 
     /// Takes a batch to its customers, cells and values.
-    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Result<Rows, ScanError> {
-        let (unit, typed) = self.input.rows(stored, rows)?;
-        let mut cells = vec![0; typed.num_rows()];
-        for key in &self.keys {
-            key.domain.extend(&mut cells, key.count, &key.expr.evaluate(&typed)?);
+    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
+        self.counted(stored, rows).0
+    }
+
+    /// The same, and how many values were looked at.
+    pub(super) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
+        let mut cells = vec![0; rows];
+        let mut values = Vec::with_capacity(self.values.len());
+        let Found { kept, looked_at } =
+            self.input.evaluate(stored, rows, |expression, vector| match expression.checked_sub(self.keys.len()) {
+                None => self.keys[expression].domain.extend(&mut cells, self.keys[expression].count, &vector),
+                Some(value) => values.push(self.values[value].units(&vector)),
+            });
+        if let Some(kept) = &kept {
+            leave_out(&mut cells, kept);
         }
-        let values = self.values.iter().map(|value| match value {
-            GridValue::Present { expr, units } => Ok(present(&expr.evaluate(&typed)?, *units)),
-            GridValue::Clipped { expr, low, high, center, unit } => {
+        (Rows { unit: stored[0].clone(), cells, values }, looked_at)
+    }
+}
+
+impl GridValue {
+    /// What each row adds; NULL adds nothing.
+    fn units(&self, vector: &Vector) -> Vec<i64> {
+        let mut units: Vec<i64> = match *self {
+            Self::Present { units } => vec![units; vector.len()],
+            Self::Clipped { low, high, center, unit } => {
                 let grid = |value: f64| match value.is_nan() {
                     true => 0,
                     // Truncates toward zero, so that no value goes past the largest that the layout knows of.
-                    false => ((value.max(*low).min(*high) - center) / unit) as i64,
+                    false => ((value.max(low).min(high) - center) / unit) as i64,
                 };
-                Ok(quantise(&expr.evaluate(&typed)?, grid))
+                match vector {
+                    Vector::Float(values) => values.values().iter().map(|&value| grid(value)).collect(),
+                    Vector::Int(values) => values.values().iter().map(|&value| grid(value as f64)).collect(),
+                    // No number: the planner sums nothing else.
+                    Vector::Bool(_) | Vector::Text(_) | Vector::Date(_) => vec![0; vector.len()],
+                }
             }
-        });
-        let values = values.collect::<Result<_, ScanError>>()?;
-        Ok(Rows { unit, cells, values })
+        };
+        if let Some(nulls) = vector.nulls() {
+            units.iter_mut().zip(nulls).for_each(|(units, valid)| *units *= i64::from(valid));
+        }
+        units
     }
-}
-
-fn present(values: &ArrayRef, units: i64) -> Vec<i64> {
-    match values.logical_nulls() {
-        None => vec![units; values.len()],
-        Some(nulls) => nulls.iter().map(|valid| if valid { units } else { 0 }).collect(),
-    }
-}
-
-/// Values on the grid; NULL adds nothing.
-fn quantise(values: &ArrayRef, grid: impl Fn(f64) -> i64) -> Vec<i64> {
-    let mut units: Vec<i64> = if let Some(values) = values.as_primitive_opt::<Float64Type>() {
-        values.values().iter().map(|&value| grid(value)).collect()
-    } else if let Some(values) = values.as_primitive_opt::<Int64Type>() {
-        values.values().iter().map(|&value| grid(value as f64)).collect()
-    } else {
-        vec![0; values.len()]
-    };
-    if let Some(nulls) = values.logical_nulls() {
-        units.iter_mut().zip(&nulls).filter(|(_, valid)| !valid).for_each(|(units, _)| *units = 0);
-    }
-    units
 }

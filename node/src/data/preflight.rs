@@ -9,10 +9,12 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type};
 use entente_host::locks::{into_inner, lock};
+use arrow::array::ArrayRef;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::privacy::bounds::CustomerCell;
 use entente_tables::read::{ColumnReader, absent};
 use entente_tables::texts::Texts;
+use entente_tables::vector::Vector;
 
 use super::bounding::Sink;
 use super::consent::Consent;
@@ -174,7 +176,7 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
     let rows = |stored: &[ArrayRef], rows: usize| {
         let counts: Vec<([u64; 3], _)> = checks.iter().map(|check| check.count(stored)).collect();
         let column = |name: &str| stored.get(columns.iter().position(|column| column == name)?);
-        let consenting = consent.as_ref().map_or(rows, |consent| consent.allows(rows, &column).true_count());
+        let consenting = consent.as_ref().map_or(rows, |consent| consent.allows(rows, &column).count_set_bits());
         let without_unit = absent(&stored[0]);
         let mut report = lock(&report);
         report.rows += rows as u64;
@@ -189,7 +191,7 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
                 (known, other) => known.or(other),
             };
         }
-        Ok(Rows { unit: stored[0].clone(), cells: vec![0; rows], values: Vec::new() })
+        Rows { unit: stored[0].clone(), cells: vec![0; rows], values: Vec::new() }
     };
     let shape = Shape { values: 0, max_groups: 1 };
     let (heads, malformed) = execute(dataset, &columns, options, shape, stop, rows, Heads::default)?;
@@ -255,40 +257,31 @@ impl ColumnCheck {
 }
 
 /// The smallest and the largest value, as numbers.
-fn extent(values: &ArrayRef) -> Option<(f64, f64)> {
+fn extent(values: &Vector) -> Option<(f64, f64)> {
     fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         values.fold(None, |ends: Option<(f64, f64)>, value| {
             Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
         })
     }
-    if let Some(values) = values.as_primitive_opt::<Float64Type>() {
-        ends(values.iter().flatten())
-    } else if let Some(values) = values.as_primitive_opt::<Int64Type>() {
-        ends(values.iter().flatten().map(|value| value as f64))
-    } else if let Some(values) = values.as_primitive_opt::<Date32Type>() {
-        ends(values.iter().flatten().map(f64::from))
-    } else if let Some(values) = values.as_primitive_opt::<Int32Type>() {
-        ends(values.iter().flatten().map(f64::from))
-    } else {
-        ends(values.as_boolean_opt()?.iter().flatten().map(|value| f64::from(u8::from(value))))
+    match values {
+        Vector::Float(values) => ends(values.iter().flatten()),
+        Vector::Int(values) => ends(values.iter().flatten().map(|value| value as f64)),
+        Vector::Date(days) => ends(days.iter().flatten().map(f64::from)),
+        Vector::Text(texts) => ends(texts.iter().flatten().map(f64::from)),
+        Vector::Bool(values) => ends(values.iter().flatten().map(f64::from)),
     }
 }
 
-fn differing(clipped: &ArrayRef, free: &ArrayRef) -> u64 {
+fn differing(clipped: &Vector, free: &Vector) -> u64 {
     fn count<T: PartialEq>(a: impl Iterator<Item = Option<T>>, b: impl Iterator<Item = Option<T>>) -> u64 {
         a.zip(b).filter(|(a, b)| a != b).count() as u64
     }
-    if let (Some(a), Some(b)) = (clipped.as_primitive_opt::<Int64Type>(), free.as_primitive_opt::<Int64Type>()) {
-        count(a.iter(), b.iter())
-    } else if let (Some(a), Some(b)) =
-        (clipped.as_primitive_opt::<Float64Type>(), free.as_primitive_opt::<Float64Type>())
-    {
-        count(a.iter(), b.iter())
-    } else if let (Some(a), Some(b)) = (clipped.as_primitive_opt::<Date32Type>(), free.as_primitive_opt::<Date32Type>())
-    {
-        count(a.iter(), b.iter())
-    } else {
-        0
+    match (clipped, free) {
+        (Vector::Int(a), Vector::Int(b)) => count(a.iter(), b.iter()),
+        (Vector::Float(a), Vector::Float(b)) => count(a.iter(), b.iter()),
+        (Vector::Date(a), Vector::Date(b)) => count(a.iter(), b.iter()),
+        // These have no bounds.
+        _ => 0,
     }
 }
 

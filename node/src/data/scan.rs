@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_tables::texts::is_text;
@@ -189,13 +189,4 @@ fn with_text_forms(metadata: &ArrowReaderMetadata, schema: &DatasetSchema) -> Re
     });
     let forms: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     Ok(ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(forms))?)
-}
-
-/// A batch of columns that may have none, but still has its rows.
-pub(crate) fn record_batch(
-    schema: &SchemaRef,
-    columns: Vec<ArrayRef>,
-    rows: usize,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    RecordBatch::try_new_with_options(schema.clone(), columns, &RecordBatchOptions::new().with_row_count(Some(rows)))
 }

@@ -1,0 +1,284 @@
+//! What kernels compute with: a value for each row of a batch, or one that stands for all of them.
+
+use arrow_array::types::{Date32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use entente_protocols::language::expr::ValueType;
+
+use crate::truth::{Truth, select};
+use crate::vector::Vector;
+
+/// The values of a kernel's argument or result.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    Int(Lane<Int64Type>),
+    Float(Lane<Float64Type>),
+    Bool(Truth),
+    Text(Lane<Int32Type>),
+    Date(Lane<Date32Type>),
+}
+
+/// Values of one Arrow type.
+#[derive(Debug)]
+pub(super) enum Lane<T: ArrowPrimitiveType> {
+    Rows(PrimitiveArray<T>),
+    Constant(Option<T::Native>),
+}
+
+// By hand, since Arrow's types themselves have no `Clone`.
+impl<T: ArrowPrimitiveType> Clone for Lane<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Rows(values) => Self::Rows(values.clone()),
+            Self::Constant(value) => Self::Constant(*value),
+        }
+    }
+}
+
+/// Compiling has checked the types of all operands before a kernel is chosen.
+const CHECKED: &str = "a kernel computes with the types of its row in the table";
+
+impl Operand {
+    pub(super) fn int(&self) -> &Lane<Int64Type> {
+        let Self::Int(lane) = self else { unreachable!("{CHECKED}") };
+        lane
+    }
+
+    pub(super) fn float(&self) -> &Lane<Float64Type> {
+        let Self::Float(lane) = self else { unreachable!("{CHECKED}") };
+        lane
+    }
+
+    pub(super) fn bool(&self) -> &Truth {
+        let Self::Bool(truth) = self else { unreachable!("{CHECKED}") };
+        truth
+    }
+
+    pub(super) fn text(&self) -> &Lane<Int32Type> {
+        let Self::Text(lane) = self else { unreachable!("{CHECKED}") };
+        lane
+    }
+
+    pub(super) fn date(&self) -> &Lane<Date32Type> {
+        let Self::Date(lane) = self else { unreachable!("{CHECKED}") };
+        lane
+    }
+
+    /// NULL on every row.
+    pub(super) fn null(value_type: ValueType, rows: usize) -> Self {
+        match value_type {
+            ValueType::Int => Self::Int(Lane::Constant(None)),
+            ValueType::Float => Self::Float(Lane::Constant(None)),
+            ValueType::Bool => Self::Bool(Truth::constant(None, rows)),
+            ValueType::Text => Self::Text(Lane::Constant(None)),
+            ValueType::Date => Self::Date(Lane::Constant(None)),
+        }
+    }
+
+    /// Which rows have a value.
+    pub(super) fn known(&self, rows: usize) -> BooleanBuffer {
+        match self {
+            Self::Int(lane) => lane.known(rows),
+            Self::Float(lane) => lane.known(rows),
+            Self::Bool(truth) => truth.known(),
+            Self::Text(lane) => lane.known(rows),
+            Self::Date(lane) => lane.known(rows),
+        }
+    }
+
+    /// The number of values that a kernel looks at.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Int(lane) => lane.len(),
+            Self::Float(lane) => lane.len(),
+            Self::Bool(truth) => truth.len(),
+            Self::Text(lane) => lane.len(),
+            Self::Date(lane) => lane.len(),
+        }
+    }
+
+    /// A value for each row.
+    pub(super) fn vector(&self, rows: usize) -> Vector {
+        match self {
+            Self::Int(lane) => Vector::Int(lane.array(rows)),
+            Self::Float(lane) => Vector::Float(lane.array(rows)),
+            Self::Bool(truth) => Vector::Bool(BooleanArray::from(truth)),
+            Self::Text(lane) => Vector::Text(lane.array(rows)),
+            Self::Date(lane) => Vector::Date(lane.array(rows)),
+        }
+    }
+}
+
+impl From<&Vector> for Operand {
+    fn from(vector: &Vector) -> Self {
+        match vector {
+            Vector::Int(values) => Self::Int(Lane::Rows(values.clone())),
+            Vector::Float(values) => Self::Float(Lane::Rows(values.clone())),
+            Vector::Bool(values) => Self::Bool(Truth::from(values)),
+            Vector::Text(values) => Self::Text(Lane::Rows(values.clone())),
+            Vector::Date(values) => Self::Date(Lane::Rows(values.clone())),
+        }
+    }
+}
+
+impl<T: ArrowPrimitiveType> Lane<T> {
+    /// `f` of every value, those that stand where a row is NULL included.
+    pub(super) fn map<O: ArrowPrimitiveType>(&self, f: impl Fn(T::Native) -> O::Native) -> Lane<O> {
+        match self {
+            Self::Rows(values) => Lane::Rows(values.unary(f)),
+            Self::Constant(value) => Lane::Constant(value.map(f)),
+        }
+    }
+
+    /// `f` of both sides on every row; NULL where either is.
+    pub(super) fn zip<U: ArrowPrimitiveType, O: ArrowPrimitiveType>(
+        &self,
+        other: &Lane<U>,
+        f: impl Fn(T::Native, U::Native) -> O::Native,
+    ) -> Lane<O> {
+        match (self, other) {
+            (Self::Constant(None), _) | (_, Lane::Constant(None)) => Lane::Constant(None),
+            (Self::Rows(a), Lane::Constant(Some(b))) => Lane::Rows(a.unary(|a| f(a, *b))),
+            (Self::Constant(Some(a)), Lane::Rows(b)) => Lane::Rows(b.unary(|b| f(*a, b))),
+            (Self::Constant(Some(a)), Lane::Constant(Some(b))) => Lane::Constant(Some(f(*a, *b))),
+            (Self::Rows(a), Lane::Rows(b)) => {
+                let values: Vec<O::Native> = a.values().iter().zip(b.values()).map(|(&a, &b)| f(a, b)).collect();
+                Lane::Rows(PrimitiveArray::new(values.into(), NullBuffer::union(a.nulls(), b.nulls())))
+            }
+        }
+    }
+
+    /// Whether `f` holds between both sides on every row; NULL where either is.
+    pub(super) fn test(&self, other: &Self, rows: usize, f: impl Fn(T::Native, T::Native) -> bool) -> Truth {
+        match (self, other) {
+            (Self::Constant(None), _) | (_, Self::Constant(None)) => Truth::constant(None, rows),
+            (Self::Constant(Some(a)), Self::Constant(Some(b))) => Truth::constant(Some(f(*a, *b)), rows),
+            (Self::Rows(a), Self::Constant(Some(b))) => {
+                let found: Vec<bool> = a.values().iter().map(|&a| f(a, *b)).collect();
+                Truth::new(&packed(&found), a.nulls())
+            }
+            (Self::Constant(Some(a)), Self::Rows(b)) => {
+                let found: Vec<bool> = b.values().iter().map(|&b| f(*a, b)).collect();
+                Truth::new(&packed(&found), b.nulls())
+            }
+            (Self::Rows(a), Self::Rows(b)) => {
+                let found: Vec<bool> = a.values().iter().zip(b.values()).map(|(&a, &b)| f(a, b)).collect();
+                Truth::new(&packed(&found), NullBuffer::union(a.nulls(), b.nulls()).as_ref())
+            }
+        }
+    }
+
+    /// This one where `chosen` is set, `other` elsewhere.
+    pub(super) fn select(&self, chosen: &BooleanBuffer, other: &Self) -> Self {
+        let rows = chosen.len();
+        let flags = unpacked(chosen);
+        let flags = || flags.iter().copied();
+        let either = |flag: bool, a: T::Native, b: T::Native| if flag { a } else { b };
+        let values: Vec<T::Native> = match (self, other) {
+            (Self::Rows(a), Self::Rows(b)) => {
+                flags().zip(a.values()).zip(b.values()).map(|((flag, &a), &b)| either(flag, a, b)).collect()
+            }
+            (Self::Rows(a), Self::Constant(b)) => {
+                let b = b.unwrap_or_default();
+                flags().zip(a.values()).map(|(flag, &a)| either(flag, a, b)).collect()
+            }
+            (Self::Constant(a), Self::Rows(b)) => {
+                let a = a.unwrap_or_default();
+                flags().zip(b.values()).map(|(flag, &b)| either(flag, a, b)).collect()
+            }
+            (Self::Constant(a), Self::Constant(b)) => {
+                let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+                flags().map(|flag| either(flag, a, b)).collect()
+            }
+        };
+        let known = select(chosen, &self.known(rows), &other.known(rows));
+        Self::Rows(PrimitiveArray::new(values.into(), Some(NullBuffer::new(known))))
+    }
+
+    fn known(&self, rows: usize) -> BooleanBuffer {
+        match self {
+            Self::Rows(values) => match values.nulls() {
+                Some(nulls) => nulls.inner().clone(),
+                None => BooleanBuffer::new_set(rows),
+            },
+            Self::Constant(Some(_)) => BooleanBuffer::new_set(rows),
+            Self::Constant(None) => BooleanBuffer::new_unset(rows),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Rows(values) => values.len(),
+            Self::Constant(_) => 1,
+        }
+    }
+
+    fn array(&self, rows: usize) -> PrimitiveArray<T> {
+        match self {
+            Self::Rows(values) => values.clone(),
+            Self::Constant(Some(value)) => PrimitiveArray::new(ScalarBuffer::from(vec![*value; rows]), None),
+            Self::Constant(None) => PrimitiveArray::new_null(rows),
+        }
+    }
+}
+
+impl Lane<Float64Type> {
+    /// NaN as NULL and -0 as 0.
+    pub(super) fn tidied(self) -> Self {
+        match self {
+            Self::Constant(value) => Self::Constant(value.and_then(crate::vector::tidy)),
+            Self::Rows(values) => {
+                let (_, values, nulls) = values.into_parts();
+                let numbers: Vec<bool> = values.iter().map(|value| !value.is_nan()).collect();
+                let numbers = NullBuffer::new(packed(&numbers));
+                let values: Vec<f64> = values.iter().map(|value| value + 0.0).collect();
+                Self::Rows(PrimitiveArray::new(values.into(), NullBuffer::union(nulls.as_ref(), Some(&numbers))))
+            }
+        }
+    }
+}
+
+/// One bit for each flag. In two steps (first bytes, which compilers make many at a time, then bits of eight of them by one
+/// multiplication), it takes a fraction of the time that bit by bit does.
+fn packed(flags: &[bool]) -> BooleanBuffer {
+    // Byte i holds 0 or 1; the product has it at bit 56 + i, and no two of its terms meet.
+    let eight = |flags: &[bool; 8]| {
+        let bytes = u64::from_le_bytes(flags.map(u8::from));
+        (bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    };
+    let (full, rest) = flags.as_chunks::<8>();
+    let mut bytes: Vec<u8> = full.iter().map(eight).collect();
+    if !rest.is_empty() {
+        let mut last = [false; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        bytes.push(eight(&last));
+    }
+    BooleanBuffer::new(Buffer::from_vec(bytes), 0, flags.len())
+}
+
+/// One flag for each bit.
+pub(super) fn unpacked(bits: &BooleanBuffer) -> Vec<bool> {
+    let mut flags = Vec::with_capacity(bits.len() + 64);
+    let chunks = bits.bit_chunks();
+    for word in chunks.iter().chain([chunks.remainder_bits()]) {
+        flags.extend((0..64).map(|bit| word >> bit & 1 == 1));
+    }
+    flags.truncate(bits.len());
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_and_flags_are_the_same() {
+        let flags: Vec<bool> = (0..200u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63 == 1).collect();
+        for (start, end) in [(0, 0), (0, 1), (0, 8), (0, 64), (0, 65), (3, 200), (67, 131)] {
+            let bits = packed(&flags[start..end]);
+            assert_eq!(bits, BooleanBuffer::from(&flags[start..end]));
+            assert_eq!(unpacked(&bits), flags[start..end]);
+            assert_eq!(unpacked(&packed(&flags).slice(start, end - start)), flags[start..end]);
+        }
+    }
+}
