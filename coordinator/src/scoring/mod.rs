@@ -2,12 +2,11 @@
 //!
 //! ```text
 //! table (CSV, NDJSON, Parquet) ─▶ batches ─▶ codes (the model's recipe) ─▶ scores ─▶ CSV or Parquet
+//!                                            entente_tables::codes
 //! ```
 //!
-//! What a value means is as at a node: bool as true/false, yes/no or 1/0, dates as ISO 8601, a decimal point, an empty
-//! field is missing. What cannot be read is missing too, and counted.
+//! What a value means is as at a node, by the same code. What cannot be read is missing, and counted.
 
-mod codes;
 mod read;
 mod write;
 
@@ -19,6 +18,7 @@ use arrow::datatypes::{Field, Schema};
 use entente_host::Error;
 use entente_protocols::config::nearest;
 use entente_protocols::learn::file::{MAX_BYTES, ModelFile};
+use entente_tables::codes::FeatureReader;
 
 /// Reads `model.json`.
 ///
@@ -65,16 +65,25 @@ pub fn predict(file: &ModelFile, table: &Path, out: Option<&Path>) -> Result<Sco
         }
         name
     };
+    let mut readers = Vec::with_capacity(features.len());
+    for (feature, place) in features.iter().zip(&places) {
+        let reader = FeatureReader::new(&feature.values);
+        let stored = batches.schema().field(*place).data_type();
+        reader.check(stored).map_err(|fix| {
+            let (name, declared) = (&feature.name, reader.declared());
+            mistake(format!("column `{name}` is stored as {stored} and cannot be read as {declared}; {fix}"))
+        })?;
+        readers.push(reader);
+    }
     let mut sink = None;
     let mut scored = Scored::default();
     let mut unread = vec![0; features.len()];
     while let Some(batch) = batches.next().map_err(mistake)? {
         let mut columns = Vec::with_capacity(features.len());
-        for ((feature, place), unread) in features.iter().zip(&places).zip(&mut unread) {
-            let codes = codes::codes(&feature.values, batch.column(*place))
-                .map_err(|problem| mistake(format!("`{}` {problem}", feature.name)))?;
-            *unread += codes.unread;
-            columns.push(codes.codes);
+        for ((reader, place), unread) in readers.iter().zip(&places).zip(&mut unread) {
+            let coded = reader.read(batch.column(*place));
+            *unread += coded.unread;
+            columns.push(coded.codes);
         }
         let mut row = vec![0; features.len()];
         let scores = (0..batch.num_rows()).map(|at| {

@@ -62,10 +62,15 @@ impl Batches {
         }
     }
 
+    /// The columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        let (Self::Csv { schema, .. } | Self::Ndjson { schema, .. } | Self::Parquet(_, schema)) = self;
+        schema
+    }
+
     /// The names of the columns.
     pub(super) fn names(&self) -> Vec<String> {
-        let (Self::Csv { schema, .. } | Self::Ndjson { schema, .. } | Self::Parquet(_, schema)) = self;
-        schema.fields().iter().map(|field| field.name().clone()).collect()
+        self.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
     /// The next batch; never an empty one.

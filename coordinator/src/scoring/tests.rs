@@ -188,6 +188,17 @@ fn what_cannot_be_scored_is_refused_with_words() {
         assert!(problem.to_string().contains(expected) && problem.exit_code() == 1, "{problem}");
         assert!(!out.exists(), "nothing half-written");
     }
+    let zeros: ArrayRef = Arc::new(Float64Array::from(vec![0.0]));
+    let batch = ["age", "region", "joined", "consent"].map(|name| (name, zeros.clone()));
+    let batch = RecordBatch::try_from_iter(batch).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(place.at("f.parquet")).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let problem = predict(&model, &place.at("f.parquet"), Some(&place.at("out.csv"))).unwrap_err().to_string();
+    let expected = "column `region` is stored as Float64 and cannot be read as category; store it as text";
+    assert!(problem.contains(expected), "{problem}");
+
     let nowhere = predict(&model, &place.file("t.csv", CSV), Some(&place.at("no/such/out.csv"))).unwrap_err();
     assert_eq!(nowhere.exit_code(), 1, "{nowhere}");
 }
