@@ -55,38 +55,35 @@ fn main() {
 
 /// What is measured: the columns that each needs, by their place.
 fn expressions() -> Vec<(&'static str, Vec<usize>, Expr)> {
-    let column = |at: usize| Box::new(Expr::Column(COLUMNS[at].0.into()));
-    let [age, visits, spend, change, member, region, joined] = [0, 1, 2, 3, 4, 5, 6].map(column);
-    let int = |value| Box::new(Expr::Literal(Value::Int(value)));
-    let float = |value| Box::new(Expr::Literal(Value::Float(value)));
-    let compare = |comparison, left: &Box<Expr>, right| Expr::Compare(comparison, left.clone(), right);
-    let younger = |than| compare(Comparison::Less, &age, int(than));
-    let bins = [25, 35, 45, 55, 65].map(|than| (younger(than), *int(than)));
-    let from = Box::new(Expr::Literal(Value::Date(Day(19_900))));
-    let in_region = |name: &str| compare(Comparison::Equal, &region, Box::new(Expr::Literal(Value::Text(name.into()))));
-    let arithmetic = |operator, left: &Box<Expr>, right: &Box<Expr>| {
-        Box::new(Expr::Arithmetic(operator, left.clone(), right.clone()))
-    };
+    let [age, visits, spend, change, member, region, joined] =
+        [0, 1, 2, 3, 4, 5, 6].map(|at| Expr::Column(COLUMNS[at].0.into()));
+    let boxed = |expr: &Expr| Box::new(expr.clone());
+    let literal = |value| Expr::Literal(value);
+    let compare = |comparison, left: &Expr, right: &Expr| Expr::Compare(comparison, boxed(left), boxed(right));
+    let arithmetic = |operator, left: &Expr, right: &Expr| Expr::Arithmetic(operator, boxed(left), boxed(right));
+    let or = |left: &Expr, right: &Expr| Expr::Or(boxed(left), boxed(right));
+    let float = |expr: &Expr| Expr::Cast(boxed(expr), ValueType::Float);
+    let younger = |than| compare(Comparison::Less, &age, &literal(Value::Int(than)));
+    let bins = [25, 35, 45, 55, 65].map(|than| (younger(than), literal(Value::Int(than))));
+    let late = compare(Comparison::GreaterOrEqual, &joined, &literal(Value::Date(Day(19_900))));
+    let rich = compare(Comparison::Greater, &spend, &literal(Value::Float(100.0)));
+    let within = |name: &str| compare(Comparison::Equal, &region, &literal(Value::Text(name.into())));
     let product = arithmetic(Arithmetic::Multiply, &spend, &change);
-    let late = Box::new(compare(Comparison::GreaterOrEqual, &joined, from));
-    let either = Box::new(Expr::Or(late, member.clone()));
+    let either = or(&late, &member);
     vec![
         ("age < 30", vec![0], younger(30)),
-        ("age = visits", vec![0, 1], compare(Comparison::Equal, &age, visits.clone())),
-        ("age * visits", vec![0, 1], *arithmetic(Arithmetic::Multiply, &age, &visits)),
-        ("spend * change + spend", vec![2, 3], *arithmetic(Arithmetic::Add, &product, &spend)),
-        ("spend / change", vec![2, 3], *arithmetic(Arithmetic::Divide, &spend, &change)),
-        ("CAST(age AS float) / visits", vec![0, 1], {
-            let cast = |expr: &Box<Expr>| Box::new(Expr::Cast(expr.clone(), ValueType::Float));
-            *arithmetic(Arithmetic::Divide, &cast(&age), &cast(&visits))
+        ("age = visits", vec![0, 1], compare(Comparison::Equal, &age, &visits)),
+        ("age * visits", vec![0, 1], arithmetic(Arithmetic::Multiply, &age, &visits)),
+        ("spend * change + spend", vec![2, 3], arithmetic(Arithmetic::Add, &product, &spend)),
+        ("spend / change", vec![2, 3], arithmetic(Arithmetic::Divide, &spend, &change)),
+        ("age AS float / visits AS float", vec![0, 1], {
+            arithmetic(Arithmetic::Divide, &float(&age), &float(&visits))
         }),
-        ("spend > 100 AND (joined >= day OR member)", vec![2, 4, 6], {
-            Expr::And(Box::new(compare(Comparison::Greater, &spend, float(100.0))), either)
-        }),
-        ("region = 'a' OR region = 'b'", vec![5], Expr::Or(Box::new(in_region("a")), Box::new(in_region("b")))),
-        ("CASE in five branches over age", vec![0], Expr::Case(bins.to_vec(), int(99))),
-        ("CASE WHEN member THEN spend ELSE change", vec![2, 3, 4], Expr::Case(vec![(*member, *spend)], change)),
-        ("EXTRACT(YEAR FROM joined)", vec![6], Expr::DatePart(DatePart::Year, joined)),
+        ("spend > 100 AND (joined >= day OR member)", vec![2, 4, 6], Expr::And(boxed(&rich), boxed(&either))),
+        ("region = 'a' OR region = 'b'", vec![5], or(&within("a"), &within("b"))),
+        ("CASE in five branches over age", vec![0], Expr::Case(bins.to_vec(), Box::new(literal(Value::Int(99))))),
+        ("CASE WHEN member THEN spend ELSE change", vec![2, 3, 4], Expr::Case(vec![(member, spend)], boxed(&change))),
+        ("EXTRACT(YEAR FROM joined)", vec![6], Expr::DatePart(DatePart::Year, boxed(&joined))),
     ]
 }
 

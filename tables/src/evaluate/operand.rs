@@ -154,16 +154,14 @@ impl<T: ArrowPrimitiveType> Lane<T> {
             (Self::Constant(None), _) | (_, Self::Constant(None)) => Truth::constant(None, rows),
             (Self::Constant(Some(a)), Self::Constant(Some(b))) => Truth::constant(Some(f(*a, *b)), rows),
             (Self::Rows(a), Self::Constant(Some(b))) => {
-                let found: Vec<bool> = a.values().iter().map(|&a| f(a, *b)).collect();
-                Truth::new(&packed(&found), a.nulls())
+                Truth::new(&packed(a.values(), a.values(), |a, _| f(a, *b)), a.nulls())
             }
             (Self::Constant(Some(a)), Self::Rows(b)) => {
-                let found: Vec<bool> = b.values().iter().map(|&b| f(*a, b)).collect();
-                Truth::new(&packed(&found), b.nulls())
+                Truth::new(&packed(b.values(), b.values(), |_, b| f(*a, b)), b.nulls())
             }
             (Self::Rows(a), Self::Rows(b)) => {
-                let found: Vec<bool> = a.values().iter().zip(b.values()).map(|(&a, &b)| f(a, b)).collect();
-                Truth::new(&packed(&found), NullBuffer::union(a.nulls(), b.nulls()).as_ref())
+                let nulls = NullBuffer::union(a.nulls(), b.nulls());
+                Truth::new(&packed(a.values(), b.values(), f), nulls.as_ref())
             }
         }
     }
@@ -171,28 +169,32 @@ impl<T: ArrowPrimitiveType> Lane<T> {
     /// This one where `chosen` is set, `other` elsewhere.
     pub(super) fn select(&self, chosen: &BooleanBuffer, other: &Self) -> Self {
         let rows = chosen.len();
-        let flags = unpacked(chosen);
-        let flags = || flags.iter().copied();
-        let either = |flag: bool, a: T::Native, b: T::Native| if flag { a } else { b };
-        let values: Vec<T::Native> = match (self, other) {
-            (Self::Rows(a), Self::Rows(b)) => {
-                flags().zip(a.values()).zip(b.values()).map(|((flag, &a), &b)| either(flag, a, b)).collect()
-            }
-            (Self::Rows(a), Self::Constant(b)) => {
-                let b = b.unwrap_or_default();
-                flags().zip(a.values()).map(|(flag, &a)| either(flag, a, b)).collect()
-            }
-            (Self::Constant(a), Self::Rows(b)) => {
-                let a = a.unwrap_or_default();
-                flags().zip(b.values()).map(|(flag, &b)| either(flag, a, b)).collect()
-            }
-            (Self::Constant(a), Self::Constant(b)) => {
-                let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
-                flags().map(|flag| either(flag, a, b)).collect()
-            }
-        };
+        let blanks = [self, other].map(Self::blank);
+        let sides = self.words(&blanks[0]).zip(other.words(&blanks[1]));
+        let mut values = Vec::with_capacity(rows);
+        for (word, (a, b)) in words(chosen).zip(sides) {
+            let either = |(bit, (&a, &b)): (usize, (&T::Native, &T::Native))| if word >> bit & 1 == 1 { a } else { b };
+            let left = (rows - values.len()).min(WORD);
+            values.extend(a[..left].iter().zip(&b[..left]).enumerate().map(either));
+        }
         let known = select(chosen, &self.known(rows), &other.known(rows));
         Self::Rows(PrimitiveArray::new(values.into(), Some(NullBuffer::new(known))))
+    }
+
+    /// What stands for any word's values where all are the same.
+    fn blank(&self) -> [T::Native; WORD] {
+        match self {
+            Self::Rows(_) | Self::Constant(None) => [T::Native::default(); WORD],
+            Self::Constant(Some(value)) => [*value; WORD],
+        }
+    }
+
+    /// The values, a word of bits' at a time; a constant has no end.
+    fn words<'v>(&'v self, blank: &'v [T::Native; WORD]) -> Box<dyn Iterator<Item = &'v [T::Native]> + 'v> {
+        match self {
+            Self::Rows(values) => Box::new(values.values().chunks(WORD)),
+            Self::Constant(_) => Box::new(std::iter::repeat(blank.as_slice())),
+        }
     }
 
     fn known(&self, rows: usize) -> BooleanBuffer {
@@ -229,8 +231,7 @@ impl Lane<Float64Type> {
             Self::Constant(value) => Self::Constant(value.and_then(crate::vector::tidy)),
             Self::Rows(values) => {
                 let (_, values, nulls) = values.into_parts();
-                let numbers: Vec<bool> = values.iter().map(|value| !value.is_nan()).collect();
-                let numbers = NullBuffer::new(packed(&numbers));
+                let numbers = NullBuffer::new(packed(&values, &values, |value, _| !value.is_nan()));
                 let values: Vec<f64> = values.iter().map(|value| value + 0.0).collect();
                 Self::Rows(PrimitiveArray::new(values.into(), NullBuffer::union(nulls.as_ref(), Some(&numbers))))
             }
@@ -238,31 +239,41 @@ impl Lane<Float64Type> {
     }
 }
 
-/// One bit for each flag. In two steps (first bytes, which compilers make many at a time, then bits of eight of them by one
-/// multiplication), it takes a fraction of the time that bit by bit does.
-fn packed(flags: &[bool]) -> BooleanBuffer {
-    // Byte i holds 0 or 1; the product has it at bit 56 + i, and no two of its terms meet.
-    let eight = |flags: &[bool; 8]| {
-        let bytes = u64::from_le_bytes(flags.map(u8::from));
-        (bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+/// Rows of one word of bits.
+const WORD: usize = 64;
+
+/// One bit for each pair of values: a word at a time, without a check of any bound.
+fn packed<T: Copy + Default, U: Copy + Default>(a: &[T], b: &[U], f: impl Fn(T, U) -> bool) -> BooleanBuffer {
+    let word = |a: &[T; WORD], b: &[U; WORD]| {
+        let mut word = 0u64;
+        for bit in 0..WORD {
+            word |= u64::from(f(a[bit], b[bit])) << bit;
+        }
+        word.to_le()
     };
-    let (full, rest) = flags.as_chunks::<8>();
-    let mut bytes: Vec<u8> = full.iter().map(eight).collect();
-    if !rest.is_empty() {
-        let mut last = [false; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        bytes.push(eight(&last));
+    let ((a_full, a_rest), (b_full, b_rest)) = (a.as_chunks(), b.as_chunks());
+    let mut words = Vec::with_capacity(a_full.len() + 1);
+    words.extend(a_full.iter().zip(b_full).map(|(a, b)| word(a, b)));
+    if !a_rest.is_empty() {
+        let (mut last_a, mut last_b) = ([T::default(); WORD], [U::default(); WORD]);
+        last_a[..a_rest.len()].copy_from_slice(a_rest);
+        last_b[..b_rest.len()].copy_from_slice(b_rest);
+        words.push(word(&last_a, &last_b));
     }
-    BooleanBuffer::new(Buffer::from_vec(bytes), 0, flags.len())
+    BooleanBuffer::new(Buffer::from_vec(words), 0, a.len())
+}
+
+/// Words of bits, the last one filled up.
+fn words(bits: &BooleanBuffer) -> impl Iterator<Item = u64> {
+    let chunks = bits.bit_chunks();
+    let rest = (chunks.remainder_len() > 0).then(|| chunks.remainder_bits());
+    chunks.iter().collect::<Vec<_>>().into_iter().chain(rest)
 }
 
 /// One flag for each bit.
 pub(super) fn unpacked(bits: &BooleanBuffer) -> Vec<bool> {
-    let mut flags = Vec::with_capacity(bits.len() + 64);
-    let chunks = bits.bit_chunks();
-    for word in chunks.iter().chain([chunks.remainder_bits()]) {
-        flags.extend((0..64).map(|bit| word >> bit & 1 == 1));
-    }
+    let mut flags = Vec::with_capacity(bits.len() + WORD);
+    words(bits).for_each(|word| flags.extend((0..WORD).map(|bit| word >> bit & 1 == 1)));
     flags.truncate(bits.len());
     flags
 }
@@ -275,10 +286,10 @@ mod tests {
     fn bits_and_flags_are_the_same() {
         let flags: Vec<bool> = (0..200u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63 == 1).collect();
         for (start, end) in [(0, 0), (0, 1), (0, 8), (0, 64), (0, 65), (3, 200), (67, 131)] {
-            let bits = packed(&flags[start..end]);
+            let bits = packed(&flags[start..end], &flags[start..end], |flag, _| flag);
             assert_eq!(bits, BooleanBuffer::from(&flags[start..end]));
             assert_eq!(unpacked(&bits), flags[start..end]);
-            assert_eq!(unpacked(&packed(&flags).slice(start, end - start)), flags[start..end]);
+            assert_eq!(unpacked(&BooleanBuffer::from(flags.as_slice()).slice(start, end - start)), flags[start..end]);
         }
     }
 }
