@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch};
 use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
 use entente_protocols::language::expr::Expr;
 use entente_protocols::language::rows::{Output, RowsPlan};

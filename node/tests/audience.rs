@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow_array::{ArrayRef, Int64Array};
 use entente_node::data::audience::{Naming, Scores};
 use entente_node::data::{Dataset, Embedded, Engine, Options, UnitKey};
 use entente_node::state::Folder;

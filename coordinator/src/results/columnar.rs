@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Field, Schema};
-use arrow::error::ArrowError;
+use arrow_array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::ArrowError;
+use arrow_schema::{Field, Schema};
 use entente_protocols::language::expr::{Value, ValueType};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;

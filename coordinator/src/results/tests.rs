@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Date32Type, Float64Type, Int64Type};
+use arrow_schema::DataType;
 use entente_protocols::language::schema::Day;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 

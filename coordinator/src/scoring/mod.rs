@@ -8,14 +8,15 @@
 //! What a value means is as at a node, by the same code. What cannot be read is missing, and counted.
 
 mod read;
+mod text;
 mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use arrow::datatypes::{Field, Schema};
 use entente_host::Error;
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+use arrow_schema::{Field, Schema};
 use entente_protocols::config::nearest;
 use entente_protocols::learn::file::{MAX_BYTES, ModelFile};
 use entente_tables::codes::FeatureReader;
@@ -110,7 +111,12 @@ pub fn predict(file: &ModelFile, table: &Path, out: Option<&Path>) -> Result<Sco
     Ok(scored)
 }
 
-fn appended(batch: &RecordBatch, kept: &[usize], name: &str, scores: ArrayRef) -> arrow::error::Result<RecordBatch> {
+fn appended(
+    batch: &RecordBatch,
+    kept: &[usize],
+    name: &str,
+    scores: ArrayRef,
+) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let schema = batch.schema();
     let mut fields: Vec<_> = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
     let mut columns: Vec<_> = kept.iter().map(|column| batch.column(*column).clone()).collect();

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use arrow::array::{Array, AsArray, BooleanArray, Date32Array, StringArray, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, BooleanArray, Date32Array, DictionaryArray, TimestampMillisecondArray};
+use arrow_schema::DataType;
 use entente_protocols::language::schema::Day;
 use entente_protocols::learn::model::{Model, Parameters};
 use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
@@ -128,10 +130,8 @@ fn ndjson_is_scored_alike() {
 fn parquet_is_scored_alike_and_keeps_its_types() {
     let (place, model) = (Place::new(), logistic());
     let ages = Float64Array::from(vec![Some(40.0), Some(12.5), Some(101.0), Some(f64::NAN), None]);
-    let regions = arrow::compute::cast(
-        &StringArray::from(vec![Some("north"), Some("south"), None, Some("east"), Some("7")]),
-        &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
-    );
+    let regions = [Some("north"), Some("south"), None, Some("east"), Some("7")];
+    let regions: DictionaryArray<Int32Type> = regions.into_iter().collect();
     let day = |text: &str| Day::parse(text).unwrap().0;
     let joined = [Some(day("2020-02-29")), Some(day("2014-06-01")), None, None, Some(day("2024-12-31"))];
     let times = joined.map(|day| day.map(|day| i64::from(day) * 86_400_000 + 86_399_000)).to_vec();
@@ -141,7 +141,7 @@ fn parquet_is_scored_alike_and_keeps_its_types() {
     let batch = RecordBatch::try_from_iter([
         ("day", days),
         ("age", Arc::new(ages) as ArrayRef),
-        ("region", regions.unwrap()),
+        ("region", Arc::new(regions)),
         ("joined", Arc::new(times)),
         ("consent", Arc::new(consent)),
     ]);

@@ -3,12 +3,11 @@
 use std::io::{self, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use entente_host::Error;
 use entente_host::files::NewFile;
 use parquet::arrow::ArrowWriter;
-
+use arrow_array::RecordBatch;
+use super::text;
 /// A table that is being written.
 pub(super) struct Sink {
     form: Form,
@@ -39,8 +38,8 @@ impl Sink {
         };
         let mut sink = Self { form, path: out.map(Path::to_owned) };
         let written = match &mut sink.form {
-            Form::Stdout(writer) => names(writer, batch),
-            Form::Csv(writer) => names(writer, batch),
+            Form::Stdout(writer) => header(writer, batch)?,
+            Form::Csv(writer) => header(writer, batch)?,
             Form::Parquet(_) => Ok(()),
         };
         written.map_err(|error| sink.failed(error))?;
@@ -78,19 +77,24 @@ fn placed(written: Result<NewFile, String>) -> Result<(), String> {
     written?.place().map_err(|error| error.to_string())
 }
 
-fn names(writer: &mut csv::Writer<impl Write>, batch: &RecordBatch) -> Result<(), String> {
+/// Writes the names, of columns that all have a form in CSV; what could not be written is said by the inner error.
+fn header(writer: &mut csv::Writer<impl Write>, batch: &RecordBatch) -> Result<Result<(), String>, Error> {
     let schema = batch.schema();
-    gone_is_fine(writer.write_record(schema.fields().iter().map(|field| field.name())))
+    if let Some(field) = schema.fields().iter().find(|field| !text::has_form(field.data_type())) {
+        let (name, stored) = (field.name(), field.data_type());
+        let what = format!("column `{name}` is stored as {stored}, which CSV has no form for");
+        return Err(Error::refused(format!("{what}; write Parquet, with --out FILE.parquet")));
+    }
+    Ok(gone_is_fine(writer.write_record(schema.fields().iter().map(|field| field.name()))))
 }
 
 fn lines(writer: &mut csv::Writer<impl Write>, batch: &RecordBatch) -> Result<(), String> {
-    let options = FormatOptions::default();
-    let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
-    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    let mut field = String::new();
     for row in 0..batch.num_rows() {
-        for column in &columns {
-            let field = column.value(row).try_to_string().map_err(|error| error.to_string())?;
-            gone_is_fine(writer.write_field(field))?;
+        for column in batch.columns() {
+            field.clear();
+            text::write(column, row, &mut field);
+            gone_is_fine(writer.write_field(&field))?;
         }
         gone_is_fine(writer.write_record(None::<&[u8]>))?;
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch};
 use entente_examples::alliance::Error;
 
 /// Normal features, and an event with odds that are linear in them; splitmix64 from a seed.

@@ -11,9 +11,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, Schema};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, Schema};
 use entente_tables::calendar::parse_date;
 use entente_tables::read::{bools, dates, floats, ints, parse_bool, plain};
 use entente_tables::texts::{is_text, texts_of};
@@ -424,7 +425,7 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch};
+    use arrow_array::{BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch};
 
     use super::*;
 

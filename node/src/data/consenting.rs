@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 
 use super::dataset::Dataset;
 use super::engine::{Options, on_threads};

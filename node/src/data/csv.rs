@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder};
+use arrow_array::ArrayRef;
+use arrow_array::builder::StringBuilder;
 
 /// Fields longer than this are NULL: no bound, category or customer is written in a megabyte.
 pub(crate) const MAX_FIELD: usize = 1 << 20;
@@ -355,7 +356,8 @@ mod tests {
     fn ragged_records_become_nulls_and_are_counted() {
         use std::io::Write;
 
-        use arrow::array::{Array, AsArray};
+        use arrow_array::Array;
+        use arrow_array::cast::AsArray;
 
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"a,b,c\n1\n1,2,3,4\n\xff,,3\n").unwrap();

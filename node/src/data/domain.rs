@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
-use arrow::buffer::BooleanBuffer;
+use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray};
+use arrow_buffer::BooleanBuffer;
 use entente_protocols::language::expr::Value;
 use entente_tables::texts::Texts;
 use entente_tables::vector::{Vector, tidy};
@@ -122,7 +122,7 @@ pub(super) fn leave_out(cells: &mut [u32], kept: &BooleanBuffer) {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array};
+    use arrow_array::{BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array};
     use entente_protocols::language::schema::Day;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};

@@ -4,7 +4,7 @@
 //! Bounding adds a customer's values up. Sums are exact, so the codes of a customer with one row come out as they went
 //! in; those of a customer with several are mixed up, and are not used.
 
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;

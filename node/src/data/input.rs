@@ -1,7 +1,7 @@
 //! What a plan asks of a data set, computed on every row of a batch: its columns read as declared, and all its expressions.
 
-use arrow::array::ArrayRef;
-use arrow::buffer::BooleanBuffer;
+use arrow_array::ArrayRef;
+use arrow_buffer::BooleanBuffer;
 use entente_protocols::language::expr::{Expr, ValueType};
 use entente_protocols::language::schema::ColumnType;
 use entente_tables::evaluate::Program;

@@ -11,7 +11,8 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder};
+use arrow_array::ArrayRef;
+use arrow_array::builder::StringBuilder;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::csv::{MAX_BATCH_BYTES, MAX_FIELD};
@@ -286,7 +287,8 @@ impl<'de> Visitor<'de> for &mut Cell {
 mod tests {
     use std::io::Write;
 
-    use arrow::array::{Array, AsArray};
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
 
     use super::*;
 

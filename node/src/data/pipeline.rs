@@ -1,7 +1,7 @@
 //! A query's plan made ready for a data set: batches of stored columns ─▶ for each row that counts, its customer, its cell and
 //! its values on the grid.
 
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 use entente_protocols::language::sums::{BaseSum, SumsPlan};
 use entente_tables::vector::Vector;
 

@@ -6,10 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type};
 use entente_host::locks::{into_inner, lock};
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::privacy::bounds::CustomerCell;
 use entente_tables::read::{ColumnReader, absent};

@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_tables::texts::is_text;
 use parquet::arrow::ProjectionMask;
@@ -127,7 +127,7 @@ impl<'a> Scan<'a> {
                     builder = builder.with_row_selection(RowSelection::from(selectors));
                 }
                 let reader = builder.build()?;
-                let schema = arrow::array::RecordBatchReader::schema(&reader);
+                let schema = arrow_array::RecordBatchReader::schema(&reader);
                 let order = self.columns.iter().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
                 Ok(Batches::Parquet { reader: Box::new(reader), order })
             }
@@ -147,7 +147,7 @@ impl<'a> Scan<'a> {
 
 /// Batches of one piece.
 enum Batches {
-    Parquet { reader: Box<dyn Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>>, order: Vec<usize> },
+    Parquet { reader: Box<dyn Iterator<Item = Result<RecordBatch, arrow_schema::ArrowError>>>, order: Vec<usize> },
     Csv(CsvReader),
     NdJson(NdJsonReader),
 }

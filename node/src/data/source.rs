@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use entente_protocols::digest::Digest;
 use entente_tables::texts::is_text;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use arrow::array::*;
-use arrow::datatypes::Int32Type;
+use arrow_array::types::Int32Type;
+use arrow_array::*;
 use entente_protocols::language::expr::*;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::language::sums::*;

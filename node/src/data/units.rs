@@ -3,8 +3,10 @@
 //! A whole number stands for itself, and so does a text that is the only way to write one, so that `7` in a Parquet
 //! file and `7` in a CSV file are the same customer. Any other text is 128 bits of a keyed hash.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, UInt64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use entente_protocols::digest::Digest;
 use entente_tables::read::ints;
 use entente_tables::texts::{canonical_int, is_text, texts_of};
@@ -136,7 +138,7 @@ impl Units<2> for Names {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int32Array, StringArray, UInt64Array};
+    use arrow_array::{Int32Array, StringArray, UInt64Array};
 
     use super::*;
 

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, UInt64Array};
-use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Field, Schema};
 use entente_host::files::{NewFile, private_folder};
 use entente_host::locks::{into_inner, lock};
 use entente_tables::texts::is_text;
+use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, UInt64Array};
+use arrow_schema::{DataType, Field, Schema};
+use arrow_select::take::take;
+use entente_tables::read::ints;
+use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::ArrowWriter;
 
 use super::table::{key_value, writer};
@@ -93,7 +95,12 @@ fn batch<'s>(
     rows: Vec<u64>,
     entries: impl Iterator<Item = &'s super::scores::Entry> + Clone,
 ) -> Result<RecordBatch, ScanError> {
-    let unit = cast(&take(unit, &UInt64Array::from(rows), None)?, schema.field(0).data_type())?;
+    let unit = take(unit, &UInt64Array::from(rows), None)?;
+    let unit: ArrayRef = match schema.field(0).data_type() {
+        DataType::Utf8 => Arc::new(texts_of(&unit, |texts| texts.collect::<StringArray>())),
+        DataType::UInt64 => unit,
+        _ => Arc::new(ints(&unit)),
+    };
     let values: ArrayRef = match schema.field(1).data_type() {
         DataType::Int32 => Arc::new(entries.clone().map(|entry| Some(entry.value as i32)).collect::<Int32Array>()),
         _ => Arc::new(entries.clone().map(|entry| Some(entry.value)).collect::<Float64Array>()),

@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use entente_tables::texts::is_text;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{ArrayRef, LargeStringArray, RecordBatch, UInt32Array};
+use arrow_schema::{DataType, Field, Schema};
+use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
+use entente_tables::read::floats;
+use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::table::Chosen;
@@ -107,13 +112,17 @@ impl Audience {
         let unit = if is_text(&stored) { DataType::LargeUtf8 } else { stored };
         let types = [unit, DataType::Float64, DataType::Float64];
         let names = columns(&header.privacy_unit, header.kind);
-        let fields = names.into_iter().zip(types.clone()).map(|(name, form)| Field::new(name, form, true));
-        let schema = std::sync::Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let fields = names.into_iter().zip(types).map(|(name, form)| Field::new(name, form, true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut batches = Vec::new();
         for batch in builder.build().map_err(|error| failed(&error))? {
             let batch = batch.map_err(|error| failed(&error))?;
-            let columns = batch.columns().iter().zip(&types).map(|(column, form)| cast(column, form));
-            let columns = columns.collect::<Result<Vec<ArrayRef>, _>>().map_err(|error| failed(&error))?;
+            let unit: ArrayRef = match schema.field(0).data_type() {
+                DataType::LargeUtf8 => Arc::new(texts_of(batch.column(0), |texts| texts.collect::<LargeStringArray>())),
+                _ => batch.column(0).clone(),
+            };
+            let numbers = batch.columns()[1..].iter().map(|column| Arc::new(floats(column)) as ArrayRef);
+            let columns = std::iter::once(unit).chain(numbers).collect();
             batches.push(RecordBatch::try_new(schema.clone(), columns).map_err(|error| failed(&error))?);
         }
         let rows = concat_batches(&schema, &batches).map_err(|error| failed(&error))?;

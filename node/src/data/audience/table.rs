@@ -4,9 +4,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, UInt64Type};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::filter::filter_record_batch;
+use entente_tables::read::ints;
+use entente_tables::texts::texts_of;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -77,34 +81,38 @@ impl Chosen {
         let names: Vec<String> = schema.fields().iter().map(|field| quoted(field.name())).collect();
         writeln!(out, "{}", names.join(","))?;
         let [values, percentiles] = [1, 2].map(|at| self.rows.column(at).as_primitive::<Float64Type>().values());
-        let units = cast(self.rows.column(0), &DataType::LargeUtf8).map_err(io::Error::other)?;
-        for ((unit, value), percentile) in units.as_string::<i64>().iter().zip(values).zip(percentiles) {
-            writeln!(out, "{},{value},{percentile}", quoted(unit.unwrap_or_default()))?;
+        for ((unit, value), percentile) in units(self.rows.column(0)).iter().zip(values).zip(percentiles) {
+            writeln!(out, "{},{value},{percentile}", quoted(unit))?;
         }
         out.into_inner().map_err(io::IntoInnerError::into_error)
     }
 
     fn parquet<W: Write + Send>(&self, selection: &Selection, out: W) -> Result<W, ParquetError> {
-        let types = [
-            self.rows.column(0).data_type(),
-            match self.header.kind {
-                Kind::Scores => &DataType::Float64,
-                Kind::Buckets => &DataType::Int32,
-            },
-            &DataType::Float64,
-        ];
+        let mut columns = self.rows.columns().to_vec();
+        if self.header.kind == Kind::Buckets {
+            let numbers = columns[1].as_primitive::<Float64Type>();
+            columns[1] = Arc::new(numbers.unary::<_, Int32Type>(|bucket| bucket as i32));
+        }
         let schema = self.rows.schema();
-        let fields =
-            schema.fields().iter().zip(types).map(|(field, form)| Field::new(field.name(), form.clone(), false));
+        let fields = schema.fields().iter().zip(&columns);
+        let fields = fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), false));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let columns = self.rows.columns().iter().zip(types).map(|(column, form)| cast(column, form));
-        let rows = RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<ArrayRef>, _>>()?)?;
+        let rows = RecordBatch::try_new(schema.clone(), columns)?;
         let Header { study, dataset, .. } = &self.header;
         let about = [(key::STUDY, study.to_string()), (key::DATASET, dataset.clone())];
         let about = about.into_iter().chain([(key::SELECTION, selection.to_string())]);
         let mut writer = writer(out, schema, about)?;
         writer.write(&rows)?;
         writer.into_inner()
+    }
+}
+
+/// Privacy units as text.
+fn units(column: &ArrayRef) -> Vec<String> {
+    match column.data_type() {
+        DataType::UInt64 => column.as_primitive::<UInt64Type>().values().iter().map(u64::to_string).collect(),
+        number if number.is_integer() => ints(column).values().iter().map(i64::to_string).collect(),
+        _ => texts_of(column, |texts| texts.map(|text| text.unwrap_or_default().to_owned()).collect()),
     }
 }
 

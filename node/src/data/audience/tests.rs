@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow_array::{Int64Array, RecordBatch, StringArray, UInt64Array};
 use entente_protocols::language::schema::DatasetSchema;
 
 use super::*;
@@ -24,7 +24,7 @@ fn dataset(folder: &Path, source: &str, unit: &str, consent: Option<&str>) -> Da
 }
 
 fn number(name: &str) -> u128 {
-    let names: arrow::array::ArrayRef = std::sync::Arc::new(StringArray::from(vec![name]));
+    let names: arrow_array::ArrayRef = std::sync::Arc::new(StringArray::from(vec![name]));
     key().units(&names)[0].unwrap()
 }
 

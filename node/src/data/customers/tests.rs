@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::*;
+use arrow_array::*;
 use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::language::sql;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr as FusionExpr, lit, when};
 use datafusion::prelude::{ParquetReadOptions, SessionContext, col};
