@@ -1,8 +1,8 @@
 //! A grouped bounded sum over ten million rows of Parquet, against DataFusion on the same two-level query.
 //!
-//! `cargo bench -p entente-node --bench bounded_sum [-- ROWS]`. Both run in turn, five times each, over the same file
-//! in the page cache. Ours does more (exact integers, a bound on groups and rows a customer, a sensitivity) and must
-//! stay within 1.3 times DataFusion's time, and its process below 1 GiB, which is measured in a process of its own.
+//! `cargo bench -p entente-tests --features peer --bench bounded_sum [-- ROWS]`. Both run in turn, five times each, over
+//! the same file in the page cache. Ours does more (exact integers, a bound on groups and rows a customer, a sensitivity)
+//! and must stay within 1.3 times DataFusion's time, and its process below 1 GiB, which is measured in a process of its own.
 
 use std::error::Error;
 use std::fs::{self, File};
