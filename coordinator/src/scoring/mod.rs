@@ -14,9 +14,9 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use entente_host::Error;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{Field, Schema};
+use entente_host::Error;
 use entente_protocols::config::nearest;
 use entente_protocols::learn::file::{MAX_BYTES, ModelFile};
 use entente_tables::codes::FeatureReader;

@@ -3,11 +3,11 @@
 use std::io::{self, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
+use super::text;
+use arrow_array::RecordBatch;
 use entente_host::Error;
 use entente_host::files::NewFile;
 use parquet::arrow::ArrowWriter;
-use arrow_array::RecordBatch;
-use super::text;
 /// A table that is being written.
 pub(super) struct Sink {
     form: Form,

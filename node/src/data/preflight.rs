@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use entente_host::locks::{into_inner, lock};
 use arrow_array::ArrayRef;
+use entente_host::locks::{into_inner, lock};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::privacy::bounds::CustomerCell;
 use entente_tables::read::{ColumnReader, absent};

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use entente_host::files::{NewFile, private_folder};
-use entente_host::locks::{into_inner, lock};
-use entente_tables::texts::is_text;
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::take::take;
+use entente_host::files::{NewFile, private_folder};
+use entente_host::locks::{into_inner, lock};
 use entente_tables::read::ints;
+use entente_tables::texts::is_text;
 use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::ArrowWriter;
 
@@ -21,7 +21,6 @@ use crate::data::dataset::Dataset;
 use crate::data::engine::Options;
 use crate::data::error::DataError;
 use crate::data::scan::ScanError;
-
 
 /// Where an audience is written, and what it says of itself.
 #[derive(Clone, Debug)]
