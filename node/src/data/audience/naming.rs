@@ -10,7 +10,6 @@ use arrow_select::take::take;
 use entente_host::files::{NewFile, private_folder};
 use entente_host::locks::{into_inner, lock};
 use entente_tables::read::ints;
-use entente_tables::texts::is_text;
 use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::ArrowWriter;
 
