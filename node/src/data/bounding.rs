@@ -28,6 +28,7 @@ use siphasher::sip::SipHasher13;
 
 use super::spill::SpillFile;
 use super::table::{Seeds, Table};
+use super::unit::NO_CELL;
 
 /// Who gets the customers. Each is given once with all its cells, those to be kept first in front.
 pub(crate) trait Sink: Send {
@@ -57,9 +58,6 @@ pub(crate) struct Settings {
     /// Decides which cells are kept.
     pub key: [u8; 16],
 }
-
-/// The cell of a row that is to be left out.
-pub(crate) const NO_CELL: u32 = u32::MAX;
 
 const SHARD_BITS: u32 = 8;
 const SHARDS: usize = 1 << SHARD_BITS;

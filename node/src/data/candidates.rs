@@ -26,9 +26,9 @@ use entente_protocols::privacy::rows::{Block, Column};
 use super::bounding::Sink;
 use super::collect::{Collected, Collection};
 use super::customers::{Apart, Customers, Role, Split, Stored};
-use super::engine::Options;
 use super::error::DataError;
-use super::units::Pseudonyms;
+use super::options::Options;
+use super::unit::Pseudonyms;
 
 /// How candidates are cut into blocks, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use siphasher::sip::SipHasher13;
 
 use super::bounding::Sink;
 use super::customers::{Apart, Customers, Part, Role, Split, Stored, to_bytes};
-use super::engine::Options;
 use super::features::unpacked;
+use super::options::Options;
 use super::spill::SpillFile;
 
 /// Rows of a block, of a plan that is not wide: rounds have a fixed cost a block, and go over its codes twice, for which a

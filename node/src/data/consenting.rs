@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow_array::ArrayRef;
 
 use super::dataset::Dataset;
-use super::engine::{Options, on_threads};
 use super::error::DataError;
 use super::input::{Asked, Input};
+use super::options::Options;
+use super::pass::on_threads;
 use super::scan::{Scan, ScanError};
 
 /// Gives the privacy units of all rows to `each`, batch by batch on all threads: as stored, and the number of each that the

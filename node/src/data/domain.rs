@@ -8,7 +8,7 @@ use entente_protocols::language::expr::Value;
 use entente_tables::texts::Texts;
 use entente_tables::vector::{Vector, tidy};
 
-use super::bounding::NO_CELL;
+use super::unit::NO_CELL;
 
 /// The position of each value in a group key's public domain; [`NO_CELL`] for NULL and values outside.
 #[derive(Debug)]

@@ -1,18 +1,13 @@
 //! Engines: what executes a plan over a data set. One so far, embedded in the node.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use arrow_array::ArrayRef;
 use entente_protocols::language::rows::RowsPlan;
 use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
-use entente_tables::texts::is_text;
 
 use super::audience::{Naming, Scores};
-use super::bounding::{Bounding, Settings, Sink};
 use super::candidates::{Candidates, Cut, Gatherer, Gathering};
 use super::collect::{Collection, Collector};
 use super::consenting::consenting;
@@ -20,9 +15,9 @@ use super::customers::{Customers, Split};
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::features::Features;
-use super::pipeline::{Pipeline, Rows};
-use super::scan::{Scan, ScanError};
-use super::units::{Names, Numbers, UnitKey, Units};
+use super::options::Options;
+use super::pass::{Shape, background, execute};
+use super::pipeline::Pipeline;
 
 /// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer
 /// for training to bound or for this node to score.
@@ -75,29 +70,6 @@ pub trait Engine: Send + Sync {
         dataset: &Dataset,
         customers: Vec<u128>,
     ) -> impl Future<Output = Result<Vec<bool>, DataError>> + Send;
-}
-
-/// How the embedded engine works.
-#[derive(Clone)]
-pub struct Options {
-    /// Bytes that contribution bounding may take before it writes to files.
-    pub memory: usize,
-    /// Bytes that the customers of a features query may take, once bounded, before the rest goes to a file.
-    pub customers: usize,
-    /// Threads; each takes its own part of the data.
-    pub threads: usize,
-    /// A folder for what does not fit into memory, of this node alone.
-    pub spill: PathBuf,
-    /// Tells customers apart.
-    pub key: UnitKey,
-}
-
-impl Options {
-    /// 512 MiB for bounding, 2 GiB for customers (20 million with 50 features) and all cores.
-    pub fn new(spill: PathBuf, key: UnitKey) -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { memory: 512 << 20, customers: 2 << 30, threads, spill, key }
-    }
 }
 
 /// The engine inside the node: reads files with Arrow, computes and bounds by itself.
@@ -190,108 +162,4 @@ impl Engine for Embedded {
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| consenting(&dataset, &options, stop, &customers)).await
     }
-}
-
-/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
-pub(super) async fn background<T: Send + 'static>(
-    work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
-) -> Result<T, DataError> {
-    struct StopOnDrop(Arc<AtomicBool>);
-    impl Drop for StopOnDrop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
-    let stop = guard.0.clone();
-    tokio::task::spawn_blocking(move || work(&stop)).await.unwrap_or_else(|error| Err(DataError::opaque(error)))
-}
-
-/// What bounding has to know of a plan.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    /// Values that a row brings.
-    pub(super) values: usize,
-    /// Cells that may be kept of a customer.
-    pub(super) max_groups: usize,
-}
-
-/// Takes all rows of a data set through `rows` and bounding into sinks, and says how many records of text files were
-/// not well formed. `columns` has the privacy unit first.
-pub(super) fn execute<S: Sink>(
-    dataset: &Dataset,
-    columns: &[String],
-    options: &Options,
-    shape: Shape,
-    stop: &AtomicBool,
-    rows: impl Fn(&[ArrayRef], usize) -> Rows + Sync,
-    sink: impl Fn() -> S + Sync,
-) -> Result<(Vec<S>, u64), DataError> {
-    let scan = Scan::new(dataset.source(), dataset.schema(), columns).map_err(DataError::opaque)?;
-    let settings = Settings {
-        values: shape.values,
-        max_groups: shape.max_groups,
-        memory: options.memory,
-        threads: options.threads.max(1),
-        spill: options.spill.clone(),
-        key: options.key.order(),
-    };
-    let text = dataset.source().schema().field_with_name(&columns[0]).is_ok_and(|field| is_text(field.data_type()));
-    let sinks = if text {
-        bound::<2, Names, S>(&scan, settings, &options.key, stop, &rows, &sink)
-    } else {
-        bound::<1, Numbers, S>(&scan, settings, &options.key, stop, &rows, &sink)
-    };
-    Ok((sinks.map_err(DataError::opaque)?, scan.malformed()))
-}
-
-fn bound<const W: usize, U: Units<W>, S: Sink>(
-    scan: &Scan<'_>,
-    settings: Settings,
-    key: &UnitKey,
-    stop: &AtomicBool,
-    rows: &(impl Fn(&[ArrayRef], usize) -> Rows + Sync),
-    sink: &(impl Fn() -> S + Sync),
-) -> Result<Vec<S>, ScanError> {
-    let threads = settings.threads;
-    let bounding = Bounding::<W>::new(settings);
-    let work = || -> Result<(), ScanError> {
-        let mut router = bounding.router();
-        scan.run(stop, |columns, count| {
-            let Rows { unit, mut cells, values } = rows(columns, count);
-            let units = U::words(&unit, key, &mut cells);
-            let values: Vec<&[i64]> = values.iter().map(Vec::as_slice).collect();
-            Ok(router.rows(&units, &cells, &values)?)
-        })?;
-        Ok(router.flush()?)
-    };
-    on_threads(threads, stop, work)?;
-    Ok(bounding.finish(sink)?)
-}
-
-/// Runs `work` on so many threads, all of which are told to stop when one of them fails.
-pub(super) fn on_threads(
-    threads: usize,
-    stop: &AtomicBool,
-    work: impl Fn() -> Result<(), ScanError> + Sync,
-) -> Result<(), ScanError> {
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1))
-            .map(|_| {
-                scope.spawn(|| {
-                    let result = work();
-                    if result.is_err() {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    result
-                })
-            })
-            .collect();
-        let mut first = Ok(());
-        for thread in threads {
-            let result = thread.join().unwrap_or_else(|_| Err("a thread that reads panicked".into()));
-            first = first.and(result);
-        }
-        first
-    })
 }

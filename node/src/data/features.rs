@@ -10,13 +10,13 @@ use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;
 use entente_tables::codes::Coder;
 
-use super::bounding::NO_CELL;
 use super::customers::Apart;
 use super::dataset::Dataset;
 use super::domain::leave_out;
 use super::error::DataError;
 use super::input::{Asked, Found, Input};
 use super::pipeline::Rows;
+use super::unit::NO_CELL;
 
 /// Codes in a value.
 const PACKED: usize = 4;

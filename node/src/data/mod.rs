@@ -38,13 +38,15 @@ mod error;
 mod features;
 mod input;
 mod ndjson;
+mod options;
+mod pass;
 mod pipeline;
 mod preflight;
 mod scan;
 mod source;
 mod spill;
 mod table;
-mod units;
+mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -53,8 +55,9 @@ pub use candidates::{Beside, Candidates, Cut};
 pub use consent::Consent;
 pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;
-pub use engine::{Embedded, Engine, Options};
+pub use engine::{Embedded, Engine};
 pub use error::DataError;
+pub use options::Options;
 pub use preflight::{ColumnReport, Finding, Report, Severity, check};
 pub use source::{Format, Source, SourceFile};
-pub use units::{Pseudonyms, UnitKey};
+pub use unit::{Pseudonyms, UnitKey};

@@ -5,11 +5,11 @@ use arrow_array::ArrayRef;
 use entente_protocols::language::sums::{BaseSum, SumsPlan};
 use entente_tables::vector::Vector;
 
-use super::bounding::NO_CELL;
 use super::dataset::Dataset;
 use super::domain::{Domain, leave_out};
 use super::error::DataError;
 use super::input::{Asked, Found, Input};
+use super::unit::NO_CELL;
 
 /// Rows on their way to bounding.
 pub(super) struct Rows {

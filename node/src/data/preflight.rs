@@ -17,8 +17,10 @@ use entente_tables::vector::Vector;
 use super::bounding::Sink;
 use super::consent::Consent;
 use super::dataset::{Dataset, problems};
-use super::engine::{Embedded, Options, Shape, background, execute};
+use super::engine::Embedded;
 use super::error::DataError;
+use super::options::Options;
+use super::pass::{Shape, background, execute};
 use super::pipeline::Rows;
 use super::source::Source;
 

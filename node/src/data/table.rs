@@ -3,7 +3,7 @@
 
 use entente_protocols::privacy::bounds::CustomerCell;
 
-use super::units;
+use super::unit;
 
 /// Keys of the hash that spreads customers and entries. It only has to be unpredictable for who made the data.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ impl<const W: usize> Table<W> {
         }
         for number in last.into_iter().filter(|number| *number != 0) {
             let unit: &[i64; W] = unit_of(number).try_into().expect("W words");
-            f(units::number(unit), Chain { before: &before, number });
+            f(unit::number(unit), Chain { before: &before, number });
         }
     }
 }

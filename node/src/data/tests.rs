@@ -20,7 +20,8 @@ use entente_protocols::privacy::bounds::CustomerCell;
 use proptest::prelude::*;
 
 use super::bounding::{Bounding, Settings, Sink};
-use super::engine::{Options, Shape, execute};
+use super::options::Options;
+use super::pass::{Shape, execute};
 use super::pipeline::Pipeline;
 use super::*;
 

@@ -17,8 +17,8 @@ use super::table::{key_value, writer};
 use super::{Kind, Scores, StudyId, columns, key};
 use crate::data::consenting::each_unit;
 use crate::data::dataset::Dataset;
-use crate::data::engine::Options;
 use crate::data::error::DataError;
+use crate::data::options::Options;
 use crate::data::scan::ScanError;
 
 /// Where an audience is written, and what it says of itself.

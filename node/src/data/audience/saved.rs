@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::table::Chosen;
 use super::{Kind, StudyId, columns, key};
-use crate::data::units::UnitKey;
+use crate::data::unit::UnitKey;
 
 /// A file that is not an audience, or not a whole one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use zeroize::ZeroizeOnDrop;
 
-use super::bounding::NO_CELL;
+/// The cell of a row that is to be left out.
+pub(crate) const NO_CELL: u32 = u32::MAX;
 
 /// A node's secret for telling customers apart: it hashes their names and decides which of a customer's groups are
 /// kept and who is held out of training. Who does not have it cannot choose names that collide or that are kept.

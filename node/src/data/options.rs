@@ -1,0 +1,29 @@
+//! How much memory and how many threads a pass over a data set takes, and where the rest goes.
+
+use std::path::PathBuf;
+use std::thread;
+
+use super::unit::UnitKey;
+
+/// How the embedded engine works.
+#[derive(Clone)]
+pub struct Options {
+    /// Bytes that contribution bounding may take before it writes to files.
+    pub memory: usize,
+    /// Bytes that the customers of a features query may take, once bounded, before the rest goes to a file.
+    pub customers: usize,
+    /// Threads; each takes its own part of the data.
+    pub threads: usize,
+    /// A folder for what does not fit into memory, of this node alone.
+    pub spill: PathBuf,
+    /// Tells customers apart.
+    pub key: UnitKey,
+}
+
+impl Options {
+    /// 512 MiB for bounding, 2 GiB for customers (20 million with 50 features) and all cores.
+    pub fn new(spill: PathBuf, key: UnitKey) -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        Self { memory: 512 << 20, customers: 2 << 30, threads, spill, key }
+    }
+}

@@ -1,0 +1,124 @@
+//! One pass over a data set: all its rows, on all threads, through bounding into sinks.
+//!
+//! ```text
+//! Scan ─▶ `rows`: unit, cell, values of each ─▶ Bounding ─▶ one sink a thread
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use arrow_array::ArrayRef;
+use entente_tables::texts::is_text;
+
+use super::bounding::{Bounding, Settings, Sink};
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::options::Options;
+use super::pipeline::Rows;
+use super::scan::{Scan, ScanError};
+use super::unit::{Names, Numbers, UnitKey, Units};
+
+/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
+pub(super) async fn background<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
+) -> Result<T, DataError> {
+    struct StopOnDrop(Arc<AtomicBool>);
+    impl Drop for StopOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
+    let stop = guard.0.clone();
+    tokio::task::spawn_blocking(move || work(&stop)).await.unwrap_or_else(|error| Err(DataError::opaque(error)))
+}
+
+/// What bounding has to know of a plan.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Values that a row brings.
+    pub(super) values: usize,
+    /// Cells that may be kept of a customer.
+    pub(super) max_groups: usize,
+}
+
+/// Takes all rows of a data set through `rows` and bounding into sinks, and says how many records of text files were
+/// not well formed. `columns` has the privacy unit first.
+pub(super) fn execute<S: Sink>(
+    dataset: &Dataset,
+    columns: &[String],
+    options: &Options,
+    shape: Shape,
+    stop: &AtomicBool,
+    rows: impl Fn(&[ArrayRef], usize) -> Rows + Sync,
+    sink: impl Fn() -> S + Sync,
+) -> Result<(Vec<S>, u64), DataError> {
+    let scan = Scan::new(dataset.source(), dataset.schema(), columns).map_err(DataError::opaque)?;
+    let settings = Settings {
+        values: shape.values,
+        max_groups: shape.max_groups,
+        memory: options.memory,
+        threads: options.threads.max(1),
+        spill: options.spill.clone(),
+        key: options.key.order(),
+    };
+    let text = dataset.source().schema().field_with_name(&columns[0]).is_ok_and(|field| is_text(field.data_type()));
+    let sinks = if text {
+        bound::<2, Names, S>(&scan, settings, &options.key, stop, &rows, &sink)
+    } else {
+        bound::<1, Numbers, S>(&scan, settings, &options.key, stop, &rows, &sink)
+    };
+    Ok((sinks.map_err(DataError::opaque)?, scan.malformed()))
+}
+
+fn bound<const W: usize, U: Units<W>, S: Sink>(
+    scan: &Scan<'_>,
+    settings: Settings,
+    key: &UnitKey,
+    stop: &AtomicBool,
+    rows: &(impl Fn(&[ArrayRef], usize) -> Rows + Sync),
+    sink: &(impl Fn() -> S + Sync),
+) -> Result<Vec<S>, ScanError> {
+    let threads = settings.threads;
+    let bounding = Bounding::<W>::new(settings);
+    let work = || -> Result<(), ScanError> {
+        let mut router = bounding.router();
+        scan.run(stop, |columns, count| {
+            let Rows { unit, mut cells, values } = rows(columns, count);
+            let units = U::words(&unit, key, &mut cells);
+            let values: Vec<&[i64]> = values.iter().map(Vec::as_slice).collect();
+            Ok(router.rows(&units, &cells, &values)?)
+        })?;
+        Ok(router.flush()?)
+    };
+    on_threads(threads, stop, work)?;
+    Ok(bounding.finish(sink)?)
+}
+
+/// Runs `work` on so many threads, all of which are told to stop when one of them fails.
+pub(super) fn on_threads(
+    threads: usize,
+    stop: &AtomicBool,
+    work: impl Fn() -> Result<(), ScanError> + Sync,
+) -> Result<(), ScanError> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1))
+            .map(|_| {
+                scope.spawn(|| {
+                    let result = work();
+                    if result.is_err() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    result
+                })
+            })
+            .collect();
+        let mut first = Ok(());
+        for thread in threads {
+            let result = thread.join().unwrap_or_else(|_| Err("a thread that reads panicked".into()));
+            first = first.and(result);
+        }
+        first
+    })
+}
