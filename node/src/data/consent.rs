@@ -37,12 +37,12 @@ pub struct Consent {
 impl Consent {
     /// Parses a predicate over the columns of a source.
     pub fn parse(text: &str, schema: &Schema) -> Result<Self, DataError> {
-        let refused = |problem: String| DataError::Consent { predicate: text.to_owned(), problem };
+        let refused = |problem, remedy| DataError::Consent { predicate: text.to_owned(), problem, remedy };
         let parser = Parser::new(&GenericDialect {}).with_recursion_limit(64).try_with_sql(text);
-        let mut parser = parser.map_err(|error| refused(error.to_string()))?;
-        let expr = parser.parse_expr().map_err(|error| refused(error.to_string()))?;
+        let mut parser = parser.map_err(|error| refused(error.to_string(), None))?;
+        let expr = parser.parse_expr().map_err(|error| refused(error.to_string(), None))?;
         if parser.peek_token_ref().token != Token::EOF {
-            return Err(refused(format!("what follows `{expr}` is not part of it; give one predicate")));
+            return Err(refused(format!("what follows `{expr}` is not part of it"), Some("give one predicate")));
         }
         let mut builder = Builder { schema, columns: BTreeSet::new() };
         let condition = builder.condition(&expr).map_err(|problem| match problem {
@@ -50,7 +50,7 @@ impl Consent {
                 let names = schema.fields().iter().map(|field| field.name().as_str());
                 DataError::missing_column(&column, "the consent predicate's column", names)
             }
-            Problem::Other(problem) => refused(problem),
+            Problem::Other(problem, remedy) => refused(problem, remedy),
         })?;
         let columns = builder.columns.into_iter().collect();
         Ok(Self { text: text.to_owned(), columns, condition })
@@ -116,11 +116,12 @@ enum Operand {
 
 enum Problem {
     Missing(String),
-    Other(String),
+    /// What is wrong, and what to write instead.
+    Other(String, Option<&'static str>),
 }
 
-fn problem<T>(text: impl Into<String>) -> Result<T, Problem> {
-    Err(Problem::Other(text.into()))
+fn problem<T>(problem: impl Into<String>, remedy: impl Into<Option<&'static str>>) -> Result<T, Problem> {
+    Err(Problem::Other(problem.into(), remedy.into()))
 }
 
 const ALLOWED: &str = "write columns, constants, =, <>, <, <=, >, >=, AND, OR, NOT, IN, BETWEEN and IS [NOT] NULL only";
@@ -139,16 +140,17 @@ impl Builder<'_> {
                 let name = self.column(expr)?;
                 let stored = self.stored(&name);
                 if !(is_text(&stored) || stored.is_integer() || stored == DataType::Boolean) {
-                    return problem(format!(
-                        "`{name}` is stored as {stored}, not as a bool; compare it with something"
-                    ));
+                    return problem(
+                        format!("`{name}` is stored as {stored}, not as a bool"),
+                        "compare it with something",
+                    );
                 }
                 Ok(Condition::Column(name))
             }
             Expr::Value(value) => match &value.value {
                 Value::Boolean(value) => Ok(Condition::Constant(Some(*value))),
                 Value::Null => Ok(Condition::Constant(None)),
-                other => problem(format!("{other} by itself is no condition; compare a column with it")),
+                other => problem(format!("{other} by itself is no condition"), "compare a column with it"),
             },
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(Condition::Not(boxed(self.condition(expr)?))),
             Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
@@ -165,7 +167,7 @@ impl Builder<'_> {
                     BinaryOperator::LtEq => Order::LessOrEqual,
                     BinaryOperator::Gt => Order::Greater,
                     BinaryOperator::GtEq => Order::GreaterOrEqual,
-                    other => return problem(format!("`{other}` is not allowed; {ALLOWED}")),
+                    other => return problem(format!("`{other}` is not allowed"), ALLOWED),
                 };
                 self.compare(order, left, right)
             }
@@ -183,7 +185,7 @@ impl Builder<'_> {
                 }
                 Ok(negate(any, *negated))
             }
-            other => problem(format!("`{other}` is not allowed; {ALLOWED}")),
+            other => problem(format!("`{other}` is not allowed"), ALLOWED),
         }
     }
 
@@ -195,7 +197,7 @@ impl Builder<'_> {
             _ => None,
         };
         let (kind, left, right) = match (column(&left), column(&right)) {
-            (None, None) => return problem("two constants are compared; compare a column with a constant"),
+            (None, None) => return problem("two constants are compared", "compare a column with a constant"),
             (Some((_, a)), Some((_, b))) => {
                 let both = |test: fn(&DataType) -> bool| test(&a) && test(&b);
                 let one = |test: fn(&DataType) -> bool| test(&a) || test(&b);
@@ -232,13 +234,13 @@ impl Builder<'_> {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => match self.operand(inner)? {
                 Some(Operand::Int(value)) => Ok(Some(Operand::Int(value.wrapping_neg()))),
                 Some(Operand::Float(value)) => Ok(Some(Operand::Float(-value))),
-                _ => problem(format!("`{expr}` is not allowed; {ALLOWED}")),
+                _ => problem(format!("`{expr}` is not allowed"), ALLOWED),
             },
             Expr::TypedString(typed) if typed.data_type == SqlType::Date => {
                 let text = typed.value.clone().into_string().unwrap_or_default();
                 match parse_date(&text) {
                     Some(day) => Ok(Some(Operand::Day(day))),
-                    None => problem(format!("`{text}` is not a date; write DATE 'YYYY-MM-DD'")),
+                    None => problem(format!("`{text}` is not a date"), "write DATE 'YYYY-MM-DD'"),
                 }
             }
             Expr::Value(value) => match &value.value {
@@ -248,11 +250,11 @@ impl Builder<'_> {
                 Value::Number(text, _) => match (text.parse(), text.parse::<f64>()) {
                     (Ok(value), _) => Ok(Some(Operand::Int(value))),
                     (_, Ok(value)) if value.is_finite() => Ok(Some(Operand::Float(value))),
-                    _ => problem(format!("`{text}` is not a number")),
+                    _ => problem(format!("`{text}` is not a number"), None),
                 },
-                other => problem(format!("{other} is not allowed; write text in single quotes")),
+                other => problem(format!("{other} is not allowed"), "write text in single quotes"),
             },
-            other => problem(format!("`{other}` is not allowed; {ALLOWED}")),
+            other => problem(format!("`{other}` is not allowed"), ALLOWED),
         }
     }
 
@@ -260,7 +262,10 @@ impl Builder<'_> {
         let name = match expr {
             Expr::Nested(inner) => return self.column(inner),
             Expr::Identifier(name) => name.value.clone(),
-            other => return problem(format!("`{other}` is not a column of the data; name a column by its name alone")),
+            other => {
+                let what = format!("`{other}` is not a column of the data");
+                return problem(what, "name a column by its name alone");
+            }
         };
         if self.schema.field_with_name(&name).is_err() {
             return Err(Problem::Missing(name));
@@ -294,7 +299,10 @@ fn is_day(stored: &DataType) -> bool {
 fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Kind, Operand), Problem> {
     let text = is_text(stored);
     let bool = *stored == DataType::Boolean;
-    let cannot = |what: &str| problem(format!("`{name}` is stored as {stored} and cannot be compared with {what}"));
+    let otherwise = |what: &str, remedy: Option<&'static str>| {
+        problem(format!("`{name}` is stored as {stored} and cannot be compared with {what}"), remedy)
+    };
+    let cannot = |what: &str| otherwise(what, None);
     match constant {
         Operand::Int(value) if stored.is_integer() => Ok((Kind::Int, Operand::Int(value))),
         Operand::Int(value @ (0 | 1)) if bool => Ok((Kind::Bool, Operand::Bool(value == 1))),
@@ -309,11 +317,11 @@ fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Kind, O
         },
         Operand::Text(value) if is_day(stored) => match parse_date(&value) {
             Some(day) => Ok((Kind::Day, Operand::Day(day))),
-            None => cannot(&format!("'{value}', which is no date; write 'YYYY-MM-DD'")),
+            None => otherwise(&format!("'{value}', which is no date"), Some("write 'YYYY-MM-DD'")),
         },
         Operand::Text(value) if bool => match parse_bool(&value) {
             Some(value) => Ok((Kind::Bool, Operand::Bool(value))),
-            None => cannot(&format!("'{value}'; write TRUE or FALSE")),
+            None => otherwise(&format!("'{value}'"), Some("write TRUE or FALSE")),
         },
         Operand::Int(_) | Operand::Float(_) => cannot("a number"),
         Operand::Day(_) => cannot("a date"),

@@ -14,7 +14,7 @@ use super::customers::Apart;
 use super::dataset::Dataset;
 use super::domain::leave_out;
 use super::error::DataError;
-use super::input::{Asked, Found, Input};
+use super::input::{Asked, Found, Input, PLAN_AGAIN};
 use super::pipeline::Rows;
 use super::unit::NO_CELL;
 
@@ -48,10 +48,10 @@ impl Features {
         };
         let mut input = Input::new(dataset, asked)?;
         if apart.iter().flatten().any(|output| *output >= plan.outputs.len()) {
-            return Err(input.unfit("it lacks an output that the study needs; plan the study again"));
+            return Err(input.unfit("it lacks an output that the study needs", PLAN_AGAIN));
         }
         if plan.outputs.len() == apart.iter().flatten().count() {
-            return Err(input.unfit("it has no features; add columns to its SELECT"));
+            return Err(input.unfit("it has no features", Some("add columns to its SELECT")));
         }
         let mut outputs = Vec::with_capacity(plan.outputs.len());
         for output in &plan.outputs {

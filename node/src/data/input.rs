@@ -35,6 +35,9 @@ pub(super) struct Input {
     filtered: bool,
 }
 
+/// What to do about a plan that was made of something else.
+pub(super) const PLAN_AGAIN: Option<&str> = Some("plan the study again");
+
 /// What is found on a batch beside the values of expressions.
 pub(super) struct Found {
     /// Which rows count: those of customers who consent, where the filter is true. All where this is `None`.
@@ -47,9 +50,9 @@ impl Input {
     /// What is asked, made ready for a data set, which must be the one it was asked of.
     pub(super) fn new(dataset: &Dataset, asked: Asked<'_>) -> Result<Self, DataError> {
         let schema = dataset.schema();
-        let unfit = |problem: String| Err(DataError::Plan { dataset: schema.name.clone(), problem });
+        let unfit = |problem, remedy| Err(DataError::Plan { dataset: schema.name.clone(), problem, remedy });
         if asked.dataset != schema.name || asked.privacy_unit != schema.privacy_unit {
-            return unfit(format!("it is made for `{}` by `{}`", asked.dataset, asked.privacy_unit));
+            return unfit(format!("it is made for `{}` by `{}`", asked.dataset, asked.privacy_unit), None);
         }
         let mut columns = vec![asked.privacy_unit.to_owned()];
         let mut readers = Vec::new();
@@ -57,7 +60,7 @@ impl Input {
         let mut texts = Texts::default();
         for (name, column_type) in asked.columns {
             if schema.columns.get(name) != Some(column_type) {
-                return unfit(format!("column `{name}` is not declared as the plan says; plan the study again"));
+                return unfit(format!("column `{name}` is not declared as the plan says"), PLAN_AGAIN);
             }
             let reader = ColumnReader::new(column_type, &mut texts);
             types.push((name.clone(), reader.value_type()));
@@ -81,7 +84,7 @@ impl Input {
 
     /// Computes this expression as well, as the next one.
     pub(super) fn compute(&mut self, expr: &Expr) -> Result<(), DataError> {
-        self.program.add(expr).map_err(|error| self.unfit(error))
+        self.program.add(expr).map_err(|error| self.unfit(error, None))
     }
 
     /// The numbers of the plan's texts.
@@ -90,8 +93,8 @@ impl Input {
     }
 
     /// The error of a plan that does not fit the data set.
-    pub(super) fn unfit(&self, problem: impl ToString) -> DataError {
-        DataError::Plan { dataset: self.dataset.clone(), problem: problem.to_string() }
+    pub(super) fn unfit(&self, problem: impl ToString, remedy: Option<&'static str>) -> DataError {
+        DataError::Plan { dataset: self.dataset.clone(), problem: problem.to_string(), remedy }
     }
 
     /// The stored columns that batches must have, the privacy unit first.

@@ -56,7 +56,7 @@ impl Pipeline {
         let cells =
             plan.groups.iter().try_fold(1u32, |cells, key| cells.checked_mul(key.domain.len().try_into().ok()?));
         if cells.is_none_or(|cells| cells == NO_CELL) {
-            return Err(input.unfit("it has 2^32 groups or more"));
+            return Err(input.unfit("it has 2^32 groups or more", None));
         }
         let mut keys = Vec::with_capacity(plan.groups.len());
         for key in &plan.groups {

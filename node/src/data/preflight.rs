@@ -101,19 +101,24 @@ pub async fn check(
 ) -> Report {
     let mut report = Report::default();
     if let Err(error) = schema.validate() {
-        report.findings.push(finding(Severity::Error, Some(&error.column), &error.to_string()));
+        report.findings.push(Finding {
+            severity: Severity::Error,
+            column: Some(error.column.clone()),
+            problem: error.problem(),
+            fix: error.remedy.unwrap_or(CORRECT).to_owned(),
+        });
     }
     let opened = match Source::open(source, base) {
         Ok(opened) => opened,
         Err(error) => {
-            report.findings.push(finding(Severity::Error, None, &error.to_string()));
+            report.findings.push(finding(&error));
             return report;
         }
     };
     (report.files, report.bytes) = (opened.files().len(), opened.bytes());
     let consent_problem = consent.and_then(|text| Consent::parse(text, opened.schema()).err());
     for problem in problems(schema, &opened).into_iter().chain(consent_problem) {
-        report.findings.push(finding(Severity::Error, problem.column(), &problem.to_string()));
+        report.findings.push(finding(&problem));
     }
     if !report.findings.is_empty() {
         return report;
@@ -121,7 +126,7 @@ pub async fn check(
     let dataset = match Dataset::open(schema.clone(), source, base, consent) {
         Ok(dataset) => dataset,
         Err(error) => {
-            report.findings.push(finding(Severity::Error, None, &error.to_string()));
+            report.findings.push(finding(&error));
             return report;
         }
     };
@@ -132,16 +137,22 @@ pub async fn check(
             Report { files: report.files, bytes: report.bytes, findings, ..counted }
         }
         Err(error) => {
-            report.findings.push(finding(Severity::Error, None, &error.to_string()));
+            report.findings.push(finding(&error));
             report
         }
     }
 }
 
-/// An error's text, cut at its first semicolon into what is wrong and what to do.
-fn finding(severity: Severity, column: Option<&str>, text: &str) -> Finding {
-    let (problem, fix) = text.split_once("; ").unwrap_or((text, "correct node.toml"));
-    Finding { severity, column: column.map(str::to_owned), problem: problem.to_owned(), fix: fix.to_owned() }
+/// What to do where nothing better can be said.
+const CORRECT: &str = "correct node.toml";
+
+fn finding(error: &DataError) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        column: error.column().map(str::to_owned),
+        problem: error.problem(),
+        fix: error.remedy().map_or_else(|| CORRECT.to_owned(), String::from),
+    }
 }
 
 fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Report, DataError> {

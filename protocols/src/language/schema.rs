@@ -159,30 +159,31 @@ impl DatasetSchema {
     /// Checks what the type alone cannot say: bounds in order, finite, both or none; categories present and unlike.
     pub fn validate(&self) -> Result<(), SchemaError> {
         for (column, column_type) in &self.columns {
-            let fail =
-                |problem: String| Err(SchemaError { dataset: self.name.clone(), column: column.clone(), problem });
+            let fail = |(what, remedy): (String, Option<&'static str>)| {
+                Err(SchemaError { dataset: self.name.clone(), column: column.clone(), what, remedy })
+            };
             if *column == self.privacy_unit {
-                return fail(
-                    "is the privacy unit and cannot be a column of studies as well; delete it from the columns".into(),
-                );
+                let what = "is the privacy unit and cannot be a column of studies as well";
+                return fail((what.into(), Some("delete it from the columns")));
             }
             match column_type {
                 ColumnType::Category { values } => {
                     if values.is_empty() {
-                        return fail("is a category without values; list them: values = [\"…\"]".into());
+                        return fail(("is a category without values".into(), Some("list them: values = [\"…\"]")));
                     }
                     let mut seen = std::collections::HashSet::new();
                     if let Some(twice) = values.iter().find(|value| !seen.insert(*value)) {
-                        return fail(format!("lists the value `{twice}` twice; keep one"));
+                        return fail((format!("lists the value `{twice}` twice"), Some("keep one")));
                     }
                     if values.iter().any(String::is_empty) {
-                        return fail("lists an empty value; an empty field is NULL, so delete it from the list".into());
+                        let remedy = "an empty field is NULL, so delete it from the list";
+                        return fail(("lists an empty value".into(), Some(remedy)));
                     }
                 }
                 ColumnType::Int { min, max } => check_bounds(*min, *max).or_else(fail)?,
                 ColumnType::Float { min, max } => {
                     if [min, max].into_iter().flatten().any(|bound| !bound.is_finite()) {
-                        return fail("has a bound that is not a finite number".into());
+                        return fail(("has a bound that is not a finite number".into(), None));
                     }
                     check_bounds(*min, *max).or_else(fail)?;
                 }
@@ -194,26 +195,50 @@ impl DatasetSchema {
     }
 }
 
-fn check_bounds<T: PartialOrd + fmt::Display>(min: Option<T>, max: Option<T>) -> Result<(), String> {
+/// What is wrong with a pair of bounds, and what to do.
+fn check_bounds<T: PartialOrd + fmt::Display>(
+    min: Option<T>,
+    max: Option<T>,
+) -> Result<(), (String, Option<&'static str>)> {
     match (min, max) {
-        (Some(min), Some(max)) if min > max => Err(format!("has min {min} above max {max}; swap them")),
-        (Some(_), None) => Err("has a min but no max; give both or none".into()),
-        (None, Some(_)) => Err("has a max but no min; give both or none".into()),
+        (Some(min), Some(max)) if min > max => Err((format!("has min {min} above max {max}"), Some("swap them"))),
+        (Some(_), None) => Err(("has a min but no max".into(), Some("give both or none"))),
+        (None, Some(_)) => Err(("has a max but no min".into(), Some("give both or none"))),
         _ => Ok(()),
     }
 }
 
 /// A schema that cannot be used, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("column `{column}` of data set `{dataset}` {problem}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
     /// The data set.
     pub dataset: String,
     /// The column.
     pub column: String,
-    /// What is wrong and what to do.
-    pub problem: String,
+    /// What is wrong with it, as the rest of a sentence that begins with the column.
+    pub what: String,
+    /// What to do about it, where that can be said.
+    pub remedy: Option<&'static str>,
 }
+
+impl SchemaError {
+    /// What is wrong, and where.
+    pub fn problem(&self) -> String {
+        format!("column `{}` of data set `{}` {}", self.column, self.dataset, self.what)
+    }
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem())?;
+        match self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SchemaError {}
 
 #[cfg(test)]
 mod tests {
