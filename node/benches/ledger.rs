@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
-use entente_protocols::kind::Kind;
 use entente_protocols::ledger::{Begin, Caps, Ledger};
-use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::testing::{self, NOW, approved};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -25,14 +24,7 @@ fn main() -> Result<(), Error> {
     let store = LedgerStore::open(&folder.path().join("ledger.sqlite"))?;
     let mut ledger = Ledger::open(store, [("clients".to_owned(), caps)].into(), "bench")?;
     let layout = Layout::sums(vec![Component::Cells { cells: 50, touches: 1, per_cell: 1 << 20 }]);
-    let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?);
-    let policy = Policy {
-        approve: ApprovalMode::Auto,
-        kinds: vec![Admitted::Studies(Kind::Query)],
-        min_partners: 2,
-        min_colluders: 1,
-        per_study: lifetime,
-    };
+    let mechanism = Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?;
     let mut probe = File::create(folder.path().join("probe"))?;
     let (mut charges, mut writes) = (Vec::new(), Vec::new());
     for number in 0..CHARGES as u64 {
@@ -41,11 +33,9 @@ fn main() -> Result<(), Error> {
         probe.sync_data()?;
         writes.push(started.elapsed().as_secs_f64());
         let release = Digest::plain(&number.to_le_bytes());
-        let Decision::Approved(approved) = policy.decide(request(&mechanism, number), None) else {
-            return Err("the rules admit it".into());
-        };
+        let approved = approved(request(&mechanism, number));
         let started = Instant::now();
-        let Begin::Compute(_) = ledger.reserve(approved, release, release, "2026-01-01T00:00:00Z")? else {
+        let Begin::Compute(_) = ledger.reserve(approved, release, release, NOW)? else {
             return Err("it is new".into());
         };
         charges.push(started.elapsed().as_secs_f64());
@@ -66,29 +56,21 @@ fn median(mut seconds: Vec<f64>) -> f64 {
     seconds[seconds.len() / 2]
 }
 
-fn request(mechanism: &Arc<Mechanism>, number: u64) -> Request {
-    let names = |names: [&str; 3]| names.map(String::from).to_vec();
+fn request(mechanism: &Mechanism, number: u64) -> Request {
+    let request = testing::request(mechanism, &["bank", "retailer", "telecom"].map(String::from));
     Request {
         study: StudyRef {
             id: format!("study-{number}"),
-            attempt: 1,
             name: "spend-by-region".into(),
             purpose: "Quarterly benchmark of the alliance".into(),
             legal_basis: Some("consent".into()),
-            kind: Kind::Query,
             plan_sha256: Some(Digest::plain(&number.to_le_bytes())),
             question_sha256: Some(Digest::plain(&number.to_be_bytes())),
+            ..request.study
         },
         dataset: "clients".into(),
-        snapshot: Digest([1; 32]),
         consent: Some("marketing_consent".into()),
-        requester: "operator".into(),
-        recipients: vec!["operator".into()],
-        participants: names(["bank", "retailer", "telecom"]),
         privacy_unit: "customer_id".into(),
-        round: 1,
-        rho: mechanism.rho(),
-        mechanism: mechanism.clone(),
-        delta: 1e-6,
+        ..request
     }
 }

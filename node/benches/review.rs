@@ -14,14 +14,14 @@ use entente_node::review::{Review, router};
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
-use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::line::Line;
 use entente_protocols::ledger::{Caps, Ledger};
-use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::testing::{self, NOW, approved};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -102,34 +102,21 @@ fn fill(path: &Path, entries: u64) -> Result<(), Error> {
     let caps = Caps { lifetime, per_study: lifetime, delta: 1e-6 };
     let mut ledger = Ledger::open(LedgerStore::open(path)?, [("clients".to_owned(), caps)].into(), "bench")?;
     let layout = Layout::sums(vec![Component::Cells { cells: 50, touches: 1, per_cell: 1 << 20 }]);
-    let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?);
-    let kinds = vec![Admitted::Studies(Kind::Query)];
-    let policy = Policy { approve: ApprovalMode::Auto, kinds, min_partners: 2, min_colluders: 1, per_study: lifetime };
+    let mechanism = Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?;
+    let request = testing::request(&mechanism, &["bank", "retailer", "telecom"].map(String::from));
     let request = Request {
         study: StudyRef {
             id: "20260101-000000-000001".into(),
-            attempt: 1,
             name: "spend-by-region".into(),
             purpose: "Quarterly benchmark of the alliance".into(),
-            legal_basis: None,
-            kind: Kind::Query,
             plan_sha256: Some(Digest([2; 32])),
             question_sha256: Some(Digest([3; 32])),
+            ..request.study
         },
         dataset: "clients".into(),
-        snapshot: Digest([1; 32]),
-        consent: None,
-        requester: "operator".into(),
-        recipients: vec!["operator".into()],
-        participants: ["bank", "retailer", "telecom"].map(String::from).to_vec(),
-        privacy_unit: "id".into(),
-        round: 1,
-        rho: mechanism.rho(),
-        mechanism: mechanism.clone(),
-        delta: 1e-6,
+        ..request
     };
-    let Decision::Approved(approved) = policy.decide(request, None) else { return Err("the rules admit it".into()) };
-    ledger.reserve(approved, Digest([4; 32]), Digest([4; 32]), "2026-01-01T00:00:00Z")?;
+    ledger.reserve(approved(request), Digest([4; 32]), Digest([4; 32]), NOW)?;
     let (head, delta) = (ledger.head(), caps.delta);
     let last = ledger.store().some_after(head.entries - 1, 1)?.pop().ok_or("the charge")?;
     drop(ledger);

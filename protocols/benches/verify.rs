@@ -14,21 +14,19 @@ use std::time::Instant;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
-use entente_protocols::kind::Kind;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::verify::{export, verify_export};
-use entente_protocols::ledger::{Begin, Caps, Ledger, Signer};
-use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
+use entente_protocols::ledger::{Caps, Ledger, Signer};
+use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
 use entente_protocols::privacy::mechanism::{Mechanism, Scope};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::release::add_full_noise;
+use entente_protocols::testing::{self, NOW, charge};
 
 /// Set in the process that verifies: the export's file. It has nothing to do with what made it, as `entente verify` has.
 const CHILD: &str = "ENTENTE_BENCH_EXPORT";
-
-const NOW: &str = "2026-01-01T00:00:00Z";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(path) = std::env::var(CHILD) {
@@ -39,21 +37,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let caps = Caps { lifetime, per_study: lifetime, delta: 1e-6 };
     let mut ledger = Ledger::open(Memory::default(), [("clients".to_owned(), caps)].into(), "bench")?;
     let layout = Layout::sums(vec![Component::Cells { cells: 1, touches: 1, per_cell: 1 << 20 }]);
-    let mechanism = Arc::new(Mechanism::new(layout, Scope::Customer, 1, 0, Rho::from_micro(1000))?);
+    let mechanism = Mechanism::new(layout, Scope::Customer, 1, 0, Rho::from_micro(1000))?;
     let layout = Arc::new(mechanism.layout().clone());
-    let kinds = vec![Admitted::Studies(Kind::Query)];
-    let policy = Policy { approve: ApprovalMode::Auto, kinds, min_partners: 1, min_colluders: 0, per_study: lifetime };
     // The first entry is the cap; each release has three, as a node writes them: charged, computed, released.
     while ledger.head().entries < entries {
         let number = ledger.head().entries;
         let release = Digest::plain(&number.to_le_bytes());
-        let Decision::Approved(approved) = policy.decide(request(&mechanism, number), None) else {
-            return Err("the rules admit it".into());
-        };
-        let Begin::Compute(mut reservation) = ledger.reserve(approved, release, release, NOW)? else {
-            return Err("it is new".into());
-        };
-        let permit = reservation.draw().ok_or("it was not drawn")?;
+        let permit = charge(&mut ledger, request(&mechanism, number), release, release);
         let nobody = Sums::new(Arc::clone(&layout)).finish();
         ledger.computed(add_full_noise(permit, nobody)?, NOW)?;
         ledger.released(release, Digest::plain(&release.0), NOW)?;
@@ -84,28 +74,19 @@ fn verify(text: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn request(mechanism: &Arc<Mechanism>, number: u64) -> Request {
+fn request(mechanism: &Mechanism, number: u64) -> Request {
+    let request = testing::request(mechanism, &["bank".to_owned()]);
     Request {
         study: StudyRef {
             id: format!("20260101-000000-{number:06x}"),
-            attempt: 1,
             name: "spend-by-region".into(),
             purpose: "Quarterly benchmark of the alliance".into(),
-            legal_basis: None,
-            kind: Kind::Query,
             plan_sha256: Some(Digest::plain(&number.to_le_bytes())),
             question_sha256: Some(Digest::plain(&number.to_be_bytes())),
+            ..request.study
         },
         dataset: "clients".into(),
-        snapshot: Digest([1; 32]),
-        consent: None,
-        requester: "operator".into(),
-        recipients: vec!["operator".into()],
-        participants: vec!["bank".into()],
         privacy_unit: "client_id".into(),
-        round: 1,
-        rho: mechanism.rho(),
-        mechanism: mechanism.clone(),
-        delta: 1e-6,
+        ..request
     }
 }

@@ -16,4 +16,6 @@ pub mod privacy;
 pub mod release;
 pub mod secagg;
 pub mod study;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;

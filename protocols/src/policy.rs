@@ -278,30 +278,10 @@ pub(crate) mod tests {
     pub(crate) fn request(id: &str, question: u8, micro: u64) -> Request {
         let layout = Layout::new(2, 1, 1, vec![Component::Rows { unit: 1 << 30 }]);
         let mechanism = Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(micro)).unwrap();
-        let study = StudyRef {
-            id: id.into(),
-            attempt: 1,
-            name: "n".into(),
-            purpose: "p".into(),
-            legal_basis: None,
-            kind: Kind::Query,
-            plan_sha256: Some(Digest([question; 32])),
-            question_sha256: Some(Digest([question; 32])),
-        };
-        Request {
-            study,
-            dataset: "d".into(),
-            snapshot: Digest([1; 32]),
-            consent: None,
-            requester: "operator".into(),
-            recipients: vec!["operator".into()],
-            participants: vec!["a".into(), "b".into(), "c".into()],
-            privacy_unit: "id".into(),
-            round: 1,
-            rho: mechanism.rho(),
-            mechanism: Arc::new(mechanism),
-            delta: 1e-6,
-        }
+        let request = crate::testing::request(&mechanism, &["a", "b", "c"].map(String::from));
+        let hash = Some(Digest([question; 32]));
+        let study = StudyRef { id: id.into(), plan_sha256: hash, question_sha256: hash, ..request.study };
+        Request { study, ..request }
     }
 
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {

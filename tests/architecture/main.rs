@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["release"],
     &["study"],
     &["wire"],
+    &["testing"],
 ];
 
 /// Who may not name what: modules of the workspace, or of libraries.
@@ -30,6 +31,12 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("host::pages", &["protocols", "host::link", "host::sqlite", "rusqlite", "quinn"]),
     ("node", &["coordinator", "examples", "tests"]),
     ("coordinator", &["node", "examples", "tests"]),
+    // What tests are made of is in no product.
+    ("host", &["protocols::testing"]),
+    ("tables", &["protocols::testing"]),
+    ("node", &["protocols::testing"]),
+    ("coordinator", &["protocols::testing"]),
+    ("examples", &["protocols::testing"]),
     // Data and link meet only where a study is executed.
     ("node::data", &["node::link", "node::participant", "node::peers", "node::store", "quinn", "rusqlite"]),
     ("node::link", &["node::data", "node::study", "tables", "arrow_array"]),
@@ -51,6 +58,7 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("tables", &["entente-protocols"]),
     ("node", &["entente-host", "entente-protocols", "entente-tables"]),
     ("coordinator", &["entente-host", "entente-protocols", "entente-tables"]),
+    ("examples", &["entente", "entente-node", "entente-protocols"]),
 ];
 
 /// The kinds of study: each is a module of its name in each of [`KINDS_STAND_IN`], and knows no other kind.
@@ -82,16 +90,30 @@ fn nothing_is_imported_against_its_direction() {
     }
 }
 
+/// What tests are made of opens no other way to a release: what it hands out comes from where nodes have it from.
+#[test]
+fn what_tests_are_made_of_goes_through_the_door() {
+    for (_, module) in WORKSPACE.within("protocols::testing") {
+        let text = std::fs::read_to_string(&module.file).expect("sources are text");
+        for made in ["Permit", "Bounded", "Noised", "Masked", "Outbound", "Approved"] {
+            assert!(!text.contains(&format!("{made} {{ ")), "{module} makes a {made}");
+        }
+        assert!(!module.words.contains("sealed") && !module.calls.contains("into_parts"), "{module}");
+    }
+}
+
 #[test]
 fn crates_depend_downwards_alone() {
     for (name, allowed) in MANIFESTS {
         let path = sources::root().join(name).join("Cargo.toml");
         let text = std::fs::read_to_string(path).expect("the manifest is there");
         let manifest: toml::Table = text.parse().expect("a manifest is TOML");
-        let lists = ["dependencies", "build-dependencies"].into_iter().filter_map(|list| manifest.get(list));
-        let names = lists.flat_map(|list| list.as_table().expect("dependencies are a table").keys());
+        let mut lists = ["dependencies", "build-dependencies"].into_iter().filter_map(|list| manifest.get(list));
+        let names = lists.clone().flat_map(|list| list.as_table().expect("dependencies are a table").keys());
         let ours: Vec<&str> = names.map(String::as_str).filter(|name| name.starts_with("entente")).collect();
         assert_eq!(ours, *allowed, "{name}");
+        // Nor on what tests are made of, which is a feature.
+        assert!(lists.all(|list| !list.to_string().contains("testing")), "{name}");
         // An engine whose expressions may skip rows, fail or differ between versions is a peer in a bench and nothing else.
         assert!(!text.contains("datafusion"), "{name}");
     }

@@ -279,19 +279,9 @@ mod tests {
     use entente_protocols::identity::IdentityKey;
     use entente_protocols::kind::Kind;
     use entente_protocols::ledger::receipt::{Part, Subject};
+    use entente_protocols::testing;
 
     use super::*;
-
-    const FILE: &str = r#"
-name = "n"
-purpose = "p"
-kind = "query"
-[privacy]
-epsilon = 1.0
-delta = 1e-6
-[query]
-sql = "SELECT COUNT(*) FROM d"
-"#;
 
     #[test]
     fn studies_survive_with_their_results_and_notices() {
@@ -300,7 +290,7 @@ sql = "SELECT COUNT(*) FROM d"
         let mut record = StudyRecord {
             id: "1".into(),
             created: jiff::Timestamp::UNIX_EPOCH,
-            study: entente_protocols::study::file::parse("s.toml", FILE).unwrap(),
+            study: testing::study("n").query("SELECT COUNT(*) FROM d").build().unwrap(),
             requester: "operator".into(),
             named: vec!["a".into(), "b".into()],
             state: StudyState::Running,

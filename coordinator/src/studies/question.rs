@@ -78,18 +78,9 @@ fn declaration(column: Option<&ColumnType>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use entente_protocols::testing;
 
-    const FILE: &str = r#"
-name = "n"
-purpose = "p"
-kind = "query"
-[privacy]
-epsilon = 1.0
-delta = 1e-6
-[query]
-sql = "SELECT region, AVG(age) AS age FROM customers GROUP BY region"
-"#;
+    use super::*;
 
     fn schema(change: impl Fn(&mut DatasetSchema)) -> Vec<DatasetSchema> {
         let region = ColumnType::Category { values: vec!["north".into(), "south".into()] };
@@ -104,7 +95,8 @@ sql = "SELECT region, AVG(age) AS age FROM customers GROUP BY region"
     }
 
     fn asked(change: impl Fn(&mut DatasetSchema)) -> Result<Question, String> {
-        let study = entente_protocols::study::file::parse("s.toml", FILE).unwrap();
+        let study =
+            testing::study("n").query("SELECT region, AVG(age) AS age FROM customers GROUP BY region").build().unwrap();
         let schemas = [("bank".to_owned(), schema(|_| ())), ("telecom".to_owned(), schema(change))];
         question(&study, &["bank".into(), "telecom".into()], &schemas.into(), Earlier::default())
     }

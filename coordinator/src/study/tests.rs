@@ -1,7 +1,7 @@
 //! Finished queries, from their study files on.
 
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
-use entente_protocols::study::file;
+use entente_protocols::testing::{self, Draft};
 
 use super::*;
 use crate::results::{CSV, PARQUET, REPORT, RESULT};
@@ -23,20 +23,16 @@ const REGIONS: [&str; 5] = ["north", "south", "east", "west", "islands & oversea
 const BY_REGION: &str = "SELECT region, COUNT(*) AS rows, COUNT(DISTINCT customer_id) AS customers, SUM(spend) AS spend, \
                          AVG(age) AS age FROM customers GROUP BY region";
 
-fn study(name: &str, privacy: &str, query: &str) -> Study {
-    let text = format!(
-        "name = '{name}'\npurpose = \"Quarterly benchmark of the alliance\"\nkind = \"query\"\n[privacy]\nepsilon = 1.0\n\
-         delta = 1e-6\n{privacy}\n[query]\n{query}\n"
-    );
-    file::parse("study.toml", &text).unwrap()
+fn study(name: &str, sql: &str) -> Draft {
+    testing::study(name).purpose("Quarterly benchmark of the alliance").query(sql)
 }
 
 fn by_region() -> (Study, Question) {
-    let limits = "max_groups_per_customer = 1\nmax_rows_per_customer = 20";
-    asked(study("spend-by-region", "", &format!("sql = \"{BY_REGION}\"\n{limits}")), &REGIONS)
+    asked(study("spend-by-region", BY_REGION).groups(1).rows(20), &REGIONS)
 }
 
-fn asked(study: Study, regions: &[&str]) -> (Study, Question) {
+fn asked(study: Draft, regions: &[&str]) -> (Study, Question) {
+    let study = study.build().unwrap();
     let partners = ["telecom", "retailer", "bank"].map(str::to_owned);
     let question = Question::new(&study, &schema(regions), &partners, 0).unwrap();
     (study, question)
@@ -239,9 +235,9 @@ fn a_sum_of_another_question_is_an_error() {
 
 #[test]
 fn keys_keep_their_types() {
-    let sql = "sql = \"SELECT COUNT(*) AS n, churned, DATE_TRUNC('month', joined) AS month, EXTRACT(QUARTER FROM joined) AS q \
-               FROM customers GROUP BY 2, 3, 4\"\nmax_groups_per_customer = 5";
-    let (study, question) = asked(study("keys", "", sql), &REGIONS);
+    let sql = "SELECT COUNT(*) AS n, churned, DATE_TRUNC('month', joined) AS month, EXTRACT(QUARTER FROM joined) AS q \
+               FROM customers GROUP BY 2, 3, 4";
+    let (study, question) = asked(study("keys", sql).groups(5), &REGIONS);
     let sum = noisy_sum(&question, 1, &|_, _| 100.0);
     let files = finish(&finished(&study, &question, &rounds(&question, &sum, false))).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
@@ -256,8 +252,8 @@ fn keys_keep_their_types() {
 
 #[test]
 fn averages_of_nothing_are_the_whole_range() {
-    let sql = "sql = \"SELECT region, AVG(age) AS age FROM customers GROUP BY region\"";
-    let (study, question) = asked(study("nothing", "", sql), &REGIONS);
+    let sql = "SELECT region, AVG(age) AS age FROM customers GROUP BY region";
+    let (study, question) = asked(study("nothing", sql), &REGIONS);
     let plan = plan(&question);
     let sum = vec![0; plan.cells() * plan.sums.len()];
     let files = finish(&finished(&study, &question, &rounds(&question, &sum, false))).unwrap();
@@ -268,9 +264,8 @@ fn averages_of_nothing_are_the_whole_range() {
 
 #[test]
 fn numbers_are_finite_whatever_the_sum() {
-    let limits = "max_rows_per_customer = 1000000";
     let sql = "SELECT region, SUM(big) AS big, AVG(big) AS mean, COUNT(*) AS n FROM customers GROUP BY region";
-    let study = study("large", "", &format!("sql = \"{sql}\"\n{limits}"));
+    let study = study("large", sql).rows(1_000_000).build().unwrap();
     let mut schema = schema(&REGIONS);
     schema.columns.insert("big".into(), ColumnType::Float { min: Some(-1e100), max: Some(1e100) });
     let question = Question::new(&study, &schema, &["a".to_owned(), "b".to_owned()], 0).unwrap();
@@ -293,8 +288,7 @@ fn numbers_are_finite_whatever_the_sum() {
 #[test]
 fn the_report_escapes_what_partners_and_operators_wrote() {
     let evil = "<script>alert(1)</script>";
-    let text = study(evil, "", &format!("sql = \"{BY_REGION}\""));
-    let (study, question) = asked(text, &[evil, "\"><svg onload=x>", "a&b", "x", "y"]);
+    let (study, question) = asked(study(evil, BY_REGION), &[evil, "\"><svg onload=x>", "a&b", "x", "y"]);
     let sum = noisy_sum(&question, 3, &region_truth(&question));
     let warnings = [format!("{evil} was late")];
     let files =
@@ -313,7 +307,7 @@ fn the_report_escapes_what_partners_and_operators_wrote() {
 
 #[test]
 fn what_was_not_stated_is_told() {
-    let (study, question) = asked(study("n", "", &format!("sql = \"{BY_REGION}\"")), &REGIONS);
+    let (study, question) = asked(study("n", BY_REGION), &REGIONS);
     let notes = notes(&study, &question);
     for expected in ["`max_groups_per_customer`", "`max_rows_per_customer`", "`region` is NULL", "3² = 9 times"] {
         assert!(notes.iter().any(|note| note.contains(expected)), "{expected}: {notes:?}");
@@ -328,8 +322,7 @@ fn what_was_not_stated_is_told() {
 
 #[test]
 fn nothing_is_told_where_all_was_stated() {
-    let query = "sql = \"SELECT COUNT(*) FROM customers\"\nmax_rows_per_customer = 3";
-    let (study, question) = asked(study("n", "scope = \"person\"", query), &REGIONS);
+    let (study, question) = asked(study("n", "SELECT COUNT(*) FROM customers").rows(3).for_persons(), &REGIONS);
     assert_eq!(notes(&study, &question), Vec::<String>::new());
     // One row, and nothing to compare it with.
     let files = finish(&finished(&study, &question, &rounds(&question, &[1 << 40], false))).unwrap();
@@ -381,9 +374,10 @@ fn the_error_told_beforehand_is_that_of_results() {
 #[test]
 fn reports_to_look_at() {
     let (_, _, files) = files_by_region();
-    let months = "sql = \"\"\"\n    SELECT DATE_TRUNC('month', joined) AS month,\n           COUNT(DISTINCT customer_id) AS customers,\n           \
-                  AVG(spend) AS spend\n    FROM customers\n    WHERE age >= 25\n    GROUP BY month\n\"\"\"\nmax_rows_per_customer = 4";
-    let (study, question) = asked(study("joined-by-month", "scope = \"person\"\ncolluders = 2", months), &REGIONS);
+    let months = "\n    SELECT DATE_TRUNC('month', joined) AS month,\n           COUNT(DISTINCT customer_id) AS customers,\n           \
+                  AVG(spend) AS spend\n    FROM customers\n    WHERE age >= 25\n    GROUP BY month\n";
+    let months = study("joined-by-month", months).rows(4).for_persons().colluders(2);
+    let (study, question) = asked(months, &REGIONS);
     let truth = |component: usize, cell: usize| {
         use entente_protocols::language::sums::BaseSum;
         let plan = plan(&question);

@@ -62,7 +62,7 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secagg::collect::tests::{Party, alliance};
+    use crate::testing::{Party, alliance};
 
     fn transcript(parties: &[Party], question: u8) -> Transcript {
         let (names, roster) = alliance(parties);

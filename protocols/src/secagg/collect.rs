@@ -297,68 +297,17 @@ impl Collector {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::collections::BTreeMap;
-
+mod tests {
     use super::*;
-    use crate::identity::{IdentityKey, Member};
-    use crate::ledger::Head;
-    use crate::secagg::pledge::{EphemeralKey, Pledge};
-
-    pub fn id() -> AttemptId {
-        AttemptId::new("s", 1)
-    }
-
-    /// A participant with fixed keys.
-    pub struct Party {
-        pub name: String,
-        pub identity: IdentityKey,
-        pub ephemeral: EphemeralKey,
-        pub public: [u8; 32],
-    }
-
-    impl Party {
-        pub fn some(count: u8) -> Vec<Self> {
-            let party = |i: u8| {
-                let ephemeral = EphemeralKey::from_secret([100 + i; 32]);
-                let public = ephemeral.public();
-                Self { name: format!("p{i}"), identity: IdentityKey::from_secret(&[1 + i; 32]), ephemeral, public }
-            };
-            (0..count).map(party).collect()
-        }
-
-        pub fn pledge(&self, question: Digest) -> SignedPledge {
-            self.pledge_with(question, None)
-        }
-
-        pub fn pledge_with(&self, question: Digest, stored: Option<Digest>) -> SignedPledge {
-            let pledge = Pledge {
-                attempt: id(),
-                participant: self.name.clone(),
-                question,
-                ephemeral: self.public,
-                ledger: Head::EMPTY,
-                stored,
-            };
-            SignedPledge::new(pledge, &self.identity)
-        }
-    }
-
-    /// Names and roster of parties.
-    pub fn alliance(parties: &[Party]) -> (Vec<String>, Roster) {
-        let member =
-            |party: &Party| (party.name.clone(), Member { identity: party.identity.public(), tls: Digest::ZERO });
-        let members: BTreeMap<_, _> = parties.iter().map(member).collect();
-        let coordinator = IdentityKey::from_secret(&[99; 32]).public();
-        let names = members.keys().cloned().collect();
-        (names, Roster { alliance: "a".into(), authority: Digest([5; 32]), coordinator, members })
-    }
+    use crate::identity::IdentityKey;
+    use crate::secagg::pledge::EphemeralKey;
+    use crate::testing::{Party, alliance, attempt};
 
     const QUESTION: Digest = Digest([3; 32]);
 
     fn collector(parties: &[Party]) -> Collector {
         let (names, roster) = alliance(parties);
-        Collector::new(id(), names, roster, QUESTION, 1, b"input".to_vec(), 2)
+        Collector::new(attempt(), names, roster, QUESTION, 1, b"input".to_vec(), 2)
     }
 
     #[test]

@@ -91,7 +91,7 @@ const _: () = assert!(crate::privacy::mechanism::MAX_LENGTH <= MAX_LENGTH);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secagg::collect::tests::{Party, alliance};
+    use crate::testing::{Party, alliance};
 
     fn transcript(parties: &[Party], question: u8) -> Transcript {
         let (names, roster) = alliance(parties);

@@ -3,21 +3,14 @@
 
 use std::sync::Arc;
 
-use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
-use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::learn::frame::Place;
-use entente_protocols::ledger::store::Memory;
-use entente_protocols::ledger::{Begin, Caps, Ledger};
-use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
 use entente_protocols::privacy::interval::Estimate;
-use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rows::Block;
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::release;
-use entente_protocols::study::{Plan, Study, file};
-use entente_protocols::wire::frame::{FrameReader, encode_contribution};
+use entente_protocols::study::{Plan, Study};
+use entente_protocols::testing::{self, Draft, Parties};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::super::{Course, finish, table};
@@ -42,12 +35,13 @@ fn schema() -> DatasetSchema {
     DatasetSchema { name: "customers".into(), privacy_unit: "customer_id".into(), columns }
 }
 
-fn study(train: &str, epsilon: f64) -> Study {
-    let text = format!(
-        "name = \"churn\"\npurpose = \"Whom to write to\"\nkind = \"train\"\n[privacy]\nepsilon = {epsilon}\ndelta = 1e-6\n\
-         [train]\n{train}\n"
-    );
-    file::parse("study.toml", &text).unwrap()
+fn study(train: Draft, epsilon: f64) -> Study {
+    train.purpose("Whom to write to").epsilon(epsilon).build().unwrap()
+}
+
+/// A training to predict `target`, from all there is.
+fn training(model: &str, target: &str) -> Draft {
+    testing::study("churn").train(model, FEATURES).with("target", target)
 }
 
 /// Numbers of 0 to 1, the same in every run: splitmix64.
@@ -85,51 +79,6 @@ fn customers(random: &mut Random, count: usize) -> Vec<Vec<u16>> {
     columns
 }
 
-/// One round's vector as the coordinator receives it.
-fn released(ledger: &mut Ledger<Memory>, round: u32, mechanism: &Mechanism, rho: Rho, sums: Sums) -> Vec<i64> {
-    let policy = Policy {
-        approve: ApprovalMode::Auto,
-        kinds: vec![Admitted::Studies(Kind::Train)],
-        min_partners: 1,
-        min_colluders: 0,
-        per_study: rho,
-    };
-    let study = StudyRef {
-        id: "s".into(),
-        attempt: 1,
-        name: "n".into(),
-        purpose: "p".into(),
-        legal_basis: None,
-        kind: Kind::Train,
-        plan_sha256: None,
-        question_sha256: None,
-    };
-    let request = Request {
-        study,
-        dataset: "d".into(),
-        snapshot: Digest::ZERO,
-        consent: None,
-        requester: "operator".into(),
-        recipients: vec![],
-        participants: vec![PARTNER.into()],
-        privacy_unit: "id".into(),
-        round,
-        mechanism: Arc::new(mechanism.clone()),
-        rho,
-        delta: 1e-6,
-    };
-    let Decision::Approved(approved) = policy.decide(request, None) else { panic!("the rules admit it") };
-    let id = Digest::of("test release", &[&round.to_le_bytes()]);
-    let Begin::Compute(mut reservation) = ledger.reserve(approved, id, Digest::ZERO, "now").unwrap() else {
-        panic!("nothing is computed yet")
-    };
-    let noised = release::add_full_noise(reservation.draw().unwrap(), sums.finish()).unwrap();
-    let outbound = ledger.computed(noised, "now").unwrap();
-    let mut reader = FrameReader::from_nodes();
-    reader.feed(&encode_contribution(&AttemptId::new("s", 1), round, &outbound));
-    reader.next_frame().unwrap().unwrap().decode_contribution().unwrap().values
-}
-
 /// The files of a training of so many customers, the last of its rounds lost if there are to be `fewer`.
 fn train(study: &Study, count: usize, fewer: bool) -> Result<BTreeMap<String, Vec<u8>>, String> {
     train_with(study, count, fewer, None)
@@ -143,9 +92,7 @@ fn train_with(
     wrong: Option<u32>,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let question = Question::new(study, &schema(), &[PARTNER.to_owned()], 0).unwrap();
-    let rho = question.rho_from(0);
-    let caps = Caps { lifetime: rho, per_study: rho, delta: 1e-6 };
-    let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test").unwrap();
+    let mut parties = Parties::new(&[PARTNER], question.digest(), question.rho_from(0));
     let Plan::Train(plan) = question.plan() else { panic!("a training was asked") };
     let names: Vec<&str> = plan.rows.outputs.iter().map(|output| output.name.as_str()).collect();
     let order = ["age", "region", "joined", "consent", "spend", "churned"];
@@ -187,7 +134,7 @@ fn train_with(
             rho: mechanism.rho(),
             rho_person: mechanism.rho_person(),
             sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
-            sum: released(&mut ledger, round, mechanism, rho, sums),
+            sum: parties.release(0, round, mechanism, sums.finish()).values,
             seconds: 0.25,
         };
         course.absorb(&record).unwrap();
@@ -270,8 +217,8 @@ fn keys(result: &serde_json::Value) -> Vec<&str> {
 
 #[test]
 fn an_additive_model_has_shapes_and_curves() {
-    let text = format!("model = \"additive\"\nfeatures = \"{FEATURES}\"\ntarget = \"churned\"\nper_partner = true");
-    let files = train(&study(&text, 2.0), 40_000, false).unwrap();
+    let per_partner = training("additive", "churned").with("per_partner", true);
+    let files = train(&study(per_partner, 2.0), 40_000, false).unwrap();
     let metrics = ["auc", "gini", "ks", "log_loss", "brier", "accuracy", "events"];
     let (result, report) = check("additive", &files, &metrics);
     assert!(result["metrics"]["auc"]["value"].as_f64().unwrap() > 0.65, "{}", result["metrics"]);
@@ -290,14 +237,12 @@ fn an_additive_model_has_shapes_and_curves() {
 
 #[test]
 fn regressions_have_weights() {
-    let text = format!("model = \"logistic\"\nfeatures = \"{FEATURES}\"\ntarget = \"churned\"");
-    let files = train(&study(&text, 2.0), 40_000, false).unwrap();
+    let files = train(&study(training("logistic", "churned"), 2.0), 40_000, false).unwrap();
     let (result, report) = check("logistic", &files, &["auc", "gini"]);
     assert!(result["metrics"]["auc"]["value"].as_f64().unwrap() > 0.65, "{}", result["metrics"]);
     assert!(report.contains("Factor") && !files.contains_key("shapes.csv"));
 
-    let text = format!("model = \"linear\"\nfeatures = \"{FEATURES}\"\ntarget = \"spend\"");
-    let files = train(&study(&text, 2.0), 40_000, false).unwrap();
+    let files = train(&study(training("linear", "spend"), 2.0), 40_000, false).unwrap();
     let (result, report) = check("linear", &files, &["r2", "rmse", "mean"]);
     assert!(result["metrics"]["r2"]["value"].as_f64().unwrap() > 0.4, "{}", result["metrics"]);
     assert!(report.contains("units of spend") && !report.contains("Calibration"));
@@ -306,8 +251,9 @@ fn regressions_have_weights() {
 
 #[test]
 fn clusters_have_profiles_with_names() {
-    let text = "model = \"kmeans\"\nfeatures = \"SELECT customer_id, age, region, consent, spend FROM customers\"\nclusters = 4";
-    let files = train(&study(text, 2.0), 40_000, false).unwrap();
+    let features = "SELECT customer_id, age, region, consent, spend FROM customers";
+    let clusters = testing::study("churn").train("kmeans", features).with("clusters", 4);
+    let files = train(&study(clusters, 2.0), 40_000, false).unwrap();
     let (result, report) = check("kmeans", &files, &["distance"]);
     let clusters = result["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 4);
@@ -323,14 +269,13 @@ fn clusters_have_profiles_with_names() {
 
 #[test]
 fn poor_models_are_told_to_be_so() {
-    let text = format!("model = \"logistic\"\nfeatures = \"{FEATURES}\"\ntarget = \"churned\"");
-    let files = train(&study(&text, 0.3), 100, false).unwrap();
+    let files = train(&study(training("logistic", "churned"), 0.3), 100, false).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
     assert!(keys(&result).iter().any(|warning| warning.contains("no better than chance")), "{:?}", keys(&result));
     assert!(keys(&result).iter().any(|warning| warning.contains("few held-out")), "{:?}", keys(&result));
 
-    let text = text + "\nholdout = 0.0";
-    let files = train(&study(&text, 2.0), 1000, false).unwrap();
+    let all = training("logistic", "churned").with("holdout", 0.0);
+    let files = train(&study(all, 2.0), 1000, false).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
     assert!(keys(&result).iter().any(|warning| warning.contains("No customers are held out")));
     assert!(result.get("metrics").is_none() && !files.contains_key("metrics.csv"));
@@ -342,9 +287,8 @@ fn poor_models_are_told_to_be_so() {
 #[test]
 fn a_round_that_made_the_model_worse_is_named() {
     for (model, rounds) in [("additive", 14), ("logistic", 14)] {
-        let text = format!("model = \"{model}\"\nfeatures = \"{FEATURES}\"\ntarget = \"churned\"");
         for wrong in [None, Some(4)] {
-            let files = train_with(&study(&text, 2.0), 40_000, false, wrong).unwrap();
+            let files = train_with(&study(training(model, "churned"), 2.0), 40_000, false, wrong).unwrap();
             let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
             let warnings: Vec<&str> =
                 keys(&result).into_iter().filter(|warning| warning.contains("became worse")).collect();
@@ -384,15 +328,13 @@ fn rounds_that_made_a_model_worse_are_named_together() {
 
 #[test]
 fn rounds_that_are_missing_are_an_error() {
-    let text = format!("model = \"linear\"\nfeatures = \"{FEATURES}\"\ntarget = \"spend\"");
-    let problem = train(&study(&text, 2.0), 100, true).unwrap_err();
+    let problem = train(&study(training("linear", "spend"), 2.0), 100, true).unwrap_err();
     assert!(problem.contains("s-0002") && problem.contains("resume"), "{problem}");
 }
 
 #[test]
 fn the_error_of_a_metric_is_told_beforehand() {
-    let text = format!("model = \"logistic\"\nfeatures = \"{FEATURES}\"\ntarget = \"churned\"");
-    let study = study(&text, 1.0);
+    let study = study(training("logistic", "churned"), 1.0);
     let question = Question::new(&study, &schema(), &[PARTNER.to_owned()], 0).unwrap();
     let errors = super::super::expected_error(&question);
     assert_eq!(errors.len(), 1);
