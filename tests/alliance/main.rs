@@ -6,6 +6,7 @@ mod faults;
 mod hostile;
 mod hostile_training;
 mod lookalike;
+mod processes;
 mod receipts;
 mod refusals;
 mod restarts;
