@@ -8,6 +8,7 @@ mod disk;
 use std::time::Instant;
 
 use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
+use entente_testing::study;
 
 const RUNS: usize = 31;
 
@@ -31,12 +32,10 @@ async fn bench() -> Result<(), Error> {
     let mut seconds = Vec::new();
     for run in 0..RUNS {
         // Every question is another, or it would be answered from the outbox.
-        let text = format!(
-            "name = \"s\"\npurpose = \"bench\"\nkind = \"query\"\n[privacy]\nepsilon = 1.0\ndelta = 1e-6\n[query]\n\
-             sql = \"SELECT Contract, COUNT(*) AS n, AVG(MonthlyCharges) AS charges FROM subscribers WHERE tenure > {run} GROUP BY Contract\"\n\
-             max_rows_per_customer = 1\nmax_groups_per_customer = 1\n"
+        let sql = format!(
+            "SELECT Contract, COUNT(*) AS n, AVG(MonthlyCharges) AS charges FROM subscribers WHERE tenure > {run} GROUP BY Contract"
         );
-        let study = entente_protocols::study::file::parse("bench.toml", &text)?;
+        let study = study("s").sql(&sql).build()?;
         let started = Instant::now();
         entente::run_study(&folders.coordinator(), study, |_| ()).await?;
         seconds.push(started.elapsed().as_secs_f64());

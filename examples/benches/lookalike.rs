@@ -15,6 +15,7 @@ use std::time::Instant;
 use entente_examples::alliance::{Error, Folders, PARTNERS, enrol, found, start};
 use entente_node::activation::audiences;
 use entente_node::state::Folder;
+use entente_testing::study;
 
 const FEATURES: usize = 32;
 const CANDIDATES: usize = 1_000_000;
@@ -62,22 +63,15 @@ async fn bench(candidates: usize) -> Result<(), Error> {
     }
     let features: Vec<String> = (0..FEATURES).map(|feature| format!("x{feature}")).collect();
     let features = features.join(", ");
-    let text = format!(
-        "name = \"s\"\npurpose = \"bench\"\nkind = \"train\"\n[privacy]\nepsilon = 10.0\ndelta = 1e-6\n[train]\n\
-         model = \"logistic\"\nfeatures = \"SELECT id, {features}, y FROM small\"\ntarget = \"y\"\n"
-    );
-    let study = entente_protocols::study::file::parse("bench.toml", &text)?;
-    let files = entente::run_study(&folders.coordinator(), study, |_| ()).await?;
+    let training = study("s").train("logistic", &format!("SELECT id, {features}, y FROM small"));
+    let training = training.with("target", "y").epsilon(10.0).build()?;
+    let files = entente::run_study(&folders.coordinator(), training, |_| ()).await?;
     let model = files.get("model.json").ok_or("a model")?;
     println!("before the study: {} MiB", memory::now()?);
     for run in 0..3 {
-        let text = format!(
-            "name = \"s{run}\"\npurpose = \"bench\"\nkind = \"lookalike\"\n[privacy]\nepsilon = 1.0\ndelta = 1e-6\n\
-             [lookalike]\nseed_partner = \"retailer\"\nmodel = \"model.json\"\ncandidate_partners = [\"telecom\"]\n\
-             features = \"SELECT id, {features} FROM large\"\ncandidates = {}\n",
-            candidates + run
-        );
-        let study = entente_protocols::study::file::parse_with("bench.toml", &text, |_| Ok(model.clone()))?;
+        let study =
+            study(&format!("s{run}")).lookalike("retailer", &["telecom"], &format!("SELECT id, {features} FROM large"));
+        let study = study.with("candidates", i64::try_from(candidates + run)?).build_with(model)?;
         let started = Instant::now();
         let files = entente::run_study(&folders.coordinator(), study, |_| ()).await?;
         let elapsed = started.elapsed().as_secs_f64();

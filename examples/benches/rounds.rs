@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use entente_examples::alliance::{Error, Folders, PARTNERS, enrol, found, start};
+use entente_testing::study;
 use serde_json::Value;
 
 const FEATURES: usize = 50;
@@ -91,13 +92,9 @@ async fn bench() -> Result<(), Error> {
 /// Trains a logistic regression; the releases are `rounds` with those that begin it and the evaluation.
 async fn train(folders: &Folders, dataset: &str, releases: u32) -> Result<(f64, Value), Error> {
     let features: Vec<String> = (0..FEATURES).map(|feature| format!("x{feature}")).collect();
-    let text = format!(
-        "name = \"s\"\npurpose = \"bench\"\nkind = \"train\"\n[privacy]\nepsilon = 10.0\ndelta = 1e-6\n[train]\nmodel = \"logistic\"\n\
-         features = \"SELECT id, {}, y FROM {dataset}\"\ntarget = \"y\"\nrounds = {}\n",
-        features.join(", "),
-        releases - 3
-    );
-    let study = entente_protocols::study::file::parse("bench.toml", &text)?;
+    let features = format!("SELECT id, {}, y FROM {dataset}", features.join(", "));
+    let study = study("s").train("logistic", &features).with("target", "y").with("rounds", releases - 3);
+    let study = study.epsilon(10.0).build()?;
     let started = Instant::now();
     let files = entente::run_study(&folders.coordinator(), study, |_| ()).await?;
     let elapsed = started.elapsed().as_secs_f64();

@@ -10,7 +10,7 @@ use entente_node::link::enrol;
 use entente_node::state::Folder;
 use tokio::task::JoinHandle;
 
-use crate::tables::{TABLES, part};
+use crate::tables;
 
 /// The partners.
 pub const PARTNERS: [&str; 3] = ["retailer", "bank", "telecom"];
@@ -54,18 +54,27 @@ pub async fn found(folders: &Folders) -> Result<Running, Error> {
     Ok(Coordinator::start(&dir).await?)
 }
 
-/// Enrols a partner by ticket and gives its node a part of each table. `settings` is the rest of its `node.toml`: budget and policy.
+/// Enrols partner number `number` by ticket and gives its node a part of each table. `settings` is the rest of its `node.toml`:
+/// budget and policy.
 pub async fn enrol(folders: &Folders, partner: &str, number: u64, settings: &str) -> Result<(), Error> {
+    join(folders, partner, &format!("{DATASETS}\n{settings}")).await?;
+    Ok(tables::write(&folders.node(partner), number, PARTNERS.len() as u64)?)
+}
+
+/// Enrols a partner by ticket, with a folder for its data. `config` is its `node.toml` behind the part that names node and
+/// coordinator.
+pub async fn join(folders: &Folders, partner: &str, config: &str) -> Result<(), Error> {
     let ticket = entente::invite(&folders.coordinator(), partner, Duration::from_secs(3600))?;
     let dir = folders.node(partner);
     enrol::join(&ticket, &Folder::new(&dir)).await?;
     fs::create_dir_all(dir.join("data"))?;
-    for (dataset, unit, text) in TABLES {
-        fs::write(dir.join(format!("data/{dataset}.csv")), part(text, unit, number, PARTNERS.len() as u64))?;
-    }
-    let node = format!("[node]\nname = \"{partner}\"\ncoordinator = \"{}\"\n\n", ticket.address);
-    fs::write(dir.join("node.toml"), node + DATASETS + "\n" + settings)?;
-    Ok(())
+    configure(folders, partner, &ticket.address, config)
+}
+
+/// Writes a partner's `node.toml`, which its node reads when it starts.
+pub fn configure(folders: &Folders, partner: &str, coordinator: &str, config: &str) -> Result<(), Error> {
+    let node = format!("[node]\nname = \"{partner}\"\ncoordinator = \"{coordinator}\"\n\n");
+    Ok(fs::write(folders.node(partner).join("node.toml"), node + config)?)
 }
 
 /// Budget and policy of the example's nodes: rules approve what they admit.
@@ -93,10 +102,14 @@ impl RunningNode {
     pub async fn stop(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
-        // What it was computing goes on to its end, and holds the folder until then.
-        while self.folder.lock().is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let_go(&self.folder).await;
+    }
+}
+
+/// Waits until a node that was stopped has let go of its folder: what it was computing goes on to its end, and holds it until then.
+pub async fn let_go(folder: &Folder) {
+    while folder.lock().is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

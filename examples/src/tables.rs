@@ -1,7 +1,9 @@
 //! The tables, and how they are shared out.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fs;
 use std::hash::{Hash, Hasher};
+use std::path::Path;
 
 /// A table: a header and rows of text fields. The files have no quoted fields.
 pub struct Table {
@@ -44,6 +46,16 @@ pub fn part(text: &str, unit: &str, partner: u64, partners: u64) -> String {
     };
     let rows: Vec<&str> = std::iter::once(header).chain(lines.filter(mine)).collect();
     rows.join("\n") + "\n"
+}
+
+/// Writes partner number `partner`'s parts of all tables into its node's folder, where its configuration says they are.
+pub fn write(node: &Path, partner: u64, partners: u64) -> std::io::Result<()> {
+    let folder = node.join("data");
+    fs::create_dir_all(&folder)?;
+    for (dataset, unit, text) in TABLES {
+        fs::write(folder.join(format!("{dataset}.csv")), part(text, unit, partner, partners))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

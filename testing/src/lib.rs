@@ -1,7 +1,20 @@
-//! What tests are made of. Nothing of it is in a product.
+//! One world to test in.
 //!
 //! ```text
-//! relay    links between parties that lose, delay, repeat, reorder, shorten and cut
+//! World    real parts, in one process: a coordinator, nodes, QUIC on loopback, SQLite, files; stopped, started, killed
+//! Puppets  real participants without a wire, by a coordinator that a test plays
+//! relay    links between them that lose, delay, repeat, reorder, shorten and cut
+//! study    study files, as tests write them
+//! Parties  in memory: what it takes to make a release, and no more
 //! ```
+//!
+//! Nothing of it is in a product.
 
+mod puppets;
 pub mod relay;
+mod world;
+
+pub use entente_examples::alliance::{Error, PARTNERS};
+pub use entente_protocols::testing::{DATASET, Draft, NOW, Parties, Party, approved, attempt, charge, request, study};
+pub use puppets::{Proposed, Puppets, refused};
+pub use world::{Founding, SETTINGS, World, last_study, ledger, result, until};

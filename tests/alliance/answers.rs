@@ -1,12 +1,12 @@
 //! What an alliance answers: numbers near the truth, the same answer to the same question, ledgers that add up.
 
-use entente_examples::alliance::{Error, PARTNERS};
 use entente_examples::truth;
 use entente_protocols::ledger::Checkpoint;
 use entente_protocols::ledger::entry::{Entry, State};
 use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::verify::{export, verify_export};
-use entente_tests::{World, last_study, study};
+use entente_protocols::ledger::verify::verify_export;
+use entente_protocols::privacy::rho::Rho;
+use entente_testing::{Error, PARTNERS, World, last_study, study};
 use serde_json::Value;
 
 /// Half the width of a 95 % interval is 1.96 standard deviations: seven of them are 3.57 half-widths. Beyond that lies a
@@ -61,20 +61,27 @@ async fn studies_over_real_tables_are_near_the_truth() -> Result<(), Error> {
 async fn the_same_question_is_answered_once_however_it_is_called() -> Result<(), Error> {
     let world = World::new().await?;
     let sql = "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing";
-    let first = world.run(study("first", sql)?).await?;
+    let asked = study("first").sql(sql).build()?;
+    let first = world.run(asked.clone()).await?;
     for i in 0..20 {
-        // Other names, other white space, another case: the plan is the same.
+        // Other names and purposes, other white space, another case: the plan is the same.
         let sql = sql.replace("SELECT", if i % 2 == 0 { "select  " } else { "SELECT" });
-        let again = world.run(study(&format!("again-{i}"), &sql)?).await?;
+        let again = study(&format!("again-{i}")).sql(&sql).purpose("another");
+        let again = world.run(again.build()?).await?;
         assert_eq!((&again["rows"], &again["repeated"]), (&first["rows"], &Value::Bool(true)));
         assert_eq!(again["transcript_sha256"], first["transcript_sha256"]);
     }
     for partner in PARTNERS {
         assert_eq!(world.count(partner, State::Reserved)?, 1);
         assert_eq!(world.count(partner, State::Repeated)?, 20);
+        let spent = last_study(&world.ledger(partner)?)?.account.spent_after;
+        assert!(spent > Rho::ZERO && spent <= asked.privacy.rho, "{spent}");
     }
+    let studies = world.client().await?.studies().await?;
+    assert!(studies.len() == 21 && studies.iter().all(|study| study.state.to_string() == "done"));
     // Another question is another charge.
-    world.run(study("other", "SELECT loan, COUNT(*) AS n FROM clients GROUP BY loan")?).await?;
+    let other = study("other").sql("SELECT loan, COUNT(*) AS n FROM clients GROUP BY loan");
+    world.run(other.build()?).await?;
     assert_eq!(world.count("bank", State::Reserved)?, 2);
     Ok(())
 }
@@ -83,7 +90,7 @@ async fn the_same_question_is_answered_once_however_it_is_called() -> Result<(),
 #[tokio::test(flavor = "multi_thread")]
 async fn new_data_at_one_partner_mean_fresh_noise_and_a_charge_at_all() -> Result<(), Error> {
     let world = World::new().await?;
-    let question = || study("q", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing");
+    let question = || study("q").sql("SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing").build();
     let first = world.run(question()?).await?;
     let table = world.folders().node("bank").join("data/clients.csv");
     let mut text = std::fs::read_to_string(&table)?;
@@ -108,10 +115,11 @@ async fn new_data_at_one_partner_mean_fresh_noise_and_a_charge_at_all() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
     let world = World::new().await?;
-    let result = world.run(study("one", "SELECT AVG(MonthlyCharges) AS charges FROM subscribers")?).await?;
+    let asked = study("one").sql("SELECT AVG(MonthlyCharges) AS charges FROM subscribers");
+    let result = world.run(asked.build()?).await?;
     let rho = result["privacy"]["rho_micro"].as_str().ok_or("rho_micro")?.parse::<u64>()?;
     for partner in PARTNERS {
-        let folder = entente_node::state::Folder::new(world.folders().node(partner));
+        let folder = world.folder(partner);
         let entries = world.ledger(partner)?;
         let states: Vec<State> = entries.iter().map(Entry::state).collect();
         assert_eq!(states, [State::Cap, State::Reserved, State::Computed, State::Released]);
@@ -123,8 +131,7 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
         let kept = store.checkpoints()?;
         let cosigned = kept.iter().map(|kept| Checkpoint::parse(kept)).collect::<Result<Vec<_>, _>>()?;
         assert!(!cosigned.is_empty() && cosigned.iter().all(|kept| kept.cosignatures().count() >= 2), "{kept:?}");
-        let report =
-            verify_export(&export(partner, &folder.signer(partner)?, &store)?, folder.pinned_roster()?.as_ref());
+        let report = verify_export(&world.export(partner)?, folder.pinned_roster()?.as_ref());
         assert!(report.passed(), "{}", report.text());
         assert_eq!(report.spent["subscribers"].rho.micro(), rho);
     }
@@ -136,12 +143,9 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
 async fn scope_person_widens_the_intervals_by_the_number_of_partners() -> Result<(), Error> {
     let world = World::new().await?;
     let sql = "SELECT SUM(MonthlyCharges) AS charges FROM subscribers";
-    let customer = study("customer", sql)?;
-    let mut person = study("person", sql)?;
-    person.privacy.scope = entente_protocols::privacy::mechanism::Scope::Person;
     let mut width = Vec::new();
-    for study in [customer, person] {
-        let estimate = &world.run(study).await?["rows"][0]["charges"];
+    for study in [study("customer").sql(sql), study("person").sql(sql).for_persons()] {
+        let estimate = &world.run(study.build()?).await?["rows"][0]["charges"];
         width.push(estimate["high"].as_f64().ok_or("high")? - estimate["low"].as_f64().ok_or("low")?);
     }
     assert!((width[1] / width[0] - 3.0).abs() < 0.01, "{width:?}");

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use entente_examples::alliance::{Error, PARTNERS};
-use entente_node::state::Folder;
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
@@ -15,18 +13,13 @@ use entente_protocols::learn::frame::Input;
 use entente_protocols::learn::model::{Parameters, Recode};
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::secagg::collect::{Collector, Stage};
-use entente_protocols::secagg::pledge::SignedPledge;
+use entente_protocols::secagg::collect::Stage;
 use entente_protocols::study::{Plan, Question};
-use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
-use entente_tests::last_study;
-
-use super::hostile::{Proposed, Puppets, proposed, refused};
-use super::training::training;
+use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, last_study, refused, study};
 
 const FEATURES: &str = "SELECT client_id, age, balance, housing, loan, y FROM clients";
 /// Rounds: histograms, bins by target, two of residuals, evaluation.
-const TRAIN: &str = "model = \"additive\"\ntarget = \"y\"\nrounds = 2";
 const ROUNDS: u32 = 5;
 
 /// An attempt that everybody has joined and signed.
@@ -38,14 +31,8 @@ struct Attempt {
 
 impl Attempt {
     fn new(puppets: &Puppets, proposed: Proposed) -> Result<Self, Error> {
-        let question = question(puppets, &proposed)?;
-        let names = &proposed.proposal.participants;
-        let pledges: Vec<SignedPledge> = names.iter().map(|partner| puppets.pledge(partner, &proposed)).collect();
-        let sign = |partner: &String| match puppets.ask(partner, proposed.start(&pledges)) {
-            FromNode::Attempt(_, FromAttempt::Signed(signature)) => (partner.clone(), signature),
-            other => panic!("{partner} must sign: {other:?}"),
-        };
-        let signatures = names.iter().map(sign).collect();
+        let question = puppets.question("clients", &proposed)?;
+        let signatures = puppets.signatures(&proposed);
         Ok(Self { proposed, question, signatures })
     }
 
@@ -92,14 +79,8 @@ impl Attempt {
     }
 }
 
-fn question(puppets: &Puppets, Proposed { proposal, .. }: &Proposed) -> Result<Question, Error> {
-    let folder = Folder::new(puppets.world.folders().node("bank"));
-    let schema = entente_node::load(&folder)?.datasets["clients"].schema.clone();
-    Ok(Question::new(&proposal.study, &schema, &proposal.participants, proposal.completed)?)
-}
-
 fn proposal(name: &str) -> Result<Proposed, Error> {
-    Ok(proposed(training(name, FEATURES, 1.0, "", TRAIN)?))
+    Ok(Proposed::new(study(name).train("additive", FEATURES).with("target", "y").with("rounds", 2).build()?))
 }
 
 fn add(sum: &mut [i64], more: &[i64]) {
@@ -339,14 +320,11 @@ async fn rounds_begin_with_the_first_and_its_input() -> Result<(), Error> {
 async fn kills_and_repetitions_at_every_step_of_every_round_cost_nothing_more() -> Result<(), Error> {
     let mut puppets = Puppets::new().await?;
     let proposal = proposal("kills")?;
-    let question = question(&puppets, &proposal)?;
+    let question = puppets.question("clients", &proposal)?;
     let Plan::Train(plan) = question.plan() else { panic!("a training was asked") };
     let mut trainer = Trainer::new(&plan.training, PARTNERS.len());
     let input = canonical_bytes(&trainer.input());
-    let length = question.mechanism().layout().len();
-    let participants = question.participants().to_vec();
-    let mut collector =
-        Collector::new(proposal.id.clone(), participants, puppets.roster.clone(), question.digest(), 1, input, length);
+    let mut collector = puppets.collector(&proposal, &question, input);
     let mut sent: BTreeMap<(&str, u32), Vec<Vec<i64>>> = BTreeMap::new();
     loop {
         if collector.stage() == Stage::Complete {
@@ -357,28 +335,9 @@ async fn kills_and_repetitions_at_every_step_of_every_round_cost_nothing_more() 
             let Some(next) = question.round(round + 1) else { break };
             collector.next_round(canonical_bytes(&trainer.input()), next.layout().len());
         }
-        for partner in PARTNERS {
-            let step = collector.next_for(partner);
-            let Some(told) = ToAttempt::of(step, || proposal.proposal.clone()) else { continue };
-            let message = proposal.tells(told);
-            for _ in 0..2 {
-                puppets.restart(partner)?;
-                let frame = puppets.tell(partner, message.clone()).pop().ok_or("an answer")?;
-                if frame.is_contribution() {
-                    let contribution = frame.decode_contribution()?;
-                    let (transcript, round) = (contribution.transcript, contribution.round);
-                    collector.contribution(partner, transcript, round, &contribution.values)?;
-                    sent.entry((partner, round)).or_default().push(contribution.values);
-                    continue;
-                }
-                let FromNode::Attempt(_, said) = frame.decode()? else { panic!("it is of the attempt") };
-                match said {
-                    FromAttempt::Pledged(pledge) => drop(collector.pledged(partner, pledge)?),
-                    FromAttempt::Signed(signature) => drop(collector.signed(partner, signature)?),
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
+        puppets.step_with_kills(&mut collector, &proposal, |partner, came| {
+            sent.entry((partner, came.round)).or_default().push(came.values);
+        })?;
     }
     assert_eq!(sent.len(), PARTNERS.len() * ROUNDS as usize);
     assert!(sent.values().all(|vectors| vectors.len() == 2 && vectors[0] == vectors[1]), "the same bytes");

@@ -4,22 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use entente_examples::alliance::Error;
 use entente_examples::truth;
 use entente_node::activation::audiences;
 use entente_node::data::UnitKey;
 use entente_node::data::audience::{Audience, Form, Selection, StudyId};
-
-use entente_node::state::Folder;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::study::file::{self, Asked};
-use entente_protocols::study::seeded::Seeded;
-use entente_protocols::study::{Study, StudySpec};
-use entente_tests::{SETTINGS, World, last_study};
+use entente_protocols::study::Study;
+use entente_testing::{Draft, Error, SETTINGS, World, last_study, result, study};
 use serde_json::Value;
-
-use crate::training::training;
 
 const SUBSCRIBERS: &str = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"MonthlyCharges\", \
                            \"TotalCharges\", \"Churn\" FROM subscribers";
@@ -28,19 +21,13 @@ const FEATURES: &str = "SELECT customerID, \"MonthlyCharges\", tenure, \"Contrac
 
 /// A model that all partners have trained, and hold.
 async fn model(world: &World, kind: &str) -> Result<Vec<u8>, Error> {
-    let study = training(kind, SUBSCRIBERS, 3.0, "", &format!("model = \"{kind}\"\ntarget = \"Churn\""))?;
-    let files = entente::run_study(&world.folders().coordinator(), study, |_| ()).await?;
-    Ok(files["model.json"].clone())
+    let training = study(kind).train(kind, SUBSCRIBERS).with("target", "Churn").epsilon(3.0);
+    Ok(world.files(training.build()?).await?["model.json"].clone())
 }
 
 /// The retailer's model scores the customers of `candidates`.
-fn lookalike(name: &str, model: &[u8], candidates: &[&str], keys: &str) -> Result<Study, Error> {
-    let text = format!(
-        "name = \"{name}\"\npurpose = \"test\"\nkind = \"lookalike\"\n[privacy]\nepsilon = 0.5\ndelta = 1e-6\n\
-         [lookalike]\nseed_partner = \"retailer\"\nmodel = \"model.json\"\ncandidate_partners = {candidates:?}\n\
-         features = '''{FEATURES}'''\n{keys}\n"
-    );
-    Ok(file::parse_with("test.toml", &text, |_| Ok(model.to_vec()))?)
+fn lookalike(name: &str, candidates: &[&str]) -> Draft {
+    study(name).lookalike("retailer", candidates, FEATURES).epsilon(0.5)
 }
 
 /// What a partner's table says of its customers in one column.
@@ -56,21 +43,17 @@ fn column(world: &World, partner: &str, wanted: &str) -> Result<BTreeMap<String,
     Ok(csv.lines().skip(1).map(row).collect())
 }
 
-async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
-}
-
 /// Why a study is refused, at no charge to its candidates' owner.
 async fn refused(world: &World, study: Study) -> Result<String, Error> {
     let charged = world.count("telecom", State::Reserved)?;
-    let error = files(world, study).await.err().ok_or("it must be refused")?.to_string();
+    let error = world.refusal(study).await?;
     assert_eq!(world.count("telecom", State::Reserved)?, charged, "{error}");
     Ok(error)
 }
 
 /// The audience at a node: score by customer.
 fn audience(world: &World, partner: &str, study: &str) -> Result<BTreeMap<String, f64>, Error> {
-    let folder = audiences(&Folder::new(world.folders().node(partner)));
+    let folder = audiences(&world.folder(partner));
     let audience = Audience::read(&study.parse::<StudyId>()?.file(&folder))?;
     let selection = Selection::Share(100.0);
     let csv = audience.choose(&selection, &UnitKey::new([1; 32])).write(Form::Csv, &selection, Vec::new())?;
@@ -124,15 +107,16 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
     for (kind, candidates, segment) in
         [("additive", &["telecom"][..], None), ("logistic", &["bank", "telecom"], Some("Contract"))]
     {
-        let keys =
-            segment.map_or_else(String::new, |segment| format!("segment = \"{segment}\"\n")) + "candidates = 4096";
         let model = model(&world, kind).await?;
+        let asked = |name: &str| {
+            let asked = lookalike(name, candidates).with("candidates", 4096);
+            segment.map_or(asked.clone(), |segment| asked.with("segment", segment)).build_with(&model)
+        };
         let before: Vec<usize> = ["retailer", "bank", "telecom"]
             .iter()
             .map(|partner| world.count(partner, State::Reserved))
             .collect::<Result<_, _>>()?;
-        let files = files(&world, lookalike(kind, &model, candidates, &keys)?).await?;
-        let result: Value = serde_json::from_slice(&files["result.json"])?;
+        let result = world.run(asked(kind)?).await?;
         let id = result["study"]["id"].as_str().ok_or("id")?;
         let mut all = Vec::new();
         for partner in candidates {
@@ -167,12 +151,11 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             assert_eq!(charged, usize::from(candidates.contains(partner)), "{partner}");
         }
         for partner in ["retailer", "bank", "telecom"] {
-            let kept = audiences(&Folder::new(world.folders().node(partner))).join(format!("{id}.parquet"));
+            let kept = audiences(&world.folder(partner)).join(format!("{id}.parquet"));
             assert_eq!(kept.exists(), candidates.contains(&partner), "{partner}");
         }
         // The same question again: the same bytes, no charge.
-        let again = self::files(&world, lookalike("again", &model, candidates, &keys)?).await?;
-        let again: Value = serde_json::from_slice(&again["result.json"])?;
+        let again = world.run(asked("again")?).await?;
         assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     }
     Ok(())
@@ -189,20 +172,15 @@ async fn candidates_are_put_into_buckets_and_counted_with_noise() -> Result<(), 
     let world = World::with(strict).await?;
     let model = model(&world, "logistic").await?;
     let refusal = |study| refused(&world, study);
-    let scores = refusal(lookalike("scores", &model, &["telecom"], "")?).await?;
+    let scores = refusal(lookalike("scores", &["telecom"]).build_with(&model)?).await?;
     assert!(scores.contains("`outputs`"), "{scores}");
-    let many = refusal(lookalike("many", &model, &["telecom"], "output = \"buckets\"\ncandidates = 5001")?).await?;
+    let many = lookalike("many", &["telecom"]).with("output", "buckets").with("candidates", 5001);
+    let many = refusal(many.build_with(&model)?).await?;
     assert!(many.contains("`max_bucketed`"), "{many}");
 
-    let keys = "output = \"buckets\"\nbuckets = 4\ncandidates = 2048";
-    let long = format!("{FEATURES} WHERE tenure > 69");
-    let bucketed = || -> Result<Study, Error> {
-        let mut study = lookalike("buckets", &model, &["telecom"], keys)?;
-        let StudySpec::Lookalike(spec) = &mut study.spec else { return Err("a lookalike study".into()) };
-        spec.features.clone_from(&long);
-        Ok(study)
-    };
-    let result: Value = serde_json::from_slice(&files(&world, bucketed()?).await?["result.json"])?;
+    let bucketed = lookalike("buckets", &["telecom"]).with("output", "buckets").with("buckets", 4);
+    let bucketed = bucketed.with("candidates", 2048).with("features", format!("{FEATURES} WHERE tenure > 69"));
+    let result = world.run(bucketed.build_with(&model)?).await?;
     let id = result["study"]["id"].as_str().ok_or("id")?;
     let (buckets, plain) = (audience(&world, "telecom", id)?, plain(&world, "telecom", &model)?);
     assert!((50..500).contains(&buckets.len()), "{}", buckets.len());
@@ -224,27 +202,17 @@ async fn candidates_are_put_into_buckets_and_counted_with_noise() -> Result<(), 
     let kept = world.folders().node("telecom").join("state/evaluation-keys");
     assert_eq!(std::fs::read_dir(kept)?.count(), 1);
     // The same question again: the same bytes, no charge and no bootstrap.
-    let again: Value = serde_json::from_slice(&files(&world, bucketed()?).await?["result.json"])?;
+    let again = world.run(bucketed.build_with(&model)?).await?;
     assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     Ok(())
 }
 
-/// Subscribers by fibre at the retailer are the seeds; what the internet service is, the model does not see.
-fn seeded(candidates: &[&str], keys: &str) -> Result<Seeded, Error> {
-    seeded_by("SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic'", candidates, keys)
-}
+const FIBRE: &str = "SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic'";
 
-fn seeded_by(seeds: &str, candidates: &[&str], keys: &str) -> Result<Seeded, Error> {
-    let text = format!(
-        "name = \"like-fibre\"\npurpose = \"test\"\nkind = \"lookalike\"\n[privacy]\nepsilon = 0.5\ndelta = 1e-6\n\
-         [lookalike]\nseed_partner = \"retailer\"\ncandidate_partners = {candidates:?}\n\
-         seeds = '''{seeds} '''\n\
-         features = '''SELECT customerID, tenure, \"Contract\", \"MonthlyCharges\" FROM subscribers'''\n{keys}\n"
-    );
-    match file::parse_asked("test.toml", &text, |_| Err("is not read".into()))? {
-        Asked::Seeded(seeded) => Ok(*seeded),
-        Asked::Study(_) => Err("it names seeds".into()),
-    }
+/// Subscribers by fibre at the retailer are the seeds; what the internet service is, the model does not see.
+fn seeded(candidates: &[&str]) -> Draft {
+    let features = "SELECT customerID, tenure, \"Contract\", \"MonthlyCharges\" FROM subscribers";
+    study("like-fibre").lookalike("retailer", candidates, features).with("seeds", FIBRE).epsilon(0.5)
 }
 
 /// Whether customers of a partner are what seeds are, by the table itself.
@@ -263,11 +231,11 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
         _ => SETTINGS.to_owned(),
     };
     let world = World::with(alone).await?;
-    let dir = world.folders().coordinator();
+    let dir = world.alliance();
     let charged = || -> Result<Vec<usize>, Error> {
         ["retailer", "bank", "telecom"].iter().map(|partner| world.count(partner, State::Reserved)).collect()
     };
-    let seeded = seeded(&["telecom"], "seeds_epsilon = 3.0")?;
+    let seeded = seeded(&["telecom"]).with("seeds_epsilon", 3.0).build_seeded()?;
     let check = entente::check_seeded(&dir, &seeded, Duration::from_secs(10)).await?;
     assert!(!check.refused && check.participants == ["retailer"], "{check:?}");
     assert!(check.privacy.is_some_and(|privacy| (2.5..=3.0).contains(&privacy.epsilon)));
@@ -290,7 +258,7 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     };
     let files = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
     let model = model.ok_or("a model")?;
-    let training: Value = serde_json::from_slice(&model["result.json"])?;
+    let training = result(&model)?;
     assert_eq!(training["repeated"], true);
     assert_eq!(training["participants"], serde_json::json!(["retailer"]));
     assert_eq!(charged()?, [trained[0], 0, 1], "the training once, then the reach alone");
@@ -301,7 +269,7 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
 
     let parsed = |model: &[u8]| Ok::<_, Error>(ModelFile::parse(model)?.model);
     assert_eq!(parsed(&lost.ok_or("a model")?)?, parsed(&model["model.json"])?, "the same answers, the same model");
-    let result: Value = serde_json::from_slice(&files["result.json"])?;
+    let result = result(&files)?;
     let scored = audience(&world, "telecom", result["study"]["id"].as_str().ok_or("id")?)?;
     let fibre = fibre(&world, "telecom")?;
     assert_eq!(scored.keys().collect::<Vec<_>>(), fibre.keys().collect::<Vec<_>>());
@@ -314,7 +282,7 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
         Ok(())
     };
     let again = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
-    let again: Value = serde_json::from_slice(&again["result.json"])?;
+    let again = self::result(&again)?;
     assert_ne!(another.ok_or("a model")?, model["model.json"], "a file of another name");
     assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     assert_eq!(charged()?, [trained[0], 0, 1]);
@@ -339,9 +307,9 @@ async fn seeds_that_count_more_are_found_first() -> Result<(), Error> {
     for items in ["customerID".to_owned(), format!("customerID, {value}")] {
         let world = World::with(alone).await?;
         let seeds = format!("SELECT {items} FROM subscribers WHERE \"InternetService\" = 'Fiber optic'");
-        let seeded = seeded_by(&seeds, &["telecom"], "seeds_epsilon = 3.0")?;
-        let files = entente::run_seeded(&world.folders().coordinator(), &seeded, |_| (), |_| Ok(())).await?;
-        let result: Value = serde_json::from_slice(&files["result.json"])?;
+        let seeded = seeded(&["telecom"]).with("seeds", seeds).with("seeds_epsilon", 3.0).build_seeded()?;
+        let files = entente::run_seeded(&world.alliance(), &seeded, |_| (), |_| Ok(())).await?;
+        let result = result(&files)?;
         let scored = audience(&world, "telecom", result["study"]["id"].as_str().ok_or("id")?)?;
         let (fibre, contracts) = (fibre(&world, "telecom")?, column(&world, "telecom", "Contract")?);
         let mean = |contract: &str| {
@@ -377,8 +345,8 @@ async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
         _ => SETTINGS.to_owned(),
     };
     let world = World::with(alone).await?;
-    let dir = world.folders().coordinator();
-    let seeded = seeded(&["telecom", "retailer"], "seeds_epsilon = 3.0")?;
+    let dir = world.alliance();
+    let seeded = seeded(&["telecom", "retailer"]).with("seeds_epsilon", 3.0).build_seeded()?;
     let mut model = None;
     let mut trained = 0;
     let keep = |files: &BTreeMap<String, Vec<u8>>| {
@@ -389,7 +357,7 @@ async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
     };
     let files = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
     let model = model.ok_or("a model")?;
-    let result: Value = serde_json::from_slice(&files["result.json"])?;
+    let result = result(&files)?;
     let id = result["study"]["id"].as_str().ok_or("id")?;
     let mut scores = Vec::new();
     for partner in ["retailer", "telecom"] {
@@ -412,7 +380,7 @@ async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
     };
     assert_eq!(charged()?, [trained + 1, 0, 1]);
     let again = entente::run_seeded(&dir, &seeded, |_| (), |_| Ok(())).await?;
-    let again: Value = serde_json::from_slice(&again["result.json"])?;
+    let again = self::result(&again)?;
     assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     assert_eq!(charged()?, [trained + 1, 0, 1]);
     Ok(())
@@ -423,14 +391,13 @@ async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
 async fn a_models_owner_leaves_out_whom_the_study_says() -> Result<(), Error> {
     let world = World::new().await?;
     let model = model(&world, "logistic").await?;
-    let few = "leave_out = '''SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic' '''";
-    let error = lookalike("others", &model, &["telecom"], few).err().ok_or("refused")?.to_string();
+    let others = lookalike("others", &["telecom"]).with("leave_out", FIBRE);
+    let error = others.build_with(&model).err().ok_or("refused")?.to_string();
     assert!(error.contains("no candidates"), "{error}");
-    let keys = format!("output = \"buckets\"\nbuckets = 3\ncandidates = 2048\n{few}");
-    let mut study = lookalike("buckets", &model, &["retailer", "telecom"], &keys)?;
-    let StudySpec::Lookalike(spec) = &mut study.spec else { return Err("a lookalike study".into()) };
-    spec.features = format!("{FEATURES} WHERE tenure > 71");
-    let result: Value = serde_json::from_slice(&files(&world, study).await?["result.json"])?;
+    let asked = lookalike("buckets", &["retailer", "telecom"]).with("leave_out", FIBRE).with("output", "buckets");
+    let asked =
+        asked.with("buckets", 3).with("candidates", 2048).with("features", format!("{FEATURES} WHERE tenure > 71"));
+    let result = world.run(asked.build_with(&model)?).await?;
     let id = result["study"]["id"].as_str().ok_or("id")?;
     let number = |step: &Value, path: &str| step.pointer(path).and_then(Value::as_f64).ok_or_else(|| path.to_owned());
     let steps = result["reach"].as_array().ok_or("reach")?;
@@ -460,7 +427,7 @@ async fn a_models_owner_leaves_out_whom_the_study_says() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn seeds_of_a_partner_that_wants_company_are_refused_before_any_charge() -> Result<(), Error> {
     let world = World::new().await?;
-    let (dir, seeded) = (world.folders().coordinator(), seeded(&["telecom"], "")?);
+    let (dir, seeded) = (world.alliance(), seeded(&["telecom"]).build_seeded()?);
     let never = |_: &BTreeMap<String, Vec<u8>>| Err(entente::Error::Failed("there is a model".into()));
     let refusal = entente::run_seeded(&dir, &seeded, |_| (), never).await.err().ok_or("refused")?.to_string();
     assert!(refusal.contains("this partner alone") && refusal.contains("`min_partners`"), "{refusal}");
@@ -492,19 +459,20 @@ async fn what_the_model_owner_does_not_admit_is_refused_before_any_charge() -> R
     let world = World::with(strict).await?;
     let model = model(&world, "logistic").await?;
     let refusal = |study| refused(&world, study);
-    let many = refusal(lookalike("many", &model, &["telecom"], "candidates = 5001")?).await?;
+    let of = |candidates: i64| lookalike("like", &["telecom"]).with("candidates", candidates);
+    let many = refusal(of(5001).build_with(&model)?).await?;
     assert!(many.contains("5001") && many.contains("`max_candidates`"), "{many}");
     // Another model, which the retailer does not hold.
     let mut other: Value = serde_json::from_slice(&model)?;
     other["study"]["purpose"] = "changed".into();
-    let other = refusal(lookalike("other", &serde_json::to_vec(&other)?, &["telecom"], "candidates = 5000")?).await?;
+    let other = refusal(of(5000).build_with(&serde_json::to_vec(&other)?)?).await?;
     assert!(other.contains("does not hold the model"), "{other}");
-    files(&world, lookalike("first", &model, &["telecom"], "candidates = 5000")?).await?;
-    let second = refusal(lookalike("second", &model, &["telecom"], "candidates = 4000")?).await?;
+    world.run(of(5000).build_with(&model)?).await?;
+    let second = refusal(of(4000).build_with(&model)?).await?;
     assert!(second.contains("`max_studies_per_model`"), "{second}");
     // Nothing of a customer came to the model's owner or the coordinator, and nothing of the model to the candidates'.
     let name = plain(&world, "telecom", &model)?.into_keys().next().ok_or("a customer")?;
-    for folder in [world.folders().node("retailer"), world.folders().coordinator()] {
+    for folder in [world.folders().node("retailer"), world.alliance()] {
         assert!(!holds(&folder, name.as_bytes()), "{}", folder.display());
     }
     Ok(())
@@ -517,19 +485,17 @@ async fn scoring_survives_restarts_of_either_side() -> Result<(), Error> {
     let model = model(&world, "additive").await?;
     let cases: [(&'static str, &[&str]); 3] =
         [("telecom", &["telecom"]), ("retailer", &["telecom"]), ("retailer", &["telecom", "retailer"])];
-    for (number, (stopped, owners)) in cases.into_iter().enumerate() {
+    for (number, (stopped, owners)) in (5000..).zip(cases) {
         let count = |world: &World| -> Result<Vec<usize>, Error> {
             owners.iter().map(|owner| world.count(owner, State::Reserved)).collect()
         };
         let before = count(&world)?;
-        let study = lookalike(stopped, &model, owners, &format!("candidates = {}", 5000 + number))?;
-        let folder = world.folders().coordinator();
-        let running = tokio::spawn(async move { entente::run_study(&folder, study, |_| ()).await });
+        let running = world.spawn(lookalike(stopped, owners).with("candidates", number).build_with(&model)?);
         tokio::time::sleep(Duration::from_millis(40)).await;
         world.stop(stopped).await;
         world.start(stopped).await?;
         let files = tokio::time::timeout(Duration::from_secs(60), running).await???;
-        let result: Value = serde_json::from_slice(&files["result.json"])?;
+        let result = result(&files)?;
         let id = result["study"]["id"].as_str().ok_or("id")?;
         let charged: Vec<usize> = before.into_iter().map(|count| count + 1).collect();
         assert_eq!(count(&world)?, charged, "{stopped} {owners:?}");

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use entente_examples::alliance::{DATASETS, Error, PARTNERS, free_port};
-use entente_examples::tables::{TABLES, part};
+use entente_examples::alliance::{DATASETS, free_port};
+use entente_examples::tables;
+use entente_testing::{Error, PARTNERS};
 use serde_json::Value;
 
 /// A binary of this workspace, built with the tests: it lies beside the folder of this test.
@@ -107,10 +108,7 @@ impl Place {
         for (number, partner) in (0..).zip(PARTNERS) {
             place.node(partner, &["join", &place.path(&format!("{partner}.ticket"))])?;
             let dir = place.folder.path().join(partner);
-            std::fs::create_dir_all(dir.join("data"))?;
-            for (dataset, unit, text) in TABLES {
-                std::fs::write(dir.join(format!("data/{dataset}.csv")), part(text, unit, number, 3))?;
-            }
+            tables::write(&dir, number, 3)?;
             let config = dir.join("node.toml");
             std::fs::write(&config, std::fs::read_to_string(&config)? + DATASETS)?;
             place.node(partner, &["check"])?;

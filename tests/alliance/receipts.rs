@@ -5,29 +5,29 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use entente::Client;
-use entente_examples::alliance::{Error, PARTNERS};
-use entente_node::state::Folder;
-use entente_node::store::LedgerStore;
 use entente_protocols::identity::Roster;
+use entente_protocols::ledger::Act;
 use entente_protocols::ledger::cross::cross_check;
+use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::receipt::{Receipt, verify_files, verify_receipt};
 use entente_protocols::ledger::report::{Facts, Report};
-use entente_protocols::ledger::verify::{export, verify_export, verify_to_compare};
-use entente_protocols::ledger::{Act, Ledger};
+use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::study::Study;
-use entente_tests::{World, study, study_with};
+use entente_testing::{Draft, Error, PARTNERS, World, study, until};
 
-use super::training::{CLIENTS, training};
+use super::training::CLIENTS;
 
 fn roster(world: &World) -> Result<Roster, Error> {
-    Ok(serde_json::from_slice(&std::fs::read(world.folders().coordinator().join("roster.json"))?)?)
+    Ok(serde_json::from_slice(&std::fs::read(world.alliance().join("roster.json"))?)?)
 }
 
-async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
+fn by_housing() -> Draft {
+    study("counts").sql("SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing")
+}
+
+fn older(name: &str, age: u32) -> Draft {
+    study(name).sql(&format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))
 }
 
 /// The receipt among a study's files, which verifies with them.
@@ -42,9 +42,7 @@ fn receipt(world: &World, files: &BTreeMap<String, Vec<u8>>) -> Result<Receipt, 
 
 /// What a partner's ledger says, exported and verified.
 fn facts(world: &World, partner: &str) -> Result<Facts, Error> {
-    let folder = Folder::new(world.folders().node(partner));
-    let store = LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
-    let report = verify_to_compare(&export(partner, &folder.signer(partner)?, &store)?, Some(&roster(world)?));
+    let report = verify_to_compare(&world.export(partner)?, Some(&roster(world)?));
     assert!(report.passed(), "{}", report.text());
     Ok(*report.facts.ok_or("facts")?)
 }
@@ -58,14 +56,12 @@ fn together(ledgers: &[&Facts], receipts: &[&Receipt]) -> Report {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_study_has_a_receipt_that_all_have_signed_and_all_ledgers_agree_with() -> Result<(), Error> {
     let world = World::new().await?;
-    let asked = || study("counts", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing");
-    let first = files(&world, asked()?).await?;
-    let again = files(&world, asked()?).await?;
-    let some =
-        study_with("some", "SELECT COUNT(*) AS n FROM clients WHERE age > 30", "partners = [\"bank\", \"telecom\"]")?;
-    let some = files(&world, some).await?;
-    let method = "model = \"logistic\"\ntarget = \"loan\"\nrounds = 3";
-    let trained = files(&world, training("model", CLIENTS, 2.0, "", method)?).await?;
+    let first = world.files(by_housing().build()?).await?;
+    let again = world.files(by_housing().build()?).await?;
+    let some = study("some").sql("SELECT COUNT(*) AS n FROM clients WHERE age > 30").partners(&["bank", "telecom"]);
+    let some = world.files(some.build()?).await?;
+    let model = study("model").train("logistic", CLIENTS).with("target", "loan").with("rounds", 3).epsilon(2.0);
+    let trained = world.files(model.build()?).await?;
     let receipts = [&first, &again, &some, &trained].map(|files| receipt(&world, files));
     let receipts: Vec<Receipt> = receipts.into_iter().collect::<Result<_, _>>()?;
     let repeated = |receipt: &Receipt| receipt.statement.subject.rounds.iter().all(|round| round.repeated);
@@ -78,7 +74,7 @@ async fn every_study_has_a_receipt_that_all_have_signed_and_all_ledgers_agree_wi
     assert!(report.passed(), "{}", report.text());
     // Others of the same alliance's studies: another world with the same questions.
     let other = World::new().await?;
-    files(&other, asked()?).await?;
+    other.files(by_housing().build()?).await?;
     let stranger = facts(&other, "bank")?;
     let report = together(&[&ledgers[0], &stranger], &[&receipts[0]]);
     assert!(!report.passed() && report.text().contains("different alliances"), "{}", report.text());
@@ -92,9 +88,9 @@ async fn every_study_has_a_receipt_that_all_have_signed_and_all_ledgers_agree_wi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_lacks_a_study_is_named() -> Result<(), Error> {
     let world = World::new().await?;
-    files(&world, study("before", "SELECT COUNT(*) AS n FROM clients WHERE age > 30")?).await?;
+    world.files(older("before", 30).build()?).await?;
     let yesterday = facts(&world, "bank")?;
-    let done = files(&world, study("after", "SELECT COUNT(*) AS n FROM clients WHERE age > 40")?).await?;
+    let done = world.files(older("after", 40).build()?).await?;
     let receipt = receipt(&world, &done)?;
     let report = together(&[&yesterday, &facts(&world, "telecom")?], &[&receipt]);
     assert!(report.text().contains("has no counterpart at bank"), "{}", report.text());
@@ -107,24 +103,19 @@ async fn a_ledger_that_lacks_a_study_is_named() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_back_signs_then() -> Result<(), Error> {
     let mut world = World::new().await?;
-    let dir = world.folders().coordinator();
-    let mut stopped = false;
     for age in 20..60 {
-        let asked = study("gone", &format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))?;
-        let (folder, bank) = (dir.clone(), world.nodes.remove("bank").ok_or("the bank runs")?);
-        let running = tokio::spawn(async move { entente::run_study(&folder, asked, |_| ()).await });
         // Until it has sent its vector, which is when it is charged; the end comes milliseconds later.
-        let before = world.count("bank", entente_protocols::ledger::entry::State::Computed)?;
-        while world.count("bank", entente_protocols::ledger::entry::State::Computed)? == before {
+        let before = world.count("bank", State::Computed)?;
+        let running = world.spawn(older("gone", age).build()?);
+        while world.count("bank", State::Computed)? == before {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        bank.stop().await;
+        world.stop("bank").await;
         let Ok(Ok(Ok(files))) = tokio::time::timeout(Duration::from_millis(5500), running).await else {
             world.start("bank").await?;
             continue;
         };
-        let text = String::from_utf8(files["receipt.json"].clone())?;
-        let (report, receipt) = verify_receipt(&text, None);
+        let (report, receipt) = verify_receipt(&String::from_utf8(files["receipt.json"].clone())?, None);
         world.start("bank").await?;
         if report.passed() {
             // It was quicker.
@@ -132,22 +123,14 @@ async fn who_comes_back_signs_then() -> Result<(), Error> {
         }
         assert!(report.text().contains("bank has not signed it"), "{}", report.text());
         let id = receipt.ok_or("a receipt")?.statement.subject.study;
-        let later = || async { Ok::<_, Error>(Client::connect(&dir).await?.follow(&id, |_| ()).await?) };
-        for _ in 0..100 {
-            if verify_receipt(&String::from_utf8(later().await?["receipt.json"].clone())?, Some(&roster(&world)?))
-                .0
-                .passed()
-            {
-                stopped = true;
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(stopped, "it signs when it is back");
-        break;
+        return until("it signs when it is back", async || {
+            let files = world.client().await?.follow(&id, |_| ()).await?;
+            let text = String::from_utf8(files["receipt.json"].clone())?;
+            Ok(verify_receipt(&text, Some(&roster(&world)?)).0.passed())
+        })
+        .await;
     }
-    assert!(stopped, "it was never gone at the end");
-    Ok(())
+    Err("it was never gone at the end".into())
 }
 
 /// Another verifier, in another language, over the same files: it takes what is good, and refuses each changed one.
@@ -155,15 +138,12 @@ async fn who_comes_back_signs_then() -> Result<(), Error> {
 #[ignore = "needs python3 with cryptography and dp-accounting; .ci/run installs them"]
 async fn in_python() -> Result<(), Error> {
     let world = World::new().await?;
-    let result = files(&world, study("counts", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing")?).await?;
-    files(&world, study("counts", "SELECT housing, COUNT(*) AS n FROM clients GROUP BY housing")?).await?;
+    let result = world.files(by_housing().build()?).await?;
+    world.files(by_housing().build()?).await?;
     let folder = tempfile::tempdir()?;
-    let roster = world.folders().coordinator().join("roster.json");
-    let node = Folder::new(world.folders().node("bank"));
+    let roster = world.alliance().join("roster.json");
     {
-        let config = entente_node::load(&node)?;
-        let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
-        let mut ledger = Ledger::open(LedgerStore::open(&node.state("ledger.sqlite"))?, caps, "test")?;
+        let mut ledger = world.open_ledger("bank")?;
         let act = |officer| Act { officer, reason: "a \"test\", é", now: "2026-01-01T00:00:00Z" };
         ledger.note(2, act("ann"))?;
         ledger.hold(&Subject::Dataset("clients".into()), true, act("ann"))?;
@@ -172,8 +152,7 @@ async fn in_python() -> Result<(), Error> {
         ledger.set_cap("clients", cap.times(2), act("ann"))?;
         ledger.set_cap("clients", cap.times(2), act("bob"))?;
     }
-    let store = LedgerStore::open_read_only(&node.state("ledger.sqlite"))?;
-    let ledger = export("bank", &node.signer("bank")?, &store)?;
+    let ledger = world.export("bank")?;
     let receipt = String::from_utf8(result["receipt.json"].clone())?;
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for (name, text) in [("ledger.jsonl", &ledger), ("receipt.json", &receipt)] {

@@ -1,11 +1,10 @@
 //! What bad studies and settings get: a clear refusal, nothing charged.
 
-use entente_examples::alliance::{Error, PARTNERS};
 use entente_protocols::ledger::entry::State;
-use entente_tests::{SETTINGS, World, study, study_with};
+use entente_testing::{Draft, Error, PARTNERS, SETTINGS, World, study};
 
-async fn refusal(world: &World, study: entente_protocols::study::Study) -> Result<String, Error> {
-    let error = world.run(study).await.err().ok_or("it must be refused")?.to_string();
+async fn refusal(world: &World, study: Draft) -> Result<String, Error> {
+    let error = world.refusal(study.build()?).await?;
     for partner in PARTNERS {
         assert_eq!(world.count(partner, State::Reserved)?, 0, "nothing is charged: {error}");
     }
@@ -25,14 +24,17 @@ async fn what_cannot_be_asked_is_refused_with_what_to_write() -> Result<(), Erro
         ("SELECT job, COUNT(*) AS n FROM clients GROUP BY job ORDER BY n", "ORDER BY"),
     ];
     for (sql, expected) in cases {
-        let error = refusal(&world, study("bad", sql)?).await?;
+        let error = refusal(&world, study("bad").sql(sql)).await?;
         assert!(error.contains(expected), "{sql}: {error}");
     }
-    let strangers = study_with("strangers", "SELECT COUNT(*) AS n FROM clients", "partners = [\"bank\", \"baker\"]")?;
+    let strangers = study("strangers").sql("SELECT COUNT(*) AS n FROM clients").partners(&["bank", "baker"]);
     assert!(refusal(&world, strangers).await?.contains("baker"));
+    let nearly = study("nearly").sql("SELECT COUNT(*) AS n FROM clients").partners(&["bank", "retail"]);
+    assert!(refusal(&world, nearly).await?.contains("did you mean `retailer`"));
     Ok(())
 }
 
+/// The others can go on, where they are enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn caps_and_rules_refuse_with_the_numbers() -> Result<(), Error> {
     let world = World::with(|partner| match partner {
@@ -40,25 +42,39 @@ async fn caps_and_rules_refuse_with_the_numbers() -> Result<(), Error> {
         _ => SETTINGS.to_owned(),
     })
     .await?;
-    let error = refusal(&world, study("dear", "SELECT COUNT(*) AS n FROM clients")?).await?;
-    assert!(error.contains("telecom") && error.contains("per study") && error.contains("0.5"), "{error}");
+    let dear = study("dear").sql("SELECT COUNT(*) AS n FROM clients");
+    let error = refusal(&world, dear.clone()).await?;
+    assert!(error.contains("`telecom` refused: ") && error.contains("per study") && error.contains("0.5"), "{error}");
     let entry = world.ledger("telecom")?.pop().ok_or("a refusal is recorded")?;
     assert_eq!(entry.state(), State::Refused);
+
+    let check = world.client().await?.check(dear.build()?).await?;
+    assert!(check.refused);
+    let telecom = check.partners.iter().find(|partner| partner.name == "telecom").ok_or("the telecom")?;
+    let reason = telecom.reason.as_deref().ok_or("a reason")?;
+    assert!(telecom.approval == "refused" && error.contains(reason), "{reason}: {error}");
+    assert_eq!(check.measures.len(), 1);
+    assert!(check.measures[0].error > 0.0 && check.privacy.ok_or("its privacy")?.epsilon <= 1.0);
+
+    let result = world.run(dear.min_partners(2).build()?).await?;
+    assert_eq!(result["participants"], serde_json::json!(["bank", "retailer"]));
+    assert_eq!(world.count("telecom", State::Reserved)?, 0);
     Ok(())
 }
 
 /// One partner declares another bound: no study that uses the column can be asked, others can.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemas_that_differ_are_named() -> Result<(), Error> {
-    let mut world = World::new().await?;
-    let path = world.folders().node("bank").join("node.toml");
+    let mut world = World::of(&PARTNERS).enrolled().await?;
+    let path = world.folder("bank").config();
     let text = std::fs::read_to_string(&path)?.replace("min = 18, max = 95", "min = 18, max = 90");
     std::fs::write(&path, text)?;
-    world.stop("bank").await;
-    world.start("bank").await?;
-    let error = refusal(&world, study("differs", "SELECT AVG(age) AS age FROM clients")?).await?;
+    for partner in PARTNERS {
+        world.start(partner).await?;
+    }
+    let error = refusal(&world, study("differs").sql("SELECT AVG(age) AS age FROM clients")).await?;
     assert!(error.contains("bank") && error.contains("age") && error.contains("90") && error.contains("95"), "{error}");
-    world.run(study("agrees", "SELECT AVG(balance) AS b FROM clients")?).await?;
+    world.run(study("agrees").sql("SELECT AVG(balance) AS b FROM clients").build()?).await?;
     Ok(())
 }
 
@@ -74,7 +90,7 @@ async fn a_node_says_nothing_about_its_data() -> Result<(), Error> {
             None => std::fs::remove_file(&table)?,
             Some(text) => std::fs::write(&table, text)?,
         }
-        let error = refusal(&world, study("secret", "SELECT AVG(balance) AS b FROM clients")?).await?;
+        let error = refusal(&world, study("secret").sql("SELECT AVG(balance) AS b FROM clients")).await?;
         assert!(error.contains("bank") && !error.contains("balanse") && !error.contains(".csv"), "{error}");
         // Identifiers of studies differ.
         replies.push(error.split_whitespace().filter(|word| !word.contains("-")).collect::<Vec<_>>().join(" "));
@@ -86,31 +102,28 @@ async fn a_node_says_nothing_about_its_data() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tickets_and_alliances_are_not_mixed_up() -> Result<(), Error> {
     use entente_node::link::enrol::join;
-    use entente_node::state::Folder;
-    let (one, other) = (World::new().await?, World::new().await?);
+    let (one, other) = (World::of(&[]).enrolled().await?, World::of(&[]).enrolled().await?);
     let hour = std::time::Duration::from_secs(3600);
-    let ticket = entente::invite(&one.folders().coordinator(), "insurer", hour)?;
-    let folder = |name: &str| Folder::new(one.folders().node(name));
+    let ticket = entente::invite(&one.alliance(), "insurer", hour)?;
     // The ticket of one alliance at the address of another.
     let mut mixed = ticket.clone();
-    mixed.address = other.coordinator.as_ref().ok_or("it runs")?.address().to_string();
-    let error = join(&mixed, &folder("mixed")).await.err().ok_or("must fail")?;
+    mixed.address = other.running().address().to_string();
+    let error = join(&mixed, &one.folder("mixed")).await.err().ok_or("must fail")?;
     assert!(error.to_string().contains("another alliance"), "{error}");
     // Used, and used again.
-    join(&ticket, &folder("insurer")).await?;
-    let error = join(&ticket, &folder("again")).await.err().ok_or("must fail")?;
+    join(&ticket, &one.folder("insurer")).await?;
+    let error = join(&ticket, &one.folder("again")).await.err().ok_or("must fail")?;
     assert!(error.to_string().contains("used") && error.to_string().contains("invite"), "{error}");
     // Expired, by either side's clock.
-    let mut expired = entente::invite(&one.folders().coordinator(), "broker", hour)?;
+    let mut expired = entente::invite(&one.alliance(), "broker", hour)?;
     expired.expires = 1_000_000_000;
-    let error = join(&expired, &folder("expired")).await.err().ok_or("must fail")?;
+    let error = join(&expired, &one.folder("expired")).await.err().ok_or("must fail")?;
     assert!(error.to_string().contains("expired"), "{error}");
     // A node of one alliance cannot serve another.
-    let path = one.folders().node("insurer").join("node.toml");
+    let path = one.folder("insurer").config();
     let text = std::fs::read_to_string(&path)?.replace(&ticket.address, &mixed.address);
     std::fs::write(&path, text)?;
-    let folders = one.folders();
-    let start = entente_examples::alliance::start(&folders, "insurer");
+    let start = entente_examples::alliance::start(one.folders(), "insurer");
     let started = tokio::time::timeout(std::time::Duration::from_secs(3), start).await;
     assert!(!matches!(started, Ok(Ok(_))), "it must not connect");
     Ok(())

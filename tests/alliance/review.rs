@@ -8,15 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use entente_examples::alliance::Error;
 use entente_host::pages::Access;
 use entente_node::review::{Review, router};
 use entente_node::state::Folder;
-use entente_node::store::LedgerStore;
+use entente_protocols::ledger::Act;
 use entente_protocols::ledger::verify::verify_export;
-use entente_protocols::ledger::{Act, Ledger};
-use entente_protocols::study::Study;
-use entente_tests::{SETTINGS, World, last_study, study};
+use entente_testing::{Draft, Error, SETTINGS, World, last_study, study};
 use serde_json::Value;
 
 /// A page that is served.
@@ -94,33 +91,29 @@ impl Page {
     }
 }
 
-fn asked(name: &str, age: u32) -> Result<Study, Error> {
-    let mut study = study(name, &format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))?;
-    study.purpose = "Who <b>could</b> be reached?".into();
-    Ok(study)
+fn asked(name: &str, age: u32) -> Draft {
+    let sql = format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}");
+    study(name).sql(&sql).purpose("Who <b>could</b> be reached?")
 }
 
 /// An alliance with a result, a repeat, a refusal and what officers did.
 async fn world() -> Result<World, Error> {
     let small = SETTINGS.replace("epsilon = 10.0", "epsilon = 1.6").replace("4.0", "1.0");
     let world = World::with(|_| small.clone()).await?;
-    let dir = world.folders().coordinator();
     for (name, age) in [("first", 30), ("again", 30), ("second", 40)] {
-        entente::run_study(&dir, asked(name, age)?, |_| ()).await?;
+        world.run(asked(name, age).build()?).await?;
     }
-    assert!(entente::run_study(&dir, asked("too-much", 50)?, |_| ()).await.is_err());
-    let folder = Folder::new(world.folders().node("bank"));
-    let config = entente_node::load(&folder)?;
-    let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
-    let mut ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, "test")?;
-    ledger.note(2, Act { officer: "ann", reason: "seen by the board", now: "2026-01-01T00:00:00Z" })?;
+    world.refusal(asked("too-much", 50).build()?).await?;
+    world
+        .open_ledger("bank")?
+        .note(2, Act { officer: "ann", reason: "seen by the board", now: "2026-01-01T00:00:00Z" })?;
     Ok(world)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_officer_sees_the_ledger_and_nobody_else_does() -> Result<(), Error> {
     let world = world().await?;
-    let folder = Folder::new(world.folders().node("bank"));
+    let folder = world.folder("bank");
     let page = Page::of(&folder).await?;
     // Nobody without the token, from another host's name, or to change anything.
     for path in [
@@ -247,7 +240,7 @@ pub fn known_metrics(served: &str, prefix: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_ledger_is_said_to_be_broken() -> Result<(), Error> {
     let world = world().await?;
-    let folder = Folder::new(world.folders().node("bank"));
+    let folder = world.folder("bank");
     let path = folder.state("ledger.sqlite");
     let connection = rusqlite::Connection::open(&path)?;
     connection.execute_batch("DROP TRIGGER entries_no_UPDATE; UPDATE entries SET entry = replace(entry, '\"charge\":\"', '\"charge\":\"1') WHERE sequence = 2")?;
@@ -336,7 +329,7 @@ pub fn accessible(dom: &str) {
 async fn a_browser_shows_it_and_it_is_accessible() -> Result<(), Error> {
     let Some(browser) = browser() else { return Ok(()) };
     let world = world().await?;
-    let folder = Folder::new(world.folders().node("bank"));
+    let folder = world.folder("bank");
     let page = Page::of(&folder).await?;
     let entries = world.ledger("bank")?;
     let id = entries.iter().find_map(|entry| entry.study()).ok_or("a study")?.study.id.clone();
@@ -382,9 +375,8 @@ fn colours_can_be_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_sees_nodes_studies_and_alarms() -> Result<(), Error> {
     let world = world().await?;
-    let coordinator = world.coordinator.as_ref().ok_or("it runs")?;
-    let keys = world.folders().coordinator().join("keys");
-    let page = Page::serve(&keys, entente::page::router(coordinator)).await?;
+    let keys = world.alliance().join("keys");
+    let page = Page::serve(&keys, entente::page::router(world.running())).await?;
     assert_eq!(page.ask("GET /", &[]).await?.status, 401);
     let cookie = page.log_in().await?;
     let overview = page.get("/", &cookie).await?;

@@ -1,13 +1,9 @@
 //! The steward's desk.
 
-use std::time::Duration;
-
-use entente_examples::alliance::Error;
-use entente_node::state::Folder;
 use entente_node::store::StudyStore;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::StewardDecision;
-use entente_tests::{SETTINGS, World, last_study, study, study_with};
+use entente_testing::{Error, SETTINGS, World, last_study, study, until};
 
 /// An alliance whose bank asks its steward.
 pub async fn with_a_steward_at_the_bank() -> Result<World, Error> {
@@ -20,20 +16,20 @@ pub async fn with_a_steward_at_the_bank() -> Result<World, Error> {
 
 /// The study that waits at the bank, once one does.
 pub async fn waiting(world: &World) -> Result<String, Error> {
-    let path = Folder::new(world.folders().node("bank")).state("studies.sqlite");
-    for _ in 0..200 {
+    let path = world.folder("bank").state("studies.sqlite");
+    let mut found = None;
+    until("a study waits at the bank", async || {
         let attempts = StudyStore::open(&path)?.all()?;
-        if let Some(attempt) = attempts.iter().find(|attempt| attempt.stage.is_waiting()) {
-            return Ok(attempt.id.study.clone());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Err("no study waits at the bank".into())
+        found = attempts.into_iter().find(|attempt| attempt.stage.is_waiting());
+        Ok(found.is_some())
+    })
+    .await?;
+    Ok(found.ok_or("it waits")?.id.study)
 }
 
 /// Decides as the command line does.
 pub fn decide(world: &World, id: &str, decision: &StewardDecision) -> Result<(), Error> {
-    let path = Folder::new(world.folders().node("bank")).state("studies.sqlite");
+    let path = world.folder("bank").state("studies.sqlite");
     Ok(StudyStore::open(&path)?.decide(id, decision, "now")?)
 }
 
@@ -42,7 +38,7 @@ const SQL: &str = "SELECT COUNT(*) AS n FROM clients";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_study_goes_on_when_the_steward_approves() -> Result<(), Error> {
     let world = with_a_steward_at_the_bank().await?;
-    let (result, id) = tokio::join!(world.run(study("asked", SQL)?), async {
+    let (result, id) = tokio::join!(world.run(study("asked").sql(SQL).build()?), async {
         let id = waiting(&world).await?;
         assert_eq!(world.ledger("retailer")?.len(), 0, "nothing is charged while it waits");
         decide(&world, &id, &StewardDecision::Approve("ann".into()))?;
@@ -57,7 +53,7 @@ async fn a_study_goes_on_when_the_steward_approves() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denied_study_is_refused_with_the_reason_and_charged_nowhere() -> Result<(), Error> {
     let world = with_a_steward_at_the_bank().await?;
-    let (result, decided) = tokio::join!(world.run(study("denied", SQL)?), async {
+    let (result, decided) = tokio::join!(world.run(study("denied").sql(SQL).build()?), async {
         decide(&world, &waiting(&world).await?, &StewardDecision::Deny("ann".into(), "no legal basis".into()))
     });
     decided?;
@@ -72,7 +68,7 @@ async fn a_denied_study_is_refused_with_the_reason_and_charged_nowhere() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn the_others_go_on_without_one_who_denies_if_they_are_enough() -> Result<(), Error> {
     let world = with_a_steward_at_the_bank().await?;
-    let study = study_with("two-are-enough", SQL, "min_partners = 2")?;
+    let study = study("two-are-enough").sql(SQL).min_partners(2).build()?;
     let (result, decided) = tokio::join!(world.run(study), async {
         decide(&world, &waiting(&world).await?, &StewardDecision::Deny("ann".into(), "no".into()))
     });

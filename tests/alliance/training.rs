@@ -1,37 +1,19 @@
 //! Training by a whole alliance: models that learn, rounds that survive whatever happens between them, and a coordinator
 //! that tells nodes different things.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use entente_examples::alliance::{Error, PARTNERS};
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::{Entry, State};
-use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::verify::{export, verify_export};
-use entente_protocols::study::{Study, file};
-use entente_tests::{World, last_study};
+use entente_protocols::ledger::verify::verify_export;
+use entente_testing::{Draft, Error, PARTNERS, World, last_study, result, study, until};
 use serde_json::Value;
 
 pub const CLIENTS: &str = "SELECT client_id, age, job, education, balance, housing, loan, y FROM clients";
 const SUBSCRIBERS: &str = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"SeniorCitizen\", \
                            \"MonthlyCharges\", \"TotalCharges\", \"Churn\" FROM subscribers";
 
-/// A training; `keys` go to the top of the study file, `train` into its table.
-pub fn training(name: &str, features: &str, epsilon: f64, keys: &str, train: &str) -> Result<Study, Error> {
-    let text = format!(
-        "name = \"{name}\"\npurpose = \"test\"\nkind = \"train\"\n{keys}\n[privacy]\nepsilon = {epsilon}\ndelta = 1e-6\n\
-         [train]\nfeatures = '''{features}'''\n{train}\n"
-    );
-    Ok(file::parse("test.toml", &text)?)
-}
-
-async fn files(world: &World, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    Ok(entente::run_study(&world.folders().coordinator(), study, |_| ()).await?)
-}
-
-fn json(files: &BTreeMap<String, Vec<u8>>) -> Result<Value, Error> {
-    Ok(serde_json::from_slice(&files["result.json"])?)
+/// A training of 60 rounds, two releases before them and one behind.
+pub fn long(name: &str) -> Draft {
+    study(name).train("additive", CLIENTS).with("target", "y").with("rounds", 60).epsilon(2.0)
 }
 
 fn metric(result: &Value, name: &str) -> f64 {
@@ -51,11 +33,7 @@ fn check_ledgers(world: &World, rounds: usize, epsilon: f64) -> Result<(), Error
         let charged = entries.iter().filter(|entry| entry.state() == State::Reserved).filter_map(Entry::study);
         let numbers: Vec<Option<u32>> = charged.map(|record| record.round).collect();
         assert_eq!(numbers, (1..=rounds as u32).map(Some).collect::<Vec<_>>(), "{partner}");
-        let path = entente_node::state::Folder::new(world.folders().node(partner)).state("ledger.sqlite");
-        let store = entente_node::store::LedgerStore::open_read_only(&path)?;
-        assert!(!store.entries()?.is_empty());
-        let signer = entente_node::state::Folder::new(world.folders().node(partner)).signer(partner)?;
-        assert!(verify_export(&export(partner, &signer, &store)?, None).passed(), "{partner}");
+        assert!(verify_export(&world.export(partner)?, None).passed(), "{partner}");
     }
     Ok(())
 }
@@ -68,24 +46,23 @@ async fn partners_train_a_model_of_each_kind() -> Result<(), Error> {
         [("additive", SUBSCRIBERS, "Churn", 0.75), ("logistic", SUBSCRIBERS, "Churn", 0.75)]
     {
         let world = World::new().await?;
-        let study = training(model, features, 4.0, "", &format!("model = \"{model}\"\ntarget = \"{target}\""))?;
-        let files = files(&world, study.clone()).await?;
-        let result = json(&files)?;
+        let asked = |name: &str| study(name).train(model, features).with("target", target).epsilon(4.0);
+        let files = world.files(asked(model).build()?).await?;
+        let result = result(&files)?;
         assert!(metric(&result, "auc") > least, "{}", result["metrics"]);
         let parsed = ModelFile::parse(&files["model.json"])?;
         assert_eq!(parsed.model.target.map(|target| target.name).as_deref(), Some(target));
         // Every node that took part keeps it, with where it came from.
         for partner in PARTNERS {
-            let folder = entente_node::state::Folder::new(world.folders().node(partner));
-            let kept = entente_node::store::StudyStore::open(&folder.state("studies.sqlite"))?.models()?;
+            let path = world.folder(partner).state("studies.sqlite");
+            let kept = entente_node::store::StudyStore::open(&path)?.models()?;
             assert_eq!((kept.len(), &kept[0].bytes), (1, &files["model.json"]), "{partner}");
             assert!(kept[0].source.contains(result["study"]["id"].as_str().ok_or("id")?));
         }
         let rounds = result["rounds"].as_array().ok_or("rounds")?.len();
         check_ledgers(&world, rounds, 4.0)?;
         // The same question under another name: the same bytes, no charge.
-        let again = training("again", features, 4.0, "", &format!("model = \"{model}\"\ntarget = \"{target}\""))?;
-        let again = json(&self::files(&world, again).await?)?;
+        let again = world.run(asked("again").build()?).await?;
         assert_eq!((&again["repeated"], &again["metrics"]), (&Value::Bool(true), &result["metrics"]));
         for partner in PARTNERS {
             assert_eq!((world.count(partner, State::Reserved)?, world.count(partner, State::Repeated)?), (rounds, 1));
@@ -99,51 +76,35 @@ async fn numbers_are_predicted_and_clusters_found() -> Result<(), Error> {
     let world = World::new().await?;
     let numbers = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"MonthlyCharges\" FROM subscribers";
     for model in ["linear", "additive"] {
-        let train = format!("model = \"{model}\"\ntarget = \"MonthlyCharges\"");
-        let result = json(&files(&world, training(model, numbers, 1.5, "", &train)?).await?)?;
+        let charges = study(model).train(model, numbers).with("target", "MonthlyCharges").epsilon(1.5);
+        let result = world.run(charges.build()?).await?;
         assert!(metric(&result, "r2") > 0.5, "{model}: {}", result["metrics"]);
     }
-    let clusters = training("clusters", numbers, 1.5, "", "model = \"kmeans\"\nclusters = 3")?;
-    let result = json(&files(&world, clusters).await?)?;
+    let clusters = study("clusters").train("kmeans", numbers).with("clusters", 3).epsilon(1.5);
+    let result = world.run(clusters.build()?).await?;
     assert!(result["metrics"]["distance"]["value"].as_f64().is_some(), "{}", result["metrics"]);
     Ok(())
 }
 
 /// Waits until a partner's ledger has so many computed rounds.
 async fn computed(world: &World, partner: &str, rounds: usize) -> Result<(), Error> {
-    for _ in 0..1200 {
-        if world.count(partner, State::Computed)? >= rounds {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    Err("the training does not get on".into())
+    until("the training gets on", async || Ok(world.count(partner, State::Computed)? >= rounds)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_and_coordinator_restart_in_mid_training() -> Result<(), Error> {
     let mut world = World::new().await?;
-    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
-    let study = training("long", CLIENTS, 4.0, "", train)?;
-    let dir = world.folders().coordinator();
-    let client = dir.clone();
-    let run = tokio::spawn(async move { entente::run_study(&client, study, |_| ()).await });
+    let run = world.spawn(long("long").epsilon(4.0).build()?);
     computed(&world, "bank", 5).await?;
     world.stop("bank").await;
     world.start("bank").await?;
     computed(&world, "bank", 15).await?;
-    let coordinator = world.coordinator.take().ok_or("it runs")?;
-    coordinator.shutdown().await;
+    world.stop_coordinator().await;
     assert!(run.await?.is_err(), "who follows is told that the coordinator has gone");
     assert!(world.count("bank", State::Computed)? < 60, "stopped in mid-training");
-    world.coordinator = Some(entente::Coordinator::start(&dir).await?);
+    world.start_coordinator().await?;
     for partner in PARTNERS {
-        for _ in 0..1200 {
-            if world.count(partner, State::Released)? > 60 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("all rounds are released", async || Ok(world.count(partner, State::Released)? > 60)).await?;
     }
     // 2 releases before the rounds, 1 behind them.
     check_ledgers(&world, 63, 4.0)
@@ -152,15 +113,11 @@ async fn nodes_and_coordinator_restart_in_mid_training() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<(), Error> {
     let mut world = World::new().await?;
-    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
-    let study = training("lost", CLIENTS, 2.0, "min_partners = 2\nwait_seconds = 3", train)?;
-    let dir = world.folders().coordinator();
-    let run = tokio::spawn(async move { entente::run_study(&dir, study, |_| ()).await });
+    let run = world.spawn(long("lost").min_partners(2).wait_seconds(3).build()?);
     computed(&world, "bank", 8).await?;
     world.stop("bank").await;
     let done = world.count("bank", State::Computed)?;
-    let files = run.await??;
-    let result = json(&files)?;
+    let result = result(&run.await??)?;
     assert_eq!(result["participants"], serde_json::json!(["retailer", "telecom"]));
     let attempts: Vec<u64> =
         result["rounds"].as_array().ok_or("rounds")?.iter().filter_map(|round| round["attempt"].as_u64()).collect();
@@ -182,17 +139,13 @@ async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_that_is_cancelled_and_resumed_goes_on_where_it_was() -> Result<(), Error> {
     let world = World::new().await?;
-    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
-    let dir = world.folders().coordinator();
-    let client = || entente::Client::connect(&dir);
-    let id = client().await?.submit(training("given-up", CLIENTS, 2.0, "", train)?).await?;
+    let id = world.client().await?.submit(long("given-up").build()?).await?;
     computed(&world, "bank", 8).await?;
-    client().await?.cancel(&id).await?;
+    world.client().await?.cancel(&id).await?;
     let before = world.count("bank", State::Computed)?;
     assert!(before < 63, "cancelled in mid-training");
-    client().await?.resume(&id).await?;
-    let files = client().await?.follow(&id, |_| ()).await?;
-    let result = json(&files)?;
+    world.client().await?.resume(&id).await?;
+    let result = result(&world.client().await?.follow(&id, |_| ()).await?)?;
     let attempts: Vec<u64> =
         result["rounds"].as_array().ok_or("rounds")?.iter().filter_map(|round| round["attempt"].as_u64()).collect();
     assert_eq!((attempts.len(), attempts[0], attempts[62]), (63, 1, 2));
@@ -208,18 +161,20 @@ async fn a_training_that_is_cancelled_and_resumed_goes_on_where_it_was() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_trained_is_refused_before_any_charge() -> Result<(), Error> {
     let world = World::new().await?;
+    let train = |model: &str| study("bad").train(model, CLIENTS);
+    let wins = |features: &str| study("bad").train("additive", features).with("target", "y");
     let cases = [
-        (CLIENTS, "model = \"additive\"\ntarget = \"yy\"", "did you mean `y`"),
-        (CLIENTS, "model = \"linear\"\ntarget = \"y\"", "predicts a number"),
-        (CLIENTS, "model = \"logistic\"\ntarget = \"job\"", "12 categories"),
-        (CLIENTS, "model = \"kmeans\"\ntarget = \"y\"\nclusters = 3", "leave `target` out"),
-        (CLIENTS, "model = \"additive\"\ntarget = \"y\"\nclusters = 3", "has no option `clusters`"),
-        ("SELECT age, y FROM clients", "model = \"additive\"\ntarget = \"y\"", "client_id"),
-        ("SELECT client_id, MAX(age) AS a, y FROM clients", "model = \"additive\"\ntarget = \"y\"", "one row"),
+        (train("additive").with("target", "yy"), "did you mean `y`"),
+        (train("linear").with("target", "y"), "predicts a number"),
+        (train("logistic").with("target", "job"), "12 categories"),
+        (train("kmeans").with("target", "y").with("clusters", 3), "leave `target` out"),
+        (train("additive").with("target", "y").with("clusters", 3), "has no option `clusters`"),
+        (wins("SELECT age, y FROM clients"), "client_id"),
+        (wins("SELECT client_id, MAX(age) AS a, y FROM clients"), "one row"),
     ];
-    for (features, train, expected) in cases {
-        let error = world.run(training("bad", features, 1.0, "", train)?).await.unwrap_err().to_string();
-        assert!(error.contains(expected), "{train}: {error}");
+    for (asked, expected) in cases {
+        let error = world.refusal(asked.build()?).await?;
+        assert!(error.contains(expected), "{expected}: {error}");
     }
     for partner in PARTNERS {
         assert_eq!(world.count(partner, State::Reserved)?, 0);

@@ -4,34 +4,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use entente::Client;
 use entente::views::PartnerView;
-use entente_examples::alliance::{Error, PARTNERS};
-use entente_node::state::Folder;
-use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::checkpoint::Statement;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
-use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::ledger::verify::verify_export;
 use entente_protocols::ledger::witness::Answer;
-use entente_protocols::ledger::{Act, Checkpoint, Ledger, Outcome};
+use entente_protocols::ledger::{Act, Checkpoint, Outcome};
 use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromNode, ToNode};
-use entente_tests::{SETTINGS, World, study, study_with};
+use entente_testing::{Draft, Error, PARTNERS, Puppets, SETTINGS, World, refused, study, until};
 
-use super::hostile::{Puppets, SQL, proposal, refused};
-use super::training::{CLIENTS, training};
-
-/// The ledger of a partner, as an officer's command opens it beside the running node.
-fn open(world: &World, partner: &str) -> Result<Ledger<LedgerStore>, Error> {
-    let folder = Folder::new(world.folders().node(partner));
-    let config = entente_node::load(&folder)?;
-    let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
-    Ok(Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, "test")?)
-}
+use super::hostile::{SQL, proposal};
+use super::training::long;
 
 fn act(officer: &str) -> Act<'_> {
     Act { officer, reason: "a test", now: "2026-01-01T00:00:00Z" }
@@ -61,46 +49,36 @@ fn restore(world: &World, partner: &str, files: &BTreeMap<String, Vec<u8>>) -> R
     Ok(())
 }
 
-async fn until(what: &str, is: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
-    for _ in 0..200 {
-        if is()? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Err(format!("{what} did not happen").into())
-}
-
 /// What the operator sees of a partner.
 async fn seen(world: &World, partner: &str) -> Result<PartnerView, Error> {
-    let view = Client::connect(&world.folders().coordinator()).await?.partners().await?;
+    let view = world.client().await?.partners().await?;
     Ok(view.partners.into_iter().find(|view| view.name == partner).ok_or("the partner")?)
 }
 
+fn older(name: &str, age: u32) -> Draft {
+    study(name).sql(&format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))
+}
+
 async fn refusal(world: &World, name: &str) -> Result<String, Error> {
-    let asked = study(name, "SELECT COUNT(*) AS n FROM clients")?;
-    match world.run(asked).await {
-        Ok(result) => Err(format!("must be refused: {result}").into()),
-        Err(error) => Ok(error.to_string()),
-    }
+    world.refusal(study(name).sql("SELECT COUNT(*) AS n FROM clients").build()?).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn yesterdays_ledger_is_found_at_first_contact_and_two_officers_take_over_what_was_spent() -> Result<(), Error> {
     let mut world = World::new().await?;
-    world.run(study("first", "SELECT COUNT(*) AS n FROM clients WHERE age > 30")?).await?;
+    world.run(older("first", 30).build()?).await?;
     world.stop("bank").await;
     let yesterday = state(&world, "bank")?;
     world.start("bank").await?;
-    world.run(study("second", "SELECT COUNT(*) AS n FROM clients WHERE age > 40")?).await?;
-    let spent = open(&world, "bank")?.spent("clients");
+    world.run(older("second", 40).build()?).await?;
+    let spent = world.open_ledger("bank")?.spent("clients");
     // Until its last checkpoint, with what was recorded at the end, is at all witnesses.
     tokio::time::sleep(Duration::from_millis(300)).await;
     world.stop("bank").await;
     restore(&world, "bank", &yesterday)?;
-    assert!(open(&world, "bank")?.spent("clients").rho < spent.rho);
+    assert!(world.open_ledger("bank")?.spent("clients").rho < spent.rho);
     world.start("bank").await?;
-    until("quarantine", || Ok(open(&world, "bank")?.quarantine().is_some())).await?;
+    until("quarantine", async || Ok(world.open_ledger("bank")?.quarantine().is_some())).await?;
     // The operator's view stays what was witnessed, and an alarm says that the node's differs.
     let view = seen(&world, "bank").await?;
     let witnessed = view.witnessed.ok_or("it was witnessed")?.datasets["clients"].spent_rho;
@@ -110,31 +88,19 @@ async fn yesterdays_ledger_is_found_at_first_contact_and_two_officers_take_over_
     let error = refusal(&world, "third").await?;
     assert!(error.contains("bank") && error.contains("witnessed"), "{error}");
     assert_eq!(world.count("bank", State::Reserved)?, 1, "nothing more was charged, nothing left");
-    let mut ledger = open(&world, "bank")?;
+    let mut ledger = world.open_ledger("bank")?;
     assert_eq!(ledger.recover(act("ann"))?, Outcome::Proposed);
     assert!(refusal(&world, "fourth").await?.contains("bank"), "one officer is not enough");
     assert_eq!(ledger.recover(act("bob"))?, Outcome::Done);
     assert_eq!(ledger.spent("clients"), spent, "the larger");
     // The running node shows its witnesses, and takes part again.
-    let mut result = Err("not yet".into());
-    for _ in 0..50 {
-        let asked = study("fifth", "SELECT COUNT(*) AS n FROM clients WHERE age > 50")?;
-        result = world.run(asked).await;
-        if result.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    result?;
-    assert_eq!(open(&world, "bank")?.quarantine(), None);
+    until("it takes part", async || Ok(world.files(older("fifth", 50).build()?).await.is_ok())).await?;
+    assert_eq!(world.open_ledger("bank")?.quarantine(), None);
     // It stays until somebody has looked into it.
     let number = seen(&world, "bank").await?.alarms.first().ok_or("still there")?.number;
-    let client = Client::connect(&world.folders().coordinator()).await?;
-    client.acknowledge(number, "a restored backup, recovered by ann and bob").await?;
+    world.client().await?.acknowledge(number, "a restored backup, recovered by ann and bob").await?;
     assert!(seen(&world, "bank").await?.alarms.is_empty());
-    let folder = Folder::new(world.folders().node("bank"));
-    let store = LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?;
-    let report = verify_export(&export("bank", &folder.signer("bank")?, &store)?, folder.pinned_roster()?.as_ref());
+    let report = verify_export(&world.export("bank")?, world.folder("bank").pinned_roster()?.as_ref());
     assert!(report.passed(), "{}", report.text());
     assert!(report.spent["clients"].rho > spent.rho);
     Ok(())
@@ -144,20 +110,20 @@ async fn yesterdays_ledger_is_found_at_first_contact_and_two_officers_take_over_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_that_has_grown_on_its_own_is_found() -> Result<(), Error> {
     let mut world = World::new().await?;
-    world.run(study("first", "SELECT COUNT(*) AS n FROM clients WHERE age > 30")?).await?;
+    world.run(older("first", 30).build()?).await?;
     world.stop("bank").await;
     let copy = state(&world, "bank")?;
     world.start("bank").await?;
-    world.run(study("second", "SELECT COUNT(*) AS n FROM clients WHERE age > 40")?).await?;
+    world.run(older("second", 40).build()?).await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     world.stop("bank").await;
     restore(&world, "bank", &copy)?;
-    let mut clone = open(&world, "bank")?;
+    let mut clone = world.open_ledger("bank")?;
     for _ in 0..20 {
         clone.note(1, act("ann"))?;
     }
     world.start("bank").await?;
-    until("quarantine", || Ok(open(&world, "bank")?.quarantine().is_some())).await?;
+    until("quarantine", async || Ok(world.open_ledger("bank")?.quarantine().is_some())).await?;
     assert!(refusal(&world, "third").await?.contains("quarantine"));
     assert_eq!(world.count("bank", State::Reserved)?, 1);
     Ok(())
@@ -171,7 +137,7 @@ fn contributions(frames: &[Frame]) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
-    let signer = Folder::new(puppets.world.folders().node("bank")).signer("bank")?;
+    let signer = puppets.world.folder("bank").signer("bank")?;
     let statement = Statement {
         origin: signer.origin.clone(),
         size: 1000,
@@ -273,15 +239,10 @@ async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), 
 async fn a_study_without_its_quorum_ends_at_the_deadline() -> Result<(), Error> {
     let world = World::new().await?;
     for partner in ["retailer", "telecom"] {
-        let path = Folder::new(world.folders().node(partner)).state("witnessed.sqlite");
-        rusqlite_drop(&path)?;
+        rusqlite_drop(&world.folder(partner).state("witnessed.sqlite"))?;
     }
-    let asked = study_with(
-        "alone",
-        "SELECT COUNT(*) AS n FROM clients",
-        "partners = [\"bank\", \"retailer\"]\nwait_seconds = 3",
-    )?;
-    let error = world.run(asked).await.map(drop).unwrap_err().to_string();
+    let asked = study("alone").sql("SELECT COUNT(*) AS n FROM clients").partners(&["bank", "retailer"]).wait_seconds(3);
+    let error = world.refusal(asked.build()?).await?;
     assert!(error.contains("bank") && error.contains("witnesses") && error.contains("the coordinator"), "{error}");
     assert_eq!((world.count("bank", State::Reserved)?, world.count("bank", State::Released)?), (1, 0));
     Ok(())
@@ -296,22 +257,19 @@ fn rusqlite_drop(path: &Path) -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_in_the_middle_of_a_training_stops_it_at_once() -> Result<(), Error> {
     let world = World::new().await?;
-    let train = "model = \"additive\"\ntarget = \"y\"\nrounds = 60";
-    let asked = |name: &str| training(name, CLIENTS, 2.0, "", train);
-    let (dir, first) = (world.folders().coordinator(), asked("paused")?);
-    let run = tokio::spawn(async move { entente::run_study(&dir, first, |_| ()).await });
-    until("some rounds", || Ok(world.count("bank", State::Reserved)? >= 3)).await?;
-    open(&world, "bank")?.hold(&Subject::Kind(Kind::Train), true, act("ann"))?;
+    let run = world.spawn(long("paused").build()?);
+    until("some rounds", async || Ok(world.count("bank", State::Reserved)? >= 3)).await?;
+    world.open_ledger("bank")?.hold(&Subject::Kind(Kind::Train), true, act("ann"))?;
     let paused = world.ledger("bank")?.iter().position(|entry| entry.state() == State::Paused).ok_or("a pause")?;
     let error = run.await?.map(drop).unwrap_err().to_string();
     assert!(error.contains("bank") && error.contains("paused by ann"), "{error}");
     let after = world.ledger("bank")?;
     assert!(after[paused..].iter().all(|entry| entry.state() != State::Reserved), "no charge behind the pause");
-    let refused = world.run(asked("again")?).await.map(drop).unwrap_err().to_string();
+    let refused = world.refusal(long("again").build()?).await?;
     assert!(refused.contains("paused by ann"), "{refused}");
-    world.run(study("other", "SELECT COUNT(*) AS n FROM clients")?).await?;
-    open(&world, "bank")?.hold(&Subject::Kind(Kind::Train), false, act("bob"))?;
-    world.run(asked("resumed")?).await?;
+    world.run(study("other").sql("SELECT COUNT(*) AS n FROM clients").build()?).await?;
+    world.open_ledger("bank")?.hold(&Subject::Kind(Kind::Train), false, act("bob"))?;
+    world.run(long("resumed").build()?).await?;
     Ok(())
 }
 
@@ -321,18 +279,16 @@ async fn ten_years_more_or_less_give_no_budget_back() -> Result<(), Error> {
     let settings = SETTINGS.replace("epsilon = 10.0", "epsilon = 1.6").replace("4.0", "1.0");
     let mut world = World::with(|_| settings.clone()).await?;
     for age in [30, 40] {
-        world
-            .run(study(&format!("over-{age}"), &format!("SELECT COUNT(*) AS n FROM clients WHERE age > {age}"))?)
-            .await?;
+        world.run(older(&format!("over-{age}"), age).build()?).await?;
     }
     world.stop("bank").await;
-    let spent = open(&world, "bank")?.spent("clients");
+    let spent = world.open_ledger("bank")?.spent("clients");
     for year in ["2016", "2036"] {
-        open(&world, "bank")?.note(1, Act { now: &format!("{year}-01-01T00:00:00Z"), ..act("ann") })?;
+        world.open_ledger("bank")?.note(1, Act { now: &format!("{year}-01-01T00:00:00Z"), ..act("ann") })?;
     }
     world.start("bank").await?;
     let error = refusal(&world, "third").await?;
     assert!(error.contains("the lifetime budget"), "{error}");
-    assert_eq!(open(&world, "bank")?.spent("clients"), spent);
+    assert_eq!(world.open_ledger("bank")?.spent("clients"), spent);
     Ok(())
 }

@@ -23,20 +23,21 @@ const FLOORS: &[&[&str]] = &[
 
 /// Who may not name what: modules of the workspace, or of libraries.
 const DIRECTIONS: &[(&str, &[&str])] = &[
-    ("protocols", &["host", "tables", "node", "coordinator", "examples", "tests", "std::net", "tokio"]),
+    ("protocols", &["host", "tables", "node", "coordinator", "examples", "std::net", "tokio"]),
     // What is said over a link is no matter of the link's: it knows frames and no message.
     // Values are read, computed and coded in one crate, which knows neither who asks nor where rows come from.
-    ("tables", &["host", "node", "coordinator", "examples", "tests", "std::net", "std::fs", "rusqlite", "tokio"]),
-    ("host", &["tables", "node", "coordinator", "examples", "tests", "protocols::wire::message"]),
+    ("tables", &["host", "node", "coordinator", "examples", "std::net", "std::fs", "rusqlite", "tokio"]),
+    ("host", &["tables", "node", "coordinator", "examples", "protocols::wire::message"]),
     ("host::pages", &["protocols", "host::link", "host::sqlite", "rusqlite", "quinn"]),
-    ("node", &["coordinator", "examples", "tests"]),
-    ("coordinator", &["node", "examples", "tests"]),
+    ("node", &["coordinator", "examples"]),
+    ("coordinator", &["node", "examples"]),
     // What tests are made of is in no product.
-    ("host", &["protocols::testing"]),
-    ("tables", &["protocols::testing"]),
-    ("node", &["protocols::testing"]),
-    ("coordinator", &["protocols::testing"]),
-    ("examples", &["protocols::testing"]),
+    ("protocols", &["testing"]),
+    ("host", &["testing", "protocols::testing"]),
+    ("tables", &["testing", "protocols::testing"]),
+    ("node", &["testing", "protocols::testing"]),
+    ("coordinator", &["testing", "protocols::testing"]),
+    ("examples", &["testing", "protocols::testing"]),
     // Data and link meet only where a study is executed.
     ("node::data", &["node::link", "node::participant", "node::peers", "node::store", "quinn", "rusqlite"]),
     ("node::link", &["node::data", "node::study", "tables", "arrow_array"]),
@@ -216,7 +217,7 @@ fn what_a_file_names_is_found_however_it_is_written() {
         ("a/mid/tests", "use crate::low;"),
         ("b/wire/mod", ""),
     ]);
-    assert!(!workspace.0.contains_key(&["a", "mid", "tests"].map(str::to_owned)[..]));
+    assert!(!workspace.0.contains_key(&["a", "mid"].map(str::to_owned)[..]));
     let here = &workspace.0[&["a", "mid", "here"].map(str::to_owned)[..]];
     let names: Vec<&str> = here.names.iter().map(String::as_str).collect();
     let expected = [

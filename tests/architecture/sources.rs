@@ -40,7 +40,8 @@ pub static WORKSPACE: LazyLock<Workspace> = LazyLock::new(Workspace::read);
 impl Workspace {
     fn read() -> Self {
         let crates = crates();
-        let sources = crates.values().flat_map(|folder| {
+        let with_code = crates.values().filter(|folder| root().join(folder).join("src").exists());
+        let sources = with_code.flat_map(|folder| {
             let src = root().join(folder).join("src");
             rust_files(&src).into_iter().map(move |file| {
                 let inside = file.strip_prefix(&src).expect("it was found there").with_extension("");

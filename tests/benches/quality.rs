@@ -13,26 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
-use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::{IdentityKey, Member, Roster};
-use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::frame::Place;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::trainer::Trainer;
-use entente_protocols::ledger::store::Memory;
-use entente_protocols::ledger::{Begin, Caps, Head, Ledger};
-use entente_protocols::policy::{Admitted, ApprovalMode, Decision, Policy, Request, StudyRef};
-use entente_protocols::privacy::mechanism::Mechanism;
-use entente_protocols::privacy::rho::Rho;
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::release;
-use entente_protocols::secagg::mask::MaskKeys;
-use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
-use entente_protocols::secagg::transcript::Transcript;
-use entente_protocols::study::{Plan, Question, file};
-use entente_protocols::wire::frame::{FrameReader, encode_contribution};
+use entente_protocols::study::{Plan, Question};
+use entente_testing::{DATASET, Parties, study};
 
 const PARTNERS: [&str; 3] = ["bank", "retailer", "telecom"];
 /// A table, its target and the δ of the peers' figures (for Bank: one in the number of customers trained with, halved).
@@ -108,15 +96,9 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
         columns: table.columns.clone(),
     };
     let columns: Vec<String> = table.columns.keys().map(|column| format!("\"{column}\"")).collect();
-    let study = format!(
-        "name = \"quality\"\npurpose = \"bench\"\nkind = \"train\"\n[privacy]\nepsilon = {epsilon}\ndelta = {delta}\ncolluders = 1\n\
-         [train]\nmodel = \"{model}\"\ntarget = \"{target}\"\nevaluation = 0\nseed = {seed}\n\
-         features = '''SELECT \"{}\", {} FROM {}'''\n",
-        table.privacy_unit,
-        columns.join(", "),
-        table.name
-    );
-    let study = file::parse("quality.toml", &study)?;
+    let features = format!("SELECT \"{}\", {} FROM {}", table.privacy_unit, columns.join(", "), table.name);
+    let study = study("quality").train(model, &features).epsilon(epsilon).delta(delta).colluders(1);
+    let study = study.with("target", target).with("evaluation", 0.0).with("seed", i64::try_from(seed)?).build()?;
     let question = Question::new(&study, &schema, &PARTNERS.map(str::to_owned), 0)?;
     let Plan::Train(plan) = question.plan() else { return Err("a training".into()) };
     let mut nodes = Vec::new();
@@ -129,7 +111,7 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
         let split = Split { target, weight: None, holdout: HOLDOUT, seed };
         nodes.push(engine.customers(&dataset, &plan.rows, split).await?);
     }
-    let mut alliance = Alliance::new(&question);
+    let mut parties = Parties::new(&PARTNERS, question.digest(), question.rho_from(0));
     let mut trainer = Trainer::new(&plan.training, PARTNERS.len());
     let mut recoded = false;
     for round in question.rounds() {
@@ -159,13 +141,16 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
                 |sums, block, target, _| contribute.add(block, target, &[], sums),
                 merge,
             )?;
-            let values = alliance.release(position, round, mechanism, sums);
+            let values = parties.release(position, round, mechanism, sums.finish()).values;
             total.iter_mut().zip(values).for_each(|(total, value)| *total = total.wrapping_add(value));
         }
         let sd: Vec<f64> = (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect();
         trainer.absorb(&total, &sd)?;
     }
-    assert!(alliance.ledgers.iter().all(|ledger| ledger.spent("d").rho <= study.privacy.rho), "within the budget");
+    assert!(
+        parties.parties.iter().all(|party| party.ledger.spent(DATASET).rho <= study.privacy.rho),
+        "within the budget"
+    );
     let parameters = trainer.model().parameters;
     let mut scored = Vec::new();
     for node in &nodes {
@@ -203,92 +188,4 @@ fn area(mut scored: Vec<(f64, bool)>) -> f64 {
         events += with;
     }
     area / (events * below)
-}
-
-/// The parties' keys and ledgers.
-struct Alliance {
-    transcript: Transcript,
-    ephemeral: Vec<EphemeralKey>,
-    ledgers: Vec<Ledger<Memory>>,
-    rho: Rho,
-}
-
-impl Alliance {
-    fn new(question: &Question) -> Self {
-        let identity = |i: usize| IdentityKey::from_secret(&[i as u8 + 1; 32]);
-        let ephemeral: Vec<EphemeralKey> = (0..3).map(|i| EphemeralKey::from_secret([i + 101; 32])).collect();
-        let names = PARTNERS.map(str::to_owned);
-        let member =
-            |(i, name): (usize, &String)| (name.clone(), Member { identity: identity(i).public(), tls: Digest::ZERO });
-        let members = names.iter().enumerate().map(member).collect();
-        let roster =
-            Roster { alliance: "a".into(), authority: Digest::ZERO, coordinator: identity(90).public(), members };
-        let pledge = |(i, name): (usize, &String)| {
-            let pledge = Pledge {
-                attempt: AttemptId::new("s", 1),
-                participant: name.clone(),
-                question: question.digest(),
-                ephemeral: ephemeral[i].public(),
-                ledger: Head::EMPTY,
-                stored: None,
-            };
-            SignedPledge::new(pledge, &identity(i))
-        };
-        let pledges: Vec<SignedPledge> = names.iter().enumerate().map(pledge).collect();
-        let transcript = Transcript::of(&pledges, &names, &roster).expect("all have joined");
-        let rho = question.rho_from(0);
-        let caps = Caps { lifetime: rho, per_study: rho, delta: 1e-6 };
-        let ledger = |_| Ledger::open(Memory::default(), [("d".into(), caps)].into(), "bench").expect("a new ledger");
-        Self { transcript, ephemeral, ledgers: (0..3).map(ledger).collect(), rho }
-    }
-
-    /// One party's vector as the coordinator receives it.
-    fn release(&mut self, party: usize, round: u32, mechanism: &Mechanism, sums: Sums) -> Vec<i64> {
-        let policy = Policy {
-            approve: ApprovalMode::Auto,
-            kinds: vec![Admitted::Studies(Kind::Train)],
-            min_partners: 2,
-            min_colluders: 1,
-            per_study: self.rho,
-        };
-        let study = StudyRef {
-            id: "s".into(),
-            attempt: 1,
-            name: "n".into(),
-            purpose: "p".into(),
-            legal_basis: None,
-            kind: Kind::Train,
-            plan_sha256: None,
-            question_sha256: None,
-        };
-        let request = Request {
-            study,
-            dataset: "d".into(),
-            snapshot: Digest::ZERO,
-            consent: None,
-            requester: "operator".into(),
-            recipients: vec![],
-            participants: PARTNERS.map(str::to_owned).to_vec(),
-            privacy_unit: "id".into(),
-            round,
-            mechanism: Arc::new(mechanism.clone()),
-            rho: self.rho,
-            delta: 1e-6,
-        };
-        let Decision::Approved(approved) = policy.decide(request, None) else { panic!("the rules admit it") };
-        let transcript = self.transcript.digest();
-        let id = Digest::of("bench release", &[&transcript.0, &round.to_le_bytes()]);
-        let ledger = &mut self.ledgers[party];
-        let begun = ledger.reserve(approved, id, transcript, "now").expect("within the caps");
-        let Begin::Compute(mut reservation) = begun else { panic!("nothing is computed yet") };
-        let permit = reservation.draw().expect("the first permit");
-        let noised = release::add_noise(permit, sums.finish()).expect("the layout that was charged for");
-        let keys = MaskKeys::derive(&self.transcript, PARTNERS[party], &self.ephemeral[party], round, Digest::ZERO)
-            .expect("keys");
-        let outbound = ledger.computed(noised.mask(&keys).expect("of three"), "now").expect("reserved before");
-        let mut reader = FrameReader::from_nodes();
-        reader.feed(&encode_contribution(&AttemptId::new("s", 1), round, &outbound));
-        let frame = reader.next_frame().expect("a frame").expect("all of it");
-        frame.decode_contribution().expect("a contribution").values
-    }
 }

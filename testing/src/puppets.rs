@@ -1,0 +1,232 @@
+//! Participants without a wire: a coordinator that a test plays speaks the real protocol to real participants over their real
+//! folders, so that every message can be changed, lost, repeated or reordered, and every participant killed between any two.
+
+use std::collections::BTreeMap;
+
+use entente_examples::alliance::{Error, PARTNERS};
+use entente_node::participant::Participant;
+use entente_protocols::attempt::AttemptId;
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::{Roster, Signature};
+use entente_protocols::ledger::entry::State;
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::secagg::collect::Collector;
+use entente_protocols::secagg::pledge::SignedPledge;
+use entente_protocols::study::{Question, Study};
+use entente_protocols::wire::frame::{Frame, FrameReader};
+use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
+
+use crate::world::World;
+
+/// The participants of an alliance of [`PARTNERS`] of which nothing runs.
+pub struct Puppets {
+    /// The alliance.
+    pub world: World,
+    /// The roster that they are shown when they start.
+    pub roster: Roster,
+    participants: BTreeMap<&'static str, Participant>,
+}
+
+impl Puppets {
+    /// Those of a new alliance, with the example's tables.
+    pub async fn new() -> Result<Self, Error> {
+        let mut world = World::of(&PARTNERS).enrolled().await?;
+        world.stop_coordinator().await;
+        Self::over(world)
+    }
+
+    /// Over an alliance that was made before.
+    pub fn over(world: World) -> Result<Self, Error> {
+        let last = PARTNERS[PARTNERS.len() - 1];
+        let roster = world.folder(last).offered_roster()?.ok_or("the last to join has seen all")?;
+        let mut puppets = Self { world, roster, participants: BTreeMap::new() };
+        for partner in PARTNERS {
+            puppets.restart(partner)?;
+        }
+        Ok(puppets)
+    }
+
+    /// Kills a participant and starts it again from its disk.
+    pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
+        self.participants.remove(partner);
+        let folder = self.world.folder(partner);
+        self.participants.insert(partner, Participant::open(&folder, entente_node::load(&folder)?)?);
+        self.welcome(partner)
+    }
+
+    /// Shows a participant the roster.
+    pub fn welcome(&self, partner: &str) -> Result<(), Error> {
+        Ok(self.participants[partner].welcome(self.roster.clone())?)
+    }
+
+    /// Connects a participant anew, as after a restart of the coordinator.
+    pub fn reconnect(&self, partner: &str) {
+        self.participants[partner].begin_connection();
+    }
+
+    /// What a participant answers, once the others have witnessed its ledger.
+    pub fn tell(&self, partner: &str, message: ToNode) -> Vec<Frame> {
+        let (mut asks, mut answers) = self.apart(partner, message);
+        while let Some(frame) = asks.pop() {
+            let Ok(FromNode::Witness { request, .. }) = frame.decode() else { continue };
+            for witness in PARTNERS.iter().filter(|witness| **witness != partner) {
+                let asked = ToNode::Witness { node: partner.into(), request: request.clone() };
+                let FromNode::Witnessed { node, answer } = self.ask(witness, asked) else {
+                    panic!("a witness answers")
+                };
+                assert_eq!(node, partner);
+                let (again, more) = self.apart(partner, ToNode::Witnessed { by: Some((*witness).into()), answer });
+                asks.extend(again);
+                answers.extend(more);
+            }
+        }
+        answers
+    }
+
+    /// What a participant asks its witnesses at once, and what else it says.
+    fn apart(&self, partner: &str, message: ToNode) -> (Vec<Frame>, Vec<Frame>) {
+        let asks = |frame: &Frame| matches!(frame.decode(), Ok(FromNode::Witness { .. }));
+        self.tell_alone(partner, message).into_iter().partition(asks)
+    }
+
+    /// What a participant answers at once.
+    pub fn tell_alone(&self, partner: &str, message: ToNode) -> Vec<Frame> {
+        let frames = tokio::task::block_in_place(|| self.participants[partner].handle(message));
+        let mut reader = FrameReader::from_nodes();
+        frames.iter().for_each(|frame| reader.feed(frame));
+        std::iter::from_fn(|| reader.next_frame().expect("nodes send frames")).collect()
+    }
+
+    /// The one answer to a message, which is no contribution.
+    pub fn ask(&self, partner: &str, message: ToNode) -> FromNode {
+        let frames = self.tell(partner, message);
+        assert_eq!(frames.len(), 1);
+        frames[0].decode().expect("no contribution")
+    }
+
+    /// A participant's pledge to take part.
+    pub fn pledge(&self, partner: &str, proposed: &Proposed) -> SignedPledge {
+        match self.ask(partner, proposed.propose()) {
+            FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => pledge,
+            other => panic!("{partner} must pledge: {other:?}"),
+        }
+    }
+
+    /// The signatures under the transcript of an attempt, to which all its participants have pledged themselves.
+    pub fn signatures(&self, proposed: &Proposed) -> Vec<(String, Signature)> {
+        let names = &proposed.proposal.participants;
+        let pledges: Vec<SignedPledge> = names.iter().map(|partner| self.pledge(partner, proposed)).collect();
+        let sign = |partner: &String| match self.ask(partner, proposed.start(&pledges)) {
+            FromNode::Attempt(_, FromAttempt::Signed(signature)) => (partner.clone(), signature),
+            other => panic!("{partner} must sign: {other:?}"),
+        };
+        names.iter().map(sign).collect()
+    }
+
+    /// The question that an attempt over a data set asks.
+    pub fn question(&self, dataset: &str, Proposed { proposal, .. }: &Proposed) -> Result<Question, Error> {
+        let schema = entente_node::load(&self.world.folder(PARTNERS[0]))?.datasets[dataset].schema.clone();
+        Ok(Question::new(&proposal.study, &schema, &proposal.participants, proposal.completed)?)
+    }
+
+    /// Collects the first round of a question that the attempt asks.
+    pub fn collector(&self, proposed: &Proposed, question: &Question, input: Vec<u8>) -> Collector {
+        let (names, length) = (question.participants().to_vec(), question.mechanism().layout().len());
+        let (id, roster) = (proposed.id.clone(), self.roster.clone());
+        Collector::new(id, names, roster, question.digest(), 1, input, length)
+    }
+
+    /// Tells everybody what comes next, each twice and each time after it was killed, and hands the collector what they answer.
+    /// Their contributions are `sent`.
+    pub fn step_with_kills(
+        &mut self,
+        collector: &mut Collector,
+        proposed: &Proposed,
+        mut sent: impl FnMut(&'static str, Contribution),
+    ) -> Result<(), Error> {
+        for partner in PARTNERS {
+            let step = collector.next_for(partner);
+            let Some(told) = ToAttempt::of(step, || proposed.proposal.clone()) else { continue };
+            for _ in 0..2 {
+                self.restart(partner)?;
+                let frame = self.tell(partner, proposed.tells(told.clone())).pop().ok_or("an answer")?;
+                if frame.is_contribution() {
+                    let came = frame.decode_contribution()?;
+                    collector.contribution(partner, came.transcript, came.round, &came.values)?;
+                    sent(partner, came);
+                    continue;
+                }
+                match frame.decode()? {
+                    FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => drop(collector.pledged(partner, pledge)?),
+                    FromNode::Attempt(_, FromAttempt::Signed(signature)) => drop(collector.signed(partner, signature)?),
+                    other => return Err(format!("{partner} answers {other:?}").into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each partner was charged.
+    pub fn reserved(&self) -> Result<Vec<usize>, Error> {
+        PARTNERS.iter().map(|partner| self.world.count(partner, State::Reserved)).collect()
+    }
+}
+
+/// An attempt with what is proposed of it.
+#[derive(Clone)]
+pub struct Proposed {
+    /// The attempt.
+    pub id: AttemptId,
+    /// What is proposed.
+    pub proposal: Proposal,
+}
+
+impl Proposed {
+    /// The first attempt of a study by all partners.
+    pub fn new(study: Study) -> Self {
+        let participants = PARTNERS.map(String::from).into();
+        let id = AttemptId::new(&study.name, 1);
+        let proposal = Proposal { completed: 0, spent: Rho::ZERO, study, participants, requester: "operator".into() };
+        Self { id, proposal }
+    }
+
+    /// Another attempt of the same study, behind so many rounds.
+    #[must_use]
+    pub fn again(&self, number: u32, completed: u32) -> Self {
+        let proposal = Proposal { completed, ..self.proposal.clone() };
+        Self { id: AttemptId::new(&self.id.study, number), proposal }
+    }
+
+    /// Something that is told of it.
+    pub fn tells(&self, told: ToAttempt) -> ToNode {
+        ToNode::Attempt(self.id.clone(), told)
+    }
+
+    /// That it is proposed.
+    pub fn propose(&self) -> ToNode {
+        self.tells(ToAttempt::Propose(self.proposal.clone()))
+    }
+
+    /// That these have pledged themselves.
+    pub fn start(&self, pledges: &[SignedPledge]) -> ToNode {
+        self.tells(ToAttempt::Start { pledges: pledges.to_vec() })
+    }
+
+    /// That the first round is to be computed, without an input.
+    pub fn go(&self, signatures: &[(String, Signature)]) -> ToNode {
+        self.tells(ToAttempt::Go { round: 1, input: Vec::new(), signatures: signatures.to_vec() })
+    }
+
+    /// That what is stored is to be sent again.
+    pub fn resend(&self, round: u32, transcript: Digest) -> ToNode {
+        self.tells(ToAttempt::Resend { round, transcript })
+    }
+}
+
+/// The answer is a refusal that says so.
+pub fn refused(answer: FromNode, expected: &str) {
+    match answer {
+        FromNode::Attempt(_, FromAttempt::Refused { reason }) => assert!(reason.contains(expected), "{reason}"),
+        other => panic!("must be refused for {expected}: {other:?}"),
+    }
+}
