@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! World    real parts, in one process: a coordinator, nodes, QUIC on loopback, SQLite, files; stopped, started, killed
+//! Driven   a real node whose frames a test may change, keep back or repeat
 //! Puppets  real participants without a wire, by a coordinator that a test plays
+//! Dialler  connections to a coordinator by hand, by whomever
 //! relay    links between them that lose, delay, repeat, reorder, shorten and cut
 //! study    study files, as tests write them
 //! Parties  in memory: what it takes to make a release, and no more
@@ -10,10 +12,14 @@
 //!
 //! Nothing of it is in a product.
 
+mod dial;
+mod driven;
 mod puppets;
 pub mod relay;
 mod world;
 
+pub use dial::{Applicant, Conversation, Dialler};
+pub use driven::{Does, Driven, Manners};
 pub use entente_examples::alliance::{Error, PARTNERS};
 pub use entente_protocols::testing::{DATASET, Draft, NOW, Parties, Party, approved, attempt, charge, request, study};
 pub use puppets::{Proposed, Puppets, refused};

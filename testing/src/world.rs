@@ -36,7 +36,7 @@ approve = \"auto\"
 /// Far longer than any study here takes.
 const LONG: Duration = Duration::from_secs(600);
 /// How long a test waits for what comes at once.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// An alliance whose parts can be stopped and started.
 pub struct World {

@@ -1,16 +1,19 @@
 //! Whole alliances: real coordinators, nodes, QUIC, SQLite and tables.
 
 mod answers;
+mod customers;
 #[cfg(target_os = "linux")]
 mod faults;
 mod hostile;
 mod hostile_training;
 mod lookalike;
+mod membership;
 mod processes;
 mod receipts;
 mod refusals;
 mod restarts;
 mod review;
 mod steward;
+mod studies;
 mod training;
 mod witnesses;

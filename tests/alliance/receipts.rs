@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::Act;
 use entente_protocols::ledger::cross::cross_check;
-use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::receipt::{Receipt, verify_files, verify_receipt};
 use entente_protocols::ledger::report::{Facts, Report};
 use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use entente_protocols::privacy::rho::Rho;
-use entente_testing::{Draft, Error, PARTNERS, World, study, until};
+use entente_protocols::wire::message::{ToAttempt, ToNode};
+use entente_testing::{Does, Draft, Driven, Error, Manners, PARTNERS, World, study, until};
 
+use super::customers::{by_region, partners};
 use super::training::CLIENTS;
 
 fn roster(world: &World) -> Result<Roster, Error> {
@@ -102,35 +102,24 @@ async fn a_ledger_that_lacks_a_study_is_named() -> Result<(), Error> {
 /// A node that goes before it has recorded the end signs when it comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_back_signs_then() -> Result<(), Error> {
-    let mut world = World::new().await?;
-    for age in 20..60 {
-        // Until it has sent its vector, which is when it is charged; the end comes milliseconds later.
-        let before = world.count("bank", State::Computed)?;
-        let running = world.spawn(older("gone", age).build()?);
-        while world.count("bank", State::Computed)? == before {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        world.stop("bank").await;
-        let Ok(Ok(Ok(files))) = tokio::time::timeout(Duration::from_millis(5500), running).await else {
-            world.start("bank").await?;
-            continue;
-        };
-        let (report, receipt) = verify_receipt(&String::from_utf8(files["receipt.json"].clone())?, None);
-        world.start("bank").await?;
-        if report.passed() {
-            // It was quicker.
-            continue;
-        }
-        assert!(report.text().contains("bank has not signed it"), "{}", report.text());
-        let id = receipt.ok_or("a receipt")?.statement.subject.study;
-        return until("it signs when it is back", async || {
-            let files = world.client().await?.follow(&id, |_| ()).await?;
-            let text = String::from_utf8(files["receipt.json"].clone())?;
-            Ok(verify_receipt(&text, Some(&roster(&world)?)).0.passed())
-        })
-        .await;
+    let mut world = partners().enrolled().await?;
+    for partner in ["retailer", "telecom"] {
+        world.start(partner).await?;
     }
-    Err("it was never gone at the end".into())
+    let is_end = |message: &ToNode| matches!(message, ToNode::Attempt(_, ToAttempt::Finished { .. }));
+    let bank = Driven::start(&world, "bank", Manners::default().once(Does::Leaves, is_end)).await?;
+    let files = world.files(by_region("gone").build()?).await?;
+    let (report, receipt) = verify_receipt(&String::from_utf8(files["receipt.json"].clone())?, None);
+    assert!(!report.passed() && report.text().contains("bank has not signed it"), "{}", report.text());
+    bank.stop().await;
+    world.start("bank").await?;
+    let id = receipt.ok_or("a receipt")?.statement.subject.study;
+    until("it signs when it is back", async || {
+        let files = world.client().await?.follow(&id, |_| ()).await?;
+        let text = String::from_utf8(files["receipt.json"].clone())?;
+        Ok(verify_receipt(&text, Some(&roster(&world)?)).0.passed())
+    })
+    .await
 }
 
 /// Another verifier, in another language, over the same files: it takes what is good, and refuses each changed one.

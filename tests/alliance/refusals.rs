@@ -98,33 +98,3 @@ async fn a_node_says_nothing_about_its_data() -> Result<(), Error> {
     assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
     Ok(())
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tickets_and_alliances_are_not_mixed_up() -> Result<(), Error> {
-    use entente_node::link::enrol::join;
-    let (one, other) = (World::of(&[]).enrolled().await?, World::of(&[]).enrolled().await?);
-    let hour = std::time::Duration::from_secs(3600);
-    let ticket = entente::invite(&one.alliance(), "insurer", hour)?;
-    // The ticket of one alliance at the address of another.
-    let mut mixed = ticket.clone();
-    mixed.address = other.running().address().to_string();
-    let error = join(&mixed, &one.folder("mixed")).await.err().ok_or("must fail")?;
-    assert!(error.to_string().contains("another alliance"), "{error}");
-    // Used, and used again.
-    join(&ticket, &one.folder("insurer")).await?;
-    let error = join(&ticket, &one.folder("again")).await.err().ok_or("must fail")?;
-    assert!(error.to_string().contains("used") && error.to_string().contains("invite"), "{error}");
-    // Expired, by either side's clock.
-    let mut expired = entente::invite(&one.alliance(), "broker", hour)?;
-    expired.expires = 1_000_000_000;
-    let error = join(&expired, &one.folder("expired")).await.err().ok_or("must fail")?;
-    assert!(error.to_string().contains("expired"), "{error}");
-    // A node of one alliance cannot serve another.
-    let path = one.folder("insurer").config();
-    let text = std::fs::read_to_string(&path)?.replace(&ticket.address, &mixed.address);
-    std::fs::write(&path, text)?;
-    let start = entente_examples::alliance::start(one.folders(), "insurer");
-    let started = tokio::time::timeout(std::time::Duration::from_secs(3), start).await;
-    assert!(!matches!(started, Ok(Ok(_))), "it must not connect");
-    Ok(())
-}
