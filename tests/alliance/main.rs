@@ -6,6 +6,7 @@ mod customers;
 mod faults;
 mod hostile;
 mod hostile_training;
+mod links;
 mod lookalike;
 mod membership;
 mod processes;
