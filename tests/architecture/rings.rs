@@ -92,23 +92,6 @@ const RINGS: &[(&[&str], &str)] = &[
         "the crate's lib.rs has its name and version, and starts all of its parts",
     ),
     (
-        &[
-            "node::data",
-            "node::data::audience",
-            "node::data::audience::naming",
-            "node::data::audience::saved",
-            "node::data::audience::scores",
-            "node::data::audience::table",
-            "node::data::candidates",
-            "node::data::collect",
-            "node::data::consenting",
-            "node::data::engine",
-            "node::data::preflight",
-        ],
-        "the engine has the options of passes, and makes every kind of pass",
-    ),
-    (&["node::data::bounding", "node::data::table", "node::data::units"], "cells and units know each other's numbers"),
-    (
         &["node::store", "node::store::contacts", "node::store::models", "node::store::witnessed"],
         "the folder's mod.rs is the database, and opens each of its tables",
     ),
