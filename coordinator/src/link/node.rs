@@ -127,7 +127,7 @@ async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Resul
             if let FromAttempt::Closed { part } = &said {
                 closed(shared, name, &id, part.as_deref());
             }
-            shared.desk.tell(&id.study, name, NodeEvent::Said { number: id.number, said }).await;
+            shared.desk.tell(&id.study, name, NodeEvent::Said { number: id.number, said: Box::new(said) }).await;
         }
         FromNode::Witness { request, of } => witness(shared, name, request, of).await,
         FromNode::Witnessed { node, answer } => {

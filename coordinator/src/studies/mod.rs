@@ -58,7 +58,7 @@ pub(crate) enum NodeEvent {
     /// It said something of attempt `number`.
     Said {
         number: u32,
-        said: FromAttempt,
+        said: Box<FromAttempt>,
     },
     Contribution(Contribution),
 }

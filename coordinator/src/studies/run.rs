@@ -345,7 +345,7 @@ impl<'a> Runner<'a> {
             }
             NodeEvent::Said { said, .. } => said,
         };
-        let changed = match said {
+        let changed = match *said {
             FromAttempt::Pledged(pledge) => {
                 if let Some(contradiction) = self.shared.sessions.distrusted(&from) {
                     return Err(lost(contradiction, true));
@@ -472,9 +472,11 @@ impl<'a> Runner<'a> {
             match timeout_at(deadline, self.events.recv()).await {
                 Ok(Some(AttemptEvent::Node { node, event })) => {
                     let gone = match event {
-                        NodeEvent::Said { number, said: FromAttempt::Closed { .. } } => number == self.record.attempt,
+                        NodeEvent::Said { number, said } => {
+                            number == self.record.attempt && matches!(*said, FromAttempt::Closed { .. })
+                        }
                         NodeEvent::Disconnected | NodeEvent::Revoked => true,
-                        NodeEvent::Connected | NodeEvent::Said { .. } | NodeEvent::Contribution(_) => false,
+                        NodeEvent::Connected | NodeEvent::Contribution(_) => false,
                     };
                     if gone {
                         open.remove(&node);

@@ -34,7 +34,7 @@ pub(super) struct Running {
 /// What there is to do in the rounds of an attempt.
 enum Work {
     /// To compute and store those that are not stored.
-    ToDo(Started),
+    ToDo(Box<Started>),
     /// Nothing more: all are stored.
     Done,
 }
@@ -107,7 +107,7 @@ impl Participant {
         let place = Place { position, participants: contributors.len() };
         let execution = Execution::new(question.plan(), place, self.name());
         let work = match stage {
-            Stage::Started(started) => Work::ToDo(started),
+            Stage::Started(started) => Work::ToDo(Box::new(started)),
             _ => Work::Done,
         };
         let attempt = Attempt { id, proposal, received, stage: work };
@@ -127,7 +127,7 @@ impl Participant {
             && round.number == last
         {
             // Others may still have to be answered under its key, until the attempt ends.
-            let computed = started.clone().computed(running.question.plan().answers(self.name()));
+            let computed = Started::clone(started).computed(running.question.plan().answers(self.name()));
             let attempt = running.attempt.with(Stage::Computed(computed));
             lock(&self.studies).put(&attempt)?;
             running.attempt.stage = Work::Done;
