@@ -28,12 +28,18 @@
 mod alliance;
 mod certificates;
 mod client;
+#[expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "what is no result goes to stderr, progress among it"
+)]
 pub mod commands;
 mod coordinator;
 mod invite;
 mod link;
 pub mod page;
 pub mod results;
+#[expect(clippy::disallowed_methods, reason = "scores go to stdout where no file is named")]
 pub mod scoring;
 mod seeds;
 mod serving;

@@ -12,15 +12,19 @@
 //! - [`sqlite`]: durable, private databases;
 //! - [`terminal`]: what is printed, and what must not reach a terminal.
 
+#[expect(clippy::disallowed_methods, reason = "the clock is read here")]
 pub mod clock;
 pub mod error;
 pub mod files;
 pub mod link;
 pub mod locks;
 pub mod pages;
+#[expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "logs and last words go to stderr")]
 pub mod process;
+#[expect(clippy::disallowed_methods, reason = "secrets are drawn here")]
 pub mod random;
 pub mod sqlite;
+#[expect(clippy::disallowed_methods, reason = "results go to stdout")]
 pub mod terminal;
 
 pub use error::Error;

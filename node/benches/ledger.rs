@@ -1,5 +1,7 @@
 //! What a charge costs over a durable write of the same disk: the two are measured in turn.
 
+#![expect(clippy::disallowed_macros, reason = "a bench prints what it measures")]
+
 use std::fs::File;
 use std::io::Write;
 use std::time::Instant;

@@ -4,6 +4,13 @@
 //! peak is what reading, recoding and the rounds take; the file, 2 GB and random, stays in the page cache, which is not
 //! the process's. Asked: below 4 GiB.
 
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench prints what it measures, this one of processes of its own"
+)]
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::Path;

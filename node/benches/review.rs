@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p entente-node --bench review [-- ENTRIES]`
 
+#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench prints what it measures")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;

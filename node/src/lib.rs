@@ -13,6 +13,11 @@
 //! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
 
 pub mod activation;
+#[expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "what is no result goes to stderr; a steward is who has logged in"
+)]
 pub mod commands;
 pub mod config;
 pub mod data;

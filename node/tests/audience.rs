@@ -1,5 +1,7 @@
 //! The commands about audiences, as people call them.
 
+#![expect(clippy::disallowed_types, reason = "the program is run as people run it")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -3,6 +3,8 @@
 //! `cargo bench -p entente-tables [-- ROWS]`. The floor of an expression is to add up the words of its columns once, from
 //! memory that no cache holds. Both go over the same batches in turn, on one core, and the medians are compared.
 
+#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench measures time and prints it")]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Which part may import which, and what some parts must not name at all: read off the sources.
 //!
-//! What is ambient (time, randomness, files, printing) is clippy's to ban, by `clippy.toml` here and in `protocols`.
+//! What is ambient (time, randomness, files, printing) is clippy's to ban, by the `clippy.toml` of the workspace and of its crates.
 
 mod rings;
 mod sources;
@@ -24,9 +24,9 @@ const FLOORS: &[&[&str]] = &[
 /// Who may not name what: modules of the workspace, or of libraries.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("protocols", &["host", "tables", "node", "coordinator", "examples", "std::net", "tokio"]),
-    // What is said over a link is no matter of the link's: it knows frames and no message.
     // Values are read, computed and coded in one crate, which knows neither who asks nor where rows come from.
     ("tables", &["host", "node", "coordinator", "examples", "std::net", "std::fs", "rusqlite", "tokio"]),
+    // What is said over a link is no matter of the link's: it knows frames and no message.
     ("host", &["tables", "node", "coordinator", "examples", "protocols::wire::message"]),
     ("host::pages", &["protocols", "host::link", "host::sqlite", "rusqlite", "quinn"]),
     ("node", &["coordinator", "examples"]),

@@ -1,5 +1,7 @@
 //! Finished queries, from their study files on.
 
+#![expect(clippy::disallowed_methods, reason = "reports to look at go where the environment says")]
+
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
 use entente_protocols::testing::{self, Draft};
 

@@ -1,6 +1,8 @@
 //! Trainings of simulated customers, from their study files to their result folders. There is one participant, whose
 //! one share is all of the noise; it is drawn anew in every run, so bounds on what is learnt are wide.
 
+#![expect(clippy::disallowed_methods, reason = "reports to look at go where the environment says")]
+
 use std::sync::Arc;
 
 use entente_protocols::digest::Digest;
