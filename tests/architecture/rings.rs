@@ -8,14 +8,8 @@ use crate::sources::WORKSPACE;
 /// become fewer.
 const RINGS: &[(&[&str], &str)] = &[
     (
-        &[
-            "coordinator::cli",
-            "coordinator::cli::alliance",
-            "coordinator::cli::model",
-            "coordinator::cli::study",
-            "coordinator::cli::verify",
-        ],
-        "the folder's mod.rs parses the command line, and says how commands print",
+        &["coordinator::commands", "coordinator::commands::alliance", "coordinator::commands::study"],
+        "the folder's mod.rs parses the command line, and holds the options that commands share",
     ),
     (
         &[
@@ -76,10 +70,13 @@ const RINGS: &[(&[&str], &str)] = &[
             "node::commands::budget",
             "node::commands::check",
             "node::commands::desk",
+            "node::commands::join",
             "node::commands::ledger",
             "node::commands::models",
             "node::commands::office",
+            "node::commands::review",
             "node::commands::roster",
+            "node::commands::serve",
             "node::link::connection",
             "node::participant",
             "node::participant::rounds",
