@@ -13,8 +13,9 @@ use entente_tables::read::ints;
 use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::ArrowWriter;
 
+use super::format::{Kind, StudyId, columns, key};
+use super::scores::{Entry, Scores};
 use super::table::{key_value, writer};
-use super::{Kind, Scores, StudyId, columns, key};
 use crate::data::consenting::each_unit;
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
@@ -35,7 +36,7 @@ pub struct Naming {
 impl Naming {
     /// Writes the audience and says how many customers are in it: each once who was scored, who is still in the data
     /// set and whom the consent predicate allows.
-    pub(in crate::data) fn write(
+    pub(crate) fn write(
         &self,
         dataset: &Dataset,
         options: &Options,
@@ -91,7 +92,7 @@ fn batch<'s>(
     schema: &Arc<Schema>,
     unit: &ArrayRef,
     rows: Vec<u64>,
-    entries: impl Iterator<Item = &'s super::scores::Entry> + Clone,
+    entries: impl Iterator<Item = &'s Entry> + Clone,
 ) -> Result<RecordBatch, ScanError> {
     let unit = take(unit, &UInt64Array::from(rows), None)?;
     let unit: ArrayRef = match schema.field(0).data_type() {

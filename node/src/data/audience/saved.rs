@@ -1,6 +1,5 @@
 //! Audiences as they lie in the node's folder: what each is, and the best of one.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,8 +15,8 @@ use entente_tables::read::floats;
 use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::table::Chosen;
-use super::{Kind, StudyId, columns, key};
+use super::format::{Header, Kind, StudyId, columns, key};
+use super::table::{Chosen, Selection};
 use crate::data::unit::UnitKey;
 
 /// A file that is not an audience, or not a whole one.
@@ -26,51 +25,6 @@ use crate::data::unit::UnitKey;
 pub struct AudienceError {
     path: PathBuf,
     reason: String,
-}
-
-/// What an audience says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// The study that scored it.
-    pub study: StudyId,
-    /// The data set whose customers they are.
-    pub dataset: String,
-    /// The column that names them.
-    pub privacy_unit: String,
-    /// When it was made, RFC 3339.
-    pub created: String,
-    /// Scores or buckets.
-    pub kind: Kind,
-    /// How many they are.
-    pub customers: u64,
-}
-
-/// Which of an audience are chosen.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Selection {
-    /// This share of them, in percent, the best first.
-    Share(f64),
-    /// So many, the best first.
-    Count(u64),
-    /// Those with at least this score.
-    MinScore(f64),
-    /// Those in one of these buckets.
-    Buckets(BTreeSet<u8>),
-}
-
-impl fmt::Display for Selection {
-    /// One text for one selection: exports are told apart by it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Share(percent) => write!(f, "top {percent}%"),
-            Self::Count(count) => write!(f, "top {count}"),
-            Self::MinScore(score) => write!(f, "score of at least {score}"),
-            Self::Buckets(buckets) => {
-                let buckets: Vec<String> = buckets.iter().map(u8::to_string).collect();
-                write!(f, "bucket {}", buckets.join(","))
-            }
-        }
-    }
 }
 
 /// All audiences in a folder, the newest first; none where there is no folder. A file that cannot be read does not hide

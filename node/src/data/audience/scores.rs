@@ -1,6 +1,6 @@
 //! What scoring gave each customer, by number, and where each stands among all.
 
-use super::Kind;
+use super::format::Kind;
 use crate::data::error::DataError;
 
 /// Scores or buckets of customers, each with its percentile: 32 bytes a customer.

@@ -1,5 +1,7 @@
 //! Chosen customers on their way to whoever activates them: CSV and Parquet.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::{Header, Kind, Selection, key};
+use super::format::{Header, Kind, key};
 
 /// How chosen customers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,34 @@ impl Form {
             "csv" => Some(Self::Csv),
             "parquet" => Some(Self::Parquet),
             _ => None,
+        }
+    }
+}
+
+/// Which of an audience are chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Selection {
+    /// This share of them, in percent, the best first.
+    Share(f64),
+    /// So many, the best first.
+    Count(u64),
+    /// Those with at least this score.
+    MinScore(f64),
+    /// Those in one of these buckets.
+    Buckets(BTreeSet<u8>),
+}
+
+impl fmt::Display for Selection {
+    /// One text for one selection: exports are told apart by it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share(percent) => write!(f, "top {percent}%"),
+            Self::Count(count) => write!(f, "top {count}"),
+            Self::MinScore(score) => write!(f, "score of at least {score}"),
+            Self::Buckets(buckets) => {
+                let buckets: Vec<String> = buckets.iter().map(u8::to_string).collect();
+                write!(f, "bucket {}", buckets.join(","))
+            }
         }
     }
 }
