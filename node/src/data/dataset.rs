@@ -7,7 +7,7 @@ use entente_protocols::language::schema::DatasetSchema;
 use entente_tables::read::ColumnReader;
 use entente_tables::texts::is_text;
 
-use super::consent::Consent;
+use super::consent::predicate::Consent;
 use super::error::DataError;
 use super::source::Source;
 

@@ -10,7 +10,7 @@ use entente_protocols::privacy::bounds::{Bounded, Clipping};
 use super::audience::{Naming, Scores};
 use super::candidates::{Candidates, Cut, Gatherer, Gathering};
 use super::collect::{Collection, Collector};
-use super::consenting::consenting;
+use super::consent::lookup::consenting;
 use super::customers::{Customers, Split};
 use super::dataset::Dataset;
 use super::error::DataError;

@@ -9,7 +9,7 @@ use entente_tables::read::ColumnReader;
 use entente_tables::texts::Texts;
 use entente_tables::vector::Vector;
 
-use super::consent::Consent;
+use super::consent::predicate::Consent;
 use super::dataset::Dataset;
 use super::error::DataError;
 

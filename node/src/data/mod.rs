@@ -28,7 +28,6 @@ mod bounding;
 mod candidates;
 mod collect;
 mod consent;
-mod consenting;
 mod csv;
 mod customers;
 mod dataset;
@@ -52,7 +51,7 @@ mod unit;
 mod tests;
 
 pub use candidates::{Beside, Candidates, Cut};
-pub use consent::Consent;
+pub use consent::predicate::Consent;
 pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;
 pub use engine::{Embedded, Engine};

@@ -15,7 +15,7 @@ use entente_tables::texts::Texts;
 use entente_tables::vector::Vector;
 
 use super::bounding::Sink;
-use super::consent::Consent;
+use super::consent::predicate::Consent;
 use super::dataset::{Dataset, problems};
 use super::engine::Embedded;
 use super::error::DataError;

@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use super::format::{Kind, StudyId, columns, key};
 use super::scores::{Entry, Scores};
 use super::table::{key_value, writer};
-use crate::data::consenting::each_unit;
+use crate::data::consent::lookup::each_unit;
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
 use crate::data::options::Options;

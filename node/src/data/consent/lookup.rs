@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::ArrayRef;
 
-use super::dataset::Dataset;
-use super::error::DataError;
-use super::input::{Asked, Input};
-use super::options::Options;
-use super::pass::on_threads;
-use super::scan::{Scan, ScanError};
+use crate::data::dataset::Dataset;
+use crate::data::error::DataError;
+use crate::data::input::{Asked, Input};
+use crate::data::options::Options;
+use crate::data::pass::on_threads;
+use crate::data::scan::{Scan, ScanError};
 
 /// Gives the privacy units of all rows to `each`, batch by batch on all threads: as stored, and the number of each that the
 /// consent predicate allows (none for a row without one, too). A customer is there as often as it has rows.
-pub(super) fn each_unit(
+pub(crate) fn each_unit(
     dataset: &Dataset,
     options: &Options,
     stop: &AtomicBool,
@@ -36,7 +36,7 @@ pub(super) fn each_unit(
 }
 
 /// Which of some customers, in their order, have a row that the consent predicate allows.
-pub(super) fn consenting(
+pub(crate) fn consenting(
     dataset: &Dataset,
     options: &Options,
     stop: &AtomicBool,

@@ -24,7 +24,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::error::DataError;
+use crate::data::error::DataError;
 
 /// A checked predicate.
 #[derive(Clone, Debug, PartialEq)]
