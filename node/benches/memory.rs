@@ -97,7 +97,7 @@ fn gradient(customers: &Customers, training: &Training, input: &Input) -> Result
     let sums = customers.fold(
         Role::Training,
         || Sums::new(layout.clone()),
-        |sums, block, target, _| contribute.add(block, target, &[], sums),
+        |sums, block, labels| contribute.add(block, &labels.target, &[], sums),
         |mut sums, other| {
             assert!(sums.merge(&other), "both have one layout");
             sums

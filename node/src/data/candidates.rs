@@ -25,14 +25,15 @@ use entente_protocols::privacy::rows::{Block, Column};
 
 use super::bounding::Sink;
 use super::collect::{Collected, Collection};
-use super::customers::{Apart, Customers, Role, Split, Stored};
+use super::customers::{Customers, Role, Split, Stored};
 use super::error::DataError;
+use super::labels::Labels;
 use super::options::Options;
 use super::unit::Pseudonyms;
 
-/// How candidates are cut into blocks, and how many there may be.
+/// How candidates are put into blocks, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct BlockSpec {
     /// Rows of every block but the last, which may have fewer; at least one.
     pub block_rows: usize,
     /// The most candidates, where somebody's policy states it.
@@ -43,19 +44,10 @@ pub struct Cut {
     pub left_out: Option<usize>,
 }
 
-/// What is said of a block's candidates beside their features: their codes, none where nothing says so.
-#[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
-    /// Of their segments.
-    pub segments: &'a [u16],
-    /// Of whether they are to be left out.
-    pub left_out: &'a [u16],
-}
-
-impl Cut {
+impl BlockSpec {
     /// The outputs that are no features.
-    pub(super) fn apart(&self) -> Apart<Option<usize>> {
-        [self.segment, self.left_out]
+    pub(super) fn labels(&self) -> Labels<Option<usize>> {
+        Labels { segment: self.segment, left_out: self.left_out, ..Labels::default() }
     }
 }
 
@@ -103,18 +95,21 @@ impl Candidates {
         self.over_cap
     }
 
-    /// Gives a block, by its number, to `f`: its rows' customers, their codes column by column, and what is said beside these.
+    /// Gives a block, by its number, to `f`: its rows' customers, their codes column by column, and those of their labels.
     /// Several threads may do so at once.
     ///
     /// # Errors
     ///
     /// [`DataError::Failed`] where there is no such block, or it cannot be read back from its file.
-    pub fn block<T>(&self, number: usize, f: impl FnOnce(&[u128], &Block, Beside<'_>) -> T) -> Result<T, DataError> {
-        let found = self.units.get(number).map(|units| {
-            let visited =
-                |block: &Block, [segments, left_out]: &Apart<Vec<u16>>| f(units, block, Beside { segments, left_out });
-            self.customers.visit(ROLE, number, visited)
-        });
+    pub fn block<T>(
+        &self,
+        number: usize,
+        f: impl FnOnce(&[u128], &Block, &Labels<Vec<u16>>) -> T,
+    ) -> Result<T, DataError> {
+        let found = self
+            .units
+            .get(number)
+            .map(|units| self.customers.visit(ROLE, number, |block, labels| f(units, block, labels)));
         let found = found.transpose().map_err(DataError::opaque)?.flatten();
         found.ok_or_else(|| DataError::opaque("there is no such block of candidates"))
     }
@@ -143,13 +138,13 @@ pub(super) struct Gathering {
 
 impl Gathering {
     /// Nobody yet. `columns` are the meanings of all outputs that are features.
-    pub(super) fn new(columns: Vec<Column>, cut: Cut, options: &Options) -> Self {
+    pub(super) fn new(columns: Vec<Column>, spec: BlockSpec, options: &Options) -> Self {
         let split = Split { target: None, weight: None, holdout: 0, seed: 0 };
         Self {
-            collection: Collection::new(columns, cut.apart(), split, options),
-            block_rows: cut.block_rows.max(1),
+            collection: Collection::new(columns, spec.labels(), split, options),
+            block_rows: spec.block_rows.max(1),
             // More than memory can hold is no cap.
-            most: cut.most.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+            most: spec.most.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
             ranks: options.key.pseudonyms("candidates", ""),
             pool: Mutex::default(),
             bound: AtomicU64::new(u64::MAX),

@@ -12,8 +12,9 @@ use entente_protocols::privacy::rows::{Block, Column};
 use siphasher::sip::SipHasher13;
 
 use super::bounding::Sink;
-use super::customers::{Apart, Customers, Part, Role, Split, Stored, to_bytes};
+use super::customers::{Customers, Part, Role, Split, Stored, to_bytes};
 use super::features::unpacked;
+use super::labels::Labels;
 use super::options::Options;
 use super::spill::SpillFile;
 
@@ -27,7 +28,7 @@ const BLOCK_CODES: usize = 1 << 20;
 pub(super) struct Collection {
     columns: Arc<[Column]>,
     split: Split,
-    apart: Apart<Option<usize>>,
+    labels: Labels<Option<usize>>,
     key: [u8; 16],
     limit: usize,
     used: AtomicUsize,
@@ -36,12 +37,12 @@ pub(super) struct Collection {
 }
 
 impl Collection {
-    /// Nobody yet. `columns` are the meanings of all outputs that are features, `apart` are the others.
-    pub(super) fn new(columns: Vec<Column>, apart: Apart<Option<usize>>, split: Split, options: &Options) -> Self {
+    /// Nobody yet. `columns` are the meanings of all outputs that are features, `labels` are the others.
+    pub(super) fn new(columns: Vec<Column>, labels: Labels<Option<usize>>, split: Split, options: &Options) -> Self {
         Self {
             columns: columns.into(),
             split,
-            apart,
+            labels,
             key: options.key.holdout(),
             limit: options.customers,
             used: AtomicUsize::new(0),
@@ -66,14 +67,14 @@ impl Collection {
             all.several += several;
         }
         let file = into_inner(self.file);
-        let customers =
-            Customers::new(self.columns, self.apart.map(|output| output.is_some()), all.parts, file, self.folder);
+        let labels = self.labels.map(Option::is_some);
+        let customers = Customers::new(self.columns, labels, all.parts, file, self.folder);
         (customers, all.several)
     }
 
     /// Codes of a row.
     pub(super) fn outputs(&self) -> usize {
-        self.columns.len() + self.apart.iter().flatten().count()
+        self.columns.len() + self.labels.count()
     }
 
     fn block_rows(&self) -> usize {
@@ -93,19 +94,19 @@ impl Collection {
     pub(super) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
         let width = self.outputs().div_ceil(4);
         let codes = |output: usize| rows.chunks_exact(width).map(|row| unpacked(row, output)).collect::<Vec<u16>>();
-        let features = (0..self.outputs()).filter(|output| !self.apart.contains(&Some(*output)));
+        let features = (0..self.outputs()).filter(|output| !self.labels.contain(*output));
         let features: Vec<Vec<u16>> = features.map(codes).collect();
-        let apart = self.apart.map(|output| output.map(codes).unwrap_or_default());
+        let labels = self.labels.map(|output| output.map(codes).unwrap_or_default());
         let rows = rows.len() / width;
         // A norm beside the codes.
         let bytes = rows * (2 * self.outputs() + 4);
         if self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limit {
             let block = Block::new(self.columns.clone(), features)
                 .ok_or_else(|| io::Error::other("a block has other columns than its plan"))?;
-            return Ok(Stored::Memory { block, apart });
+            return Ok(Stored::Memory { block, labels });
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-        let bytes = to_bytes(features.iter().chain(&apart));
+        let bytes = to_bytes(features.iter().chain(labels.each()));
         let mut file = lock(&self.file);
         let file = match &mut *file {
             Some(file) => file,

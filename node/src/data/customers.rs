@@ -17,6 +17,7 @@ use entente_protocols::privacy::rows::{Block, Column};
 use rayon::prelude::*;
 
 use super::error::DataError;
+use super::labels::Labels;
 use super::spill::SpillFile;
 
 /// What becomes of the rows of a features query.
@@ -34,13 +35,10 @@ pub struct Split {
 
 impl Split {
     /// The outputs that are no features.
-    pub(super) fn apart(&self) -> Apart<Option<usize>> {
-        [self.target, self.weight]
+    pub(super) fn labels(&self) -> Labels<Option<usize>> {
+        Labels { target: self.target, weight: self.weight, ..Labels::default() }
     }
 }
-
-/// Something of each output that is no feature: of a training's target and weight, of a candidate's segment.
-pub(super) type Apart<T> = [T; 2];
 
 /// One output's codes of some customers.
 type Codes = Vec<u16>;
@@ -48,7 +46,8 @@ type Codes = Vec<u16>;
 /// Customers, one row each, in blocks without any order.
 pub struct Customers {
     columns: Arc<[Column]>,
-    apart: Apart<bool>,
+    /// Which labels there are.
+    labels: Labels<bool>,
     /// In the order of [`Role`].
     parts: [Part; 2],
     file: Option<SpillFile>,
@@ -58,12 +57,12 @@ pub struct Customers {
 impl Customers {
     pub(super) fn new(
         columns: Arc<[Column]>,
-        apart: Apart<bool>,
+        labels: Labels<bool>,
         parts: [Part; 2],
         file: Option<SpillFile>,
         folder: PathBuf,
     ) -> Self {
-        Self { columns, apart, parts, file, folder }
+        Self { columns, labels, parts, file, folder }
     }
 
     /// The number of customers of a role.
@@ -81,8 +80,8 @@ impl Customers {
         &self.columns
     }
 
-    /// Runs `each` over all blocks of a role, with the codes of the target and of the weight (none where there is none),
-    /// on rayon's threads, with one accumulator a thread, and merges these.
+    /// Runs `each` over all blocks of a role, with the codes of their labels (none where there is no such label), on rayon's
+    /// threads, with one accumulator a thread, and merges these.
     ///
     /// Which block meets which accumulator, and the order of both, differ from run to run.
     ///
@@ -93,7 +92,7 @@ impl Customers {
         &self,
         role: Role,
         new: impl Fn() -> S + Sync,
-        each: impl Fn(&mut S, &Block, &[u16], &[u16]) + Sync,
+        each: impl Fn(&mut S, &Block, &Labels<Vec<u16>>) + Sync,
         merge: impl Fn(S, S) -> S + Sync + Send,
     ) -> Result<S, DataError> {
         // Not rayon's own fold, which makes an accumulator for each piece it cuts: they can be large.
@@ -103,8 +102,7 @@ impl Customers {
             let mut more = true;
             while more {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let visited =
-                    self.visit(role, number, |block, [target, weight]| each(&mut state, block, target, weight));
+                let visited = self.visit(role, number, |block, labels| each(&mut state, block, labels));
                 more = visited?.is_some();
             }
             Ok(state)
@@ -119,25 +117,25 @@ impl Customers {
         self.parts[role as usize].blocks.len()
     }
 
-    /// Gives a block, by its number, and the codes of outputs that are no features to `f`; `None` if there is no such block.
+    /// Gives a block, by its number, and the codes of its labels to `f`; `None` if there is no such block.
     pub(super) fn visit<T>(
         &self,
         role: Role,
         number: usize,
-        f: impl FnOnce(&Block, &Apart<Vec<u16>>) -> T,
+        f: impl FnOnce(&Block, &Labels<Vec<u16>>) -> T,
     ) -> io::Result<Option<T>> {
         match self.parts[role as usize].blocks.get(number) {
             None => Ok(None),
-            Some(Stored::Memory { block, apart }) => Ok(Some(f(block, apart))),
+            Some(Stored::Memory { block, labels }) => Ok(Some(f(block, labels))),
             Some(Stored::File { at, rows }) => {
-                let (codes, apart) = self.read(*at, *rows)?;
-                Ok(Some(f(&block(&self.columns, codes)?, &apart)))
+                let (codes, labels) = self.read(*at, *rows)?;
+                Ok(Some(f(&block(&self.columns, codes)?, &labels)))
             }
         }
     }
 
     /// Replaces the codes of every column by table look-up: `tables[column]` has 65536 entries; `columns` says what the
-    /// new codes mean. Codes of outputs that are no features stay.
+    /// new codes mean. The codes of labels stay.
     ///
     /// # Errors
     ///
@@ -176,28 +174,28 @@ impl Customers {
         places.sort_unstable();
         let mut file = SpillFile::create(&self.folder)?;
         for (at, rows) in places {
-            let (mut codes, apart) = self.read(at, rows)?;
+            let (mut codes, labels) = self.read(at, rows)?;
             for (codes, table) in codes.iter_mut().zip(tables) {
                 *codes = looked_up(table, codes);
             }
-            if file.append_bytes(&to_bytes(codes.iter().chain(&apart)))? != at {
+            if file.append_bytes(&to_bytes(codes.iter().chain(labels.each())))? != at {
                 return Err(io::Error::other("a file of customers has gaps"));
             }
         }
         Ok(Some(file))
     }
 
-    /// The codes of a block in the file, column by column, and those of outputs that are no features.
-    fn read(&self, at: u64, rows: usize) -> io::Result<(Vec<Codes>, Apart<Codes>)> {
+    /// The codes of a block in the file, column by column, and those of its labels.
+    fn read(&self, at: u64, rows: usize) -> io::Result<(Vec<Codes>, Labels<Codes>)> {
         let file = self.file.as_ref().ok_or_else(|| io::Error::other("the file of customers is not there"))?;
-        let width = self.columns.len() + self.apart.iter().filter(|there| **there).count();
+        let width = self.columns.len() + self.labels.each().into_iter().filter(|there| **there).count();
         let mut bytes = vec![0; 2 * rows * width];
         file.read_at(at, &mut bytes)?;
         let column = |bytes: &[u8]| bytes.as_chunks::<2>().0.iter().map(|code| u16::from_le_bytes(*code)).collect();
         let mut codes: Vec<Vec<u16>> = bytes.chunks_exact(2 * rows).map(column).collect();
         let mut behind = codes.split_off(self.columns.len()).into_iter();
-        let apart = self.apart.map(|there| if there { behind.next().unwrap_or_default() } else { Vec::new() });
-        Ok((codes, apart))
+        let labels = self.labels.map(|there| if *there { behind.next().unwrap_or_default() } else { Vec::new() });
+        Ok((codes, labels))
     }
 }
 
@@ -222,9 +220,9 @@ impl Part {
 pub(super) enum Stored {
     Memory {
         block: Block,
-        apart: Apart<Vec<u16>>,
+        labels: Labels<Vec<u16>>,
     },
-    /// At this byte of the file: the columns' codes, then those of outputs that are no features.
+    /// At this byte of the file: the columns' codes, then those of the labels.
     File {
         at: u64,
         rows: usize,

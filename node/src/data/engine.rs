@@ -8,7 +8,7 @@ use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
 
 use super::audience::{Naming, Scores};
-use super::candidates::{Candidates, Cut, Gatherer, Gathering};
+use super::candidates::{BlockSpec, Candidates, Gatherer, Gathering};
 use super::collect::{Collection, Collector};
 use super::consent::lookup::consenting;
 use super::customers::{Customers, Split};
@@ -49,7 +49,7 @@ pub trait Engine: Send + Sync {
         &self,
         dataset: &Dataset,
         plan: &RowsPlan,
-        cut: Cut,
+        spec: BlockSpec,
     ) -> impl Future<Output = Result<Candidates, DataError>> + Send;
 
     /// Writes the audience of a study: each customer who was scored and consents, by name. Says how many these are.
@@ -111,12 +111,12 @@ impl Engine for Embedded {
     }
 
     async fn customers(&self, dataset: &Dataset, plan: &RowsPlan, split: Split) -> Result<Customers, DataError> {
-        let features = Features::new(dataset, plan, split.apart(), split.target)?;
+        let features = Features::new(dataset, plan, split.labels())?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
-            let collection = Collection::new(features.meanings(), split.apart(), split, &options);
+            let collection = Collection::new(features.meanings(), split.labels(), split, &options);
             let collector = || collection.collector();
             let (collectors, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, collector)?;
             let collected = collectors.into_iter().map(Collector::finish).collect::<Result<Vec<_>, _>>();
@@ -131,13 +131,13 @@ impl Engine for Embedded {
         .await
     }
 
-    async fn candidates(&self, dataset: &Dataset, plan: &RowsPlan, cut: Cut) -> Result<Candidates, DataError> {
-        let features = Features::new(dataset, plan, cut.apart(), None)?;
+    async fn candidates(&self, dataset: &Dataset, plan: &RowsPlan, spec: BlockSpec) -> Result<Candidates, DataError> {
+        let features = Features::new(dataset, plan, spec.labels())?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
-            let gathering = Gathering::new(features.meanings(), cut, &options);
+            let gathering = Gathering::new(features.meanings(), spec, &options);
             let gatherer = || gathering.gatherer();
             let (gatherers, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, gatherer)?;
             let gathered = gatherers.into_iter().map(Gatherer::finish).collect::<Result<Vec<_>, _>>();

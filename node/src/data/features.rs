@@ -10,11 +10,11 @@ use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;
 use entente_tables::codes::Coder;
 
-use super::customers::Apart;
 use super::dataset::Dataset;
 use super::domain::leave_out;
 use super::error::DataError;
 use super::input::{Asked, Found, Input, PLAN_AGAIN};
+use super::labels::Labels;
 use super::pipeline::Rows;
 use super::unit::NO_CELL;
 
@@ -27,19 +27,13 @@ pub(super) struct Features {
     /// Its expressions are the outputs.
     input: Input,
     outputs: Vec<(Values, Coder)>,
-    apart: Apart<Option<usize>>,
-    target: Option<usize>,
+    labels: Labels<Option<usize>>,
 }
 
 impl Features {
-    /// Compiles a plan for a data set, which must be the one it was made for. `apart` are the outputs that are no features,
-    /// `target` is the one of them without which a row does not count.
-    pub(super) fn new(
-        dataset: &Dataset,
-        plan: &RowsPlan,
-        apart: Apart<Option<usize>>,
-        target: Option<usize>,
-    ) -> Result<Self, DataError> {
+    /// Compiles a plan for a data set, which must be the one it was made for. `labels` are the outputs that are no features;
+    /// a row without the target does not count.
+    pub(super) fn new(dataset: &Dataset, plan: &RowsPlan, labels: Labels<Option<usize>>) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,
@@ -47,10 +41,10 @@ impl Features {
             filter: plan.filter.as_ref(),
         };
         let mut input = Input::new(dataset, asked)?;
-        if apart.iter().flatten().any(|output| *output >= plan.outputs.len()) {
+        if labels.each().into_iter().flatten().any(|output| *output >= plan.outputs.len()) {
             return Err(input.unfit("it lacks an output that the study needs", PLAN_AGAIN));
         }
-        if plan.outputs.len() == apart.iter().flatten().count() {
+        if plan.outputs.len() == labels.count() {
             return Err(input.unfit("it has no features", Some("add columns to its SELECT")));
         }
         let mut outputs = Vec::with_capacity(plan.outputs.len());
@@ -58,7 +52,7 @@ impl Features {
             input.compute(&output.expr)?;
             outputs.push((output.values.clone(), Coder::new(&output.values, input.texts())));
         }
-        Ok(Self { input, outputs, apart, target })
+        Ok(Self { input, outputs, labels })
     }
 
     /// The stored columns that batches must have, the privacy unit first.
@@ -68,7 +62,7 @@ impl Features {
 
     /// What the codes of all outputs that are features mean.
     pub(super) fn meanings(&self) -> Vec<Column> {
-        let features = self.outputs.iter().enumerate().filter(|(at, _)| !self.apart.contains(&Some(*at)));
+        let features = self.outputs.iter().enumerate().filter(|(at, _)| !self.labels.contain(*at));
         features.map(|(_, (values, _))| values.column()).collect()
     }
 
@@ -88,7 +82,7 @@ impl Features {
         let mut values = vec![vec![0; rows]; self.values()];
         let Found { kept, looked_at } = self.input.evaluate(stored, rows, |at, vector| {
             let codes = self.outputs[at].1.codes(&vector);
-            if self.target == Some(at) {
+            if self.labels.target == Some(at) {
                 cells.iter_mut().zip(&codes).filter(|(_, code)| **code == 0).for_each(|(cell, _)| *cell = NO_CELL);
             }
             let shift = 16 * (at % PACKED);

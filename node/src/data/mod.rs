@@ -36,6 +36,7 @@ mod engine;
 mod error;
 mod features;
 mod input;
+mod labels;
 mod ndjson;
 mod options;
 mod pass;
@@ -50,12 +51,13 @@ mod unit;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{Beside, Candidates, Cut};
+pub use candidates::{BlockSpec, Candidates};
 pub use consent::predicate::Consent;
 pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;
 pub use engine::{Embedded, Engine};
 pub use error::DataError;
+pub use labels::Labels;
 pub use options::Options;
 pub use preflight::{ColumnReport, Finding, Report, Severity, check};
 pub use source::{Format, Source, SourceFile};

@@ -9,7 +9,7 @@ use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::study::train::{TrainPlan, Weigher};
 
-use crate::data::{Customers, DataError, Dataset, Engine, Split};
+use crate::data::{Customers, DataError, Dataset, Engine, Labels, Split};
 
 /// The longest input of a round, as messages to nodes have it.
 const MAX_INPUT: usize = 0x40_0000;
@@ -82,8 +82,8 @@ impl Execution {
         let sums = customers.fold(
             role,
             || Sums::new(layout.clone()),
-            |sums, block, target, codes| {
-                let weights = weigher.as_ref().map(|weigher| weigher.weights(codes, target)).unwrap_or_default();
+            |sums, block, Labels { target, weight, .. }| {
+                let weights = weigher.as_ref().map(|weigher| weigher.weights(weight, target)).unwrap_or_default();
                 contribute.add(block, target, &weights, sums);
             },
             |mut sums, other| {

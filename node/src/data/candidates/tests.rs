@@ -8,24 +8,24 @@ use super::*;
 use crate::data::customers::tests::*;
 use crate::data::{Dataset, Embedded, Engine, UnitKey};
 
-const CUT: Cut = Cut { block_rows: 64, most: None, segment: None, left_out: None };
+const SPEC: BlockSpec = BlockSpec { block_rows: 64, most: None, segment: None, left_out: None };
 
-async fn candidates(folder: &Path, source: &str, sql: &str, cut: Cut, options: Options) -> Candidates {
+async fn candidates(folder: &Path, source: &str, sql: &str, spec: BlockSpec, options: Options) -> Candidates {
     let dataset = Dataset::open(schema(), source, folder, None).unwrap();
-    Embedded::new(options).candidates(&dataset, &plan(sql), cut).await.unwrap()
+    Embedded::new(options).candidates(&dataset, &plan(sql), spec).await.unwrap()
 }
 
 /// The codes of each candidate, its segment's last, in order; blocks are as long as they have to be.
 fn listed(candidates: &Candidates, block_rows: usize) -> Vec<(u128, Vec<u16>)> {
     let mut listed = Vec::new();
     for number in 0..candidates.blocks() {
-        let each = |units: &[u128], block: &Block, beside: Beside<'_>| {
+        let each = |units: &[u128], block: &Block, labels: &Labels<Vec<u16>>| {
             assert_eq!(units.len(), block.rows());
             let full = number + 1 < candidates.blocks();
             assert!(units.len() == block_rows || (!full && (1..block_rows).contains(&units.len())));
             for (row, unit) in units.iter().enumerate() {
                 let codes = (0..block.columns().len()).map(|column| block.codes(column)[row]);
-                let codes = codes.chain(beside.segments.get(row).copied()).chain(beside.left_out.get(row).copied());
+                let codes = codes.chain(labels.segment.get(row).copied()).chain(labels.left_out.get(row).copied());
                 listed.push((*unit, codes.collect()));
             }
         };
@@ -51,7 +51,7 @@ async fn each_customer_has_its_codes_whatever_the_format_order_and_threads() {
     let expected: BTreeMap<u128, Vec<u16>> = rows.iter().map(|row| (row.id as u128, expected(row))).collect();
     for (source, threads) in [("a.csv", 1), ("a.csv", 3), ("parts", 1), ("parts", 2)] {
         let options = Options { threads, ..options(folder.path()) };
-        let found = candidates(folder.path(), source, ALL, CUT, options).await;
+        let found = candidates(folder.path(), source, ALL, SPEC, options).await;
         assert_eq!(by_unit(&found), expected, "{source}");
         assert_eq!((found.blocks(), found.several_rows(), found.over_cap()), (8, 0, 0));
         assert_eq!(found.columns()[2], Column::Category { values: 3 });
@@ -74,8 +74,8 @@ async fn a_segment_stands_beside_the_codes() {
     let expected: BTreeMap<u128, Vec<u16>> = rows.iter().map(|row| (row.id as u128, expected(row))).collect();
     for limit in [64 << 20, 9_000, 0] {
         let options = Options { customers: limit, ..options(folder.path()) };
-        let cut = Cut { segment: Some(2), ..CUT };
-        let mut found = candidates(folder.path(), "a.csv", ALL, cut, options).await;
+        let spec = BlockSpec { segment: Some(2), ..SPEC };
+        let mut found = candidates(folder.path(), "a.csv", ALL, spec, options).await;
         assert_eq!(found.columns().len(), 4);
         assert_eq!(by_unit(&found), expected);
         let none = vec![vec![0; 1 << 16]; 4];
@@ -94,7 +94,7 @@ async fn the_order_is_that_of_a_keyed_hash() {
     write_parquet(&folder.path().join("b.parquet"), &rows);
     let order = async |source, key| {
         let options = Options { threads: 1, key: UnitKey::new([key; 32]), ..options(folder.path()) };
-        listed(&candidates(folder.path(), source, ALL, Cut { block_rows: 512, ..CUT }, options).await, 512)
+        listed(&candidates(folder.path(), source, ALL, BlockSpec { block_rows: 512, ..SPEC }, options).await, 512)
     };
     let one = order("a.parquet", 1).await;
     assert_eq!(one, order("b.parquet", 1).await);
@@ -116,7 +116,7 @@ async fn customers_with_several_rows_and_rows_without_a_customer_are_left_out() 
     fs::write(folder.path().join("a.ndjson"), json).unwrap();
     for source in ["a.csv", "a.ndjson"] {
         let found =
-            candidates(folder.path(), source, "SELECT id, number FROM people", CUT, options(folder.path())).await;
+            candidates(folder.path(), source, "SELECT id, number FROM people", SPEC, options(folder.path())).await;
         let mut codes: Vec<(u128, Vec<u16>)> = listed(&found, 64);
         codes.sort();
         // A number stands for itself, a name for a hash.
@@ -134,8 +134,8 @@ async fn a_cap_keeps_the_same_customers_whatever_their_order() {
     write_csv(&folder.path().join("b.csv"), &rows);
     let capped = async |source, most, threads, key| {
         let options = Options { threads, key: UnitKey::new([key; 32]), ..options(folder.path()) };
-        let cut = Cut { most: Some(most), ..CUT };
-        let found = candidates(folder.path(), source, ALL, cut, options).await;
+        let spec = BlockSpec { most: Some(most), ..SPEC };
+        let found = candidates(folder.path(), source, ALL, spec, options).await;
         assert_eq!((found.len(), found.over_cap()), (most.min(5_000), 5_000 - most.min(5_000)));
         by_unit(&found)
     };
@@ -161,7 +161,7 @@ async fn files_hold_what_memory_does_not_and_codes_can_be_replaced() {
     let mut found = Vec::new();
     for (memory, limit) in [(64 << 20, 64 << 20), (100_000, 9_000), (0, 0)] {
         let options = Options { memory, customers: limit, ..options(folder.path()) };
-        let mut candidates = candidates(folder.path(), "a.parquet", ALL, CUT, options).await;
+        let mut candidates = candidates(folder.path(), "a.parquet", ALL, SPEC, options).await;
         let before = by_unit(&candidates);
         let same: Vec<u16> = (0..=u16::MAX).collect();
         let halves: Vec<u16> = (0..=u16::MAX).map(|code| code / 2).collect();
@@ -182,8 +182,8 @@ async fn files_hold_what_memory_does_not_and_codes_can_be_replaced() {
 async fn no_rows_are_no_candidates() {
     let folder = tempfile::tempdir().unwrap();
     write_csv(&folder.path().join("a.csv"), &[]);
-    for cut in [CUT, Cut { block_rows: 0, most: Some(3), ..CUT }] {
-        let found = candidates(folder.path(), "a.csv", ALL, cut, options(folder.path())).await;
+    for spec in [SPEC, BlockSpec { block_rows: 0, most: Some(3), ..SPEC }] {
+        let found = candidates(folder.path(), "a.csv", ALL, spec, options(folder.path())).await;
         assert!(found.is_empty() && found.blocks() == 0);
     }
 }
@@ -192,16 +192,16 @@ async fn no_rows_are_no_candidates() {
 #[tokio::test]
 async fn under_a_cap_one_customer_more_moves_one_other_at_most() {
     let folder = tempfile::tempdir().unwrap();
-    let cut = Cut { most: Some(20), ..CUT };
+    let spec = BlockSpec { most: Some(20), ..SPEC };
     let mut exchanged = 0;
     let all = rows(0..60);
     write_csv(&folder.path().join("all.csv"), &all);
-    let with = by_unit(&candidates(folder.path(), "all.csv", ALL, cut, options(folder.path())).await);
+    let with = by_unit(&candidates(folder.path(), "all.csv", ALL, spec, options(folder.path())).await);
     for one in (0..all.len()).step_by(3) {
         let mut fewer = rows(0..60);
         fewer.remove(one);
         write_csv(&folder.path().join("fewer.csv"), &fewer);
-        let without = by_unit(&candidates(folder.path(), "fewer.csv", ALL, cut, options(folder.path())).await);
+        let without = by_unit(&candidates(folder.path(), "fewer.csv", ALL, spec, options(folder.path())).await);
         let gone = with.keys().filter(|unit| !without.contains_key(*unit)).count();
         let come = without.keys().filter(|unit| !with.contains_key(*unit)).count();
         assert!(gone == come && gone <= 1, "{gone} {come}");

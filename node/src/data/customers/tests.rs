@@ -128,7 +128,8 @@ async fn customers(folder: &Path, source: &str, sql: &str, split: Split) -> Cust
 
 /// All rows of a role, sorted: the features' codes, the target's and the weight's, if there are such.
 fn listed(customers: &Customers, role: Role) -> Vec<Vec<u16>> {
-    let each = |rows: &mut Vec<Vec<u16>>, block: &Block, target: &[u16], weight: &[u16]| {
+    let each = |rows: &mut Vec<Vec<u16>>, block: &Block, labels: &Labels<Vec<u16>>| {
+        let Labels { target, weight, .. } = labels;
         assert!([target, weight].iter().all(|codes| codes.is_empty() || codes.len() == block.rows()));
         for row in 0..block.rows() {
             let codes = (0..block.columns().len()).map(|column| block.codes(column)[row]);
@@ -351,7 +352,7 @@ async fn no_rows_are_no_customers() {
     let folder = tempfile::tempdir().unwrap();
     write_csv(&folder.path().join("a.csv"), &[]);
     let mut found = customers(folder.path(), "a.csv", ALL, NO_SPLIT).await;
-    assert_eq!(found.fold(Role::Training, || 5, |_, _, _, _| panic!("no block"), |a, b| a + b), Ok(5));
+    assert_eq!(found.fold(Role::Training, || 5, |_, _, _| panic!("no block"), |a, b| a + b), Ok(5));
     let same: Vec<u16> = (0..=u16::MAX).collect();
     found.recode(found.columns().clone(), &vec![same; 5]).unwrap();
 }

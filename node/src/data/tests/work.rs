@@ -44,7 +44,7 @@ fn sums() -> SumsPlan {
 fn features(dataset: &Dataset) -> Features {
     let sql = "SELECT customer, age, amount, region, member FROM customers WHERE amount > 20 AND NOT region = 'north'";
     let plan = entente_protocols::language::sql::rows(sql, &schema()).unwrap_or_else(|refusal| panic!("{refusal}"));
-    Features::new(dataset, &plan, [Some(3), None], Some(3)).unwrap()
+    Features::new(dataset, &plan, Labels { target: Some(3), ..Labels::default() }).unwrap()
 }
 
 fn of_features(dataset: &Dataset) -> (usize, u64) {

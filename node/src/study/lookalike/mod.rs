@@ -30,7 +30,7 @@ use entente_protocols::study::lookalike::{LookalikePlan, Output};
 use rayon::prelude::*;
 
 use crate::data::audience::Scores;
-use crate::data::{Beside, Candidates, Cut, DataError, Dataset, Engine};
+use crate::data::{BlockSpec, Candidates, DataError, Dataset, Engine};
 use candidates::Session;
 use keys::GivenKeys;
 pub use talk::{Problem, Talk};
@@ -98,8 +98,8 @@ impl Execution {
     ) -> Result<(Bounded, Scores), Problem> {
         let segment = plan.segment.map(|segment| segment as usize);
         let (rows, left_out) = plan.reads(&self.name);
-        let cut = Cut { block_rows: BLOCK, most: Some(plan.candidates), segment, left_out };
-        let reading = engine.candidates(dataset, rows, cut);
+        let spec = BlockSpec { block_rows: BLOCK, most: Some(plan.candidates), segment, left_out };
+        let reading = engine.candidates(dataset, rows, spec);
         let mut candidates = tokio::runtime::Handle::current().block_on(reading)?;
         if let Some(recoding) = &plan.model.recoding {
             let tables: Vec<Vec<u16>> = (0..recoding.columns.len()).map(|feature| recoding.table(feature)).collect();
@@ -127,10 +127,10 @@ impl Execution {
                     .map(|bucket| (bucket, f64::from(bucket)))
                     .unzip(),
             };
-            candidates.block(number, |units, _, beside| {
-                let kept = kept(scores.len(), beside);
+            candidates.block(number, |units, _, labels| {
+                let kept = kept(scores.len(), &labels.left_out);
                 let of = |codes: &[u16]| kept.iter().filter_map(|row| codes.get(*row).copied()).collect::<Vec<u16>>();
-                count(plan, owner, (&of(&scores), &of(beside.segments)), &mut sums);
+                count(plan, owner, (&of(&scores), &of(&labels.segment)), &mut sums);
                 audience.extend(kept.iter().filter_map(|row| Some((*units.get(*row)?, *values.get(*row)?))));
             })?;
         }
@@ -182,9 +182,9 @@ fn scored_here(plan: &LookalikePlan, candidates: &Candidates, model: &Quantised)
 }
 
 /// The rows of a block that are not left out.
-fn kept(rows: usize, beside: Beside<'_>) -> Vec<usize> {
+fn kept(rows: usize, left_out: &[u16]) -> Vec<usize> {
     let is_left_out = Values::Bool.code_of_bool(true);
-    (0..rows).filter(|row| beside.left_out.get(*row) != Some(&is_left_out)).collect()
+    (0..rows).filter(|row| left_out.get(*row) != Some(&is_left_out)).collect()
 }
 
 /// Counts customers of the candidates' owner number `owner`, each once, in the cell of its segment and score and, where there are

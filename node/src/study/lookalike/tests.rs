@@ -39,7 +39,7 @@ use super::candidates::Session;
 use super::keys::{GivenKeys, OwnKey};
 use super::owner::{Buckets, Owner};
 use super::{Meeting, Problem, Talk, cells, context, kept, scored_here};
-use crate::data::{Beside, Candidates, Cut, Dataset, Embedded, Engine, Options, UnitKey};
+use crate::data::{BlockSpec, Candidates, Dataset, Embedded, Engine, Labels, Options, UnitKey};
 use crate::peers::Peers;
 use crate::state::Folder;
 
@@ -116,7 +116,11 @@ fn candidates_of(rows: impl IntoIterator<Item = usize>, most: Option<u64>) -> Ca
     let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime
-        .block_on(engine.candidates(&dataset, &plan, Cut { block_rows: BLOCK, most, segment: None, left_out: None }))
+        .block_on(engine.candidates(
+            &dataset,
+            &plan,
+            BlockSpec { block_rows: BLOCK, most, segment: None, left_out: None },
+        ))
         .unwrap()
 }
 
@@ -246,9 +250,9 @@ fn one_customer_more_under_a_cap_moves_the_reach_by_what_is_charged_for() {
 #[test]
 fn who_is_left_out_counts_nowhere_and_moves_nobody() {
     let codes = |left_out: &[bool]| left_out.iter().map(|is| Values::Bool.code_of_bool(*is)).collect::<Vec<u16>>();
-    let rows = |left_out: &[bool]| kept(left_out.len(), Beside { segments: &[], left_out: &codes(left_out) });
-    assert_eq!(kept(3, Beside { segments: &[], left_out: &[] }), [0, 1, 2], "nobody says so");
-    assert_eq!(kept(2, Beside { segments: &[], left_out: &[0, 0] }), [0, 1], "nothing is known of them");
+    let rows = |left_out: &[bool]| kept(left_out.len(), &codes(left_out));
+    assert_eq!(kept(3, &[]), [0, 1, 2], "nobody says so");
+    assert_eq!(kept(2, &[0, 0]), [0, 1], "nothing is known of them");
     let all: Vec<bool> = (0..40).map(|row| row * 7 % 5 == 0).collect();
     let others = |but: usize, rows: Vec<usize>| rows.into_iter().filter(|row| *row != but).collect::<Vec<_>>();
     for one in 0..all.len() {
@@ -370,7 +374,7 @@ fn check(rows: usize, bad: Way, anew: &'static [usize]) {
 fn plain(scored: &Scored, number: usize) -> Vec<i64> {
     let Scored { candidates, params, public, .. } = scored;
     let quantised = public.quantised(&model().1).unwrap();
-    let totals = |_: &[u128], block: &Block, _: Beside<'_>| {
+    let totals = |_: &[u128], block: &Block, _: &Labels<Vec<u16>>| {
         let codes: Vec<&[u16]> = (0..2).map(|column| block.codes(column)).collect();
         let features = public.features(&codes).unwrap();
         let mut totals = vec![0i64; block.rows()];
