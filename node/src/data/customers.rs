@@ -1,7 +1,7 @@
 //! The rows of a features query, one a customer, as compact columns that training goes over again and again.
 //!
 //! ```text
-//! Scan ─▶ [features] codes ─▶ Bounding ─▶ [collect] one row? role? ─▶ blocks in memory, then in a file ─▶ fold
+//! Scan ─▶ [features] codes ─▶ Bounding ─▶ [training_rows] one row? role? ─▶ blocks in memory, then in a file ─▶ fold
 //! ```
 //!
 //! They are rows of real customers and stay inside the node: what leaves it are sums that

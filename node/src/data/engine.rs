@@ -8,8 +8,8 @@ use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
 
 use super::audience::{Naming, Scores};
-use super::candidates::{BlockSpec, Candidates, Gatherer, Gathering};
-use super::collect::{Collection, Collector};
+use super::candidate_rows::{CandidateRows, CandidateSink};
+use super::candidates::{BlockSpec, Candidates};
 use super::consent::lookup::consenting;
 use super::customers::{Customers, Split};
 use super::dataset::Dataset;
@@ -18,6 +18,7 @@ use super::features::Features;
 use super::options::Options;
 use super::pass::{Shape, background, execute};
 use super::pipeline::Pipeline;
+use super::training_rows::{TrainingRows, TrainingSink};
 
 /// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer
 /// for training to bound or for this node to score.
@@ -116,11 +117,11 @@ impl Engine for Embedded {
         background(move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
-            let collection = Collection::new(features.meanings(), split.labels(), split, &options);
-            let collector = || collection.collector();
-            let (collectors, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, collector)?;
-            let collected = collectors.into_iter().map(Collector::finish).collect::<Result<Vec<_>, _>>();
-            let (customers, several) = collection.finish(collected.map_err(DataError::opaque)?.into_iter());
+            let training = TrainingRows::new(features.meanings(), split, &options);
+            let sink = || training.sink();
+            let (sinks, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, sink)?;
+            let found = sinks.into_iter().map(TrainingSink::finish).collect::<Result<Vec<_>, _>>();
+            let (customers, several) = training.finish(found.map_err(DataError::opaque)?);
             if several > 0 {
                 let name = &dataset.schema().name;
                 tracing::warn!(target: "entente::data", dataset = name, customers = several,
@@ -137,11 +138,11 @@ impl Engine for Embedded {
         background(move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
-            let gathering = Gathering::new(features.meanings(), spec, &options);
-            let gatherer = || gathering.gatherer();
-            let (gatherers, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, gatherer)?;
-            let gathered = gatherers.into_iter().map(Gatherer::finish).collect::<Result<Vec<_>, _>>();
-            let candidates = gathering.finish(gathered.map_err(DataError::opaque)?).map_err(DataError::opaque)?;
+            let all = CandidateRows::new(features.meanings(), spec, &options);
+            let sink = || all.sink();
+            let (sinks, _) = execute(&dataset, features.columns(), &options, shape, stop, rows, sink)?;
+            let found = sinks.into_iter().map(CandidateSink::finish).collect::<Result<Vec<_>, _>>();
+            let candidates = all.finish(found.map_err(DataError::opaque)?).map_err(DataError::opaque)?;
             let several = candidates.several_rows();
             if several > 0 {
                 let name = &dataset.schema().name;

@@ -6,10 +6,10 @@
 //! files     batches     │       entente_tables::{read, evaluate}
 //!                       ├─▶ [pipeline] cells ([domain]), values ─▶ Bounding ─▶ Clipping ─▶ Bounded
 //!                       │                                          [bounding]  (protocols)
-//!                       └─▶ [features] codes ─▶ Bounding ─▶ Customers
-//!                           entente_tables::codes           [collect], [customers]
-//!                                                      ─▶ Candidates ─▶ scores ─▶ audience
-//!                                                         [candidates]            [audience]
+//!                       └─▶ [features] codes ─▶ Bounding ─▶ [training_rows] ─▶ Customers
+//!                           entente_tables::codes            │                 [customers]
+//!                                                            └▶ [candidate_rows] ─▶ Candidates ─▶ scores ─▶ audience
+//!                                                                                  [candidates]            [audience]
 //! ```
 //!
 //! What it promises:
@@ -24,9 +24,10 @@
 //!   a name.
 
 pub mod audience;
+mod blocks;
 mod bounding;
+mod candidate_rows;
 mod candidates;
-mod collect;
 mod consent;
 mod csv;
 mod customers;
@@ -46,6 +47,7 @@ mod scan;
 mod source;
 mod spill;
 mod table;
+mod training_rows;
 mod unit;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::data::customers::tests::*;
-use crate::data::{Dataset, Embedded, Engine, UnitKey};
+use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
 
 const SPEC: BlockSpec = BlockSpec { block_rows: 64, most: None, segment: None, left_out: None };
 
