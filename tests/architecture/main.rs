@@ -217,7 +217,7 @@ fn what_a_file_names_is_found_however_it_is_written() {
         ("a/mid/tests", "use crate::low;"),
         ("b/wire/mod", ""),
     ]);
-    assert!(!workspace.0.contains_key(&["a", "mid"].map(str::to_owned)[..]));
+    assert!(!workspace.0.contains_key(&["a", "mid", "tests"].map(str::to_owned)[..]));
     let here = &workspace.0[&["a", "mid", "here"].map(str::to_owned)[..]];
     let names: Vec<&str> = here.names.iter().map(String::as_str).collect();
     let expected = [
