@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
+use entente_node::data::{Customers, Dataset, Embedded, Engine, Labels, Options, Role, Split, UnitKey};
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::frame::Place;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::trainer::Trainer;
+use entente_protocols::privacy::rows::Block;
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::study::{Plan, Question};
 use entente_testing::{DATASET, Parties, study};
@@ -138,7 +139,7 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
             let sums = node.fold(
                 Role::Training,
                 new,
-                |sums, block, target, _| contribute.add(block, target, &[], sums),
+                |sums, block, labels| contribute.add(block, &labels.target, &[], sums),
                 merge,
             )?;
             let values = parties.release(position, round, mechanism, sums.finish()).values;
@@ -162,13 +163,12 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
 /// The score and the event of every held-out customer.
 fn score(node: &Customers, parameters: &Parameters) -> Result<Vec<(f64, bool)>, Failure> {
     let columns = node.columns().clone();
-    let each =
-        |scored: &mut Vec<(f64, bool)>, block: &entente_protocols::privacy::rows::Block, target: &[u16], _: &[u16]| {
-            for (row, target) in target.iter().enumerate() {
-                let codes: Vec<u16> = (0..columns.len()).map(|column| block.codes(column)[row]).collect();
-                scored.push((parameters.score(&columns, &codes), *target == 2));
-            }
-        };
+    let each = |scored: &mut Vec<(f64, bool)>, block: &Block, labels: &Labels<Vec<u16>>| {
+        for (row, target) in labels.target.iter().enumerate() {
+            let codes: Vec<u16> = (0..columns.len()).map(|column| block.codes(column)[row]).collect();
+            scored.push((parameters.score(&columns, &codes), *target == 2));
+        }
+    };
     let merge = |mut a: Vec<_>, b: Vec<_>| {
         a.extend(b);
         a
