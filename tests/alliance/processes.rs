@@ -17,8 +17,10 @@ fn binary(name: &str) -> PathBuf {
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let path = profile.join(name);
     if !path.exists() {
-        let built =
-            Command::new(env!("CARGO")).args(["build", "--bins", "-p", "entente", "-p", "entente-node"]).status();
+        // With the features of what is built with this test, so that nothing is built twice.
+        let features = ["--features", "entente-protocols/testing"];
+        let bins = ["build", "--bins", "-p", "entente", "-p", "entente-node"];
+        let built = Command::new(env!("CARGO")).args(bins).args(features).status();
         assert!(built.is_ok_and(|status| status.success()) && path.exists(), "{} can be built", path.display());
     }
     path
