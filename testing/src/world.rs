@@ -41,13 +41,13 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// An alliance whose parts can be stopped and started.
 pub struct World {
     folders: Folders,
-    /// Deletes the folder, where it is this one's.
-    _temporary: Option<TempDir>,
     coordinator: Option<Running>,
     /// Those that run.
     nodes: BTreeMap<String, RunningNode>,
     /// The ways from nodes to the coordinator, where they are relayed.
     links: BTreeMap<String, UdpRelay>,
+    /// Deletes the folder, where it is this one's, when all else has ended.
+    _temporary: Option<TempDir>,
 }
 
 /// What an alliance is to be made of: see [`World::of`].
