@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeOwned, Error as _};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-use super::entry::{Account, Entry, Privacy, Record, StudyRecord};
+use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
 use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
 use super::recent::Recent;
 use crate::digest::Digest;
@@ -66,7 +66,7 @@ struct Fields<'a, S> {
     previous: Digest,
     time: S,
     software: S,
-    state: Word,
+    state: State,
     release: Option<Digest>,
     #[serde(borrow)]
     study: Option<&'a RawValue>,
@@ -98,22 +98,6 @@ struct Fields<'a, S> {
     datasets: Option<Vec<Restored>>,
 }
 
-#[derive(Clone, Copy, serde::Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Word {
-    Reserved,
-    Computed,
-    Released,
-    Repeated,
-    Refused,
-    Note,
-    Paused,
-    Resumed,
-    Proposed,
-    Cap,
-    Recovered,
-}
-
 fn there<T>(field: Option<T>, name: &'static str) -> Result<T, Error> {
     field.ok_or_else(|| Error::missing_field(name))
 }
@@ -125,24 +109,24 @@ fn owned(field: Option<impl AsRef<str>>, name: &'static str) -> Result<String, E
 impl<S: AsRef<str>> Fields<'_, S> {
     fn record(&mut self, reader: &mut Reader) -> Result<Record<S>, Error> {
         Ok(match self.state {
-            Word::Reserved => Record::Reserved(self.study_record(reader)?),
-            Word::Computed => Record::Computed(self.study_record(reader)?),
-            Word::Released => Record::Released(self.study_record(reader)?),
-            Word::Repeated => Record::Repeated(self.study_record(reader)?),
-            Word::Refused => Record::Refused(self.study_record(reader)?),
-            Word::Note => Record::Note(Note {
+            State::Reserved => Record::Reserved(self.study_record(reader)?),
+            State::Computed => Record::Computed(self.study_record(reader)?),
+            State::Released => Record::Released(self.study_record(reader)?),
+            State::Repeated => Record::Repeated(self.study_record(reader)?),
+            State::Refused => Record::Refused(self.study_record(reader)?),
+            State::Note => Record::Note(Note {
                 about: there(self.about.take(), "about")?,
                 officer: there(self.officer.take(), "officer")?,
                 text: there(self.text.take(), "text")?,
             }),
-            Word::Paused => Record::Paused(self.hold()?),
-            Word::Resumed => Record::Resumed(self.hold()?),
-            Word::Proposed => Record::Proposed(Proposal {
+            State::Paused => Record::Paused(self.hold()?),
+            State::Resumed => Record::Resumed(self.hold()?),
+            State::Proposed => Record::Proposed(Proposal {
                 action: there(self.action.take(), "action")?,
                 officer: there(self.officer.take(), "officer")?,
                 reason: owned(self.reason.take(), "reason")?,
             }),
-            Word::Cap => Record::Cap(CapChange {
+            State::Cap => Record::Cap(CapChange {
                 dataset: owned(self.dataset.take(), "dataset")?,
                 from: self.from,
                 to: there(self.to.take(), "to")?,
@@ -151,7 +135,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 reason: owned(self.reason.take(), "reason")?,
                 proposal: self.proposal,
             }),
-            Word::Recovered => Record::Recovered(Box::new(Recovery {
+            State::Recovered => Record::Recovered(Box::new(Recovery {
                 witnessed: there(self.witnessed.take(), "witnessed")?,
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
