@@ -67,17 +67,7 @@ impl From<ConfigError> for Error {
 
 impl From<LedgerError> for Error {
     fn from(error: LedgerError) -> Self {
-        let text = error.to_string();
-        match error {
-            LedgerError::OverCap(_)
-            | LedgerError::NoBudget(_)
-            | LedgerError::Paused(_)
-            | LedgerError::Quarantined(_)
-            | LedgerError::Office(_) => Self::Refused(text),
-            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::Bytes(_) | LedgerError::OutOfOrder(_) => {
-                Self::Failed(text)
-            }
-        }
+        if error.is_refusal() { Self::refused(error.to_string()) } else { Self::failed(error.to_string()) }
     }
 }
 

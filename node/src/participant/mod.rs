@@ -124,16 +124,7 @@ impl From<crate::study::lookalike::Problem> for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::OverCap(_)
-            | LedgerError::NoBudget(_)
-            | LedgerError::Paused(_)
-            | LedgerError::Quarantined(_)
-            | LedgerError::Office(_) => Self::refused(error),
-            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::Bytes(_) | LedgerError::OutOfOrder(_) => {
-                Self::failed(error)
-            }
-        }
+        if error.is_refusal() { Self::refused(error) } else { Self::failed(error) }
     }
 }
 

@@ -43,6 +43,16 @@ pub enum LedgerError {
     Office(String),
 }
 
+impl LedgerError {
+    /// Whether the ledger says no, by budget or by officers, rather than cannot.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::OverCap(_) | Self::NoBudget(_) | Self::Paused(_) | Self::Quarantined(_) | Self::Office(_) => true,
+            Self::Store(_) | Self::Damaged(_) | Self::Bytes(_) | Self::OutOfOrder(_) => false,
+        }
+    }
+}
+
 impl From<NoteError> for LedgerError {
     fn from(error: NoteError) -> Self {
         Self::Office(format!("no checkpoint can be made of this ledger: {error}"))
