@@ -15,6 +15,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Schema};
+use entente_protocols::language::expr::Comparison;
 use entente_tables::calendar::parse_date;
 use entente_tables::read::{bools, dates, floats, ints, parse_bool, plain};
 use entente_tables::texts::{is_text, texts_of};
@@ -77,7 +78,7 @@ enum Condition {
     Constant(Option<bool>),
     /// A column by itself: true, yes or 1.
     Column(String),
-    Compare(Kind, Order, Operand, Operand),
+    Compare(Kind, Comparison, Operand, Operand),
     And(Box<Condition>, Box<Condition>),
     Or(Box<Condition>, Box<Condition>),
     Not(Box<Condition>),
@@ -92,16 +93,6 @@ enum Kind {
     Text,
     Day,
     Bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -161,12 +152,12 @@ impl Builder<'_> {
             }
             Expr::BinaryOp { left, op, right } => {
                 let order = match op {
-                    BinaryOperator::Eq => Order::Equal,
-                    BinaryOperator::NotEq => Order::NotEqual,
-                    BinaryOperator::Lt => Order::Less,
-                    BinaryOperator::LtEq => Order::LessOrEqual,
-                    BinaryOperator::Gt => Order::Greater,
-                    BinaryOperator::GtEq => Order::GreaterOrEqual,
+                    BinaryOperator::Eq => Comparison::Equal,
+                    BinaryOperator::NotEq => Comparison::NotEqual,
+                    BinaryOperator::Lt => Comparison::Less,
+                    BinaryOperator::LtEq => Comparison::LessOrEqual,
+                    BinaryOperator::Gt => Comparison::Greater,
+                    BinaryOperator::GtEq => Comparison::GreaterOrEqual,
                     other => return problem(format!("`{other}` is not allowed"), ALLOWED),
                 };
                 self.compare(order, left, right)
@@ -174,14 +165,14 @@ impl Builder<'_> {
             Expr::IsNull(inner) => Ok(Condition::IsNull(self.column(inner)?)),
             Expr::IsNotNull(inner) => Ok(Condition::Not(boxed(Condition::IsNull(self.column(inner)?)))),
             Expr::Between { expr, negated, low, high } => {
-                let low = self.compare(Order::GreaterOrEqual, expr, low)?;
-                let high = self.compare(Order::LessOrEqual, expr, high)?;
+                let low = self.compare(Comparison::GreaterOrEqual, expr, low)?;
+                let high = self.compare(Comparison::LessOrEqual, expr, high)?;
                 Ok(negate(Condition::And(boxed(low), boxed(high)), *negated))
             }
             Expr::InList { expr, list, negated } => {
                 let mut any = Condition::Constant(Some(false));
                 for value in list {
-                    any = Condition::Or(boxed(any), boxed(self.compare(Order::Equal, expr, value)?));
+                    any = Condition::Or(boxed(any), boxed(self.compare(Comparison::Equal, expr, value)?));
                 }
                 Ok(negate(any, *negated))
             }
@@ -189,7 +180,7 @@ impl Builder<'_> {
         }
     }
 
-    fn compare(&mut self, order: Order, left: &Expr, right: &Expr) -> Result<Condition, Problem> {
+    fn compare(&mut self, order: Comparison, left: &Expr, right: &Expr) -> Result<Condition, Problem> {
         let operands = (self.operand(left)?, self.operand(right)?);
         let (Some(left), Some(right)) = operands else { return Ok(Condition::Constant(None)) };
         let column = |operand: &Operand| match operand {
@@ -352,22 +343,20 @@ impl Condition {
             Self::Compare(kind, order, left, right) => {
                 let sides = [left, right].map(|side| Side::new(*kind, side, column));
                 let [Some(left), Some(right)] = sides else { return unknown() };
-                (0..rows).map(|row| left.compare(&right, row).map(|found| order.holds(found))).collect()
+                (0..rows).map(|row| left.compare(&right, row).map(|found| holds(*order, found))).collect()
             }
         }
     }
 }
 
-impl Order {
-    fn holds(self, found: std::cmp::Ordering) -> bool {
-        match self {
-            Self::Equal => found.is_eq(),
-            Self::NotEqual => found.is_ne(),
-            Self::Less => found.is_lt(),
-            Self::LessOrEqual => found.is_le(),
-            Self::Greater => found.is_gt(),
-            Self::GreaterOrEqual => found.is_ge(),
-        }
+fn holds(comparison: Comparison, found: std::cmp::Ordering) -> bool {
+    match comparison {
+        Comparison::Equal => found.is_eq(),
+        Comparison::NotEqual => found.is_ne(),
+        Comparison::Less => found.is_lt(),
+        Comparison::LessOrEqual => found.is_le(),
+        Comparison::Greater => found.is_gt(),
+        Comparison::GreaterOrEqual => found.is_ge(),
     }
 }
 
