@@ -29,13 +29,14 @@ impl Participant {
             spent: Rho::ZERO,
             cap: Rho::ZERO,
         };
-        let (nobody, id) = (String::new(), AttemptId::new("", 0));
+        // Of no study yet.
+        let id = AttemptId::new("", 0);
         let proposal = Proposal {
             completed: 0,
             spent: Rho::ZERO,
             study: study.clone(),
             participants: participants.to_vec(),
-            requester: nobody,
+            requester: String::new(),
         };
         let (schema, question) = match self.question(&proposal) {
             Ok(found) => found,

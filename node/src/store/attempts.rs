@@ -167,8 +167,9 @@ impl Stage {
             | Self::Started(Started { pledge, .. })
             | Self::Computed(Computed { pledge, .. })
             | Self::Repeated(Repeated { pledge }) => Some(pledge),
-            Self::Finished(Finished { pledge, .. }) | Self::Abandoned(Ended { pledge, .. }) => pledge.as_ref(),
-            Self::Refused(Ended { pledge, .. }) => pledge.as_ref(),
+            Self::Finished(Finished { pledge, .. })
+            | Self::Abandoned(Ended { pledge, .. })
+            | Self::Refused(Ended { pledge, .. }) => pledge.as_ref(),
         }
     }
 
@@ -226,7 +227,7 @@ impl<S> Attempt<S> {
     }
 
     /// The same attempt at another stage.
-    pub fn at<T>(self, stage: T) -> Attempt<T> {
+    pub fn at(self, stage: Stage) -> Attempt {
         Attempt { id: self.id, proposal: self.proposal, received: self.received, stage }
     }
 }
