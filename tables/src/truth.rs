@@ -11,12 +11,14 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// True where `bits` is and false elsewhere, but NULL on rows that are not `valid`.
-    pub fn new(bits: &BooleanBuffer, valid: Option<&NullBuffer>) -> Self {
-        match valid.map(NullBuffer::inner) {
-            Some(valid) => Self { yes: bits & valid, no: &!bits & valid },
-            None => Self { yes: bits.clone(), no: !bits },
-        }
+    /// True where `bits` is and false elsewhere, but NULL on rows that are not `known`.
+    pub fn new(bits: &BooleanBuffer, known: &BooleanBuffer) -> Self {
+        Self { yes: bits & known, no: &!bits & known }
+    }
+
+    /// True where `bits` is and false elsewhere.
+    pub fn certain(bits: BooleanBuffer) -> Self {
+        Self { no: !&bits, yes: bits }
     }
 
     /// The same on every row.
@@ -73,7 +75,10 @@ pub(crate) fn select(chosen: &BooleanBuffer, this: &BooleanBuffer, other: &Boole
 
 impl From<&BooleanArray> for Truth {
     fn from(values: &BooleanArray) -> Self {
-        Self::new(values.values(), values.nulls())
+        match values.nulls() {
+            Some(nulls) => Self::new(values.values(), nulls.inner()),
+            None => Self::certain(values.values().clone()),
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! What kernels do: loops over all rows without a branch on what stands in them.
 
+use arrow_array::ArrowPrimitiveType;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{ArrowPrimitiveType, PrimitiveArray};
-use arrow_buffer::NullBuffer;
 use entente_protocols::language::expr::{Comparison, DatePart, DateUnit};
 
 use super::operand::{Lane, Operand, unpacked};
@@ -55,11 +54,11 @@ fn truths(comparison: Comparison, left: &Truth, right: &Truth) -> Truth {
         Comparison::Greater => a & &!b,
         Comparison::GreaterOrEqual => a | &!b,
     };
-    Truth::new(&bits, Some(&NullBuffer::new(&left.known() & &right.known())))
+    Truth::new(&bits, &(&left.known() & &right.known()))
 }
 
 pub(super) fn is_null(operands: &[&Operand], rows: usize) -> Operand {
-    Operand::Bool(Truth::new(&!&operands[0].known(rows), None))
+    Operand::Bool(Truth::certain(!&operands[0].known(rows)))
 }
 
 /// From the last branch to the first, each over what comes behind it, so that the first that is true stays.
@@ -106,8 +105,7 @@ pub(super) fn bool_to_float(operands: &[&Operand]) -> Operand {
 }
 
 fn numbers<T: ArrowPrimitiveType>(truth: &Truth, number: impl Fn(bool) -> T::Native) -> Lane<T> {
-    let values: Vec<T::Native> = unpacked(truth.yes()).into_iter().map(number).collect();
-    Lane::Rows(PrimitiveArray::new(values.into(), Some(NullBuffer::new(truth.known()))))
+    Lane::Rows { values: unpacked(truth.yes()).into_iter().map(number).collect(), known: truth.known() }
 }
 
 pub(super) fn date_part(operands: &[&Operand], part: DatePart) -> Operand {

@@ -19,9 +19,12 @@ pub(super) enum Operand {
 }
 
 /// Values of one Arrow type.
+///
+/// Which rows have one is always written out: if it were left away where all do, one NULL would decide how much every later
+/// kernel computes.
 #[derive(Debug)]
 pub(super) enum Lane<T: ArrowPrimitiveType> {
-    Rows(PrimitiveArray<T>),
+    Rows { values: ScalarBuffer<T::Native>, known: BooleanBuffer },
     Constant(Option<T::Native>),
 }
 
@@ -29,7 +32,7 @@ pub(super) enum Lane<T: ArrowPrimitiveType> {
 impl<T: ArrowPrimitiveType> Clone for Lane<T> {
     fn clone(&self) -> Self {
         match self {
-            Self::Rows(values) => Self::Rows(values.clone()),
+            Self::Rows { values, known } => Self::Rows { values: values.clone(), known: known.clone() },
             Self::Constant(value) => Self::Constant(*value),
         }
     }
@@ -112,12 +115,29 @@ impl Operand {
 impl From<&Vector> for Operand {
     fn from(vector: &Vector) -> Self {
         match vector {
-            Vector::Int(values) => Self::Int(Lane::Rows(values.clone())),
-            Vector::Float(values) => Self::Float(Lane::Rows(values.clone())),
-            Vector::Bool(values) => Self::Bool(Truth::from(values)),
-            Vector::Text(values) => Self::Text(Lane::Rows(values.clone())),
-            Vector::Date(values) => Self::Date(Lane::Rows(values.clone())),
+            Vector::Int(values) => Self::Int(Lane::from(values)),
+            Vector::Float(values) => Self::Float(Lane::from(values)),
+            Vector::Bool(values) => {
+                let bits = BooleanBuffer::new(values.values().sliced(), 0, values.len());
+                Self::Bool(Truth::new(&bits, &known_of(values.nulls(), values.len())))
+            }
+            Vector::Text(values) => Self::Text(Lane::from(values)),
+            Vector::Date(values) => Self::Date(Lane::from(values)),
         }
+    }
+}
+
+impl<T: ArrowPrimitiveType> From<&PrimitiveArray<T>> for Lane<T> {
+    fn from(array: &PrimitiveArray<T>) -> Self {
+        Self::Rows { values: array.values().clone(), known: known_of(array.nulls(), array.len()) }
+    }
+}
+
+/// Which of so many rows have a value: in bits that begin with a word, whatever they are cut from.
+fn known_of(nulls: Option<&NullBuffer>, rows: usize) -> BooleanBuffer {
+    match nulls {
+        Some(nulls) => BooleanBuffer::new(nulls.inner().sliced(), 0, rows),
+        None => BooleanBuffer::new_set(rows),
     }
 }
 
@@ -125,7 +145,9 @@ impl<T: ArrowPrimitiveType> Lane<T> {
     /// `f` of every value, those that stand where a row is NULL included.
     pub(super) fn map<O: ArrowPrimitiveType>(&self, f: impl Fn(T::Native) -> O::Native) -> Lane<O> {
         match self {
-            Self::Rows(values) => Lane::Rows(values.unary(f)),
+            Self::Rows { values, known } => {
+                Lane::Rows { values: values.iter().map(|&value| f(value)).collect(), known: known.clone() }
+            }
             Self::Constant(value) => Lane::Constant(value.map(f)),
         }
     }
@@ -138,12 +160,11 @@ impl<T: ArrowPrimitiveType> Lane<T> {
     ) -> Lane<O> {
         match (self, other) {
             (Self::Constant(None), _) | (_, Lane::Constant(None)) => Lane::Constant(None),
-            (Self::Rows(a), Lane::Constant(Some(b))) => Lane::Rows(a.unary(|a| f(a, *b))),
-            (Self::Constant(Some(a)), Lane::Rows(b)) => Lane::Rows(b.unary(|b| f(*a, b))),
             (Self::Constant(Some(a)), Lane::Constant(Some(b))) => Lane::Constant(Some(f(*a, *b))),
-            (Self::Rows(a), Lane::Rows(b)) => {
-                let values: Vec<O::Native> = a.values().iter().zip(b.values()).map(|(&a, &b)| f(a, b)).collect();
-                Lane::Rows(PrimitiveArray::new(values.into(), NullBuffer::union(a.nulls(), b.nulls())))
+            (Self::Rows { .. }, Lane::Constant(Some(b))) => self.map(|a| f(a, *b)),
+            (Self::Constant(Some(a)), Lane::Rows { .. }) => other.map(|b| f(*a, b)),
+            (Self::Rows { values: a, known: in_a }, Lane::Rows { values: b, known: in_b }) => {
+                Lane::Rows { values: a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect(), known: in_a & in_b }
             }
         }
     }
@@ -153,15 +174,14 @@ impl<T: ArrowPrimitiveType> Lane<T> {
         match (self, other) {
             (Self::Constant(None), _) | (_, Self::Constant(None)) => Truth::constant(None, rows),
             (Self::Constant(Some(a)), Self::Constant(Some(b))) => Truth::constant(Some(f(*a, *b)), rows),
-            (Self::Rows(a), Self::Constant(Some(b))) => {
-                Truth::new(&packed(a.values(), a.values(), |a, _| f(a, *b)), a.nulls())
+            (Self::Rows { values, known }, Self::Constant(Some(b))) => {
+                Truth::new(&packed(values, values, |a, _| f(a, *b)), known)
             }
-            (Self::Constant(Some(a)), Self::Rows(b)) => {
-                Truth::new(&packed(b.values(), b.values(), |_, b| f(*a, b)), b.nulls())
+            (Self::Constant(Some(a)), Self::Rows { values, known }) => {
+                Truth::new(&packed(values, values, |_, b| f(*a, b)), known)
             }
-            (Self::Rows(a), Self::Rows(b)) => {
-                let nulls = NullBuffer::union(a.nulls(), b.nulls());
-                Truth::new(&packed(a.values(), b.values(), f), nulls.as_ref())
+            (Self::Rows { values: a, known: in_a }, Self::Rows { values: b, known: in_b }) => {
+                Truth::new(&packed(a, b, f), &(in_a & in_b))
             }
         }
     }
@@ -178,13 +198,13 @@ impl<T: ArrowPrimitiveType> Lane<T> {
             values.extend(a[..left].iter().zip(&b[..left]).enumerate().map(either));
         }
         let known = select(chosen, &self.known(rows), &other.known(rows));
-        Self::Rows(PrimitiveArray::new(values.into(), Some(NullBuffer::new(known))))
+        Self::Rows { values: values.into(), known }
     }
 
     /// What stands for any word's values where all are the same.
     fn blank(&self) -> [T::Native; WORD] {
         match self {
-            Self::Rows(_) | Self::Constant(None) => [T::Native::default(); WORD],
+            Self::Rows { .. } | Self::Constant(None) => [T::Native::default(); WORD],
             Self::Constant(Some(value)) => [*value; WORD],
         }
     }
@@ -192,17 +212,14 @@ impl<T: ArrowPrimitiveType> Lane<T> {
     /// The values, a word of bits' at a time; a constant has no end.
     fn words<'v>(&'v self, blank: &'v [T::Native; WORD]) -> Box<dyn Iterator<Item = &'v [T::Native]> + 'v> {
         match self {
-            Self::Rows(values) => Box::new(values.values().chunks(WORD)),
+            Self::Rows { values, .. } => Box::new(values.chunks(WORD)),
             Self::Constant(_) => Box::new(std::iter::repeat(blank.as_slice())),
         }
     }
 
     fn known(&self, rows: usize) -> BooleanBuffer {
         match self {
-            Self::Rows(values) => match values.nulls() {
-                Some(nulls) => nulls.inner().clone(),
-                None => BooleanBuffer::new_set(rows),
-            },
+            Self::Rows { known, .. } => known.clone(),
             Self::Constant(Some(_)) => BooleanBuffer::new_set(rows),
             Self::Constant(None) => BooleanBuffer::new_unset(rows),
         }
@@ -210,14 +227,14 @@ impl<T: ArrowPrimitiveType> Lane<T> {
 
     fn len(&self) -> usize {
         match self {
-            Self::Rows(values) => values.len(),
+            Self::Rows { values, .. } => values.len(),
             Self::Constant(_) => 1,
         }
     }
 
     fn array(&self, rows: usize) -> PrimitiveArray<T> {
         match self {
-            Self::Rows(values) => values.clone(),
+            Self::Rows { values, known } => PrimitiveArray::new(values.clone(), Some(NullBuffer::new(known.clone()))),
             Self::Constant(Some(value)) => PrimitiveArray::new(ScalarBuffer::from(vec![*value; rows]), None),
             Self::Constant(None) => PrimitiveArray::new_null(rows),
         }
@@ -229,11 +246,9 @@ impl Lane<Float64Type> {
     pub(super) fn tidied(self) -> Self {
         match self {
             Self::Constant(value) => Self::Constant(value.and_then(crate::vector::tidy)),
-            Self::Rows(values) => {
-                let (_, values, nulls) = values.into_parts();
-                let numbers = NullBuffer::new(packed(&values, &values, |value, _| !value.is_nan()));
-                let values: Vec<f64> = values.iter().map(|value| value + 0.0).collect();
-                Self::Rows(PrimitiveArray::new(values.into(), NullBuffer::union(nulls.as_ref(), Some(&numbers))))
+            Self::Rows { values, known } => {
+                let numbers = packed(&values, &values, |value, _| !value.is_nan());
+                Self::Rows { values: values.iter().map(|value| value + 0.0).collect(), known: &known & &numbers }
             }
         }
     }
@@ -281,6 +296,36 @@ pub(super) fn unpacked(bits: &BooleanBuffer) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Otherwise one row's NULL would decide what all kernels behind it do.
+    #[test]
+    fn a_column_has_the_same_form_with_and_without_nulls() {
+        let column = |null: Option<usize>| -> PrimitiveArray<Int64Type> {
+            (0..300).map(|row| (null != Some(row)).then_some(row as i64)).collect()
+        };
+        let flags = |null: Option<usize>| -> BooleanArray {
+            (0..300).map(|row| (null != Some(row)).then_some(row % 3 == 0)).collect()
+        };
+        let forms = |from: usize, null: Option<usize>| {
+            let Lane::Rows { values, known } = Lane::from(&column(null).slice(from, 200)) else { panic!("a column") };
+            let Operand::Bool(truth) = Operand::from(&Vector::Bool(flags(null).slice(from, 200))) else {
+                panic!("a column")
+            };
+            let known_flags = truth.known();
+            let form = |bits: &BooleanBuffer| (bits.offset(), bits.len(), bits.inner().len());
+            assert_eq!(
+                known.count_set_bits(),
+                200 - null.map_or(0, |null| usize::from((from..from + 200).contains(&null)))
+            );
+            assert_eq!(known, known_flags);
+            (values.len(), form(&known), form(truth.yes()), form(&known_flags))
+        };
+        for from in [0, 1, 8, 63, 64, 77] {
+            for null in [0, 70, 150, 299] {
+                assert_eq!(forms(from, None), forms(from, Some(null)), "rows from {from}, NULL in {null}");
+            }
+        }
+    }
 
     #[test]
     fn bits_and_flags_are_the_same() {
