@@ -178,10 +178,12 @@ impl Store for LedgerStore {
 pub struct StudyStore(Connection);
 
 const STUDY_SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS attempts (study TEXT, attempt INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
-    proposal BLOB NOT NULL, own_join BLOB, joins BLOB, ephemeral BLOB, PRIMARY KEY (study, attempt)) STRICT;
+DROP TABLE IF EXISTS attempts; -- of earlier versions, whose attempts cannot go on
+CREATE TABLE IF NOT EXISTS attempt (study TEXT, number INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
+    proposal BLOB NOT NULL, pledge BLOB, transcript BLOB, ephemeral BLOB, PRIMARY KEY (study, number)) STRICT;
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
+CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
     PRIMARY KEY (study, attempt)) STRICT;
 CREATE TABLE IF NOT EXISTS decisions (study TEXT PRIMARY KEY, decision TEXT NOT NULL, time TEXT NOT NULL) STRICT;

@@ -9,6 +9,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
 use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::receipt;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::Collector;
 use entente_protocols::secagg::pledge::SignedPledge;
@@ -16,6 +17,7 @@ use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
 
+use crate::NOW;
 use crate::world::World;
 
 /// The participants of an alliance of [`PARTNERS`] of which nothing runs.
@@ -164,6 +166,36 @@ impl Puppets {
             }
         }
         Ok(())
+    }
+
+    /// The true end of an attempt whose one round was summed under this transcript, with a result of this hash.
+    pub fn end(&self, dataset: &str, proposed: &Proposed, transcript: Digest, result: Digest) -> Result<ToNode, Error> {
+        let question = self.question(dataset, proposed)?;
+        let Proposed { id, proposal } = proposed;
+        let round = receipt::Round {
+            attempt: id.number,
+            repeated: false,
+            rho: question.mechanism().rho(),
+            rho_person: question.mechanism().rho_person(),
+            round: 1,
+            transcript_sha256: transcript,
+        };
+        let subject = receipt::Subject {
+            alliance: "test".into(),
+            attempt: id.number,
+            authority: self.roster.authority,
+            kind: proposal.study.spec.kind(),
+            name: proposal.study.name.clone(),
+            participants: question.participants().to_vec(),
+            plan_sha256: question.plan().digest(),
+            purpose: proposal.study.purpose.clone(),
+            requester: proposal.requester.clone(),
+            rounds: vec![round],
+            study: id.study.clone(),
+        };
+        let files = BTreeMap::from([("result.json".to_owned(), result)]);
+        let statement = receipt::Statement { files, finished: NOW.into(), subject };
+        Ok(proposed.tells(ToAttempt::Finished { result, statement: receipt::canonical(&statement), model: None }))
     }
 
     /// How often each partner was charged.

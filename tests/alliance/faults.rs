@@ -12,12 +12,11 @@ use std::process::{Command, Output, Stdio};
 
 use entente_examples::alliance::Folders;
 use entente_node::store::LedgerStore;
-use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::{Caps, Ledger, Outbound};
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
+use entente_protocols::wire::message::{FromNode, ToNode};
 use entente_testing::{Error, Puppets, World, last_study, ledger};
 
 use super::hostile::{SQL, proposal};
@@ -38,11 +37,11 @@ fn go(puppets: &Puppets) -> Result<ToNode, Error> {
 async fn process() -> Result<(), Error> {
     let folder = PathBuf::from(std::env::var(FOLDER)?);
     let puppets = Puppets::over(World::over(&folder))?;
-    let mut has_left = false;
+    let mut has_left = None;
     for frame in puppets.tell("bank", go(&puppets)?) {
         match frame.decode_contribution() {
             Ok(sent) => {
-                has_left = true;
+                has_left = Some(sent.transcript);
                 let bytes = sent.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
                 println!("sent {} {}", sent.transcript, Digest::plain(&bytes));
             }
@@ -53,14 +52,8 @@ async fn process() -> Result<(), Error> {
         }
     }
     // A coordinator to which it failed has no result.
-    if has_left {
-        puppets.tell(
-            "bank",
-            ToNode::Attempt(
-                AttemptId::new("faulty", 1),
-                ToAttempt::Finished { result: RESULT, statement: String::new(), model: None },
-            ),
-        );
+    if let Some(transcript) = has_left {
+        puppets.tell("bank", puppets.end("clients", &proposal("faulty", SQL)?, transcript, RESULT)?);
     }
     Ok(())
 }

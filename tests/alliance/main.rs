@@ -2,6 +2,7 @@
 
 mod answers;
 mod customers;
+mod ends;
 #[cfg(target_os = "linux")]
 mod faults;
 mod hostile;

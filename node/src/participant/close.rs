@@ -6,52 +6,105 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
-use entente_protocols::ledger::receipt::{self, Part};
+use entente_protocols::ledger::receipt::{self, Part, Statement};
 use entente_protocols::policy::Request;
-use entente_protocols::study::{Question, StudySpec};
+use entente_protocols::secagg::transcript::Transcript;
+use entente_protocols::study::{Plan, Question};
 use entente_protocols::wire::message::{FromAttempt, Proposal};
 use tracing::{error, info, warn};
 
 use super::{Participant, Problem, now, release_id, saying, study_ref};
 use crate::store::StoredModel;
-use crate::store::attempts::{Attempt, Computed, Stage};
+use crate::store::attempts::{Attempt, Stage, Started};
+
+/// What a node is told of the end of a study.
+pub(super) struct Told<'a> {
+    /// SHA-256 of the result.
+    pub(super) result: Digest,
+    /// What the receipt states.
+    pub(super) statement: &'a str,
+    /// The model file, where one was trained.
+    pub(super) model: Option<&'a [u8]>,
+}
+
+/// The model's name in result folders.
+const MODEL: &str = "model.json";
 
 impl Participant {
-    /// Records the end of an attempt: its result, with what the receipt states of it, or why it was given up.
-    pub(super) fn close(&self, id: &AttemptId, end: Result<(Digest, String), String>) -> Result<Vec<Vec<u8>>, Problem> {
-        lock(&self.waiting).remove(id);
+    /// Records that the coordinator gave an attempt up.
+    pub(super) fn abandon(&self, id: &AttemptId, reason: &str) -> Result<Vec<Vec<u8>>, Problem> {
         let known = lock(&self.studies).get(id)?;
-        if let Some(attempt) = known.filter(|attempt| !attempt.stage.is_refused()) {
-            let stage = match &end {
-                Ok((result, _)) => {
-                    if let Stage::Computed(computed) = &attempt.stage {
-                        self.record_result(&attempt.proposal, computed, *result)?;
-                    }
-                    attempt.stage.clone().finished()
-                }
-                Err(_) if matches!(attempt.stage, Stage::Finished(_)) => attempt.stage.clone(),
-                Err(reason) => {
-                    info!(study = id.study, attempt = id.number, reason, "the coordinator gave the attempt up");
-                    Stage::Abandoned(attempt.stage.ended(reason))
-                }
-            };
+        if let Some(attempt) = known.filter(|attempt| !attempt.stage.has_ended()) {
+            info!(study = id.study, attempt = id.number, reason, "the coordinator gave the attempt up");
+            let stage = Stage::Abandoned(attempt.stage.ended(reason));
             lock(&self.studies).put(&attempt.at(stage))?;
         }
-        lock(&self.attempts).remove(id);
-        let part = end.ok().and_then(|(result, statement)| {
-            let signed = self.part(id, result, &statement);
-            signed.map_err(|why| warn!(study = id.study, why, "its receipt is not signed here")).ok()
-        });
+        self.closed(id, None)
+    }
+
+    /// Records the result of an attempt, if what the receipt states of it is what this node has taken part in: only then is
+    /// the result known here, the model kept, and the receipt signed.
+    pub(super) fn finish(&self, id: &AttemptId, told: &Told<'_>) -> Result<Vec<Vec<u8>>, Problem> {
+        let part = match self.finished(id, told) {
+            Ok(part) => Some(part),
+            Err(problem) => {
+                let why = problem.into_words();
+                warn!(
+                    study = id.study,
+                    attempt = id.number,
+                    why,
+                    "the end of the study is not recorded, nor its receipt signed"
+                );
+                None
+            }
+        };
+        if part.is_none() {
+            // Nothing of this node is in the result that there is.
+            let attempt = lock(&self.studies).get(id)?;
+            let without = attempt.filter(|attempt| matches!(attempt.stage, Stage::Waiting | Stage::Pledged(_)));
+            if let Some(attempt) = without {
+                let stage = Stage::Abandoned(attempt.stage.ended("the study ended without this node"));
+                lock(&self.studies).put(&attempt.at(stage))?;
+            }
+        }
+        self.closed(id, part)
+    }
+
+    fn closed(&self, id: &AttemptId, part: Option<Part>) -> Result<Vec<Vec<u8>>, Problem> {
+        lock(&self.waiting).remove(id);
         let mut frames = self.ask_witnesses();
         frames.push(saying(id, FromAttempt::Closed { part: part.map(Box::new) }));
         Ok(frames)
     }
 
+    fn finished(&self, id: &AttemptId, told: &Told<'_>) -> Result<Part, Problem> {
+        let attempt = self.attempt(id)?;
+        let finished = attempt.stage.finished().ok_or_else(|| Problem::failed("nothing was sent from here"))?;
+        // What is sent again, is under the transcript of its own time.
+        let signed = finished.transcript.as_ref().map(Transcript::digest);
+        let transcript = signed.or(finished.pledge.pledge.stored);
+        let transcript = transcript.ok_or_else(|| Problem::failed("nothing was sent from here"))?;
+        let (_, question) = self.question(&attempt.proposal)?;
+        let statement = self.stated(&attempt, transcript, &question, told)?;
+        if signed.is_some() {
+            self.record_result(attempt.proposal.completed, transcript, told.result)?;
+        }
+        lock(&self.studies).put(&attempt.with(Stage::Finished(finished)))?;
+        let before = lock(&self.studies).before(id)?;
+        let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node joined"))?;
+        let after = self.ledger()?.checkpoint(&self.signer)?;
+        let part = Part::sign(&statement, self.name(), &self.signer.key, before, after.bare());
+        lock(&self.studies).put_receipt(id, told.statement, &part)?;
+        if let Err(why) = self.keep_model(&attempt, (transcript, &question), &statement, told) {
+            warn!(study = id.study, why, "the study's model is not kept");
+        }
+        Ok(part)
+    }
+
     /// Records the result in which this node's vectors went.
-    fn record_result(&self, proposal: &Proposal, computed: &Computed, result: Digest) -> Result<(), Problem> {
-        let transcript = self.transcript(proposal, &computed.pledge, &computed.pledges)?.digest();
+    fn record_result(&self, completed: u32, transcript: Digest, result: Digest) -> Result<(), Problem> {
         let mut ledger = lock(&self.ledger);
-        let releases = (proposal.completed + 1..).map(|round| release_id(transcript, round));
+        let releases = (completed + 1..).map(|round| release_id(transcript, round));
         let stored: Vec<Digest> = releases.take_while(|release| ledger.is_stored(*release)).collect();
         for release in stored {
             ledger.released(release, result, &now())?;
@@ -59,18 +112,15 @@ impl Participant {
         Ok(())
     }
 
-    /// This node's part of a receipt, if what the receipt states is what this node has taken part in. Kept here as well.
-    fn part(&self, id: &AttemptId, result: Digest, text: &str) -> Result<Part, String> {
-        let words = Problem::into_words;
-        let statement = receipt::parse_statement(text).map_err(|error| error.to_string())?;
-        let Attempt { proposal, stage, .. } = self.attempt(id).map_err(words)?;
-        let (_, question) = self.question(&proposal).map_err(words)?;
-        let transcript = match (stage.pledge(), stage.pledges()) {
-            (Some(own), Some(pledges)) => Some(self.transcript(&proposal, own, pledges).map_err(words)?.digest()),
-            // What is sent again, is under the transcript of its own time.
-            (own, _) => own.and_then(|own| own.pledge.stored),
-        };
-        let transcript = transcript.ok_or("nothing was sent from here")?;
+    /// What a receipt states, if it is what this node has taken part in.
+    fn stated(
+        &self,
+        Attempt { id, proposal, .. }: &Attempt,
+        transcript: Digest,
+        question: &Question,
+        told: &Told<'_>,
+    ) -> Result<Statement, Problem> {
+        let statement = receipt::parse_statement(told.statement).map_err(Problem::failed)?;
         let subject = &statement.subject;
         let mut participants = proposal.participants.clone();
         participants.sort();
@@ -82,48 +132,53 @@ impl Participant {
             && subject.participants == participants
             && subject.plan_sha256 == question.plan().digest()
             && study_is == (&proposed.name, &proposed.purpose, proposed.spec.kind(), &proposal.requester)
-            && of_this.clone().all(|round| self.is_round(round, transcript, &question))
-            && statement.result() == Some(result);
-        if !is_this {
-            return Err("what it states is not what this node took part in".into());
-        }
-        let before = lock(&self.studies).before(id).map_err(|error| error.to_string())?;
-        let before = before.ok_or("no checkpoint was kept when this node joined")?;
-        let after =
-            self.ledger().and_then(|ledger| ledger.checkpoint(&self.signer)).map_err(|error| error.to_string())?;
-        let part = Part::sign(&statement, self.name(), &self.signer.key, before, after.bare());
-        lock(&self.studies).put_receipt(id, text, &part).map_err(|error| error.to_string())?;
-        Ok(part)
+            && of_this.clone().all(|round| Self::is_round(round, transcript, question))
+            && statement.result() == Some(told.result);
+        if is_this { Ok(statement) } else { Err(Problem::failed("what it states is not what this node took part in")) }
     }
 
     /// Whether a receipt states a round as it was here: its transcript and its charge.
-    fn is_round(&self, round: &receipt::Round, transcript: Digest, question: &Question) -> bool {
+    fn is_round(round: &receipt::Round, transcript: Digest, question: &Question) -> bool {
         let charged = question
             .round(round.round)
             .is_some_and(|mechanism| (mechanism.rho(), mechanism.rho_person()) == (round.rho, round.rho_person));
         round.transcript_sha256 == transcript && charged
     }
 
-    /// Keeps the model that a study trained with this node's part. That it cannot be kept does not keep the study from
-    /// being closed: the operator has it as well.
-    pub(super) fn keep_model(&self, id: &AttemptId, model: Option<&[u8]>, result: Digest) {
-        let study = &id.study;
-        let keep = || -> Result<(), Error> {
-            let studies = lock(&self.studies);
-            let joined = studies.get(id)?.filter(|attempt| attempt.stage.pledge().is_some());
-            let trained = joined.filter(|attempt| matches!(attempt.proposal.study.spec, StudySpec::Train(_)));
-            let (Some(bytes), Some(attempt)) = (model, trained) else { return Ok(()) };
-            let file = ModelFile::parse(bytes).map_err(|error| Error::failed(error.to_string()))?;
-            if file.study.id != *study {
-                return Err(Error::failed(format!("it says that study `{}` trained it", file.study.id)));
-            }
-            let source = format!("study {study}, with result {result}");
-            studies.put_model(&StoredModel::new(study, &attempt.proposal.study.name, &source, &file, bytes, now()))?;
-            Ok(())
-        };
-        if let Err(error) = keep() {
-            warn!(study, %error, "the study's model could not be kept; import it with `entente-node models import`");
+    /// Keeps the model that a study trained with this node's part, if it is the receipt's, of the plan, and the one that the
+    /// last round has evaluated. A training without an evaluation shows its nodes no last model: what it learnt is then what
+    /// the coordinator says.
+    fn keep_model(
+        &self,
+        Attempt { id, proposal, .. }: &Attempt,
+        (transcript, question): (Digest, &Question),
+        statement: &Statement,
+        told: &Told<'_>,
+    ) -> Result<(), String> {
+        let (Some(bytes), Plan::Train(plan)) = (told.model, question.plan()) else { return Ok(()) };
+        if statement.files.get(MODEL) != Some(&Digest::plain(bytes)) {
+            return Err("it is not the file that the receipt names".into());
         }
+        let file = ModelFile::parse(bytes).map_err(|error| error.to_string())?;
+        let (subject, study) = (&statement.subject, &file.study);
+        let is_of_study = (&study.id, study.plan_sha256) == (&id.study, question.plan().digest())
+            && file.transcript_sha256 == transcript
+            && file.receipt_sha256 == Some(subject.digest())
+            && (&study.name, &study.purpose, &file.participants)
+                == (&subject.name, &subject.purpose, &subject.participants);
+        if !is_of_study {
+            return Err("it says that another study trained it".into());
+        }
+        if (&file.model.recipe, &file.model.target) != (&plan.training.recipe, &plan.training.target) {
+            return Err("it has other features or another target than the study's plan".into());
+        }
+        let evaluated = lock(&self.studies).evaluated(transcript).map_err(|error| error.to_string())?;
+        if plan.training.evaluation.is_some() && evaluated != Some(file.model.learnt()) {
+            return Err("it is not the model that the last round evaluated".into());
+        }
+        let source = format!("study {}, with result {}", id.study, told.result);
+        let model = StoredModel::new(&id.study, &proposal.study.name, &source, &file, bytes, now());
+        lock(&self.studies).put_model(&model).map_err(|error| error.to_string())
     }
 
     /// Records a problem and says of it what may be said.
@@ -135,6 +190,10 @@ impl Participant {
                 error!(study, attempt, detail, "the study failed here; the coordinator is told only that it failed");
                 FromAttempt::Failed
             }
+            Problem::OutOfPlace(reason) => {
+                warn!(study, attempt, reason, "a message is not answered as asked");
+                FromAttempt::Refused { reason }
+            }
             Problem::Refused { reason, request } => {
                 warn!(study, attempt, reason, "refused");
                 if let Err(error) = self.record_refusal(id, &reason, request.as_deref(), proposal) {
@@ -142,6 +201,20 @@ impl Participant {
                 }
                 FromAttempt::Refused { reason }
             }
+        }
+    }
+
+    /// Whether a refusal ends an attempt: not where something was charged for it, or where it has ended. There it answers a
+    /// message and no more, so that whatever the coordinator says, the ledger goes on saying what was done.
+    fn can_refuse(&self, attempt: &Attempt) -> bool {
+        match &attempt.stage {
+            Stage::Waiting | Stage::Pledged(_) => true,
+            Stage::Started(Started { transcript, .. }) => {
+                let first = release_id(transcript.digest(), attempt.proposal.completed + 1);
+                lock(&self.ledger).charged_by(first).is_none()
+            }
+            Stage::Computed(_) | Stage::Repeated(_) | Stage::Finished(_) => false,
+            Stage::Abandoned(_) | Stage::Refused(_) => false,
         }
     }
 
@@ -155,9 +228,7 @@ impl Participant {
     ) -> Result<(), Error> {
         let known = lock(&self.studies).get(id)?;
         let attempt = known.or_else(|| proposal.map(|proposal| Attempt::proposed(id.clone(), proposal, now())));
-        let Some(attempt) = attempt.filter(|attempt| !attempt.stage.is_refused()) else {
-            return Ok(());
-        };
+        let Some(attempt) = attempt.filter(|attempt| self.can_refuse(attempt)) else { return Ok(()) };
         match request {
             Some(request) => lock(&self.ledger).refused(request, reason, &now())?,
             None => {
@@ -174,6 +245,7 @@ impl Participant {
         }
         let ended = attempt.stage.ended(reason);
         lock(&self.studies).put(&attempt.at(Stage::Refused(ended)))?;
+        self.end(id);
         Ok(())
     }
 }

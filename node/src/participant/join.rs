@@ -12,13 +12,14 @@ use entente_protocols::ledger::LedgerError;
 use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
 use tracing::{info, warn};
 
 use super::{Participant, Problem, ended, now, release_id, study_ref};
 use crate::data::Dataset;
-use crate::store::attempts::{Attempt, Pledged, Secret, Stage};
+use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Secret, Stage, Started};
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
@@ -76,13 +77,15 @@ impl Participant {
                 ));
             }
             match &known.stage {
+                Stage::Waiting => {}
                 // Said again, not recorded again.
-                Stage::Refused(ended) => return Err(Problem::refused(&ended.reason)),
-                stage => {
-                    if let Some(pledge) = stage.pledge() {
-                        return Ok(pledge.clone());
-                    }
-                }
+                Stage::Refused(end) => return Err(Problem::refused(&end.reason)),
+                Stage::Abandoned(_) => return Err(ended()),
+                Stage::Pledged(Pledged { pledge, .. })
+                | Stage::Started(Started { pledge, .. })
+                | Stage::Computed(Computed { pledge, .. })
+                | Stage::Repeated(Repeated { pledge })
+                | Stage::Finished(Finished { pledge, .. }) => return Ok(pledge.clone()),
             }
         }
         let (schema, question) = self.question(&proposal)?;
@@ -157,19 +160,21 @@ impl Participant {
         let attempt = self.attempt(id)?;
         match &attempt.stage {
             Stage::Pledged(pledged) => {
-                let transcript = self.transcript(&attempt.proposal, &pledged.pledge, &pledges)?;
-                let started = pledged.clone().start(pledges);
+                let transcript = {
+                    let rosters = lock(&self.rosters);
+                    let pinned = rosters.pinned.as_ref().ok_or_else(|| Problem::failed("no roster is pinned"))?;
+                    let participants = &attempt.proposal.participants;
+                    Transcript::verify(&pledges, participants, &pledged.pledge.pledge, pinned)
+                        .map_err(Problem::refused)?
+                };
+                let signature = transcript.sign(&self.signer.key);
+                let started = pledged.clone().start(transcript);
                 lock(&self.studies).put(&attempt.at(Stage::Started(started)))?;
-                Ok(transcript.sign(&self.signer.key))
+                Ok(signature)
             }
-            stage => match stage.pledge().zip(stage.pledges()) {
-                Some((own, before)) if before == pledges => {
-                    Ok(self.transcript(&attempt.proposal, own, &pledges)?.sign(&self.signer.key))
-                }
-                Some((own, _)) => {
-                    self.transcript(&attempt.proposal, own, &pledges)?;
-                    Err(Problem::refused("the coordinator presented other joins than before"))
-                }
+            stage => match stage.transcript() {
+                Some(transcript) if transcript.is_of(&pledges) => Ok(transcript.sign(&self.signer.key)),
+                Some(_) => Err(Problem::out_of_place("the coordinator presented other joins than before")),
                 None => Err(ended()),
             },
         }
@@ -202,7 +207,7 @@ impl Participant {
         round: u32,
         snapshot: Digest,
     ) -> Result<Request, Problem> {
-        let mechanism = question.round(round).ok_or_else(|| Problem::refused("the study has no such round"))?;
+        let mechanism = question.round(round).ok_or_else(|| Problem::out_of_place("the study has no such round"))?;
         let mut recipients = vec![proposal.requester.clone()];
         recipients.retain(|name| !name.is_empty());
         if question.plan().tells_participants() {

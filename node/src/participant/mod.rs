@@ -88,6 +88,8 @@ struct Rosters {
 enum Problem {
     /// By public facts, policy, budget or a steward: the coordinator is told, the ledger records it.
     Refused { reason: String, request: Option<Box<Request>> },
+    /// A message that does not fit where the attempt stands: the coordinator is told, and the attempt stays as it is.
+    OutOfPlace(String),
     /// Here and in detail only.
     Failed(String),
     /// A person must decide.
@@ -99,6 +101,10 @@ impl Problem {
         Self::Refused { reason: reason.to_string(), request: None }
     }
 
+    fn out_of_place(reason: impl ToString) -> Self {
+        Self::OutOfPlace(reason.to_string())
+    }
+
     fn failed(reason: impl ToString) -> Self {
         Self::Failed(reason.to_string())
     }
@@ -106,7 +112,10 @@ impl Problem {
     /// What went wrong, for whoever only reads it.
     fn into_words(self) -> String {
         match self {
-            Self::Refused { reason: words, .. } | Self::Failed(words) | Self::Waiting(words) => words,
+            Self::Refused { reason: words, .. }
+            | Self::OutOfPlace(words)
+            | Self::Failed(words)
+            | Self::Waiting(words) => words,
         }
     }
 }
@@ -270,42 +279,52 @@ impl Participant {
     fn told(&self, id: &AttemptId, told: ToAttempt) -> Vec<Vec<u8>> {
         // Before anything else: what is asked for now may take long.
         let connection = self.connection();
-        let mut proposed = None;
+        if let ToAttempt::Relayed { from, sealed } = told {
+            // Whoever computes may wait for it.
+            return self.relayed(id, &from, &sealed);
+        }
+        let ends = matches!(told, ToAttempt::Finished { .. } | ToAttempt::Abandoned { .. });
+        if ends {
+            // What computes may wait for others, and must not.
+            self.end(id);
+        }
+        self.alone_with(id, |running| {
+            let proposed = if let ToAttempt::Propose(proposal) = &told { Some(proposal.clone()) } else { None };
+            let answer = self.answer(id, told, running, connection);
+            if ends {
+                *running = None;
+                self.end(id);
+            }
+            answer.unwrap_or_else(|problem| vec![saying(id, self.explain(id, problem, proposed))])
+        })
+    }
+
+    fn answer(
+        &self,
+        id: &AttemptId,
+        told: ToAttempt,
+        running: &mut Option<Running>,
+        connection: witness::Connection,
+    ) -> Result<Vec<Vec<u8>>, Problem> {
         let say = |said| vec![saying(id, said)];
-        let answer = match told {
-            ToAttempt::Propose(proposal) => {
-                proposed = Some(proposal.clone());
-                let pledge = self.alone_with(id, |_| self.propose(id, proposal));
-                pledge.map(|pledge| say(FromAttempt::Pledged(pledge)))
-            }
-            ToAttempt::Start { pledges } => {
-                let signature = self.alone_with(id, |_| self.start(id, pledges));
-                signature.map(|signature| say(FromAttempt::Signed(signature)))
-            }
-            ToAttempt::Go { round, input, signatures } => self.alone_with(id, |running| {
+        match told {
+            ToAttempt::Propose(proposal) => Ok(say(FromAttempt::Pledged(self.propose(id, proposal)?))),
+            ToAttempt::Start { pledges } => Ok(say(FromAttempt::Signed(self.start(id, pledges)?))),
+            ToAttempt::Go { round, input, signatures } => {
                 let told = Round { number: round, input: &input, signatures: &signatures };
                 let (release, outbound) = self.go(id, told, running)?;
                 self.send_when_witnessed(release, outbound, connection)
-            }),
-            ToAttempt::Resend { round, transcript } => self.alone_with(id, |_| {
+            }
+            ToAttempt::Resend { round, transcript } => {
                 let (release, outbound) = self.resend(id, round, transcript)?;
                 self.send_when_witnessed(release, outbound, connection)
-            }),
-            // Whoever computes may wait for it.
-            ToAttempt::Relayed { from, sealed } => return self.relayed(id, &from, &sealed),
+            }
             ToAttempt::Finished { result, statement, model } => {
-                self.end(id);
-                self.alone_with(id, |_| {
-                    self.keep_model(id, model.as_deref(), result);
-                    self.close(id, Ok((result, statement)))
-                })
+                self.finish(id, &close::Told { result, statement: &statement, model: model.as_deref() })
             }
-            ToAttempt::Abandoned { reason } => {
-                self.end(id);
-                self.alone_with(id, |_| self.close(id, Err(reason)))
-            }
-        };
-        answer.unwrap_or_else(|problem| say(self.explain(id, problem, proposed)))
+            ToAttempt::Abandoned { reason } => self.abandon(id, &reason),
+            ToAttempt::Relayed { .. } => Ok(Vec::new()),
+        }
     }
 
     /// Runs `f` while nothing else is done for an attempt: a message that comes again waits until the first is answered. It is

@@ -59,9 +59,8 @@ impl Participant {
                 return Err(Error::failed("it is not for this node to answer"));
             }
             let unknown = || Error::failed("the participants are not known yet, or nobody is answered any more");
-            let (own, (pledges, secret)) = stage.pledge().zip(stage.answers()).ok_or_else(unknown)?;
-            let transcript = self.transcript(&proposal, own, pledges).map_err(problem)?;
-            let channel = self.channel(secret, &transcript, from).map_err(problem)?;
+            let (transcript, secret) = stage.answers().ok_or_else(unknown)?;
+            let channel = self.channel(secret, transcript, from).map_err(problem)?;
             let file = self.model(plan).map_err(problem)?;
             let context = context(transcript.digest(), self.name(), from);
             let params = plan.params().map_err(failed)?;

@@ -4,12 +4,11 @@ use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::learn::frame::Place;
 use entente_protocols::ledger::{Begin, Outbound};
 use entente_protocols::release;
 use entente_protocols::secagg::mask::MaskKeys;
-use entente_protocols::secagg::pledge::SignedPledge;
-use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::Question;
 use entente_protocols::wire::message::Proposal;
 use tracing::info;
@@ -20,23 +19,13 @@ use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
 use crate::study::{Computed, Execution};
 
-/// What the rounds of an attempt have in common: verified once, and kept in memory while the attempt goes on. After a
-/// restart it is made again.
+/// What the rounds of an attempt that are still to be computed have in common: verified once, and kept in memory while the
+/// attempt goes on. After a restart it is made again.
 pub(super) struct Running {
-    attempt: Attempt<Work>,
-    transcript: Transcript,
     question: Question,
     dataset: Dataset,
     snapshot: Digest,
     execution: Execution,
-}
-
-/// What there is to do in the rounds of an attempt.
-enum Work {
-    /// To compute and store those that are not stored.
-    ToDo(Box<Started>),
-    /// Nothing more: all are stored.
-    Done,
 }
 
 /// What a node is told of a round.
@@ -47,23 +36,44 @@ pub(super) struct Round<'a> {
 }
 
 impl Participant {
+    /// What is stored is sent, whatever the data and `node.toml` have become since; what is not is computed.
     pub(super) fn go(
         &self,
         id: &AttemptId,
         round: Round<'_>,
         running: &mut Option<Running>,
     ) -> Result<(Release, Outbound), Problem> {
-        let mut now_running = match running.take() {
-            Some(running) => running,
-            None => self.verified(id, round.signatures)?,
+        // Where the attempt stands is on the disk alone.
+        let attempt = self.attempt(id)?;
+        let transcript = attempt.stage.transcript().ok_or_else(|| Problem::failed("told to go before the start"))?;
+        let release = release_id(transcript.digest(), round.number);
+        let is_stored = lock(&self.ledger).is_stored(release);
+        let outbound = match &attempt.stage {
+            _ if is_stored => lock(&self.ledger).stored(release)?,
+            Stage::Started(_) => {
+                let mut now_running = match running.take() {
+                    Some(running) => running,
+                    None => self.verified(&attempt, round.signatures)?,
+                };
+                let outbound = self.compute(&attempt, &mut now_running, &round, release);
+                // Whatever went wrong with a round, the next one is not to read the data again for it.
+                *running = Some(now_running);
+                outbound?
+            }
+            _ => return Err(Problem::failed("a vector of an attempt whose vectors are all stored is not")),
         };
-        let outbound = self.round(&mut now_running, &round);
-        let dataset = now_running.dataset.schema().name.clone();
-        let release = release_id(now_running.transcript.digest(), round.number);
-        let release = self.to_witness((id, &now_running.attempt.proposal), round.number, dataset, release);
-        // Whatever went wrong with a round, the next one is not to read the data again for it.
-        *running = Some(now_running);
-        Ok((release, outbound?))
+        let AttemptId { study, number } = id;
+        info!(study, attempt = number, round = round.number, "the vector is stored");
+        // Also where it was stored before a crash: that may have come before this was written.
+        if let Stage::Started(started) = &attempt.stage
+            && let Ok((_, question)) = self.question(&attempt.proposal)
+            && round.number == *question.rounds().end()
+        {
+            // Others may still have to be answered under its key, until the attempt ends.
+            let computed = Started::clone(started).computed(question.plan().answers(self.name()));
+            lock(&self.studies).put(&attempt.with(Stage::Computed(computed)))?;
+        }
+        Ok((self.to_witness((id, &attempt.proposal), round.number, release)?, outbound))
     }
 
     /// What a vector is sent for, and how far the ledger has to be witnessed before.
@@ -71,30 +81,33 @@ impl Participant {
         &self,
         (id, proposal): (&AttemptId, &Proposal),
         round: u32,
-        dataset: String,
         release: Digest,
-    ) -> Release {
+    ) -> Result<Release, Problem> {
         let witnesses = self.config.oversight.witnesses as usize;
-        Release {
+        Ok(Release {
             attempt: id.clone(),
             round,
             entry: lock(&self.ledger).charged_by(release).unwrap_or(u64::MAX),
             quorum: witnesses.min(proposal.participants.len()),
-            dataset,
+            dataset: self.dataset_name(proposal)?,
             kind: proposal.study.spec.kind(),
-        }
+        })
+    }
+
+    /// The data set of a proposal, as this node writes it; one that it has no longer, as the study does.
+    fn dataset_name(&self, proposal: &Proposal) -> Result<String, Problem> {
+        let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
+        let schemas = self.config.datasets.values().map(|dataset| &dataset.schema);
+        Ok(DatasetSchema::named(schemas, &name).map_or(name, |schema| schema.name.clone()))
     }
 
     /// Checks what holds for all rounds: that everybody signed the transcript, and that the question is still the one
     /// that this node joined.
-    fn verified(&self, id: &AttemptId, signatures: &[(String, Signature)]) -> Result<Running, Problem> {
-        let Attempt { id, proposal, received, stage } = self.attempt(id)?;
-        let too_early = || Problem::failed("told to go before the start");
-        let (own, pledges) = stage.pledge().zip(stage.pledges()).ok_or_else(too_early)?;
-        let transcript = self.transcript(&proposal, own, pledges)?;
-        transcript.verify_signatures(signatures).map_err(Problem::refused)?;
-        let (schema, question) = self.question(&proposal)?;
-        if own.pledge.question != question.digest() {
+    fn verified(&self, attempt: &Attempt, signatures: &[(String, Signature)]) -> Result<Running, Problem> {
+        let Attempt { proposal, stage: Stage::Started(started), .. } = attempt else { return Err(ended()) };
+        started.transcript.verify_signatures(signatures).map_err(Problem::refused)?;
+        let (schema, question) = self.question(proposal)?;
+        if started.pledge.pledge.question != question.digest() {
             return Err(Problem::refused(
                 "the data set's schema has changed since this node joined; run the study again",
             ));
@@ -106,53 +119,30 @@ impl Participant {
         let position = position.ok_or_else(|| Problem::refused("this node has nothing to bring to a round"))?;
         let place = Place { position, participants: contributors.len() };
         let execution = Execution::new(question.plan(), place, self.name());
-        let work = match stage {
-            Stage::Started(started) => Work::ToDo(Box::new(started)),
-            _ => Work::Done,
-        };
-        let attempt = Attempt { id, proposal, received, stage: work };
-        Ok(Running { attempt, transcript, question, dataset, snapshot, execution })
-    }
-
-    fn round(&self, running: &mut Running, round: &Round<'_>) -> Result<Outbound, Problem> {
-        let release = release_id(running.transcript.digest(), round.number);
-        let stored = lock(&self.ledger).stored(release);
-        let outbound = match stored {
-            Ok(stored) => stored,
-            Err(_) => self.compute(running, round, release)?,
-        };
-        let last = *running.question.rounds().end();
-        // Also where it was stored before a crash: that may have come before this was written.
-        if let Attempt { stage: Work::ToDo(started), .. } = &running.attempt
-            && round.number == last
-        {
-            // Others may still have to be answered under its key, until the attempt ends.
-            let computed = Started::clone(started).computed(running.question.plan().answers(self.name()));
-            let attempt = running.attempt.with(Stage::Computed(computed));
-            lock(&self.studies).put(&attempt)?;
-            running.attempt.stage = Work::Done;
-        }
-        let AttemptId { study, number } = &running.attempt.id;
-        info!(study, attempt = number, round = round.number, of = last, "the vector is stored");
-        Ok(outbound)
+        Ok(Running { question, dataset, snapshot, execution })
     }
 
     /// Charges for a round, computes it and stores the vector.
-    fn compute(&self, running: &mut Running, round: &Round<'_>, release: Digest) -> Result<Outbound, Problem> {
-        let Running { attempt, transcript, question, dataset, snapshot, execution } = running;
+    fn compute(
+        &self,
+        attempt: &Attempt,
+        running: &mut Running,
+        round: &Round<'_>,
+        release: Digest,
+    ) -> Result<Outbound, Problem> {
+        let Running { question, dataset, snapshot, execution } = running;
+        let Stage::Started(started) = &attempt.stage else { return Err(ended()) };
+        let transcript = &started.transcript;
         let Round { number, input, .. } = *round;
         let before = number.saturating_sub(1);
         if question.round(before).is_some() && !lock(&self.ledger).is_stored(release_id(transcript.digest(), before)) {
-            return Err(Problem::refused("the coordinator asks for a round before the one ahead of it"));
+            return Err(Problem::out_of_place("the coordinator asks for a round before the one ahead of it"));
         }
         // Whatever can be wrong with an input is found before anything is charged for it.
-        let ready = execution.ready(question.plan(), number, input).map_err(Problem::refused)?;
+        let ready = execution.ready(question.plan(), number, input).map_err(Problem::out_of_place)?;
         let request = self.request((&attempt.id, &attempt.proposal), dataset.schema(), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
         let approved = self.approved(&attempt.id, request)?;
-        let Work::ToDo(started) = &attempt.stage else {
-            return Err(Problem::failed("a vector of an attempt whose vectors are all stored is not"));
-        };
         let key = started.secret.key();
         let public = Digest::of("entente round 1", &[&question.plan().digest().0, input]);
         let contributors = question.contributors();
@@ -161,6 +151,9 @@ impl Participant {
         // A model's owner that is not there is found out before anything is charged.
         let scorer = self.scorer((&attempt.id, &attempt.proposal), &started.secret, transcript, question.plan())?;
         execution.meet(question.plan(), scorer.as_ref())?;
+        if let Some(learnt) = ready.evaluates() {
+            lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
+        }
         let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
@@ -197,23 +190,33 @@ impl Participant {
         let attempt = self.attempt(id)?;
         let pledge = attempt.stage.pledge().ok_or_else(not_joined)?;
         if pledge.pledge.stored != Some(transcript) {
-            return Err(Problem::refused("the coordinator asks for a stored answer that this node did not offer"));
+            return Err(Problem::out_of_place("the coordinator asks for a stored answer that this node did not offer"));
         }
         let release = release_id(transcript, round);
-        let (schema, question) = self.question(&attempt.proposal)?;
-        let mut to_witness = self.to_witness((id, &attempt.proposal), round, schema.name.clone(), release);
         let pledge = match &attempt.stage {
             Stage::Pledged(Pledged { pledge, .. }) | Stage::Started(Started { pledge, .. }) => pledge.clone(),
-            _ => return Ok((to_witness, lock(&self.ledger).stored(release)?)),
+            // Recorded before.
+            Stage::Repeated(_) | Stage::Finished(Finished { transcript: None, .. }) => {
+                let to_witness = self.to_witness((id, &attempt.proposal), round, release)?;
+                return Ok((to_witness, lock(&self.ledger).stored(release)?));
+            }
+            _ => {
+                return Err(Problem::out_of_place(
+                    "the attempt was computed anew; nothing stored before is sent for it",
+                ));
+            }
         };
+        let (schema, question) = self.question(&attempt.proposal)?;
         // The first of them is recorded, for all.
         let snapshot = self.snapshot(&self.dataset(schema)?)?;
         let request = self.request((id, &attempt.proposal), schema, &question, round, snapshot)?;
         let approved = self.approved(id, request)?;
-        let mut ledger = self.ledger()?;
-        let outbound = ledger.repeated(approved, release, &now())?;
-        to_witness.entry = ledger.head().entries;
-        drop(ledger);
+        let (outbound, entry) = {
+            let mut ledger = self.ledger()?;
+            let outbound = ledger.repeated(approved, release, &now())?;
+            (outbound, ledger.head().entries)
+        };
+        let to_witness = Release { entry, ..self.to_witness((id, &attempt.proposal), round, release)? };
         lock(&self.studies).put(&attempt.at(Stage::Repeated(Repeated { pledge })))?;
         info!(study = id.study, attempt = id.number, "what is stored is sent again, at no charge");
         Ok((to_witness, outbound))
@@ -224,22 +227,10 @@ impl Participant {
         let attempt = lock(&self.studies).get(id)?.ok_or_else(not_joined)?;
         match &attempt.stage {
             Stage::Pledged(_) | Stage::Started(_) | Stage::Computed(_) | Stage::Repeated(_) => Ok(attempt),
-            Stage::Finished(Finished { pledge: Some(_), .. }) => Ok(attempt),
-            stage if stage.pledge().is_some() => Err(ended()),
-            _ => Err(not_joined()),
+            Stage::Finished(_) => Ok(attempt),
+            Stage::Abandoned(_) | Stage::Refused(_) => Err(ended()),
+            Stage::Waiting => Err(not_joined()),
         }
-    }
-
-    /// The transcript of an attempt with these pledges, one of which is this node's `own`.
-    pub(super) fn transcript(
-        &self,
-        proposal: &Proposal,
-        own: &SignedPledge,
-        pledges: &[SignedPledge],
-    ) -> Result<Transcript, Problem> {
-        let rosters = lock(&self.rosters);
-        let pinned = rosters.pinned.as_ref().ok_or_else(|| Problem::failed("no roster is pinned"))?;
-        Transcript::verify(pledges, &proposal.participants, &own.pledge, pinned).map_err(Problem::refused)
     }
 }
 

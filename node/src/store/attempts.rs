@@ -3,14 +3,19 @@
 //!
 //! ```text
 //! Waiting ─▶ Pledged ─▶ Started ─▶ Computed ─▶ Finished
-//!                 └──────────┴────▶ Repeated ─────┘
-//! any of them ─▶ Abandoned (by the coordinator), Refused (here)
+//!               │          ├───────────────────────┤
+//!               └──────────┴────▶ Repeated ────────┘
+//! Waiting, Pledged, Started without a charge ─▶ Refused (here)
+//! any but Finished and Refused               ─▶ Abandoned (by the coordinator)
 //! ```
+//!
+//! Finished, Abandoned and Refused are ends: no message leads out of them.
 
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::ledger::store::StoreError;
 use entente_protocols::secagg::pledge::{EphemeralKey, SignedPledge};
+use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::wire::message::Proposal;
 use rusqlite::{OptionalExtension, params};
 use zeroize::Zeroizing;
@@ -71,8 +76,8 @@ pub struct Started {
     pub pledge: SignedPledge,
     /// Of the key in it.
     pub secret: Secret,
-    /// Everybody's pledges, verified.
-    pub pledges: Vec<SignedPledge>,
+    /// Everybody's pledges, verified when this node signed.
+    pub transcript: Transcript,
 }
 
 /// See [`Stage::Computed`].
@@ -80,8 +85,8 @@ pub struct Started {
 pub struct Computed {
     /// This node's pledge.
     pub pledge: SignedPledge,
-    /// Everybody's pledges, verified.
-    pub pledges: Vec<SignedPledge>,
+    /// Everybody's pledges, verified when this node signed.
+    pub transcript: Transcript,
     /// Of the key in the pledge, where others may still have to be answered under it.
     pub secret: Option<Secret>,
 }
@@ -96,10 +101,10 @@ pub struct Repeated {
 /// See [`Stage::Finished`].
 #[derive(Clone)]
 pub struct Finished {
-    /// This node's pledge, if it took part.
-    pub pledge: Option<SignedPledge>,
-    /// Everybody's pledges, if vectors were masked under them.
-    pub pledges: Option<Vec<SignedPledge>>,
+    /// This node's pledge.
+    pub pledge: SignedPledge,
+    /// Everybody's pledges, verified when this node signed; `None` where a stored vector was sent again.
+    pub transcript: Option<Transcript>,
 }
 
 /// An attempt that ended without a result.
@@ -124,16 +129,16 @@ impl Secret {
 }
 
 impl Pledged {
-    /// Everybody takes part, with these pledges, which are verified.
-    pub fn start(self, pledges: Vec<SignedPledge>) -> Started {
-        Started { pledge: self.pledge, secret: self.secret, pledges }
+    /// Everybody takes part.
+    pub fn start(self, transcript: Transcript) -> Started {
+        Started { pledge: self.pledge, secret: self.secret, transcript }
     }
 }
 
 impl Started {
     /// All vectors are stored; `answers` says whether others may still have to be answered.
     pub fn computed(self, answers: bool) -> Computed {
-        Computed { pledge: self.pledge, pledges: self.pledges, secret: answers.then_some(self.secret) }
+        Computed { pledge: self.pledge, transcript: self.transcript, secret: answers.then_some(self.secret) }
     }
 }
 
@@ -167,26 +172,25 @@ impl Stage {
             | Self::Started(Started { pledge, .. })
             | Self::Computed(Computed { pledge, .. })
             | Self::Repeated(Repeated { pledge }) => Some(pledge),
-            Self::Finished(Finished { pledge, .. })
-            | Self::Abandoned(Ended { pledge, .. })
-            | Self::Refused(Ended { pledge, .. }) => pledge.as_ref(),
+            Self::Finished(Finished { pledge, .. }) => Some(pledge),
+            Self::Abandoned(Ended { pledge, .. }) | Self::Refused(Ended { pledge, .. }) => pledge.as_ref(),
         }
     }
 
-    /// Everybody's pledges, once they are verified, unless the attempt was given up.
-    pub fn pledges(&self) -> Option<&[SignedPledge]> {
+    /// Everybody's pledges, once this node has signed them, unless the attempt was given up.
+    pub fn transcript(&self) -> Option<&Transcript> {
         match self {
-            Self::Started(Started { pledges, .. }) | Self::Computed(Computed { pledges, .. }) => Some(pledges),
-            Self::Finished(Finished { pledges, .. }) => pledges.as_deref(),
+            Self::Started(Started { transcript, .. }) | Self::Computed(Computed { transcript, .. }) => Some(transcript),
+            Self::Finished(Finished { transcript, .. }) => transcript.as_ref(),
             Self::Waiting | Self::Pledged(_) | Self::Repeated(_) | Self::Abandoned(_) | Self::Refused(_) => None,
         }
     }
 
     /// Of the attempt's key, where others may have to be answered under it: with everybody's pledges.
-    pub fn answers(&self) -> Option<(&[SignedPledge], &Secret)> {
+    pub fn answers(&self) -> Option<(&Transcript, &Secret)> {
         match self {
-            Self::Started(Started { pledges, secret, .. })
-            | Self::Computed(Computed { pledges, secret: Some(secret), .. }) => Some((pledges, secret)),
+            Self::Started(Started { transcript, secret, .. })
+            | Self::Computed(Computed { transcript, secret: Some(secret), .. }) => Some((transcript, secret)),
             _ => None,
         }
     }
@@ -196,15 +200,21 @@ impl Stage {
         matches!(self, Self::Waiting)
     }
 
-    /// Whether it was refused here.
-    pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused(_))
+    /// Whether it has ended, however.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Finished(_) | Self::Abandoned(_) | Self::Refused(_))
     }
 
-    /// The end of the attempt with a result.
-    pub fn finished(self) -> Self {
-        let pledges = self.pledges().map(<[SignedPledge]>::to_vec);
-        Self::Finished(Finished { pledge: self.pledge().cloned(), pledges })
+    /// The end of the attempt with a result; `None` where this node has brought nothing to one.
+    pub fn finished(&self) -> Option<Finished> {
+        match self.clone() {
+            Self::Started(Started { pledge, transcript, .. }) | Self::Computed(Computed { pledge, transcript, .. }) => {
+                Some(Finished { pledge, transcript: Some(transcript) })
+            }
+            Self::Repeated(Repeated { pledge }) => Some(Finished { pledge, transcript: None }),
+            Self::Finished(finished) => Some(finished),
+            Self::Waiting | Self::Pledged(_) | Self::Abandoned(_) | Self::Refused(_) => None,
+        }
     }
 
     /// Its end without one.
@@ -235,8 +245,9 @@ impl<S> Attempt<S> {
 impl StudyStore {
     /// Writes an attempt, new or changed.
     pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO attempts
-            (study, attempt, received, stage, reason, proposal, own_join, joins, ephemeral) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT OR REPLACE INTO attempt
+            (study, number, received, stage, reason, proposal, pledge, transcript, ephemeral)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let Attempt { id, proposal, received, stage } = attempt;
         let secret = match stage {
             Stage::Pledged(Pledged { secret, .. }) | Stage::Started(Started { secret, .. }) => Some(secret),
@@ -251,7 +262,7 @@ impl StudyStore {
             stage.reason(),
             canonical_bytes(&(id, proposal)),
             stage.pledge().map(canonical_bytes),
-            stage.pledges().map(|pledges| canonical_bytes(&pledges)),
+            stage.transcript().map(canonical_bytes),
             secret.map(|secret| secret.0.to_vec()),
         ];
         self.0.execute(sql, row).map(drop).map_err(written)
@@ -259,21 +270,21 @@ impl StudyStore {
 
     /// An attempt.
     pub fn get(&self, id: &AttemptId) -> Result<Option<Attempt>, StoreError> {
-        let sql = format!("{SELECT} WHERE study = ?1 AND attempt = ?2");
+        let sql = format!("{SELECT} WHERE study = ?1 AND number = ?2");
         let found = self.0.query_row(&sql, params![id.study, id.number], Row::read).optional().map_err(read)?;
         found.map(Row::attempt).transpose()
     }
 
     /// All attempts, the newest first.
     pub fn all(&self) -> Result<Vec<Attempt>, StoreError> {
-        let sql = format!("{SELECT} ORDER BY received DESC, study, attempt DESC");
+        let sql = format!("{SELECT} ORDER BY received DESC, study, number DESC");
         let mut statement = self.0.prepare(&sql).map_err(read)?;
         let rows = statement.query_map([], Row::read).map_err(read)?;
         rows.map(|row| row.map_err(read)?.attempt()).collect()
     }
 }
 
-const SELECT: &str = "SELECT received, stage, reason, proposal, own_join, joins, ephemeral FROM attempts";
+const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, transcript, ephemeral FROM attempt";
 
 /// What a row says, whatever its stage.
 struct Row {
@@ -282,7 +293,7 @@ struct Row {
     reason: Option<String>,
     proposal: Vec<u8>,
     pledge: Option<Vec<u8>>,
-    pledges: Option<Vec<u8>>,
+    transcript: Option<Vec<u8>>,
     secret: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -294,7 +305,7 @@ impl Row {
             reason: row.get(2)?,
             proposal: row.get(3)?,
             pledge: row.get(4)?,
-            pledges: row.get(5)?,
+            transcript: row.get(5)?,
             secret: row.get::<_, Option<Vec<u8>>>(6)?.map(Zeroizing::new),
         })
     }
@@ -304,8 +315,8 @@ impl Row {
         let (id, proposal): (AttemptId, Proposal) = from_canonical(&self.proposal, MAX_CANONICAL).map_err(read)?;
         let pledge: Option<SignedPledge> =
             self.pledge.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
-        let pledges: Option<Vec<SignedPledge>> =
-            self.pledges.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
+        let transcript: Option<Transcript> =
+            self.transcript.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
         let secret = |bytes: Zeroizing<Vec<u8>>| {
             <[u8; 32]>::try_from(&bytes[..]).map(|secret| Secret(Zeroizing::new(secret))).map_err(read)
         };
@@ -314,21 +325,21 @@ impl Row {
         let ended = |pledge| Ended { reason: self.reason.clone().unwrap_or_default(), pledge };
         let stage = match (self.stage.as_str(), pledge) {
             ("waiting", _) => Stage::Waiting,
-            ("finished", pledge) => Stage::Finished(Finished { pledge, pledges }),
             ("abandoned", pledge) => Stage::Abandoned(ended(pledge)),
             ("refused", pledge) => Stage::Refused(ended(pledge)),
-            ("joined" | "computed" | "repeated", None) => return Err(lacks("this node's pledge")),
+            ("joined" | "computed" | "repeated" | "finished", None) => return Err(lacks("this node's pledge")),
             ("joined", Some(pledge)) => {
                 let pledged = Pledged { pledge, secret: secret.ok_or_else(|| lacks("the secret of its key"))? };
-                match pledges {
-                    Some(pledges) => Stage::Started(pledged.start(pledges)),
+                match transcript {
+                    Some(transcript) => Stage::Started(pledged.start(transcript)),
                     None => Stage::Pledged(pledged),
                 }
             }
             ("computed", Some(pledge)) => {
-                let pledges = pledges.ok_or_else(|| lacks("the participants' pledges"))?;
-                Stage::Computed(Computed { pledge, pledges, secret })
+                let transcript = transcript.ok_or_else(|| lacks("the participants' pledges"))?;
+                Stage::Computed(Computed { pledge, transcript, secret })
             }
+            ("finished", Some(pledge)) => Stage::Finished(Finished { pledge, transcript }),
             ("repeated", Some(pledge)) => Stage::Repeated(Repeated { pledge }),
             _ => return Err(read("an unknown stage; a newer version wrote it")),
         };

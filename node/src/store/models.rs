@@ -56,6 +56,20 @@ fn parse((study, name, predicts, source, sha256, received, bytes): Raw) -> Resul
 }
 
 impl StudyStore {
+    /// Keeps which model the last round under a transcript evaluates; to be called until its vector is stored, and not after.
+    pub fn put_evaluated(&self, transcript: Digest, learnt: Digest) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO evaluated (transcript, learnt) VALUES (?1, ?2)";
+        self.0.execute(sql, params![transcript.to_string(), learnt.to_string()]).map(drop).map_err(written)
+    }
+
+    /// The model that the last round under a transcript evaluated ([`entente_protocols::learn::model::Model::learnt`]).
+    pub fn evaluated(&self, transcript: Digest) -> Result<Option<Digest>, StoreError> {
+        let sql = "SELECT learnt FROM evaluated WHERE transcript = ?1";
+        let found: Option<String> =
+            self.0.query_row(sql, [transcript.to_string()], |row| row.get(0)).optional().map_err(read)?;
+        found.map(|learnt| learnt.parse().map_err(read)).transpose()
+    }
+
     /// Keeps a model; the same file of the same study is kept once, as it came first.
     pub fn put_model(&self, model: &StoredModel) -> Result<(), StoreError> {
         let StoredModel { study, name, predicts, source, sha256, received, bytes } = model;

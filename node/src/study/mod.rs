@@ -6,6 +6,7 @@ mod train;
 
 use std::sync::Arc;
 
+use entente_protocols::digest::Digest;
 use entente_protocols::learn::frame::Place;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::study::Plan;
@@ -32,6 +33,16 @@ pub enum Ready {
     Train(train::Ready),
     /// Of a lookalike study.
     Lookalike,
+}
+
+impl Ready {
+    /// Hash of the model that the round evaluates, if it evaluates one.
+    pub fn evaluates(&self) -> Option<Digest> {
+        match self {
+            Self::Query | Self::Lookalike => None,
+            Self::Train(ready) => ready.evaluates(),
+        }
+    }
 }
 
 /// What a round comes to at this node.

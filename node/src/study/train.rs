@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use entente_protocols::canonical::from_canonical;
+use entente_protocols::digest::Digest;
 use entente_protocols::learn::frame::{Contribute, Input, Place, Role};
 use entente_protocols::learn::model::Recoding;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
@@ -28,8 +29,17 @@ pub struct Execution {
 pub struct Ready {
     contribute: Box<dyn Contribute>,
     role: Role,
+    /// Hash of the model that the round is told of.
+    learnt: Digest,
     /// What the codes have to be changed by first.
     recode: Option<(Recoding, Vec<entente_protocols::privacy::rows::Column>)>,
+}
+
+impl Ready {
+    /// Hash of the model that the round evaluates, if it evaluates one.
+    pub fn evaluates(&self) -> Option<Digest> {
+        (self.role == Role::HeldOut).then_some(self.learnt)
+    }
 }
 
 impl Execution {
@@ -41,6 +51,7 @@ impl Execution {
     /// Checks what a round is told.
     pub fn ready(&self, plan: &TrainPlan, round: u32, input: &[u8]) -> Result<Ready, String> {
         let input: Input = from_canonical(input, MAX_INPUT).map_err(|error| format!("the round's input: {error}"))?;
+        let learnt = input.learnt();
         let index = round.saturating_sub(1) as usize;
         let contribute = plan.training.contributor(index, &input, self.place).map_err(|unfit| unfit.to_string())?;
         let releases = plan.training.releases(self.place.participants);
@@ -54,7 +65,7 @@ impl Execution {
             }
             (Some(_), _) => return Err("the coordinator changed the recoding of features in mid-training".into()),
         };
-        Ok(Ready { contribute, role, recode })
+        Ok(Ready { contribute, role, learnt, recode })
     }
 
     /// Reads the customers, unless that is done.
@@ -71,7 +82,7 @@ impl Execution {
 
     /// The sums of a round over the customers that were read.
     pub fn compute(&mut self, ready: Ready, layout: Arc<Layout>) -> Result<Bounded, DataError> {
-        let Ready { contribute, role, recode } = ready;
+        let Ready { contribute, role, recode, .. } = ready;
         let customers = self.customers.as_mut().ok_or_else(|| DataError::opaque("the customers are not read"))?;
         if let Some((recoding, columns)) = recode {
             let tables: Vec<Vec<u16>> = (0..columns.len()).map(|feature| recoding.table(feature)).collect();

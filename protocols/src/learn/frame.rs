@@ -5,6 +5,7 @@
 //! post-processing. It is deterministic: a coordinator that restarts takes the same sums again and goes on.
 
 use super::model::{ModelError, Parameters, Recoding};
+use crate::digest::Digest;
 use crate::privacy::bounds::{Component, Layout};
 use crate::privacy::rows::Block;
 use crate::privacy::sums::Sums;
@@ -56,6 +57,13 @@ pub struct Input {
     pub unit: f64,
     /// For the evaluation, the models that its checkpoints compare, in order; otherwise none.
     pub checkpoints: Vec<Parameters>,
+}
+
+impl Input {
+    /// Hash of the model in it ([`super::model::Model::learnt`]).
+    pub fn learnt(&self) -> Digest {
+        super::model::learnt(self.recoding.as_ref(), &self.parameters)
+    }
 }
 
 /// An input that does not fit the plan; in words, for the node's log and the coordinator.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::recipe::{Recipe, Target};
+use crate::canonical::canonical_bytes;
+use crate::digest::Digest;
 use crate::privacy::rows::{self, Column};
 
 /// Parts of a model that do not fit one another, or the plan.
@@ -198,6 +200,11 @@ pub struct Model {
     pub parameters: Parameters,
 }
 
+/// Hash of parameters with the recoding that they are for.
+pub(super) fn learnt(recoding: Option<&Recoding>, parameters: &Parameters) -> Digest {
+    Digest::of("entente learnt 1", &[&canonical_bytes(&recoding), &canonical_bytes(parameters)])
+}
+
 impl Model {
     /// Whether all parts fit one another; if not, why. A model that does can score any row.
     pub fn check(&self) -> Result<(), ModelError> {
@@ -205,6 +212,11 @@ impl Model {
             recoding.check(&self.recipe)?;
         }
         self.parameters.check(&self.recipe, self.recoding.as_ref())
+    }
+
+    /// Hash of what was learnt: equal to [`super::frame::Input::learnt`] of a round that was told of this model.
+    pub fn learnt(&self) -> Digest {
+        learnt(self.recoding.as_ref(), &self.parameters)
     }
 
     /// The raw score of a row of the recipe's codes: log-odds, a number scaled to −1 to 1, or the position of the nearest

@@ -35,7 +35,9 @@ pub enum Abort {
 }
 
 /// The transcript of an attempt: all pledges, verified. Its hash T is signed by every participant and keys every mask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A node keeps it as it was when it signed: whoever leaves the roster later has taken part all the same.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Transcript {
     pledges: Vec<Pledge>,
     identities: Vec<PublicIdentity>,
@@ -103,6 +105,13 @@ impl Transcript {
     /// The participants' pledges, sorted by name.
     pub fn pledges(&self) -> &[Pledge] {
         &self.pledges
+    }
+
+    /// Whether it is made of these pledges.
+    pub fn is_of(&self, pledges: &[SignedPledge]) -> bool {
+        let mut pledges: Vec<&Pledge> = pledges.iter().map(|signed| &signed.pledge).collect();
+        pledges.sort_by(|a, b| a.participant.cmp(&b.participant));
+        pledges.into_iter().eq(&self.pledges)
     }
 
     /// This participant's signature over T.

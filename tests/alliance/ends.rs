@@ -1,0 +1,147 @@
+//! A hostile coordinator and the ends of attempts: what was computed stays what the ledger says, what has ended stays ended.
+
+use entente_node::store::StudyStore;
+use entente_protocols::digest::Digest;
+use entente_protocols::ledger::entry::State;
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
+use entente_testing::{Error, Proposed, Puppets, refused};
+
+use super::hostile::{SQL, proposal};
+
+const RESULT: Digest = Digest([7; 32]);
+
+/// The transcript of the vector that a node sends in answer to a message; `None` if it sends none.
+fn sent(puppets: &Puppets, message: ToNode) -> Option<Digest> {
+    let frames = puppets.tell("bank", message);
+    frames.iter().find_map(|frame| frame.decode_contribution().ok()).map(|sent| sent.transcript)
+}
+
+fn states(puppets: &Puppets) -> Result<Vec<State>, Error> {
+    let entries = puppets.world.ledger("bank")?;
+    let state = |entry: &entente_protocols::ledger::entry::Entry| entry.study().map(|_| entry.state());
+    Ok(entries.iter().filter_map(state).collect())
+}
+
+fn stage(puppets: &Puppets, proposed: &Proposed) -> Result<&'static str, Error> {
+    let studies = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
+    Ok(studies.get(&proposed.id)?.ok_or("the attempt is kept")?.stage.name())
+}
+
+/// Everything that may be said of an attempt at the wrong time.
+fn nonsense(proposed: &Proposed) -> Vec<ToNode> {
+    let mut others = proposed.clone();
+    others.proposal.requester = "somebody else".into();
+    vec![
+        proposed.resend(1, Digest::ZERO),
+        proposed.start(&[]),
+        proposed.tells(ToAttempt::Go { round: 2, input: Vec::new(), signatures: Vec::new() }),
+        proposed.tells(ToAttempt::Go { round: 0, input: vec![1], signatures: Vec::new() }),
+        others.propose(),
+        proposed.tells(ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None }),
+        proposed.tells(ToAttempt::Finished { result: Digest::ZERO, statement: "{}".into(), model: Some(vec![1]) }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_said_after_a_vector_was_computed_changes_what_the_ledger_says() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    let proposed = proposal("computed", SQL)?;
+    let signatures = puppets.signatures(&proposed);
+    let transcript = sent(&puppets, proposed.go(&signatures)).ok_or("a vector")?;
+    for kill in [false, true] {
+        for message in nonsense(&proposed) {
+            if kill {
+                puppets.restart("bank")?;
+            }
+            assert_eq!(sent(&puppets, message), None);
+            assert_eq!(states(&puppets)?, [State::Reserved, State::Computed]);
+            assert_eq!(stage(&puppets, &proposed)?, "computed");
+        }
+    }
+    // The true end is recorded all the same, and nothing changes that either.
+    let end = puppets.end("clients", &proposed, transcript, RESULT)?;
+    let closed = puppets.tell("bank", end.clone()).pop().ok_or("an answer")?.decode()?;
+    assert!(matches!(closed, FromNode::Attempt(_, FromAttempt::Closed { part: Some(_) })), "{closed:?}");
+    let abandoned = proposed.tells(ToAttempt::Abandoned { reason: "never mind".into() });
+    for message in nonsense(&proposed).into_iter().chain([abandoned, end]) {
+        assert_eq!(sent(&puppets, message), None);
+        assert_eq!(states(&puppets)?, [State::Reserved, State::Computed, State::Released]);
+        assert_eq!(stage(&puppets, &proposed)?, "finished");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_was_refused_or_given_up_is_neither_charged_nor_answered_again() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    // Refused while everything was made ready for it: the key of another is not signed.
+    let refusal = proposal("refused", SQL)?;
+    let signatures = puppets.signatures(&refusal);
+    refused(puppets.ask("bank", refusal.go(&signatures[..2])), "did not sign");
+    // Given up when the node was about to go.
+    let given_up = proposal("given-up", SQL)?;
+    let signed = puppets.signatures(&given_up);
+    puppets.tell("bank", given_up.tells(ToAttempt::Abandoned { reason: "the operator thinks better of it".into() }));
+    for kill in [false, true] {
+        for (proposed, signatures, stays) in [(&refusal, &signatures, "refused"), (&given_up, &signed, "abandoned")] {
+            for message in [proposed.propose(), proposed.go(signatures), proposed.go(signatures)] {
+                if kill {
+                    puppets.restart("bank")?;
+                }
+                assert_eq!(sent(&puppets, message), None);
+                assert_eq!(stage(&puppets, proposed)?, stays);
+            }
+        }
+    }
+    assert_eq!(states(&puppets)?, [State::Refused]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_that_ended_after_the_roster_changed_is_recorded_as_it_was() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    let proposed = proposal("before", SQL)?;
+    let signatures = puppets.signatures(&proposed);
+    let transcript = sent(&puppets, proposed.go(&signatures)).ok_or("a vector")?;
+    // Telecom leaves, and the bank accepts that.
+    puppets.roster.members.remove("telecom");
+    puppets.world.folder("bank").pin(&puppets.roster)?;
+    puppets.restart("bank")?;
+    let end = puppets.end("clients", &proposed, transcript, RESULT)?;
+    let closed = puppets.tell("bank", end).pop().ok_or("an answer")?.decode()?;
+    assert!(matches!(closed, FromNode::Attempt(_, FromAttempt::Closed { part: Some(_) })), "{closed:?}");
+    assert_eq!(states(&puppets)?, [State::Reserved, State::Computed, State::Released]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_sent_whatever_became_of_the_data() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    let proposed = proposal("moved", SQL)?;
+    let signatures = puppets.signatures(&proposed);
+    let transcript = sent(&puppets, proposed.go(&signatures)).ok_or("a vector")?;
+    let folder = puppets.world.folder("bank");
+    let config = std::fs::read_to_string(folder.config())?;
+    std::fs::write(folder.config(), config.replace("source = \"", "source = \"gone/"))?;
+    puppets.restart("bank")?;
+    assert_eq!(sent(&puppets, proposed.go(&signatures)), Some(transcript));
+    assert_eq!(states(&puppets)?, [State::Reserved, State::Computed]);
+    Ok(())
+}
+
+/// A stored answer leaves for another study only with an entry that says for which.
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_bytes_do_not_leave_for_a_study_that_the_ledger_does_not_name() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let first = proposal("first", SQL)?;
+    let signatures = puppets.signatures(&first);
+    let transcript = sent(&puppets, first.go(&signatures)).ok_or("a vector")?;
+    let mut again = proposal("second", SQL)?;
+    again.proposal.requester = "somebody else".into();
+    assert_eq!(puppets.pledge("bank", &again).pledge.stored, Some(transcript));
+    let end = puppets.end("clients", &again, transcript, RESULT)?;
+    puppets.tell("bank", end);
+    assert_eq!(sent(&puppets, again.resend(1, transcript)), None);
+    assert_eq!(states(&puppets)?, [State::Reserved, State::Computed]);
+    Ok(())
+}
