@@ -180,7 +180,7 @@ pub struct StudyStore(Connection);
 const STUDY_SCHEMA: &str = "
 DROP TABLE IF EXISTS attempts; -- of earlier versions, whose attempts cannot go on
 CREATE TABLE IF NOT EXISTS attempt (study TEXT, number INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
-    proposal BLOB NOT NULL, pledge BLOB, transcript BLOB, ephemeral BLOB, PRIMARY KEY (study, number)) STRICT;
+    proposal BLOB NOT NULL, pledge BLOB, signed BLOB, ephemeral BLOB, PRIMARY KEY (study, number)) STRICT;
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;

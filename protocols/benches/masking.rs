@@ -13,6 +13,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
 use entente_protocols::ledger::Head;
+use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::collect::Collector;
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
@@ -94,9 +95,14 @@ fn parties() -> (MaskKeys, Collector, Digest) {
     for (name, pledge) in names.iter().zip(pledges) {
         collector.pledged(name, pledge).expect("a participant");
     }
+    let mut received = Vec::new();
     for i in 0..PARTIES {
-        collector.signed(&names[usize::from(i)], transcript.sign(&identity(i))).expect("a participant");
+        let name = &names[usize::from(i)];
+        let sent = Encapsulation::of(&transcript, name, &ephemeral(i), &identity(i)).expect("keys that are some");
+        received.extend(sent.iter().filter(|one| one.to == "p0").cloned());
+        collector.signed(name, transcript.sign(&identity(i)), sent).expect("a participant");
     }
-    let keys = MaskKeys::derive(&transcript, "p0", &ephemeral(0), 1, Digest::ZERO).expect("a participant");
+    let agreed = Agreed::with_all(&transcript, "p0", &ephemeral(0), &received).expect("a participant");
+    let keys = MaskKeys::with_all(&agreed, 1, Digest::ZERO);
     (keys, collector, transcript.digest())
 }

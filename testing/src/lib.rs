@@ -22,5 +22,5 @@ pub use dial::{Applicant, Conversation, Dialler};
 pub use driven::{Does, Driven, Manners};
 pub use entente_examples::alliance::{Error, PARTNERS};
 pub use entente_protocols::testing::{DATASET, Draft, NOW, Parties, Party, approved, attempt, charge, request, study};
-pub use puppets::{Proposed, Puppets, refused};
+pub use puppets::{Proposed, Puppets, Signed, refused};
 pub use world::{Founding, SETTINGS, World, last_study, ledger, result, until};

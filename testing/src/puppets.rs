@@ -11,14 +11,15 @@ use entente_protocols::identity::{Roster, Signature};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::receipt;
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::collect::Collector;
 use entente_protocols::secagg::pledge::SignedPledge;
 use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
 
-use crate::NOW;
 use crate::world::World;
+use entente_protocols::testing::NOW;
 
 /// The participants of an alliance of [`PARTNERS`] of which nothing runs.
 pub struct Puppets {
@@ -114,15 +115,21 @@ impl Puppets {
         }
     }
 
-    /// The signatures under the transcript of an attempt, to which all its participants have pledged themselves.
-    pub fn signatures(&self, proposed: &Proposed) -> Vec<(String, Signature)> {
+    /// What all participants of an attempt sign, after all have pledged themselves to it.
+    pub fn signatures(&self, proposed: &Proposed) -> Signed {
         let names = &proposed.proposal.participants;
         let pledges: Vec<SignedPledge> = names.iter().map(|partner| self.pledge(partner, proposed)).collect();
-        let sign = |partner: &String| match self.ask(partner, proposed.start(&pledges)) {
-            FromNode::Attempt(_, FromAttempt::Signed(signature)) => (partner.clone(), signature),
-            other => panic!("{partner} must sign: {other:?}"),
-        };
-        names.iter().map(sign).collect()
+        let mut signed = Signed::default();
+        for partner in names {
+            match self.ask(partner, proposed.start(&pledges)) {
+                FromNode::Attempt(_, FromAttempt::Signed { signature, encapsulations }) => {
+                    signed.signatures.push((partner.clone(), signature));
+                    signed.encapsulations.extend(encapsulations);
+                }
+                other => panic!("{partner} must sign: {other:?}"),
+            }
+        }
+        signed
     }
 
     /// The question that an attempt over a data set asks.
@@ -160,7 +167,9 @@ impl Puppets {
                 }
                 match frame.decode()? {
                     FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => drop(collector.pledged(partner, pledge)?),
-                    FromNode::Attempt(_, FromAttempt::Signed(signature)) => drop(collector.signed(partner, signature)?),
+                    FromNode::Attempt(_, FromAttempt::Signed { signature, encapsulations }) => {
+                        collector.signed(partner, signature, encapsulations)?;
+                    }
                     other => return Err(format!("{partner} answers {other:?}").into()),
                 }
             }
@@ -204,6 +213,15 @@ impl Puppets {
     }
 }
 
+/// What the participants of an attempt have signed.
+#[derive(Clone, Default)]
+pub struct Signed {
+    /// The signatures over the transcript.
+    pub signatures: Vec<(String, Signature)>,
+    /// What they have encapsulated to one another.
+    pub encapsulations: Vec<Encapsulation>,
+}
+
 /// An attempt with what is proposed of it.
 #[derive(Clone)]
 pub struct Proposed {
@@ -245,8 +263,14 @@ impl Proposed {
     }
 
     /// That the first round is to be computed, without an input.
-    pub fn go(&self, signatures: &[(String, Signature)]) -> ToNode {
-        self.tells(ToAttempt::Go { round: 1, input: Vec::new(), signatures: signatures.to_vec() })
+    pub fn go(&self, signed: &Signed) -> ToNode {
+        self.round(1, &[], signed)
+    }
+
+    /// That a round is to be computed.
+    pub fn round(&self, round: u32, input: &[u8], signed: &Signed) -> ToNode {
+        let Signed { signatures, encapsulations } = signed.clone();
+        self.tells(ToAttempt::Go { round, input: input.to_vec(), signatures, encapsulations })
     }
 
     /// That what is stored is to be sent again.

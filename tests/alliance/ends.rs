@@ -4,7 +4,7 @@ use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
-use entente_testing::{Error, Proposed, Puppets, refused};
+use entente_testing::{Error, Proposed, Puppets, Signed, refused};
 
 use super::hostile::{SQL, proposal};
 
@@ -34,8 +34,8 @@ fn nonsense(proposed: &Proposed) -> Vec<ToNode> {
     vec![
         proposed.resend(1, Digest::ZERO),
         proposed.start(&[]),
-        proposed.tells(ToAttempt::Go { round: 2, input: Vec::new(), signatures: Vec::new() }),
-        proposed.tells(ToAttempt::Go { round: 0, input: vec![1], signatures: Vec::new() }),
+        proposed.round(2, &[], &Signed::default()),
+        proposed.round(0, &[1], &Signed::default()),
         others.propose(),
         proposed.tells(ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None }),
         proposed.tells(ToAttempt::Finished { result: Digest::ZERO, statement: "{}".into(), model: Some(vec![1]) }),
@@ -77,7 +77,9 @@ async fn an_attempt_that_was_refused_or_given_up_is_neither_charged_nor_answered
     // Refused while everything was made ready for it: the key of another is not signed.
     let refusal = proposal("refused", SQL)?;
     let signatures = puppets.signatures(&refusal);
-    refused(puppets.ask("bank", refusal.go(&signatures[..2])), "did not sign");
+    let mut fewer = signatures.clone();
+    fewer.signatures.pop();
+    refused(puppets.ask("bank", refusal.go(&fewer)), "did not sign");
     // Given up when the node was about to go.
     let given_up = proposal("given-up", SQL)?;
     let signed = puppets.signatures(&given_up);

@@ -22,7 +22,7 @@ async fn a_swapped_key_makes_every_node_abort_before_anything_is_charged() -> Re
     let puppets = Puppets::new().await?;
     let proposal = proposal("swap", SQL)?;
     let mut pledges: Vec<SignedPledge> = PARTNERS.iter().map(|partner| puppets.pledge(partner, &proposal)).collect();
-    pledges[0].pledge.ephemeral = [9; 32];
+    pledges[0].pledge.ephemeral.x25519 = [9; 32];
     pledges[0] = SignedPledge::new(pledges[0].pledge.clone(), &IdentityKey::from_secret(&[66; 32]));
     for partner in PARTNERS {
         refused(puppets.ask(partner, proposal.start(&pledges)), "not signed");
@@ -72,9 +72,11 @@ async fn nothing_is_computed_until_all_have_signed_the_same() -> Result<(), Erro
     let puppets = Puppets::new().await?;
     let proposal = proposal("signatures", SQL)?;
     let signatures = puppets.signatures(&proposal);
-    refused(puppets.ask("bank", proposal.go(&signatures[..2])), "did not sign");
+    let mut fewer = signatures.clone();
+    fewer.signatures.pop();
+    refused(puppets.ask("bank", proposal.go(&fewer)), "did not sign");
     let mut exchanged = signatures.clone();
-    exchanged[0].1 = signatures[1].1;
+    exchanged.signatures[0].1 = signatures.signatures[1].1;
     refused(puppets.ask("retailer", proposal.go(&exchanged)), "did not sign");
     // A stored answer that nobody offered.
     refused(puppets.ask("telecom", proposal.resend(1, Digest::ZERO)), "did not offer");

@@ -8,15 +8,14 @@ use std::collections::BTreeMap;
 
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::Signature;
 use entente_protocols::learn::frame::Input;
 use entente_protocols::learn::model::{Parameters, Recode};
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::secagg::collect::Stage;
 use entente_protocols::study::{Plan, Question};
-use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, last_study, refused, study};
+use entente_protocols::wire::message::{FromNode, ToNode};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, last_study, refused, study};
 
 const FEATURES: &str = "SELECT client_id, age, balance, housing, loan, y FROM clients";
 /// Rounds: histograms, bins by target, two of residuals, evaluation.
@@ -26,7 +25,7 @@ const ROUNDS: u32 = 5;
 struct Attempt {
     proposed: Proposed,
     question: Question,
-    signatures: Vec<(String, Signature)>,
+    signatures: Signed,
 }
 
 impl Attempt {
@@ -42,7 +41,7 @@ impl Attempt {
     }
 
     fn go(&self, round: u32, input: &[u8]) -> ToNode {
-        self.proposed.tells(ToAttempt::Go { round, input: input.to_vec(), signatures: self.signatures.clone() })
+        self.proposed.round(round, input, &self.signatures)
     }
 
     /// What a partner contributes to a round, as masked.

@@ -362,7 +362,9 @@ impl<'a> Runner<'a> {
                 false
             }
             FromAttempt::Refused { reason } => return Err(lost(clean(&reason), true)),
-            FromAttempt::Signed(signature) => attempt.collector.signed(&from, signature).map_err(unusable)?,
+            FromAttempt::Signed { signature, encapsulations } => {
+                attempt.collector.signed(&from, signature, encapsulations).map_err(unusable)?
+            }
             FromAttempt::Failed => return Err(lost("failed; its own log says why".into(), false)),
             // Passed on, or recorded, before it comes here.
             FromAttempt::Relay { .. } | FromAttempt::Closed { .. } => false,

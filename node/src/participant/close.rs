@@ -8,23 +8,22 @@ use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
 use entente_protocols::ledger::receipt::{self, Part, Statement};
 use entente_protocols::policy::Request;
-use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::{Plan, Question};
 use entente_protocols::wire::message::{FromAttempt, Proposal};
 use tracing::{error, info, warn};
 
 use super::{Participant, Problem, now, release_id, saying, study_ref};
 use crate::store::StoredModel;
-use crate::store::attempts::{Attempt, Stage, Started};
+use crate::store::attempts::{Attempt, Signed, Stage, Started};
 
 /// What a node is told of the end of a study.
-pub(super) struct Told<'a> {
+struct Told<'a> {
     /// SHA-256 of the result.
-    pub(super) result: Digest,
+    result: Digest,
     /// What the receipt states.
-    pub(super) statement: &'a str,
+    statement: &'a str,
     /// The model file, where one was trained.
-    pub(super) model: Option<&'a [u8]>,
+    model: Option<&'a [u8]>,
 }
 
 /// The model's name in result folders.
@@ -44,8 +43,14 @@ impl Participant {
 
     /// Records the result of an attempt, if what the receipt states of it is what this node has taken part in: only then is
     /// the result known here, the model kept, and the receipt signed.
-    pub(super) fn finish(&self, id: &AttemptId, told: &Told<'_>) -> Result<Vec<Vec<u8>>, Problem> {
-        let part = match self.finished(id, told) {
+    pub(super) fn finish(
+        &self,
+        id: &AttemptId,
+        result: Digest,
+        statement: &str,
+        model: Option<&[u8]>,
+    ) -> Result<Vec<Vec<u8>>, Problem> {
+        let part = match self.finished(id, &Told { result, statement, model }) {
             Ok(part) => Some(part),
             Err(problem) => {
                 let why = problem.into_words();
@@ -81,7 +86,7 @@ impl Participant {
         let attempt = self.attempt(id)?;
         let finished = attempt.stage.finished().ok_or_else(|| Problem::failed("nothing was sent from here"))?;
         // What is sent again, is under the transcript of its own time.
-        let signed = finished.transcript.as_ref().map(Transcript::digest);
+        let signed = finished.signed.as_ref().map(|signed| signed.transcript.digest());
         let transcript = signed.or(finished.pledge.pledge.stored);
         let transcript = transcript.ok_or_else(|| Problem::failed("nothing was sent from here"))?;
         let (_, question) = self.question(&attempt.proposal)?;
@@ -209,7 +214,7 @@ impl Participant {
     fn can_refuse(&self, attempt: &Attempt) -> bool {
         match &attempt.stage {
             Stage::Waiting | Stage::Pledged(_) => true,
-            Stage::Started(Started { transcript, .. }) => {
+            Stage::Started(Started { signed: Signed { transcript, .. }, .. }) => {
                 let first = release_id(transcript.digest(), attempt.proposal.completed + 1);
                 lock(&self.ledger).charged_by(first).is_none()
             }

@@ -6,20 +6,21 @@ use entente_host::locks::lock;
 use entente_host::random::random_secret;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::{Roster, Signature};
+use entente_protocols::identity::Roster;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::LedgerError;
 use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::{Earlier, Question, Study};
-use entente_protocols::wire::message::{Approval, CheckAnswer, Proposal};
+use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt, Proposal};
 use tracing::{info, warn};
 
 use super::{Participant, Problem, ended, now, release_id, study_ref};
 use crate::data::Dataset;
-use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Secret, Stage, Started};
+use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Secret, Signed, Stage, Started};
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
@@ -156,7 +157,7 @@ impl Participant {
     }
 
     /// Checks everybody's pledges and signs the transcript.
-    pub(super) fn start(&self, id: &AttemptId, pledges: Vec<SignedPledge>) -> Result<Signature, Problem> {
+    pub(super) fn start(&self, id: &AttemptId, pledges: Vec<SignedPledge>) -> Result<FromAttempt, Problem> {
         let attempt = self.attempt(id)?;
         match &attempt.stage {
             Stage::Pledged(pledged) => {
@@ -167,13 +168,19 @@ impl Participant {
                     Transcript::verify(&pledges, participants, &pledged.pledge.pledge, pinned)
                         .map_err(Problem::refused)?
                 };
-                let signature = transcript.sign(&self.signer.key);
-                let started = pledged.clone().start(transcript);
+                let (signature, key) = (transcript.sign(&self.signer.key), pledged.secret.key());
+                let encapsulations = Encapsulation::of(&transcript, self.name(), &key, &self.signer.key);
+                let encapsulations = encapsulations.map_err(Problem::refused)?;
+                let started = pledged.clone().start(Signed { transcript, sent: encapsulations.clone() });
                 lock(&self.studies).put(&attempt.at(Stage::Started(started)))?;
-                Ok(signature)
+                Ok(FromAttempt::Signed { signature, encapsulations })
             }
-            stage => match stage.transcript() {
-                Some(transcript) if transcript.is_of(&pledges) => Ok(transcript.sign(&self.signer.key)),
+            stage => match stage.signed() {
+                // The same as before, whoever still needs it.
+                Some(Signed { transcript, sent }) if transcript.is_of(&pledges) => {
+                    let signature = transcript.sign(&self.signer.key);
+                    Ok(FromAttempt::Signed { signature, encapsulations: sent.clone() })
+                }
                 Some(_) => Err(Problem::out_of_place("the coordinator presented other joins than before")),
                 None => Err(ended()),
             },

@@ -309,9 +309,10 @@ impl Participant {
         let say = |said| vec![saying(id, said)];
         match told {
             ToAttempt::Propose(proposal) => Ok(say(FromAttempt::Pledged(self.propose(id, proposal)?))),
-            ToAttempt::Start { pledges } => Ok(say(FromAttempt::Signed(self.start(id, pledges)?))),
-            ToAttempt::Go { round, input, signatures } => {
-                let told = Round { number: round, input: &input, signatures: &signatures };
+            ToAttempt::Start { pledges } => Ok(say(self.start(id, pledges)?)),
+            ToAttempt::Go { round, input, signatures, encapsulations } => {
+                let told =
+                    Round { number: round, input: &input, signatures: &signatures, encapsulations: &encapsulations };
                 let (release, outbound) = self.go(id, told, running)?;
                 self.send_when_witnessed(release, outbound, connection)
             }
@@ -319,9 +320,7 @@ impl Participant {
                 let (release, outbound) = self.resend(id, round, transcript)?;
                 self.send_when_witnessed(release, outbound, connection)
             }
-            ToAttempt::Finished { result, statement, model } => {
-                self.finish(id, &close::Told { result, statement: &statement, model: model.as_deref() })
-            }
+            ToAttempt::Finished { result, statement, model } => self.finish(id, result, &statement, model.as_deref()),
             ToAttempt::Abandoned { reason } => self.abandon(id, &reason),
             ToAttempt::Relayed { .. } => Ok(Vec::new()),
         }

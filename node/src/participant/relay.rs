@@ -10,18 +10,18 @@ use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::lookalike::exchange::{LIMIT, ToModelOwner};
 use entente_protocols::lookalike::model::PublicModel;
+use entente_protocols::secagg::agreement::Agreed;
 use entente_protocols::secagg::channel::{Channel, NONCE};
-use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::lookalike::{LookalikePlan, Output};
 use entente_protocols::study::{Plan, Question, StudySpec};
-use entente_protocols::wire::message::{FromAttempt, Proposal};
+use entente_protocols::wire::message::FromAttempt;
 use tracing::{info, warn};
 
 use super::{Participant, Problem, now, saying};
 use crate::activation::audiences;
 use crate::data::audience::{Naming, Scores};
 use crate::data::{Dataset, Engine};
-use crate::store::attempts::{Attempt, Secret};
+use crate::store::attempts::{Attempt, Signed, Started};
 use crate::study::lookalike::keys::GivenKeys;
 use crate::study::lookalike::owner::{Buckets, Owner};
 use crate::study::lookalike::{Meeting, Scorer, Talk, context};
@@ -59,8 +59,10 @@ impl Participant {
                 return Err(Error::failed("it is not for this node to answer"));
             }
             let unknown = || Error::failed("the participants are not known yet, or nobody is answered any more");
-            let (transcript, secret) = stage.answers().ok_or_else(unknown)?;
-            let channel = self.channel(secret, transcript, from).map_err(problem)?;
+            let (Signed { transcript, sent }, secret) = stage.answers().ok_or_else(unknown)?;
+            let received = Channel::encapsulation(from, self.name(), sealed);
+            let agreed = Agreed::with(transcript, self.name(), &secret.key(), from, received.as_slice());
+            let channel = Channel::new(&agreed.map_err(failed)?, self.name(), from, sent).ok_or_else(unknown)?;
             let file = self.model(plan).map_err(problem)?;
             let context = context(transcript.digest(), self.name(), from);
             let params = plan.params().map_err(failed)?;
@@ -83,18 +85,12 @@ impl Participant {
         Ok(channel.seal(random::<NONCE>()?, &canonical_bytes(&answer)))
     }
 
-    /// The channel to another participant of an attempt.
-    fn channel(&self, secret: &Secret, transcript: &Transcript, peer: &str) -> Result<Channel, Problem> {
-        Channel::new(transcript, self.name(), &secret.key(), peer).map_err(Problem::refused)
-    }
-
     /// Who scores the customers of this node, a candidates' owner, where the plan has a model: its owner, with whom to talk, or
     /// this node itself.
     pub(super) fn scorer(
         &self,
-        (id, proposal): (&AttemptId, &Proposal),
-        secret: &Secret,
-        transcript: &Transcript,
+        Attempt { id, proposal, .. }: &Attempt,
+        (Started { signed: Signed { transcript, sent }, .. }, agreed): (&Started, &Agreed),
         plan: &Plan,
     ) -> Result<Option<Scorer<'_>>, Problem> {
         let Plan::Lookalike(plan) = plan else { return Ok(None) };
@@ -102,7 +98,8 @@ impl Participant {
             let file = self.model(plan)?;
             return Ok(Some(Scorer::Own(plan.model.quantised(&file.model.parameters).map_err(Problem::failed)?)));
         }
-        let channel = self.channel(secret, transcript, &plan.seed_partner)?;
+        let channel = Channel::new(agreed, self.name(), &plan.seed_partner, sent);
+        let channel = channel.ok_or_else(|| Problem::failed("the model's owner takes no part"))?;
         let patience = Duration::from_secs(u64::from(proposal.study.wait.max(1)));
         let talk = Talk::new(self.peers.converse(id.clone(), &plan.seed_partner), channel, patience);
         let context = context(transcript.digest(), &plan.seed_partner, self.name());

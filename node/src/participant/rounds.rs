@@ -8,6 +8,7 @@ use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::learn::frame::Place;
 use entente_protocols::ledger::{Begin, Outbound};
 use entente_protocols::release;
+use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
 use entente_protocols::wire::message::Proposal;
@@ -16,13 +17,14 @@ use tracing::info;
 use super::witness::Release;
 use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
-use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
+use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Signed, Stage, Started};
 use crate::study::{Computed, Execution};
 
 /// What the rounds of an attempt that are still to be computed have in common: verified once, and kept in memory while the
 /// attempt goes on. After a restart it is made again.
 pub(super) struct Running {
     question: Question,
+    agreed: Agreed,
     dataset: Dataset,
     snapshot: Digest,
     execution: Execution,
@@ -33,6 +35,7 @@ pub(super) struct Round<'a> {
     pub(super) number: u32,
     pub(super) input: &'a [u8],
     pub(super) signatures: &'a [(String, Signature)],
+    pub(super) encapsulations: &'a [Encapsulation],
 }
 
 impl Participant {
@@ -53,7 +56,7 @@ impl Participant {
             Stage::Started(_) => {
                 let mut now_running = match running.take() {
                     Some(running) => running,
-                    None => self.verified(&attempt, round.signatures)?,
+                    None => self.verified(&attempt, &round)?,
                 };
                 let outbound = self.compute(&attempt, &mut now_running, &round, release);
                 // Whatever went wrong with a round, the next one is not to read the data again for it.
@@ -103,15 +106,18 @@ impl Participant {
 
     /// Checks what holds for all rounds: that everybody signed the transcript, and that the question is still the one
     /// that this node joined.
-    fn verified(&self, attempt: &Attempt, signatures: &[(String, Signature)]) -> Result<Running, Problem> {
+    fn verified(&self, attempt: &Attempt, round: &Round<'_>) -> Result<Running, Problem> {
         let Attempt { proposal, stage: Stage::Started(started), .. } = attempt else { return Err(ended()) };
-        started.transcript.verify_signatures(signatures).map_err(Problem::refused)?;
+        started.signed.transcript.verify_signatures(round.signatures).map_err(Problem::refused)?;
         let (schema, question) = self.question(proposal)?;
         if started.pledge.pledge.question != question.digest() {
             return Err(Problem::refused(
                 "the data set's schema has changed since this node joined; run the study again",
             ));
         }
+        let Started { signed: Signed { transcript, .. }, secret, .. } = started;
+        let agreed =
+            Agreed::with_all(transcript, self.name(), &secret.key(), round.encapsulations).map_err(Problem::refused)?;
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
         let contributors = question.contributors();
@@ -119,7 +125,7 @@ impl Participant {
         let position = position.ok_or_else(|| Problem::refused("this node has nothing to bring to a round"))?;
         let place = Place { position, participants: contributors.len() };
         let execution = Execution::new(question.plan(), place, self.name());
-        Ok(Running { question, dataset, snapshot, execution })
+        Ok(Running { question, agreed, dataset, snapshot, execution })
     }
 
     /// Charges for a round, computes it and stores the vector.
@@ -130,9 +136,9 @@ impl Participant {
         round: &Round<'_>,
         release: Digest,
     ) -> Result<Outbound, Problem> {
-        let Running { question, dataset, snapshot, execution } = running;
+        let Running { question, agreed, dataset, snapshot, execution } = running;
         let Stage::Started(started) = &attempt.stage else { return Err(ended()) };
-        let transcript = &started.transcript;
+        let transcript = &started.signed.transcript;
         let Round { number, input, .. } = *round;
         let before = number.saturating_sub(1);
         if question.round(before).is_some() && !lock(&self.ledger).is_stored(release_id(transcript.digest(), before)) {
@@ -143,13 +149,11 @@ impl Participant {
         let request = self.request((&attempt.id, &attempt.proposal), dataset.schema(), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
         let approved = self.approved(&attempt.id, request)?;
-        let key = started.secret.key();
         let public = Digest::of("entente round 1", &[&question.plan().digest().0, input]);
         let contributors = question.contributors();
-        let keys = MaskKeys::among(transcript, &contributors, self.name(), &key, number, public);
-        let keys = keys.map_err(Problem::refused)?;
+        let keys = MaskKeys::among(agreed, &contributors, number, public);
         // A model's owner that is not there is found out before anything is charged.
-        let scorer = self.scorer((&attempt.id, &attempt.proposal), &started.secret, transcript, question.plan())?;
+        let scorer = self.scorer(attempt, (started, agreed), question.plan())?;
         execution.meet(question.plan(), scorer.as_ref())?;
         if let Some(learnt) = ready.evaluates() {
             lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
@@ -196,7 +200,7 @@ impl Participant {
         let pledge = match &attempt.stage {
             Stage::Pledged(Pledged { pledge, .. }) | Stage::Started(Started { pledge, .. }) => pledge.clone(),
             // Recorded before.
-            Stage::Repeated(_) | Stage::Finished(Finished { transcript: None, .. }) => {
+            Stage::Repeated(_) | Stage::Finished(Finished { signed: None, .. }) => {
                 let to_witness = self.to_witness((id, &attempt.proposal), round, release)?;
                 return Ok((to_witness, lock(&self.ledger).stored(release)?));
             }

@@ -14,6 +14,7 @@
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::ledger::store::StoreError;
+use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::{EphemeralKey, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::wire::message::Proposal;
@@ -60,6 +61,15 @@ pub enum Stage {
 #[derive(Clone)]
 pub struct Secret(Zeroizing<[u8; 32]>);
 
+/// What a node signs when everybody has pledged to take part. Others may need it as long as the attempt goes on.
+#[derive(Clone)]
+pub struct Signed {
+    /// Everybody's pledges, verified.
+    pub transcript: Transcript,
+    /// What this node has encapsulated to earlier participants.
+    pub sent: Vec<Encapsulation>,
+}
+
 /// See [`Stage::Pledged`].
 #[derive(Clone)]
 pub struct Pledged {
@@ -76,8 +86,8 @@ pub struct Started {
     pub pledge: SignedPledge,
     /// Of the key in it.
     pub secret: Secret,
-    /// Everybody's pledges, verified when this node signed.
-    pub transcript: Transcript,
+    /// What this node has signed.
+    pub signed: Signed,
 }
 
 /// See [`Stage::Computed`].
@@ -85,8 +95,8 @@ pub struct Started {
 pub struct Computed {
     /// This node's pledge.
     pub pledge: SignedPledge,
-    /// Everybody's pledges, verified when this node signed.
-    pub transcript: Transcript,
+    /// What this node has signed.
+    pub signed: Signed,
     /// Of the key in the pledge, where others may still have to be answered under it.
     pub secret: Option<Secret>,
 }
@@ -103,8 +113,8 @@ pub struct Repeated {
 pub struct Finished {
     /// This node's pledge.
     pub pledge: SignedPledge,
-    /// Everybody's pledges, verified when this node signed; `None` where a stored vector was sent again.
-    pub transcript: Option<Transcript>,
+    /// What this node has signed; `None` where a stored vector was sent again.
+    pub signed: Option<Signed>,
 }
 
 /// An attempt that ended without a result.
@@ -130,15 +140,16 @@ impl Secret {
 
 impl Pledged {
     /// Everybody takes part.
-    pub fn start(self, transcript: Transcript) -> Started {
-        Started { pledge: self.pledge, secret: self.secret, transcript }
+    pub fn start(self, signed: Signed) -> Started {
+        Started { pledge: self.pledge, secret: self.secret, signed }
     }
 }
 
 impl Started {
     /// All vectors are stored; `answers` says whether others may still have to be answered.
     pub fn computed(self, answers: bool) -> Computed {
-        Computed { pledge: self.pledge, transcript: self.transcript, secret: answers.then_some(self.secret) }
+        let Self { pledge, secret, signed } = self;
+        Computed { pledge, signed, secret: answers.then_some(secret) }
     }
 }
 
@@ -177,20 +188,25 @@ impl Stage {
         }
     }
 
-    /// Everybody's pledges, once this node has signed them, unless the attempt was given up.
-    pub fn transcript(&self) -> Option<&Transcript> {
+    /// What this node has signed, unless the attempt was given up.
+    pub fn signed(&self) -> Option<&Signed> {
         match self {
-            Self::Started(Started { transcript, .. }) | Self::Computed(Computed { transcript, .. }) => Some(transcript),
-            Self::Finished(Finished { transcript, .. }) => transcript.as_ref(),
+            Self::Started(Started { signed, .. }) | Self::Computed(Computed { signed, .. }) => Some(signed),
+            Self::Finished(Finished { signed, .. }) => signed.as_ref(),
             Self::Waiting | Self::Pledged(_) | Self::Repeated(_) | Self::Abandoned(_) | Self::Refused(_) => None,
         }
     }
 
-    /// Of the attempt's key, where others may have to be answered under it: with everybody's pledges.
-    pub fn answers(&self) -> Option<(&Transcript, &Secret)> {
+    /// Everybody's pledges, once this node has signed them, unless the attempt was given up.
+    pub fn transcript(&self) -> Option<&Transcript> {
+        self.signed().map(|signed| &signed.transcript)
+    }
+
+    /// Of the attempt's key, where others may have to be answered under it: with what this node has signed.
+    pub fn answers(&self) -> Option<(&Signed, &Secret)> {
         match self {
-            Self::Started(Started { transcript, secret, .. })
-            | Self::Computed(Computed { transcript, secret: Some(secret), .. }) => Some((transcript, secret)),
+            Self::Started(Started { signed, secret, .. })
+            | Self::Computed(Computed { signed, secret: Some(secret), .. }) => Some((signed, secret)),
             _ => None,
         }
     }
@@ -208,10 +224,10 @@ impl Stage {
     /// The end of the attempt with a result; `None` where this node has brought nothing to one.
     pub fn finished(&self) -> Option<Finished> {
         match self.clone() {
-            Self::Started(Started { pledge, transcript, .. }) | Self::Computed(Computed { pledge, transcript, .. }) => {
-                Some(Finished { pledge, transcript: Some(transcript) })
+            Self::Started(Started { pledge, signed, .. }) | Self::Computed(Computed { pledge, signed, .. }) => {
+                Some(Finished { pledge, signed: Some(signed) })
             }
-            Self::Repeated(Repeated { pledge }) => Some(Finished { pledge, transcript: None }),
+            Self::Repeated(Repeated { pledge }) => Some(Finished { pledge, signed: None }),
             Self::Finished(finished) => Some(finished),
             Self::Waiting | Self::Pledged(_) | Self::Abandoned(_) | Self::Refused(_) => None,
         }
@@ -246,7 +262,7 @@ impl StudyStore {
     /// Writes an attempt, new or changed.
     pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO attempt
-            (study, number, received, stage, reason, proposal, pledge, transcript, ephemeral)
+            (study, number, received, stage, reason, proposal, pledge, signed, ephemeral)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let Attempt { id, proposal, received, stage } = attempt;
         let secret = match stage {
@@ -262,7 +278,7 @@ impl StudyStore {
             stage.reason(),
             canonical_bytes(&(id, proposal)),
             stage.pledge().map(canonical_bytes),
-            stage.transcript().map(canonical_bytes),
+            stage.signed().map(|Signed { transcript, sent }| canonical_bytes(&(transcript, sent))),
             secret.map(|secret| secret.0.to_vec()),
         ];
         self.0.execute(sql, row).map(drop).map_err(written)
@@ -284,7 +300,7 @@ impl StudyStore {
     }
 }
 
-const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, transcript, ephemeral FROM attempt";
+const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, signed, ephemeral FROM attempt";
 
 /// What a row says, whatever its stage.
 struct Row {
@@ -293,7 +309,7 @@ struct Row {
     reason: Option<String>,
     proposal: Vec<u8>,
     pledge: Option<Vec<u8>>,
-    transcript: Option<Vec<u8>>,
+    signed: Option<Vec<u8>>,
     secret: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -305,7 +321,7 @@ impl Row {
             reason: row.get(2)?,
             proposal: row.get(3)?,
             pledge: row.get(4)?,
-            transcript: row.get(5)?,
+            signed: row.get(5)?,
             secret: row.get::<_, Option<Vec<u8>>>(6)?.map(Zeroizing::new),
         })
     }
@@ -315,8 +331,9 @@ impl Row {
         let (id, proposal): (AttemptId, Proposal) = from_canonical(&self.proposal, MAX_CANONICAL).map_err(read)?;
         let pledge: Option<SignedPledge> =
             self.pledge.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
-        let transcript: Option<Transcript> =
-            self.transcript.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
+        let signed: Option<(Transcript, Vec<Encapsulation>)> =
+            self.signed.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
+        let signed = signed.map(|(transcript, sent)| Signed { transcript, sent });
         let secret = |bytes: Zeroizing<Vec<u8>>| {
             <[u8; 32]>::try_from(&bytes[..]).map(|secret| Secret(Zeroizing::new(secret))).map_err(read)
         };
@@ -330,16 +347,16 @@ impl Row {
             ("joined" | "computed" | "repeated" | "finished", None) => return Err(lacks("this node's pledge")),
             ("joined", Some(pledge)) => {
                 let pledged = Pledged { pledge, secret: secret.ok_or_else(|| lacks("the secret of its key"))? };
-                match transcript {
-                    Some(transcript) => Stage::Started(pledged.start(transcript)),
+                match signed {
+                    Some(signed) => Stage::Started(pledged.start(signed)),
                     None => Stage::Pledged(pledged),
                 }
             }
             ("computed", Some(pledge)) => {
-                let transcript = transcript.ok_or_else(|| lacks("the participants' pledges"))?;
-                Stage::Computed(Computed { pledge, transcript, secret })
+                let signed = signed.ok_or_else(|| lacks("the participants' pledges"))?;
+                Stage::Computed(Computed { pledge, signed, secret })
             }
-            ("finished", Some(pledge)) => Stage::Finished(Finished { pledge, transcript }),
+            ("finished", Some(pledge)) => Stage::Finished(Finished { pledge, signed }),
             ("repeated", Some(pledge)) => Stage::Repeated(Repeated { pledge }),
             _ => return Err(read("an unknown stage; a newer version wrote it")),
         };

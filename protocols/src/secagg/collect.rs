@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agreement::Encapsulation;
 use super::pledge::SignedPledge;
 use super::transcript::{Abort, Transcript};
 use crate::attempt::AttemptId;
@@ -43,6 +44,8 @@ pub enum Step {
         input: Vec<u8>,
         /// By name.
         signatures: Vec<(String, Signature)>,
+        /// What later participants have encapsulated to this one.
+        encapsulations: Vec<Encapsulation>,
     },
     /// The request for the vector of a round stored under this transcript.
     Resend {
@@ -66,6 +69,7 @@ pub struct Collector {
     transcript: Option<Transcript>,
     stored: Option<Digest>,
     signatures: BTreeMap<String, Signature>,
+    encapsulations: Vec<Encapsulation>,
     round: u32,
     input: Vec<u8>,
     received: BTreeSet<String>,
@@ -115,6 +119,7 @@ impl Collector {
             transcript: None,
             stored: None,
             signatures: BTreeMap::new(),
+            encapsulations: Vec::new(),
             round,
             input,
             received: BTreeSet::new(),
@@ -184,6 +189,7 @@ impl Collector {
                 round: self.round,
                 input: self.input.clone(),
                 signatures: self.signatures.clone().into_iter().collect(),
+                encapsulations: self.encapsulations.iter().filter(|one| one.to == participant).cloned().collect(),
             },
             Stage::Resending => {
                 let round = self.round;
@@ -239,15 +245,33 @@ impl Collector {
         Ok(true)
     }
 
-    /// Takes a signature over the transcript. True if the stage has changed.
-    pub fn signed(&mut self, from: &str, signature: Signature) -> Result<bool, Unusable> {
+    /// Takes a signature over the transcript, and what its participant has encapsulated to every earlier one. True if the
+    /// stage has changed.
+    pub fn signed(
+        &mut self,
+        from: &str,
+        signature: Signature,
+        encapsulations: Vec<Encapsulation>,
+    ) -> Result<bool, Unusable> {
         self.expect(from, from)?;
         let transcript = self.transcript.as_ref().ok_or_else(|| Unusable::Stranger(from.into()))?;
         if !transcript.signed_by(from, &signature) {
             return Err(Abort::Transcript(from.into()).into());
         }
-        let new = self.signatures.insert(from.into(), signature).is_none();
-        Ok(new && self.signatures.len() == self.participants.len())
+        let earlier =
+            transcript.pledges().iter().map(|pledge| pledge.participant.as_str()).take_while(|name| *name < from);
+        if !earlier.eq(encapsulations.iter().map(|one| one.to.as_str())) {
+            return Err(Unusable::Stranger(from.into()));
+        }
+        for one in &encapsulations {
+            self.expect(from, &one.from)?;
+            one.verify(transcript)?;
+        }
+        if self.signatures.insert(from.into(), signature).is_some() {
+            return Ok(false);
+        }
+        self.encapsulations.extend(encapsulations);
+        Ok(self.signatures.len() == self.participants.len())
     }
 
     /// Takes a round's vector masked under `transcript`. True if it was the last one: [`Collector::sum`] is then the sum
@@ -326,11 +350,13 @@ mod tests {
         let Step::Start(pledges) = collector.next_for("p0") else { panic!("pledges come next") };
         let transcript = Transcript::verify(&pledges, &names, &parties[0].pledge(QUESTION).pledge, &roster).unwrap();
         for (i, party) in parties.iter().enumerate() {
-            assert_eq!(collector.signed(&party.name, transcript.sign(&party.identity)), Ok(i == 2));
+            let (signature, encapsulations) = party.sign(&transcript);
+            assert_eq!(collector.signed(&party.name, signature, encapsulations), Ok(i == 2));
         }
-        let Step::Go { round: 1, input, signatures } = collector.next_for("p2") else {
+        let Step::Go { round: 1, input, signatures, encapsulations } = collector.next_for("p1") else {
             panic!("the first round is next")
         };
+        assert_eq!(encapsulations.iter().map(|one| one.from.as_str()).collect::<Vec<_>>(), ["p2"]);
         assert_eq!(input, b"input");
         assert_eq!(transcript.verify_signatures(&signatures), Ok(()));
         let t = transcript.digest();
@@ -381,13 +407,22 @@ mod tests {
         assert!(collector.pledged("p0", parties[1].pledge(QUESTION)).is_err(), "in another's name");
         assert!(collector.pledged("p0", parties[0].pledge(Digest::ZERO)).is_err(), "another question");
         let mut forged = parties[0].pledge(QUESTION);
-        forged.pledge.ephemeral = [7; 32];
+        forged.pledge.ephemeral.x25519 = [7; 32];
         assert_eq!(collector.pledged("p0", forged), Err(Abort::Signature("p0".into()).into()));
         assert!(collector.contribution("p0", Digest::ZERO, 1, &[0, 0]).is_err(), "too early");
         for party in &parties[..2] {
             collector.pledged(&party.name, party.pledge(QUESTION)).unwrap();
         }
-        assert!(collector.signed("p0", parties[0].identity.sign("x", b"y")).is_err());
+        assert!(collector.signed("p0", parties[0].identity.sign("x", b"y"), Vec::new()).is_err());
+        let transcript = collector.transcript.clone().unwrap();
+        let (signature, sent) = parties[1].sign(&transcript);
+        assert_eq!(collector.signed("p1", signature, Vec::new()), Err(Unusable::Stranger("p1".into())), "none");
+        let twice = [&sent[..], &sent].concat();
+        assert_eq!(collector.signed("p1", signature, twice), Err(Unusable::Stranger("p1".into())));
+        let mut changed = sent.clone();
+        changed[0].ciphertext[0] ^= 1;
+        assert_eq!(collector.signed("p1", signature, changed), Err(Abort::Signature("p1".into()).into()));
+        assert_eq!(collector.signed("p1", signature, sent), Ok(false));
     }
 
     /// What a node sees when its coordinator cheats.

@@ -4,8 +4,7 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use zeroize::Zeroizing;
 
-use super::pledge::{EphemeralKey, derived};
-use super::transcript::{Abort, Transcript};
+use super::agreement::Agreed;
 use crate::digest::Digest;
 
 /// The keys of one participant's mask streams in one round. No `Debug`; zeroized when dropped.
@@ -15,42 +14,18 @@ pub struct MaskKeys {
 }
 
 impl MaskKeys {
-    /// The keys that `me`, a participant of `transcript` with ephemeral key `key`, shares with each other one, for
-    /// round number `round` whose public input has hash `input`.
-    pub fn derive(
-        transcript: &Transcript,
-        me: &str,
-        key: &EphemeralKey,
-        round: u32,
-        input: Digest,
-    ) -> Result<Self, Abort> {
-        let all: Vec<String> = transcript.pledges().iter().map(|pledge| pledge.participant.clone()).collect();
-        Self::among(transcript, &all, me, key, round, input)
+    /// The keys that a participant shares with each of `contributors`, itself left out, for round number `round` whose public
+    /// input has hash `input`.
+    pub fn among(agreed: &Agreed, contributors: &[String], round: u32, input: Digest) -> Self {
+        let others = agreed.peers().filter(|peer| contributors.iter().any(|name| name == peer));
+        let stream = |peer| agreed.key(peer, "entente mask 2", &[&round.to_le_bytes(), &input.0]);
+        Self { streams: others.filter_map(stream).collect() }
     }
 
-    /// The same towards those of the participants who contribute to the sum, of whom `me` is one.
-    pub fn among(
-        transcript: &Transcript,
-        contributors: &[String],
-        me: &str,
-        key: &EphemeralKey,
-        round: u32,
-        input: Digest,
-    ) -> Result<Self, Abort> {
-        let position = transcript.pledges().iter().position(|pledge| pledge.participant == me);
-        let mine = position.ok_or(Abort::Participants)?;
-        if transcript.pledges()[mine].ephemeral != key.public() {
-            return Err(Abort::OwnJoin);
-        }
-        let info = Digest::of("entente mask 1", &[&round.to_le_bytes(), &input.0]);
-        let contributes = |name: &String| contributors.contains(name);
-        let others = transcript.pledges().iter().enumerate();
-        let others = others.filter(|(other, pledge)| *other != mine && contributes(&pledge.participant));
-        let streams = others.map(|(other, pledge)| {
-            let shared = key.shared(pledge.ephemeral).ok_or_else(|| Abort::WeakKey(pledge.participant.clone()))?;
-            Ok((derived(&shared, transcript.digest(), info), mine < other))
-        });
-        Ok(Self { streams: streams.collect::<Result<_, _>>()? })
+    /// The same with everybody.
+    pub fn with_all(agreed: &Agreed, round: u32, input: Digest) -> Self {
+        let all: Vec<String> = agreed.peers().map(String::from).collect();
+        Self::among(agreed, &all, round, input)
     }
 
     /// The number of other participants.
@@ -91,7 +66,8 @@ const _: () = assert!(crate::privacy::mechanism::MAX_LENGTH <= MAX_LENGTH);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Party, alliance};
+    use crate::secagg::transcript::{Abort, Transcript};
+    use crate::testing::{Party, agreed, alliance};
 
     fn transcript(parties: &[Party], question: u8) -> Transcript {
         let (names, roster) = alliance(parties);
@@ -99,8 +75,8 @@ mod tests {
         Transcript::of(&pledges, &names, &roster).unwrap()
     }
 
-    fn masked(party: &Party, transcript: &Transcript, round: u32, input: u8, values: &[i64]) -> Vec<i64> {
-        let keys = MaskKeys::derive(transcript, &party.name, &party.ephemeral, round, Digest([input; 32])).unwrap();
+    fn masked(all: &[Party], me: usize, transcript: &Transcript, round: u32, input: u8, values: &[i64]) -> Vec<i64> {
+        let keys = MaskKeys::with_all(&agreed(all, me, transcript).unwrap(), round, Digest([input; 32]));
         let mut values = values.to_vec();
         keys.apply(&mut values);
         values
@@ -116,7 +92,7 @@ mod tests {
         let parties = Party::some(4);
         let transcript = transcript(&parties, 1);
         let values: Vec<i64> = (0..3000).map(|i| i * 17 - 500).collect();
-        let vectors: Vec<_> = parties.iter().map(|party| masked(party, &transcript, 1, 1, &values)).collect();
+        let vectors: Vec<_> = (0..4).map(|me| masked(&parties, me, &transcript, 1, 1, &values)).collect();
         let expected: Vec<i64> = values.iter().map(|value| 4 * value).collect();
         assert_eq!(sum(&vectors), expected);
         // Three of four are uniform: of 3000 words, none is what it would be unmasked (chance 3000/2^64).
@@ -130,11 +106,11 @@ mod tests {
         let parties = Party::some(2);
         let (one, two) = (transcript(&parties, 1), transcript(&parties, 2));
         let zeroes = vec![0i64; 64];
-        let base = masked(&parties[0], &one, 1, 1, &zeroes);
+        let base = masked(&parties, 0, &one, 1, 1, &zeroes);
         let others = [(&two, 1, 1), (&one, 2, 1), (&one, 1, 2)];
-        assert_eq!(sum(&[base.clone(), masked(&parties[1], &one, 1, 1, &zeroes)]), zeroes);
+        assert_eq!(sum(&[base.clone(), masked(&parties, 1, &one, 1, 1, &zeroes)]), zeroes);
         for (transcript, round, input) in others {
-            let other = masked(&parties[1], transcript, round, input, &zeroes);
+            let other = masked(&parties, 1, transcript, round, input, &zeroes);
             assert!(sum(&[base.clone(), other]).iter().all(|word| *word != 0));
         }
     }
@@ -142,9 +118,8 @@ mod tests {
     #[test]
     fn keys_of_small_order_are_refused() {
         let mut parties = Party::some(2);
-        parties[1].public = [0; 32];
+        parties[1].public.x25519 = [0; 32];
         let transcript = transcript(&parties, 1);
-        let result = MaskKeys::derive(&transcript, &parties[0].name, &parties[0].ephemeral, 1, Digest::ZERO);
-        assert_eq!(result.err(), Some(Abort::WeakKey(parties[1].name.clone())));
+        assert_eq!(agreed(&parties, 0, &transcript).err(), Some(Abort::WeakKey(parties[1].name.clone())));
     }
 }

@@ -1,6 +1,8 @@
 //! Pledges: what a participant signs when it takes part in an attempt: which question, with which key, from which ledger.
 
 use hkdf::Hkdf;
+use ml_kem::kem::KeyExport;
+use ml_kem::{B32, DecapsulationKey, MlKem768};
 use sha2::Sha256;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -10,41 +12,75 @@ use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Signature};
 use crate::ledger::Head;
 
-const PLEDGE_LABEL: &str = "entente join 1";
+const PLEDGE_LABEL: &str = "entente join 2";
 
-/// A node's ephemeral X25519 key of one attempt. No `Debug`; zeroized when dropped. A node keeps it on its disk until
-/// the attempt's vector is computed, so that a restart can go on, and then deletes it.
-pub struct EphemeralKey(StaticSecret);
+/// A node's ephemeral keys of one attempt: for X25519 and for ML-KEM-768 (FIPS 203), both made of one secret. No `Debug`;
+/// zeroized when dropped. A node keeps the secret until the attempt's vectors are computed, so that a restart can go on, and
+/// then deletes it.
+pub struct EphemeralKey {
+    secret: Zeroizing<[u8; 32]>,
+    x25519: StaticSecret,
+    ml_kem: DecapsulationKey<MlKem768>,
+}
+
+/// The public halves of a node's ephemeral keys.
+#[derive(Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct EphemeralPublic {
+    /// For X25519.
+    pub x25519: [u8; 32],
+    /// ML-KEM-768's encapsulation key.
+    pub ml_kem: [u8; ENCAPSULATION_KEY],
+}
+
+impl std::fmt::Debug for EphemeralPublic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EphemeralPublic").field(&Digest(self.x25519)).field(&Digest::plain(&self.ml_kem)).finish()
+    }
+}
+
+/// Bytes of an encapsulation key of ML-KEM-768.
+pub const ENCAPSULATION_KEY: usize = 1184;
 
 impl EphemeralKey {
     /// From 32 secret random bytes.
     pub fn from_secret(secret: [u8; 32]) -> Self {
-        Self(StaticSecret::from(secret))
+        let secret = Zeroizing::new(secret);
+        let x25519 = expanded::<32>(&secret, Digest::of("entente ephemeral x25519 1", &[]));
+        let ml_kem = expanded::<64>(&secret, Digest::of("entente ephemeral ml-kem-768 1", &[]));
+        Self { secret, x25519: StaticSecret::from(*x25519), ml_kem: DecapsulationKey::from_seed((*ml_kem).into()) }
     }
 
-    /// The secret bytes, for the node's own store.
-    pub fn secret(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+    /// The public halves.
+    pub fn public(&self) -> EphemeralPublic {
+        EphemeralPublic {
+            x25519: PublicKey::from(&self.x25519).to_bytes(),
+            ml_kem: self.ml_kem.encapsulation_key().to_bytes().into(),
+        }
     }
 
-    /// The public half.
-    pub fn public(&self) -> [u8; 32] {
-        PublicKey::from(&self.0).to_bytes()
-    }
-
-    /// The secret shared with another's key; `None` for a key of small order, which would make it predictable.
+    /// The X25519 secret shared with another's key; `None` for a key of small order, which would make it predictable.
     pub(super) fn shared(&self, other: [u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
-        let shared = self.0.diffie_hellman(&PublicKey::from(other));
+        let shared = self.x25519.diffie_hellman(&PublicKey::from(other));
         shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
+    }
+
+    /// The key to decapsulate with.
+    pub(super) fn ml_kem(&self) -> &DecapsulationKey<MlKem768> {
+        &self.ml_kem
+    }
+
+    /// Randomness for one use, the same for the same use, so that what is made of it can be made again after a restart.
+    pub(super) fn randomness(&self, of: Digest) -> Zeroizing<B32> {
+        Zeroizing::new((*expanded::<32>(&self.secret, of)).into())
     }
 }
 
-/// The key of two participants for one use, from the secret that they share: HKDF-SHA256 with the transcript's hash as salt.
-pub(super) fn derived(shared: &[u8; 32], transcript: Digest, info: Digest) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(Some(&transcript.0), shared)
+/// HKDF-SHA256's output for a secret that is uniform.
+fn expanded<const N: usize>(secret: &[u8; 32], info: Digest) -> Zeroizing<[u8; N]> {
+    let mut key = Zeroizing::new([0; N]);
+    Hkdf::<Sha256>::new(None, secret)
         .expand(&info.0, &mut *key)
-        .expect("32 bytes are within HKDF-SHA256's limit of 8160");
+        .expect("at most 64 bytes are within HKDF-SHA256's limit of 8160");
     key
 }
 
@@ -57,8 +93,8 @@ pub struct Pledge {
     pub participant: String,
     /// Hash over what is asked: plan, mechanism (n, t, σ, scale) and participants.
     pub question: Digest,
-    /// Its X25519 key of this attempt.
-    pub ephemeral: [u8; 32],
+    /// Its keys of this attempt.
+    pub ephemeral: EphemeralPublic,
     /// The head of its ledger.
     pub ledger: Head,
     /// The transcript under which it holds a stored answer to this question over its present snapshot.

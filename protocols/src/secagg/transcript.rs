@@ -4,7 +4,7 @@ use super::pledge::{Pledge, SignedPledge};
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Roster, Signature};
 
-const TRANSCRIPT_LABEL: &str = "entente transcript 1";
+const TRANSCRIPT_LABEL: &str = "entente transcript 2";
 
 /// Why an attempt is aborted before anything is computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,9 +26,12 @@ pub enum Abort {
     /// Joined something else.
     #[error("`{0}` joined another question or attempt than this node: it was sent another plan")]
     Question(String),
-    /// An X25519 key of small order.
+    /// A key of small order, or one that is none.
     #[error("`{0}` sent a mask key without entropy")]
     WeakKey(String),
+    /// An encapsulated secret is missing.
+    #[error("the coordinator has not passed on what `{0}` encapsulated to this node")]
+    Encapsulation(String),
     /// A signature on the transcript is missing or is for another one.
     #[error("`{0}` did not sign the same transcript: it was sent other keys or another plan")]
     Transcript(String),
@@ -114,6 +117,17 @@ impl Transcript {
         pledges.into_iter().eq(&self.pledges)
     }
 
+    /// The pledge of a participant.
+    pub fn pledge(&self, participant: &str) -> Option<&Pledge> {
+        self.pledges.iter().find(|pledge| pledge.participant == participant)
+    }
+
+    /// The identity of a participant.
+    pub(super) fn identity(&self, participant: &str) -> Option<&PublicIdentity> {
+        let position = self.pledges.iter().position(|pledge| pledge.participant == participant)?;
+        self.identities.get(position)
+    }
+
     /// This participant's signature over T.
     pub fn sign(&self, key: &IdentityKey) -> Signature {
         key.sign(TRANSCRIPT_LABEL, &self.digest.0)
@@ -121,8 +135,8 @@ impl Transcript {
 
     /// Whether `participant` signed T.
     pub fn signed_by(&self, participant: &str, signature: &Signature) -> bool {
-        let position = self.pledges.iter().position(|pledge| pledge.participant == participant);
-        position.is_some_and(|i| self.identities[i].verify(TRANSCRIPT_LABEL, &self.digest.0, signature))
+        let identity = self.identity(participant);
+        identity.is_some_and(|identity| identity.verify(TRANSCRIPT_LABEL, &self.digest.0, signature))
     }
 
     /// Checks that every participant signed T.

@@ -12,5 +12,5 @@
 mod party;
 mod study;
 
-pub use party::{DATASET, NOW, Parties, Party, alliance, approved, attempt, charge, request};
+pub use party::{DATASET, NOW, Parties, Party, agreed, alliance, approved, attempt, charge, encapsulations, request};
 pub use study::{Draft, study};

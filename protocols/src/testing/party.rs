@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
-use crate::identity::{IdentityKey, Member, Roster};
+use crate::identity::{IdentityKey, Member, Roster, Signature};
 use crate::kind::Kind;
 use crate::ledger::store::{Memory, Store};
 use crate::ledger::{Begin, Caps, Head, Ledger, Permit};
@@ -13,9 +13,10 @@ use crate::privacy::bounds::Bounded;
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
 use crate::release::{add_full_noise, add_noise};
+use crate::secagg::agreement::{Agreed, Encapsulation};
 use crate::secagg::mask::MaskKeys;
-use crate::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
-use crate::secagg::transcript::Transcript;
+use crate::secagg::pledge::{EphemeralKey, EphemeralPublic, Pledge, SignedPledge};
+use crate::secagg::transcript::{Abort, Transcript};
 use crate::wire::frame::{FrameReader, encode_contribution};
 use crate::wire::message::Contribution;
 
@@ -88,7 +89,7 @@ pub struct Party {
     /// Its mask key.
     pub ephemeral: EphemeralKey,
     /// What it says the public half of that is.
-    pub public: [u8; 32],
+    pub public: EphemeralPublic,
     /// Its ledger.
     pub ledger: Ledger<Memory>,
 }
@@ -119,10 +120,35 @@ impl Party {
 
     /// The same, offering a stored answer.
     pub fn pledge_with(&self, question: Digest, stored: Option<Digest>) -> SignedPledge {
-        let (attempt, participant, ephemeral) = (attempt(), self.name.clone(), self.public);
+        let (attempt, participant, ephemeral) = (attempt(), self.name.clone(), self.public.clone());
         let pledge = Pledge { attempt, participant, question, ephemeral, ledger: Head::EMPTY, stored };
         SignedPledge::new(pledge, &self.identity)
     }
+}
+
+impl Party {
+    /// Its signature over a transcript, and what it has encapsulated to earlier participants.
+    pub fn sign(&self, transcript: &Transcript) -> (Signature, Vec<Encapsulation>) {
+        let Self { name, ephemeral, identity, .. } = self;
+        let sent = Encapsulation::of(transcript, name, ephemeral, identity).expect("keys that are some");
+        (transcript.sign(identity), sent)
+    }
+}
+
+/// What they have all encapsulated to one another, those whose pledges and keys agree.
+pub fn encapsulations(parties: &[Party], transcript: &Transcript) -> Vec<Encapsulation> {
+    let of = |party: &Party| Encapsulation::of(transcript, &party.name, &party.ephemeral, &party.identity);
+    parties.iter().filter_map(|party| of(party).ok()).flatten().collect()
+}
+
+/// What party number `me` shares with the others.
+///
+/// # Errors
+///
+/// As [`Agreed::with_all`].
+pub fn agreed(parties: &[Party], me: usize, transcript: &Transcript) -> Result<Agreed, Abort> {
+    let Party { name, ephemeral, .. } = &parties[me];
+    Agreed::with_all(transcript, name, ephemeral, &encapsulations(parties, transcript))
 }
 
 /// Names and roster of parties.
@@ -163,13 +189,14 @@ impl Parties {
     pub fn release(&mut self, party: usize, round: u32, mechanism: &Mechanism, bounded: Bounded) -> Contribution {
         let transcript = self.transcript.digest();
         let release = Digest::of("test release", &[&transcript.0, &round.to_le_bytes()]);
-        let Party { name, ephemeral, ledger, .. } = &mut self.parties[party];
+        let agreed = agreed(&self.parties, party, &self.transcript).expect("keys of all");
+        let ledger = &mut self.parties[party].ledger;
         let permit = charge(ledger, Request { round, ..request(mechanism, &self.names) }, release, transcript);
         let outbound = if self.names.len() == 1 {
             ledger.computed(add_full_noise(permit, bounded).expect("of the layout that was charged for"), NOW)
         } else {
             let noised = add_noise(permit, bounded).expect("of the layout that was charged for");
-            let keys = MaskKeys::derive(&self.transcript, name, ephemeral, round, Digest::ZERO).expect("keys of all");
+            let keys = MaskKeys::with_all(&agreed, round, Digest::ZERO);
             ledger.computed(noised.mask(&keys).expect("keys of all"), NOW)
         };
         let mut reader = FrameReader::from_nodes();

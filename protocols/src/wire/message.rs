@@ -8,6 +8,7 @@ use crate::ledger::Head;
 use crate::ledger::receipt::Part;
 use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
+use crate::secagg::agreement::Encapsulation;
 use crate::secagg::collect::Step;
 use crate::secagg::pledge::SignedPledge;
 use crate::study::Study;
@@ -76,6 +77,8 @@ pub enum ToAttempt {
         input: Vec<u8>,
         /// All signatures over the transcript.
         signatures: Vec<(String, Signature)>,
+        /// What later participants have encapsulated to this one.
+        encapsulations: Vec<Encapsulation>,
     },
     /// Everybody holds a stored answer: send it again.
     Resend {
@@ -113,7 +116,9 @@ impl ToAttempt {
         match step {
             Step::Propose => Some(Self::Propose(proposal())),
             Step::Start(pledges) => Some(Self::Start { pledges }),
-            Step::Go { round, input, signatures } => Some(Self::Go { round, input, signatures }),
+            Step::Go { round, input, signatures, encapsulations } => {
+                Some(Self::Go { round, input, signatures, encapsulations })
+            }
             Step::Resend { round, transcript } => Some(Self::Resend { round, transcript }),
             Step::Wait => None,
         }
@@ -192,7 +197,12 @@ pub enum FromAttempt {
         reason: String,
     },
     /// Signs the transcript.
-    Signed(Signature),
+    Signed {
+        /// Over its hash.
+        signature: Signature,
+        /// What this node has encapsulated to every earlier participant, in the order of their names.
+        encapsulations: Vec<Encapsulation>,
+    },
     /// For another participant, sealed for it; the coordinator passes it on and keeps nothing.
     Relay {
         /// For whom.

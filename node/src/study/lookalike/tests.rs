@@ -26,6 +26,7 @@ use entente_protocols::privacy::bounds::Layout;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::privacy::rows::{Block, UNIT};
+use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
@@ -71,7 +72,15 @@ fn channels() -> (Transcript, Channel, Channel) {
     let coordinator = IdentityKey::from_secret(&[99; 32]).public();
     let roster = Roster { alliance: "test".into(), authority: Digest::ZERO, coordinator, members };
     let transcript = Transcript::of(&pledges, &NAMES.map(String::from), &roster).unwrap();
-    let channel = |i: usize| Channel::new(&transcript, NAMES[i], &parties[i].1, NAMES[1 - i]).unwrap();
+    let sent: Vec<Encapsulation> = NAMES
+        .iter()
+        .zip(&parties)
+        .flat_map(|(name, (identity, key))| Encapsulation::of(&transcript, name, key, identity).unwrap())
+        .collect();
+    let channel = |i: usize| {
+        let agreed = Agreed::with_all(&transcript, NAMES[i], &parties[i].1, &sent).unwrap();
+        Channel::new(&agreed, NAMES[i], NAMES[1 - i], &sent).unwrap()
+    };
     let (owner, candidates) = (channel(0), channel(1));
     (transcript, owner, candidates)
 }
