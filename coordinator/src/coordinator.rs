@@ -203,7 +203,7 @@ impl Shared {
         let roster = self.roster()?;
         let text = serde_json::to_vec_pretty(&roster).map_err(|error| Error::failed(error.to_string()))?;
         files::write_private(&self.alliance.dir().join("roster.json"), &text)?;
-        self.sessions.send_all(&ToNode::Welcome { roster, clock: seconds() });
+        self.sessions.send_all(&ToNode::Roster(roster));
         Ok(())
     }
 

@@ -1,11 +1,15 @@
 //! Training by a whole alliance: models that learn, rounds that survive whatever happens between them, and a coordinator
 //! that tells nodes different things.
 
+use std::time::Duration;
+
+use entente_node::link::enrol::join;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::entry::{Entry, State};
 use entente_protocols::ledger::verify::verify_export;
 use entente_testing::{Draft, Error, PARTNERS, World, last_study, result, study, until};
 use serde_json::Value;
+use tokio::time::timeout;
 
 pub const CLIENTS: &str = "SELECT client_id, age, job, education, balance, housing, loan, y FROM clients";
 const SUBSCRIBERS: &str = "SELECT customerID, tenure, \"Contract\", \"InternetService\", \"SeniorCitizen\", \
@@ -108,6 +112,33 @@ async fn nodes_and_coordinator_restart_in_mid_training() -> Result<(), Error> {
     }
     // 2 releases before the rounds, 1 behind them.
     check_ledgers(&world, 63, 4.0)
+}
+
+/// Others come and go meanwhile, who take no part: the rounds go on as if nothing were, long before anything is asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn enrolling_and_revoking_others_in_mid_training_keeps_what_is_in_flight() -> Result<(), Error> {
+    let world = World::new().await?;
+    let run = world.spawn(long("undisturbed").with("rounds", 120).partners(&PARTNERS).build()?);
+    computed(&world, "bank", 5).await?;
+    for number in 0..4 {
+        let newcomer = format!("newcomer-{number}");
+        let goes_on = async |what: &str| {
+            let before = world.count("bank", State::Computed)?;
+            let gets_on =
+                until("the training gets on", async || Ok(world.count("bank", State::Computed)? > before + 3));
+            timeout(Duration::from_secs(20), gets_on).await.map_err(|_| format!("it stands still after {what}"))?
+        };
+        let ticket = entente::invite(&world.alliance(), &newcomer, Duration::from_secs(60))?;
+        join(&ticket, &world.folder(&newcomer)).await?;
+        goes_on("an enrolment").await?;
+        world.client().await?.revoke(&newcomer).await?;
+        goes_on("a revocation").await?;
+    }
+    assert!(world.count("bank", State::Computed)? < 123, "all of it was in mid-training");
+    let result = result(&run.await??)?;
+    let rounds = result["rounds"].as_array().ok_or("rounds")?;
+    assert!(rounds.len() == 123 && rounds.iter().all(|round| round["attempt"] == 1));
+    check_ledgers(&world, 123, 2.0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -180,6 +180,32 @@ async fn what_waits_leaves_on_the_connection_that_it_was_asked_for_on() -> Resul
     Ok(())
 }
 
+/// Somebody has joined or left meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_not_disturbed_by_a_changed_roster() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposal = proposal("undisturbed", SQL)?;
+    let signatures = puppets.signatures(&proposal);
+    let frames = puppets.tell_alone("bank", proposal.go(&signatures));
+    let Some(Ok(FromNode::Witness { request, .. })) = frames.first().map(Frame::decode) else {
+        panic!("it asks its witnesses")
+    };
+    let mut roster = puppets.roster.clone();
+    let newcomer = roster.members["bank"].clone();
+    roster.members.insert("newcomer".into(), newcomer);
+    assert!(puppets.tell_alone("bank", ToNode::Roster(roster.clone())).is_empty());
+    assert_eq!(puppets.world.folder("bank").offered_roster()?, Some(roster));
+    let mut left = 0;
+    for witness in ["retailer", "telecom"] {
+        let asked = ToNode::Witness { node: "bank".into(), request: request.clone() };
+        let FromNode::Witnessed { answer, .. } = puppets.ask(witness, asked) else { panic!("a witness answers") };
+        let told = ToNode::Witnessed { by: Some(witness.into()), answer };
+        left += contributions(&puppets.tell_alone("bank", told));
+    }
+    assert_eq!(left, 1);
+    Ok(())
+}
+
 /// By default the coordinator and one partner, or two partners: one alone does not do.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_before_enough_have_witnessed_the_charge() -> Result<(), Error> {

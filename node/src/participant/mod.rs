@@ -273,6 +273,12 @@ impl Participant {
             ToNode::Witness { node, request } => self.witness_for(&node, &request),
             ToNode::Witnessed { by, answer } => self.witnessed(by.as_deref(), answer),
         }
+            ToNode::Roster(roster) => {
+                if let Err(error) = self.welcome(roster) {
+                    error!(%error, "the new roster could not be kept; it is offered again when this node connects");
+                }
+                Vec::new()
+            }
     }
 
     /// Answers what is said of an attempt.

@@ -59,7 +59,7 @@ pub(super) struct Witnesses {
 
 /// Connections are counted: a vector goes to the coordinator on the one that it was asked for on, or not at all. After another
 /// one has begun, it is asked for again, and one that came unasked would be taken for what it is not.
-pub(super) type Connection = u64;
+pub type Connection = u64;
 
 /// A vector that waits for cosignatures of its charge.
 struct Waiting {
@@ -94,6 +94,19 @@ fn called(by: Option<&str>) -> &str {
     by.unwrap_or("the coordinator")
 }
 
+impl Release {
+    fn is_dropped(&self) {
+        let AttemptId { study, number: attempt } = &self.attempt;
+        let round = self.round;
+        info!(
+            study,
+            attempt,
+            round,
+            "a vector that was asked for on an earlier connection is not sent; it is stored, to be asked for again"
+        );
+    }
+}
+
 impl Witnesses {
     /// Begins with what was kept before this node started.
     pub(super) fn begin(kept: Option<&String>) -> Self {
@@ -108,11 +121,14 @@ impl Witnesses {
 }
 
 impl Participant {
-    /// A connection begins: whatever waits was asked for on another one.
-    pub fn begin_connection(&self) {
+    /// A connection begins, which is the present one from now on: whatever waits was asked for on another one.
+    pub fn begin_connection(&self) -> Connection {
         let mut witnesses = lock(&self.witnesses);
         witnesses.connection += 1;
-        witnesses.waiting.clear();
+        let (now, dropped) = (witnesses.connection, std::mem::take(&mut witnesses.waiting));
+        drop(witnesses);
+        dropped.iter().for_each(|waiting| waiting.release.is_dropped());
+        now
     }
 
     /// The present connection.
@@ -188,6 +204,7 @@ impl Participant {
         {
             let mut witnesses = lock(&self.witnesses);
             if witnesses.connection != connection {
+                release.is_dropped();
                 return Ok(Vec::new());
             }
             if witnesses.have(release.entry).len() < release.quorum {

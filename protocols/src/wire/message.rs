@@ -32,6 +32,8 @@ pub enum ToNode {
         /// Seconds since 1970 by the coordinator's clock.
         clock: i64,
     },
+    /// The roster has changed since. Nothing else has: what is asked for and waits, goes on.
+    Roster(Roster),
     /// What would you answer to this study? Nothing is touched.
     Check {
         /// Echoed in the answer.
