@@ -110,6 +110,11 @@ impl Peers {
         open.waiting.retain(|(of, _), _| of != attempt);
     }
 
+    /// How many attempts are remembered to be over.
+    pub fn ended(&self) -> usize {
+        lock(&self.open).ended.len()
+    }
+
     /// Ends all conversations, those to come included: this node stops.
     pub fn stop(&self) {
         let mut open = lock(&self.open);

@@ -81,6 +81,12 @@ impl Conversation {
         Ok(Self { connection, out, frames: Frames::new(into, reader) })
     }
 
+    /// Is talked to by whoever has opened the connection.
+    pub(crate) async fn accept(connection: quinn::Connection, reader: FrameReader) -> Result<Self, Error> {
+        let (out, into) = connection.accept_bi().await?;
+        Ok(Self { connection, out, frames: Frames::new(into, reader) })
+    }
+
     /// Says something.
     pub async fn say(&mut self, message: &impl Message) -> Result<(), Error> {
         Ok(send(&mut self.out, &frame::encode(message)).await?)

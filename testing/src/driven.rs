@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use entente_examples::alliance::{Error, let_go};
 use entente_host::link::{Frames, dial, send};
+use entente_node::link::inbox::Inbox;
 use entente_node::link::tls;
 use entente_node::participant::Participant;
 use entente_node::state::Folder;
@@ -18,8 +19,8 @@ use tokio::time::{interval, sleep, timeout};
 
 use crate::world::{SOON, World};
 
-/// How many frames wait to be sent, as at a node.
-const OUTGOING: usize = 16;
+/// How many frames wait to be sent: more than there are, as what is heard and what is said take turns here.
+const OUTGOING: usize = 4096;
 /// How soon it dials again.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a study that waits is looked at again.
@@ -30,6 +31,8 @@ const DECISIONS: Duration = Duration::from_millis(100);
 pub enum Does {
     /// Answers it, as nodes do.
     Answers,
+    /// Nothing, as if it had not come.
+    Ignores,
     /// Loses the connection instead, and dials again.
     Reconnects,
     /// Loses the connection instead, and stays away.
@@ -88,7 +91,7 @@ impl Driven {
         let participant = Arc::new(Participant::open(&folder, entente_node::load(&folder)?)?.holding(lock));
         let (sender, heard) = mpsc::unbounded_channel();
         let node = Node {
-            participant,
+            inbox: Inbox::new(participant),
             config: tls::connection(&folder)?,
             coordinator: world.running().address(),
             manners: Mutex::new(manners),
@@ -128,7 +131,7 @@ impl Drop for Driven {
 }
 
 struct Node {
-    participant: Arc<Participant>,
+    inbox: Arc<Inbox<Participant>>,
     config: quinn::ClientConfig,
     coordinator: SocketAddr,
     manners: Mutex<Manners>,
@@ -141,7 +144,7 @@ impl Node {
         while !matches!(self.session().await, Ok(Does::Leaves)) {
             sleep(PAUSE).await;
         }
-        self.participant.stop();
+        self.inbox.answerer().stop();
     }
 
     /// One connection, as a node's link has it.
@@ -149,12 +152,14 @@ impl Node {
         let dialled = dial(self.config.clone(), self.coordinator, COORDINATOR_NAME).await?;
         let connection = dialled.connection();
         let (mut out, into) = connection.open_bi().await?;
-        for frame in self.says(frame::encode(&self.participant.hello())) {
+        let participant = self.inbox.answerer();
+        for frame in self.says(frame::encode(&participant.hello())) {
             send(&mut out, &frame).await?;
         }
         let (sender, mut outgoing) = mpsc::channel(OUTGOING);
-        self.participant.connected(sender.clone());
         let mut frames = Frames::new(into, FrameReader::to_nodes());
+        let line = self.inbox.connect(participant.begin_connection(), sender.clone());
+        participant.connected(sender);
         let mut decisions = interval(DECISIONS);
         loop {
             tokio::select! {
@@ -163,16 +168,17 @@ impl Node {
                     let message: ToNode = frame.decode()?;
                     let does = (self.manners().hears)(&message);
                     let _ = self.heard.send(message.clone());
-                    if does != Does::Answers {
-                        connection.close(0u8.into(), b"by hand");
-                        return Ok(does);
-                    }
-                    if let ToNode::Welcome { roster, .. } = message {
-                        self.participant.welcome(roster)?;
-                        self.participant.begin_connection();
-                        self.answer(&sender, Participant::ask_witnesses);
-                    } else {
-                        self.answer(&sender, move |participant| participant.handle(message));
+                    match (does, message) {
+                        (Does::Answers, ToNode::Welcome { roster, .. }) => {
+                            participant.welcome(roster)?;
+                            line.at_once(Participant::ask_witnesses).await;
+                        }
+                        (Does::Answers, message) => line.take(message, frame.size()).await,
+                        (Does::Ignores, _) => {}
+                        (does, _) => {
+                            connection.close(0u8.into(), b"by hand");
+                            return Ok(does);
+                        }
                     }
                 }
                 Some(frame) = outgoing.recv() => {
@@ -180,25 +186,9 @@ impl Node {
                         send(&mut out, &frame).await?;
                     }
                 }
-                _ = decisions.tick() => {
-                    if self.participant.has_waiting() {
-                        self.answer(&sender, Participant::reconsider);
-                    }
-                }
+                _ = decisions.tick() => line.reconsider(Participant::reconsider),
             }
         }
-    }
-
-    /// Answers beside what goes on, as a node does.
-    fn answer(
-        &self,
-        sender: &mpsc::Sender<Vec<u8>>,
-        handle: impl FnOnce(&Participant) -> Vec<Vec<u8>> + Send + 'static,
-    ) {
-        let (participant, sender) = (self.participant.clone(), sender.clone());
-        tokio::task::spawn_blocking(move || {
-            handle(&participant).into_iter().all(|frame| sender.blocking_send(frame).is_ok());
-        });
     }
 
     /// What becomes of a frame.

@@ -5,6 +5,7 @@
 //! Driven   a real node whose frames a test may change, keep back or repeat
 //! Puppets  real participants without a wire, by a coordinator that a test plays
 //! Dialler  connections to a coordinator by hand, by whomever
+//! Listener connections of real nodes, by a coordinator that a test plays
 //! relay    links between them that lose, delay, repeat, reorder, shorten and cut
 //! study    study files, as tests write them
 //! Parties  in memory: what it takes to make a release, and no more
@@ -14,6 +15,7 @@
 
 mod dial;
 mod driven;
+mod listen;
 mod puppets;
 pub mod relay;
 mod world;
@@ -22,5 +24,6 @@ pub use dial::{Applicant, Conversation, Dialler};
 pub use driven::{Does, Driven, Manners};
 pub use entente_examples::alliance::{Error, PARTNERS};
 pub use entente_protocols::testing::{DATASET, Draft, NOW, Parties, Party, approved, attempt, charge, request, study};
+pub use listen::Listener;
 pub use puppets::{Proposed, Puppets, Signed, refused};
 pub use world::{Founding, SETTINGS, World, last_study, ledger, result, until};

@@ -57,6 +57,16 @@ impl Puppets {
         self.welcome(partner)
     }
 
+    /// A participant.
+    pub fn participant(&self, partner: &str) -> &Participant {
+        &self.participants[partner]
+    }
+
+    /// Lets go of a participant, over whose folder something else is to run.
+    pub fn let_go(&mut self, partner: &str) {
+        self.participants.remove(partner);
+    }
+
     /// Shows a participant the roster.
     pub fn welcome(&self, partner: &str) -> Result<(), Error> {
         Ok(self.participants[partner].welcome(self.roster.clone())?)

@@ -10,6 +10,7 @@ mod hostile_training;
 mod links;
 mod lookalike;
 mod membership;
+mod messages;
 mod processes;
 mod receipts;
 mod refusals;

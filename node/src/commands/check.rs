@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use entente_host::Error;
-use entente_host::link::dial;
 use entente_host::terminal::{print, print_json};
 use entente_protocols::ledger::verify::{export, verify_export};
-use entente_protocols::wire::message::COORDINATOR_NAME;
 use serde::Serialize;
 
 use super::{Dir, table};
@@ -172,9 +170,8 @@ async fn reachability(folder: &Folder, config: &Config) -> Line {
 async fn reach(folder: &Folder, address: &str) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| Error::failed(error.to_string());
     let config = link::tls::connection(folder)?;
-    let remote = link::resolve(address).await.map_err(|error| failed(&error))?[0];
-    let dialling = tokio::time::timeout(Duration::from_secs(5), dial(config, remote, COORDINATOR_NAME)).await;
-    let dialled = dialling.map_err(|_| failed(&"no answer within 5 s"))?.map_err(|error| failed(&error))?;
+    let remotes = link::resolve(address).await.map_err(|error| failed(&error))?;
+    let dialled = link::dial_any(&config, remotes, Duration::from_secs(5)).await.map_err(|error| failed(&error))?;
     // A certificate that is refused shows only now: the handshake ends at this side first.
     match tokio::time::timeout(Duration::from_millis(300), dialled.connection().closed()).await {
         Ok(reason) => Err(failed(&format!("closed at once: {reason}"))),

@@ -20,6 +20,8 @@ use super::scan::{Scan, ScanError};
 use super::unit::{Names, Numbers, UnitKey, Units};
 
 /// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
+///
+/// It has a thread of its own, not one of the runtime's: whoever waits for it may hold one of these, and they are limited.
 pub(super) async fn background<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
 ) -> Result<T, DataError> {
@@ -31,7 +33,11 @@ pub(super) async fn background<T: Send + 'static>(
     }
     let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let stop = guard.0.clone();
-    tokio::task::spawn_blocking(move || work(&stop)).await.unwrap_or_else(|error| Err(DataError::opaque(error)))
+    let (done, result) = tokio::sync::oneshot::channel();
+    // Nobody may be waiting any more.
+    let started = thread::Builder::new().name("data".into()).spawn(move || drop(done.send(work(&stop))));
+    started.map_err(DataError::opaque)?;
+    result.await.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked")))
 }
 
 /// What bounding has to know of a plan.

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::clock;
-use entente_host::link::{Frames, LinkError, dial, send};
+use entente_host::link::{Frames, LinkError, send};
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame::{self, FrameReader};
-use entente_protocols::wire::message::{COORDINATOR_NAME, ToNode};
+use entente_protocols::wire::message::ToNode;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{resolve, tls};
-use crate::participant::Participant;
+use super::inbox::{Answerer, Inbox};
+use super::{dial_any, resolve, tls};
+use crate::participant::{Connection, Participant};
 use crate::state::Folder;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,11 +34,12 @@ pub async fn keep(
     connected: impl Fn(&str),
 ) -> Result<std::convert::Infallible, Error> {
     let config = tls::connection(folder)?;
+    let inbox = Inbox::new(participant);
     let mut pause = FIRST_PAUSE;
     let mut reported = String::new();
     loop {
         let mut welcomed = false;
-        let ended = session(&config, coordinator, &participant, || {
+        let ended = session(&config, coordinator, &inbox, || {
             welcomed = true;
             connected(coordinator);
         });
@@ -79,15 +82,13 @@ fn kind(reason: &str) -> String {
 async fn session(
     config: &quinn::ClientConfig,
     coordinator: &str,
-    participant: &Arc<Participant>,
+    inbox: &Arc<Inbox<Participant>>,
     mut welcomed: impl FnMut(),
 ) -> Result<(), LinkError> {
-    let address = resolve(coordinator).await?[0];
-    let dialling = dial(config.clone(), address, COORDINATOR_NAME);
+    let dialled = dial_any(config, resolve(coordinator).await?, CONNECT_TIMEOUT).await?;
     let lost = |reason: &str| LinkError::Connection(reason.to_owned());
-    let dialled = tokio::time::timeout(CONNECT_TIMEOUT, dialling).await.map_err(|_| lost("timed out"))??;
     let connection = dialled.connection();
-    let ended = exchange(connection, coordinator, participant, &mut welcomed).await;
+    let ended = exchange(connection, coordinator, inbox, &mut welcomed).await;
     // What the coordinator said when it closed the connection says more than the stream that broke by it.
     let closed = tokio::time::timeout(Duration::from_secs(1), connection.closed()).await;
     match (closed, ended) {
@@ -101,76 +102,60 @@ async fn session(
 async fn exchange(
     connection: &quinn::Connection,
     coordinator: &str,
-    participant: &Arc<Participant>,
+    inbox: &Arc<Inbox<Participant>>,
     welcomed: &mut impl FnMut(),
 ) -> Result<(), LinkError> {
+    let participant = inbox.answerer();
     let (mut out, into) = connection.open_bi().await?;
     send(&mut out, &frame::encode(&participant.hello())).await?;
     let mut frames = Frames::new(into, FrameReader::to_nodes());
+    let ToNode::Welcome { roster, clock } = frames.next_within(CONNECT_TIMEOUT).await?.decode()? else {
+        return Err(LinkError::Connection("the coordinator did not answer the hello".into()));
+    };
+    let ahead = clock::ahead(clock);
+    if clock::is_off(ahead) {
+        warn!(seconds = ahead, "this machine's clock and the coordinator's differ; set the one that is wrong");
+    }
+    participant.welcome(roster).map_err(|error| LinkError::Connection(error.to_string()))?;
+    info!(coordinator, "connected");
     let (sender, mut outgoing) = mpsc::channel::<Vec<u8>>(OUTGOING);
-    participant.connected(sender.clone());
-    let mut decisions = tokio::time::interval(DECISION_INTERVAL);
-    // Reading, so that a frame half read is never dropped by the select below.
-    let (received, mut incoming) = mpsc::channel(OUTGOING);
-    let reader = tokio::spawn(async move {
-        loop {
-            let next = frames.next().await;
-            let end = !matches!(next, Ok(Some(_)));
-            if received.send(next).await.is_err() || end {
-                break;
-            }
+    let line = Arc::new(inbox.connect(participant.begin_connection(), sender.clone()));
+    participant.connected(sender);
+    // A ledger that is not the one they saw is found before anything else happens.
+    line.at_once(Participant::ask_witnesses).await;
+    welcomed();
+    // Beside what is sent: answers leave also while there is no room for more messages.
+    let taking = line.clone();
+    let mut reader = AbortOnDrop(tokio::spawn(async move {
+        while let Some(frame) = frames.next().await? {
+            taking.take(frame.decode()?, frame.size()).await;
         }
-    });
-    let _abort = AbortOnDrop(reader);
+        Ok(())
+    }));
+    let mut decisions = tokio::time::interval(DECISION_INTERVAL);
     loop {
         tokio::select! {
-            frame = incoming.recv() => {
-                let Some(frame) = frame.transpose()?.flatten() else { break };
-                match frame.decode::<ToNode>()? {
-                    ToNode::Welcome { roster, clock } => {
-                        let ahead = clock::ahead(clock);
-                        if clock::is_off(ahead) {
-                            warn!(seconds = ahead, "this machine's clock and the coordinator's differ; set the one that is wrong");
-                        }
-                        participant.welcome(roster).map_err(|error| LinkError::Connection(error.to_string()))?;
-                        info!(coordinator, "connected");
-                        participant.begin_connection();
-                        // A ledger that is not the one they saw is found before anything else happens.
-                        answer(participant, &sender, Participant::ask_witnesses);
-                        welcomed();
-                    }
-                    message => answer(participant, &sender, move |participant| participant.handle(message)),
-                }
+            ended = &mut reader.0 => {
+                return ended.unwrap_or_else(|error| Err(LinkError::Connection(error.to_string())));
             }
             Some(frame) = outgoing.recv() => send(&mut out, &frame).await?,
-            _ = decisions.tick() => {
-                if participant.has_waiting() {
-                    answer(participant, &sender, Participant::reconsider);
-                }
-            }
+            // The disk may be slow, and what goes on here is not to wait for it.
+            _ = decisions.tick() => line.reconsider(Participant::reconsider),
         }
     }
-    Ok(())
 }
 
-/// Answers in a thread of its own, as the disk and computations block. If the connection is lost meanwhile, the answer is
-/// on the disk, and the coordinator asks again.
-fn answer(
-    participant: &Arc<Participant>,
-    sender: &mpsc::Sender<Vec<u8>>,
-    handle: impl FnOnce(&Participant) -> Vec<Vec<u8>> + Send + 'static,
-) {
-    let (participant, sender) = (participant.clone(), sender.clone());
-    tokio::task::spawn_blocking(move || {
-        for frame in handle(&participant) {
-            if sender.blocking_send(frame).is_err() {
-                break;
-            }
-        }
-    });
+impl Answerer for Participant {
+    fn answer(&self, message: ToNode, connection: Connection) -> Vec<Vec<u8>> {
+        self.handle_on(connection, message)
+    }
+
+    fn end(&self, attempt: &AttemptId) {
+        Self::end(self, attempt);
+    }
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+struct AbortOnDrop(tokio::task::JoinHandle<Result<(), LinkError>>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

@@ -46,6 +46,7 @@ use crate::store::{LedgerStore, StudyStore, WitnessStore};
 use crate::study::lookalike::keys::OwnKeys;
 use crate::study::lookalike::owner::Owners;
 use rounds::{Round, Running};
+pub use witness::Connection;
 use witness::Witnesses;
 
 /// A node's part in studies. Shared by all connections; calls block on disk and computation. What counts is on the disk, so a panic
@@ -64,7 +65,8 @@ pub struct Participant {
     witnessed: Mutex<WitnessStore>,
     /// Those who witness its own ledger. Never locked before the ledger is.
     witnesses: Mutex<Witnesses>,
-    /// One lock an attempt: a message that comes again waits until the first is answered. It holds what its rounds share.
+    /// One lock an attempt that is at work or has rounds that share something, which it holds. The link tells one thing at a time
+    /// of an attempt, so that hardly ever a thread waits for one.
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
@@ -261,30 +263,34 @@ impl Participant {
         Ok(())
     }
 
-    /// Answers a message: with frames to send, in order.
+    /// Answers a message of the present connection: with frames to send, in order.
     pub fn handle(&self, message: ToNode) -> Vec<Vec<u8>> {
+        self.handle_on(self.connection(), message)
+    }
+
+    /// Answers a message that was told on this connection, which may not be the present one any more.
+    pub fn handle_on(&self, connection: Connection, message: ToNode) -> Vec<Vec<u8>> {
         match message {
+            // Once a connection, before anything else: the link takes it.
             ToNode::Welcome { .. } => Vec::new(),
-            ToNode::Check { number, study, participants } => {
-                let answer = self.check(&study, &participants);
-                vec![frame::encode(&FromNode::Checked { number, answer })]
-            }
-            ToNode::Attempt(id, told) => self.told(&id, told),
-            ToNode::Witness { node, request } => self.witness_for(&node, &request),
-            ToNode::Witnessed { by, answer } => self.witnessed(by.as_deref(), answer),
-        }
             ToNode::Roster(roster) => {
                 if let Err(error) = self.welcome(roster) {
                     error!(%error, "the new roster could not be kept; it is offered again when this node connects");
                 }
                 Vec::new()
             }
+            ToNode::Check { number, study, participants } => {
+                let answer = self.check(&study, &participants);
+                vec![frame::encode(&FromNode::Checked { number, answer })]
+            }
+            ToNode::Attempt(id, told) => self.told(&id, told, connection),
+            ToNode::Witness { node, request } => self.witness_for(&node, &request),
+            ToNode::Witnessed { by, answer } => self.witnessed(by.as_deref(), answer),
+        }
     }
 
     /// Answers what is said of an attempt.
-    fn told(&self, id: &AttemptId, told: ToAttempt) -> Vec<Vec<u8>> {
-        // Before anything else: what is asked for now may take long.
-        let connection = self.connection();
+    fn told(&self, id: &AttemptId, told: ToAttempt, connection: Connection) -> Vec<Vec<u8>> {
         if let ToAttempt::Relayed { from, sealed } = told {
             // Whoever computes may wait for it.
             return self.relayed(id, &from, &sealed);
@@ -310,7 +316,7 @@ impl Participant {
         id: &AttemptId,
         told: ToAttempt,
         running: &mut Option<Running>,
-        connection: witness::Connection,
+        connection: Connection,
     ) -> Result<Vec<Vec<u8>>, Problem> {
         let say = |said| vec![saying(id, said)];
         match told {
@@ -332,16 +338,30 @@ impl Participant {
         }
     }
 
-    /// Runs `f` while nothing else is done for an attempt: a message that comes again waits until the first is answered. It is
-    /// given what the attempt's rounds share.
+    /// Runs `f` while nothing else is done for an attempt. It is given what the attempt's rounds share; where they share nothing,
+    /// nothing is kept of it, so that messages about attempts that there are not leave nothing behind.
     fn alone_with<T>(&self, id: &AttemptId, f: impl FnOnce(&mut Option<Running>) -> T) -> T {
         let one_at_a_time = lock(&self.attempts).entry(id.clone()).or_default().clone();
-        let mut running = lock(&one_at_a_time);
-        f(&mut running)
+        let answer = f(&mut lock(&one_at_a_time));
+        let mut attempts = lock(&self.attempts);
+        let is_kept = attempts.get(id).is_some_and(|kept| Arc::ptr_eq(kept, &one_at_a_time));
+        // Nobody else has it: it could only be had from there.
+        if is_kept && Arc::strong_count(&one_at_a_time) == 2 && lock(&one_at_a_time).is_none() {
+            attempts.remove(id);
+        }
+        answer
     }
 
-    /// An attempt is over: what waits for another participant lets go of it.
-    fn end(&self, id: &AttemptId) {
+    /// Of how many attempts something is in memory, those included of which it is only remembered that they are over.
+    pub fn attempts_in_memory(&self) -> usize {
+        lock(&self.attempts).len() + self.peers.ended()
+    }
+
+    /// An attempt is over: what waits for another participant lets go of it. Of one that there is not, nothing is remembered.
+    pub(crate) fn end(&self, id: &AttemptId) {
+        if matches!(lock(&self.studies).get(id), Ok(None)) {
+            return;
+        }
         self.peers.end(id);
         self.owners.end(id);
         self.let_go(id);
@@ -349,12 +369,15 @@ impl Participant {
 
     /// Whether there may be something to look at again: an attempt that waits for a steward, or has waited long for witnesses, or a
     /// quarantine that officers may have ended.
-    pub fn has_waiting(&self) -> bool {
+    fn has_waiting(&self) -> bool {
         !lock(&self.waiting).is_empty() || self.waits_for_witnesses() || lock(&self.ledger).quarantine().is_some()
     }
 
-    /// Looks again at attempts that waited; returns frames to send.
+    /// Looks again at what waits, if something does; returns frames to send.
     pub fn reconsider(&self) -> Vec<Vec<u8>> {
+        if !self.has_waiting() {
+            return Vec::new();
+        }
         let mut frames = match (self.waits_for_witnesses(), self.has_recovered()) {
             (true, _) => self.remind_witnesses(),
             (false, true) => self.ask_witnesses(),

@@ -94,6 +94,11 @@ impl Frame {
         from_canonical(&self.payload, M::LIMIT)
     }
 
+    /// How many bytes its message has.
+    pub fn size(&self) -> usize {
+        self.payload.len()
+    }
+
     /// Whether it carries a contribution.
     pub fn is_contribution(&self) -> bool {
         self.kind == CONTRIBUTION

@@ -1,0 +1,410 @@
+//! Messages of the coordinator on their way to whoever answers them: how many at once, and which are let go.
+//!
+//! ```text
+//!           ┌─ of an attempt ─▶ waits: one at a time of each attempt, few at once ─▶ answered ─▶ link
+//! reader ───┤
+//!           └─ all else ──────▶ answered at once, by as many threads as PROMPT; then the reader waits ─▶ link
+//! ```
+//!
+//! What waits is in memory and holds no thread: computations may need further ones, and whoever fills them all would keep them
+//! from ever ending. What is told again while it waits or is answered is dropped, as one answer answers both; so is what there is
+//! no room for, since the coordinator asks again. Nothing of that is true of messages that are no attempt's, nor of those that
+//! participants seal for each other: a computation may wait for them, they wait for nobody, and so they pass by.
+//!
+//! What was told on a connection that is over is not answered any more: it is told again on the next.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use entente_host::locks::lock;
+use entente_protocols::attempt::AttemptId;
+use entente_protocols::wire::message::{ToAttempt, ToNode};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::{debug, warn};
+
+/// How many rounds are computed at once. Each takes all processors, and its share of memory.
+const COMPUTING: usize = 4;
+/// How many other messages of attempts are answered at once.
+const ANSWERING: usize = 4;
+/// How many of all other messages are.
+const PROMPT: usize = 8;
+/// The most messages that wait, and how many bytes long they may be together.
+const MOST: usize = 1024;
+const ROOM: usize = 64 << 20;
+
+/// Who answers messages. Calls may block.
+pub trait Answerer: Send + Sync + 'static {
+    /// The frames that answer a message, which was told on this connection.
+    fn answer(&self, message: ToNode, connection: u64) -> Vec<Vec<u8>>;
+
+    /// An attempt is over: what is computed for it, and waits for other participants, lets go of it.
+    fn end(&self, attempt: &AttemptId);
+}
+
+/// The messages of all connections, one after another.
+pub struct Inbox<A> {
+    answerer: Arc<A>,
+    queue: Mutex<Queue>,
+    prompt: Arc<Semaphore>,
+    /// Whether what waits for people and witnesses is being looked at again.
+    reconsidering: AtomicBool,
+}
+
+/// A connection to the coordinator. What was told on it and still waits is forgotten with it.
+pub struct Line<A: Answerer> {
+    inbox: Arc<Inbox<A>>,
+    number: u64,
+    link: mpsc::Sender<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    /// What the waiting ones take.
+    size: usize,
+    at_work: HashMap<AttemptId, Told>,
+    computing: usize,
+    answering: usize,
+    /// Whether it was said that there is no room.
+    said_full: bool,
+}
+
+/// What an attempt was told, on which connection.
+type Told = (u64, ToAttempt);
+
+struct Job {
+    attempt: AttemptId,
+    told: Told,
+    size: usize,
+    link: mpsc::Sender<Vec<u8>>,
+}
+
+/// What is limited together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Computing,
+    Answering,
+}
+
+/// Of which kind a message of an attempt is; none if it must not wait for others.
+fn kind(told: &ToAttempt) -> Option<Kind> {
+    match told {
+        ToAttempt::Go { .. } => Some(Kind::Computing),
+        ToAttempt::Propose(_)
+        | ToAttempt::Start { .. }
+        | ToAttempt::Resend { .. }
+        | ToAttempt::Finished { .. }
+        | ToAttempt::Abandoned { .. } => Some(Kind::Answering),
+        ToAttempt::Relayed { .. } => None,
+    }
+}
+
+fn is_end(told: &ToAttempt) -> bool {
+    matches!(told, ToAttempt::Finished { .. } | ToAttempt::Abandoned { .. })
+}
+
+impl Queue {
+    /// Lets a message wait, unless that is in vain.
+    fn push(&mut self, job: Job) {
+        let AttemptId { study, number: attempt } = &job.attempt;
+        let at_work = self.at_work.get(&job.attempt) == Some(&job.told);
+        if at_work || self.waiting.iter().any(|other| other.attempt == job.attempt && other.told == job.told) {
+            debug!(study, attempt, "told again what is being answered; dropped");
+            return;
+        }
+        if is_end(&job.told.1) {
+            // Nobody needs to be told what came before.
+            self.retain(|other| other.attempt != job.attempt || is_end(&other.told.1));
+        }
+        if self.waiting.len() >= MOST || self.size + job.size > ROOM {
+            if !std::mem::replace(&mut self.said_full, true) {
+                warn!(
+                    study,
+                    attempt, "too many messages wait to be answered; this one and others are dropped until fewer do"
+                );
+            }
+            return;
+        }
+        self.size += job.size;
+        self.waiting.push_back(job);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Job) -> bool) {
+        self.waiting.retain(keep);
+        self.size = self.waiting.iter().map(|job| job.size).sum();
+    }
+
+    fn count(&mut self, kind: Kind) -> (&mut usize, usize) {
+        match kind {
+            Kind::Computing => (&mut self.computing, COMPUTING),
+            Kind::Answering => (&mut self.answering, ANSWERING),
+        }
+    }
+
+    /// The first that can be answered now; it counts as being answered from now on.
+    fn next(&mut self) -> Option<(Job, Kind)> {
+        let ready = (0..self.waiting.len()).find_map(|place| {
+            let job = self.waiting.get(place)?;
+            let kind = kind(&job.told.1).filter(|_| !self.at_work.contains_key(&job.attempt))?;
+            let (count, most) = self.count(kind);
+            (*count < most).then_some((place, kind))
+        });
+        let (place, kind) = ready?;
+        let job = self.waiting.remove(place)?;
+        self.size -= job.size;
+        self.said_full &= self.waiting.len() > MOST / 2 || self.size > ROOM / 2;
+        *self.count(kind).0 += 1;
+        self.at_work.insert(job.attempt.clone(), job.told.clone());
+        Some((job, kind))
+    }
+}
+
+impl<A: Answerer> Inbox<A> {
+    /// For messages that this one answers.
+    pub fn new(answerer: Arc<A>) -> Arc<Self> {
+        let prompt = Arc::new(Semaphore::new(PROMPT));
+        Arc::new(Self { answerer, queue: Mutex::default(), prompt, reconsidering: AtomicBool::new(false) })
+    }
+
+    /// Who answers.
+    pub fn answerer(&self) -> &Arc<A> {
+        &self.answerer
+    }
+
+    /// Begins the connection of this number. Answers go to `link`.
+    pub fn connect(self: &Arc<Self>, number: u64, link: mpsc::Sender<Vec<u8>>) -> Line<A> {
+        lock(&self.queue).retain(|job| job.told.0 == number);
+        Line { inbox: self.clone(), number, link }
+    }
+
+    /// Answers what can be answered now.
+    fn go_on(self: &Arc<Self>) {
+        loop {
+            let next = lock(&self.queue).next();
+            let Some((job, kind)) = next else { break };
+            let place = Place { inbox: self.clone(), attempt: job.attempt.clone(), kind };
+            spawn_blocking(move || {
+                let Job { attempt, told: (connection, told), link, .. } = job;
+                send(&link, place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection));
+            });
+        }
+    }
+}
+
+/// If the connection is lost meanwhile, the answer is on the disk, and the coordinator asks again.
+fn send(link: &mpsc::Sender<Vec<u8>>, frames: Vec<Vec<u8>>) {
+    for frame in frames {
+        if link.blocking_send(frame).is_err() {
+            break;
+        }
+    }
+}
+
+/// Of a message that is being answered, until it is, or answering it has panicked.
+struct Place<A: Answerer> {
+    inbox: Arc<Inbox<A>>,
+    attempt: AttemptId,
+    kind: Kind,
+}
+
+impl<A: Answerer> Drop for Place<A> {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.inbox.queue);
+        queue.at_work.remove(&self.attempt);
+        *queue.count(self.kind).0 -= 1;
+        drop(queue);
+        self.inbox.go_on();
+    }
+}
+
+impl<A: Answerer> Line<A> {
+    /// Takes a message of so many bytes, and has it answered. Returns when there is room for the next.
+    pub async fn take(&self, message: ToNode, size: usize) {
+        let inbox = &self.inbox;
+        match message {
+            ToNode::Attempt(attempt, told) if kind(&told).is_some() => {
+                let (id, ends) = (attempt.clone(), is_end(&told));
+                let job = Job { attempt, told: (self.number, told), size, link: self.link.clone() };
+                lock(&inbox.queue).push(job);
+                // Its end waits for what is at work, which is not to wait for others any more.
+                if ends && lock(&inbox.queue).at_work.contains_key(&id) {
+                    self.at_once(move |answerer| {
+                        answerer.end(&id);
+                        Vec::new()
+                    })
+                    .await;
+                }
+                inbox.go_on();
+            }
+            // What comes behind a new roster may be about those who are in it.
+            message @ ToNode::Roster(_) => drop(self.answered(message).await.await),
+            message => drop(self.answered(message).await),
+        }
+    }
+
+    async fn answered(&self, message: ToNode) -> JoinHandle<()> {
+        let connection = self.number;
+        self.at_once(move |answerer| answerer.answer(message, connection)).await
+    }
+
+    /// Does something that waits for no message, in a thread of its own, and sends what it says; as soon as there is one.
+    pub async fn at_once(&self, f: impl FnOnce(&A) -> Vec<Vec<u8>> + Send + 'static) -> JoinHandle<()> {
+        let permit = self.inbox.prompt.clone().acquire_owned().await;
+        let (answerer, link) = (self.inbox.answerer.clone(), self.link.clone());
+        spawn_blocking(move || {
+            send(&link, f(&answerer));
+            drop(permit);
+        })
+    }
+
+    /// Looks again at what waits for people or witnesses, and sends what that says; not while that goes on already.
+    pub fn reconsider(&self, f: impl FnOnce(&A) -> Vec<Vec<u8>> + Send + 'static) {
+        if self.inbox.reconsidering.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (done, link) = (Reconsidered(self.inbox.clone()), self.link.clone());
+        spawn_blocking(move || send(&link, f(&done.0.answerer)));
+    }
+}
+
+impl<A: Answerer> Drop for Line<A> {
+    fn drop(&mut self) {
+        lock(&self.inbox.queue).retain(|job| job.told.0 != self.number);
+    }
+}
+
+struct Reconsidered<A>(Arc<Inbox<A>>);
+
+impl<A> Drop for Reconsidered<A> {
+    fn drop(&mut self) {
+        self.0.reconsidering.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::mpsc as blocking;
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Answers with what it was told, in words; messages of attempts only when it is let.
+    struct Slow {
+        told: Mutex<Vec<String>>,
+        let_go: Mutex<blocking::Receiver<()>>,
+        ended: Mutex<HashSet<AttemptId>>,
+    }
+
+    impl Answerer for Slow {
+        fn answer(&self, message: ToNode, _: u64) -> Vec<Vec<u8>> {
+            let words = match message {
+                ToNode::Attempt(id, ToAttempt::Go { round, .. }) => format!("{id} {round}"),
+                ToNode::Attempt(id, told) if kind(&told).is_some() => format!("{id} ends"),
+                _ => return vec![b"prompt".to_vec()],
+            };
+            lock(&self.told).push(words.clone());
+            let _ = lock(&self.let_go).recv_timeout(LONG);
+            vec![words.into_bytes()]
+        }
+
+        fn end(&self, attempt: &AttemptId) {
+            lock(&self.ended).insert(attempt.clone());
+        }
+    }
+
+    fn slow() -> (Arc<Inbox<Slow>>, blocking::Sender<()>) {
+        let (go_on, let_go) = blocking::channel();
+        let slow = Slow { told: Mutex::default(), let_go: Mutex::new(let_go), ended: Mutex::default() };
+        (Inbox::new(Arc::new(slow)), go_on)
+    }
+
+    fn go(study: &str, round: u32) -> ToNode {
+        let told = ToAttempt::Go { round, input: Vec::new(), signatures: Vec::new(), encapsulations: Vec::new() };
+        ToNode::Attempt(AttemptId::new(study, 1), told)
+    }
+
+    fn of(study: &str, told: ToAttempt) -> ToNode {
+        ToNode::Attempt(AttemptId::new(study, 1), told)
+    }
+
+    async fn heard(outgoing: &mut mpsc::Receiver<Vec<u8>>) -> String {
+        let frame = tokio::time::timeout(LONG, outgoing.recv()).await.unwrap().unwrap();
+        String::from_utf8(frame).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_told_again_is_answered_once_and_others_pass_by() {
+        let (inbox, go_on) = slow();
+        let (link, mut outgoing) = mpsc::channel(16);
+        let line = inbox.connect(1, link);
+        for _ in 0..1000 {
+            line.take(go("s", 1), 1).await;
+        }
+        line.take(go("s", 2), 1).await;
+        line.take(of("s", ToAttempt::Relayed { from: "bank".into(), sealed: vec![1] }), 1).await;
+        assert_eq!(heard(&mut outgoing).await, "prompt", "while the attempt is computed");
+        for round in 1..=2 {
+            go_on.send(()).unwrap();
+            assert_eq!(heard(&mut outgoing).await, format!("{} {round}", AttemptId::new("s", 1)));
+        }
+        let queue = lock(&inbox.queue);
+        assert!(queue.waiting.is_empty() && queue.size == 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn few_are_computed_at_once_and_no_more_wait_than_there_is_room_for() {
+        let (inbox, go_on) = slow();
+        let (link, mut outgoing) = mpsc::channel(16);
+        let line = inbox.connect(1, link);
+        for study in 0..2 * MOST {
+            line.take(go(&study.to_string(), 1), 1).await;
+        }
+        let counts = || {
+            let queue = lock(&inbox.queue);
+            (queue.computing, queue.answering, queue.waiting.len())
+        };
+        assert_eq!(counts(), (COMPUTING, 0, MOST));
+        // Other kinds go on: they are quick.
+        line.take(of("other", ToAttempt::Start { pledges: Vec::new() }), ROOM).await;
+        assert_eq!(counts().1, 0, "no room");
+        drop(line);
+        assert_eq!(counts().2, 0, "what was told on a connection ends with it");
+        let (link, mut again) = mpsc::channel(16);
+        let line = inbox.connect(2, link);
+        line.take(of("other", ToAttempt::Start { pledges: Vec::new() }), ROOM).await;
+        // Told again on another connection: the answer that is on its way has nobody to go to.
+        line.take(go("0", 1), 1).await;
+        assert_eq!(counts().2, 1);
+        for _ in 0..=COMPUTING + 1 {
+            go_on.send(()).unwrap();
+        }
+        let answers = [heard(&mut again).await, heard(&mut again).await];
+        assert!(answers.contains(&format!("{} 1", AttemptId::new("0", 1))), "{answers:?}");
+        while outgoing.recv().await.is_some() {}
+        drop(line);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_of_an_attempt_overtakes_what_is_to_be_computed_for_it() {
+        let (inbox, go_on) = slow();
+        let (link, mut outgoing) = mpsc::channel(16);
+        let line = inbox.connect(1, link);
+        let id = AttemptId::new("s", 1);
+        line.take(go("s", 1), 1).await;
+        line.take(go("s", 2), 1).await;
+        line.take(of("s", ToAttempt::Abandoned { reason: String::new() }), 1).await;
+        while !lock(&inbox.answerer.ended).contains(&id) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for expected in [format!("{id} 1"), format!("{id} ends")] {
+            go_on.send(()).unwrap();
+            assert_eq!(heard(&mut outgoing).await, expected);
+        }
+        assert_eq!(lock(&inbox.answerer.told).len(), 2);
+    }
+}

@@ -1,0 +1,106 @@
+//! Messages without end: repeated by the hundred, or about attempts that there are not.
+
+use std::time::Duration;
+
+use entente_protocols::attempt::AttemptId;
+use entente_protocols::digest::Digest;
+use entente_protocols::ledger::entry::State;
+use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
+use entente_testing::{Error, Listener, Puppets};
+use tokio::time::timeout;
+
+use super::hostile::{SQL, proposal};
+
+const SOON: Duration = Duration::from_secs(60);
+/// More than a runtime has threads that may block.
+const MANY: u32 = 700;
+
+/// A coordinator that tells a node to go, over and over, while its disk is slow: as an officer's command that holds the ledger makes
+/// it. What comes again must not take what the first needs to get on.
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_repeated_messages_are_answered_once_and_do_not_wedge_the_node() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    let proposal = proposal("repeated", SQL)?;
+    let signatures = puppets.signatures(&proposal);
+    puppets.let_go("bank");
+    let listener = Listener::start(&puppets.world)?;
+    let folder = puppets.world.folder("bank");
+    let served = folder.clone();
+    let node = tokio::spawn(async move { entente_node::serve(&served, |_| ()).await.map(|_| ()) });
+    let mut bank = timeout(SOON, listener.accept(&puppets.roster)).await??;
+
+    let disk = rusqlite::Connection::open(folder.state("ledger.sqlite"))?;
+    disk.execute_batch("BEGIN IMMEDIATE")?;
+    let go = proposal.go(&signatures);
+    for _ in 0..MANY {
+        bank.say(&go).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    disk.execute_batch("ROLLBACK")?;
+    let mut contributions = 0;
+    let answered = async {
+        while contributions == 0 {
+            let frame = bank.hear().await?;
+            if frame.is_contribution() {
+                contributions += 1;
+            } else if let FromNode::Witness { request, .. } = frame.decode()? {
+                for witness in ["retailer", "telecom"] {
+                    let asked = ToNode::Witness { node: "bank".into(), request: request.clone() };
+                    let FromNode::Witnessed { answer, .. } = puppets.ask(witness, asked) else {
+                        return Err("a witness answers".into());
+                    };
+                    bank.say(&ToNode::Witnessed { by: Some(witness.into()), answer }).await?;
+                }
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    timeout(SOON, answered).await.map_err(|_| "the node is wedged")??;
+    // It goes on: told once more, it sends what is stored once more, and something else it answers as well.
+    bank.say(&go).await?;
+    let study = proposal.proposal.study.clone();
+    let participants = proposal.proposal.participants.clone();
+    bank.say(&ToNode::Check { number: 7, study, participants }).await?;
+    let (mut again, mut checked) = (0, false);
+    let both = async {
+        while again == 0 || !checked {
+            let frame = bank.hear().await?;
+            if frame.is_contribution() {
+                again += 1;
+            } else {
+                checked |= matches!(frame.decode()?, FromNode::Checked { number: 7, .. });
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    timeout(SOON, both).await.map_err(|_| "the node is wedged")??;
+    assert_eq!((contributions, again), (1, 1), "each answer answers all that came meanwhile");
+    assert_eq!(puppets.world.count("bank", State::Reserved)?, 1);
+    node.abort();
+    Ok(())
+}
+
+/// Whatever a coordinator says of attempts that were never proposed, a node remembers nothing of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposal = proposal("known", SQL)?;
+    let signatures = puppets.signatures(&proposal);
+    let said = [
+        ToAttempt::Start { pledges: Vec::new() },
+        ToAttempt::Go { round: 1, input: Vec::new(), signatures: Vec::new() },
+        ToAttempt::Resend { round: 1, transcript: Digest::ZERO },
+        ToAttempt::Abandoned { reason: "it never was".into() },
+        ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None },
+    ];
+    for number in 1..20 {
+        for told in &said {
+            puppets.tell_alone("bank", ToNode::Attempt(AttemptId::new("unknown", number), told.clone()));
+        }
+    }
+    assert_eq!(puppets.participant("bank").attempts_in_memory(), 0);
+    // One that there is, is remembered as long as it is needed.
+    puppets.tell("bank", proposal.go(&signatures));
+    assert_eq!(puppets.participant("bank").attempts_in_memory(), 1);
+    Ok(())
+}
