@@ -30,6 +30,21 @@ pub(crate) struct Authority {
     certificate: CertificateDer<'static>,
 }
 
+/// The key of a signing request. Whoever sent it has its secret.
+pub(crate) struct RequestedKey(CertificateSigningRequestParams);
+
+impl RequestedKey {
+    /// The key of a request that is signed with it, if it is the one that hashes to `tls`. Nothing else in the request is used.
+    pub(crate) fn of(request: &[u8], tls: Digest) -> Result<Self, Error> {
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
+            .map_err(|error| Error::refused(format!("the signing request is not usable: {error}")))?;
+        if Digest::plain(&request.public_key.subject_public_key_info()) != tls {
+            return Err(Error::refused("the signing request is for another key than the one stated"));
+        }
+        Ok(Self(request))
+    }
+}
+
 /// What a certificate is for.
 #[derive(Clone, Copy)]
 enum Usage {
@@ -80,20 +95,9 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate for `partner` with the key of its signing request, if the request is signed with that key and the
-    /// key is the one that hashes to `tls`. Nothing else in the request is used.
-    pub(crate) fn issue_node(
-        &self,
-        partner: &str,
-        request: &[u8],
-        tls: Digest,
-    ) -> Result<CertificateDer<'static>, Error> {
-        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
-            .map_err(|error| Error::refused(format!("the signing request is not usable: {error}")))?;
-        if Digest::plain(&request.public_key.subject_public_key_info()) != tls {
-            return Err(Error::refused("the signing request is for another key than the one stated"));
-        }
-        self.issue(partner, &node_name(partner), Usage::Client, &request.public_key, NODE_YEARS)
+    /// A certificate for `partner` with the key of its signing request.
+    pub(crate) fn issue_node(&self, partner: &str, key: &RequestedKey) -> Result<CertificateDer<'static>, Error> {
+        self.issue(partner, &node_name(partner), Usage::Client, &key.0.public_key, NODE_YEARS)
     }
 
     fn issue(
@@ -159,7 +163,6 @@ fn save(keys: &Path, name: &str, certificate: &CertificateDer<'_>, key: &KeyPair
 }
 
 /// From yesterday, as clocks differ, for some years.
-/// From yesterday, as clocks differ, for some years.
 fn limit(params: &mut CertificateParams, years: i16) {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let day = |date: jiff::civil::Date| {
@@ -185,17 +188,17 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default().serialize_request(&key).unwrap();
         let tls = Digest::plain(&key.subject_public_key_info());
-        let certificate = authority.issue_node("bank_2", request.der(), tls).unwrap();
+        let certificate = authority.issue_node("bank_2", &RequestedKey::of(request.der(), tls).unwrap()).unwrap();
         assert_eq!(key_digest(&certificate), Some(tls));
         let name = ServerName::try_from(node_name("bank_2")).unwrap();
         let parsed = ParsedCertificate::try_from(&certificate).unwrap();
         assert!(rustls::client::verify_server_name(&parsed, &name).is_ok());
 
-        assert!(authority.issue_node("bank", request.der(), Digest::ZERO).is_err(), "another key");
+        assert!(RequestedKey::of(request.der(), Digest::ZERO).is_err(), "another key");
         let mut damaged = request.der().to_vec();
         *damaged.last_mut().unwrap() ^= 1;
-        assert!(authority.issue_node("bank", &damaged, tls).is_err(), "not signed with its key");
-        assert!(authority.issue_node("bank", b"nonsense", tls).is_err());
+        assert!(RequestedKey::of(&damaged, tls).is_err(), "not signed with its key");
+        assert!(RequestedKey::of(b"nonsense", tls).is_err());
     }
 
     #[test]

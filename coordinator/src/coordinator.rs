@@ -15,12 +15,12 @@ use entente_protocols::wire::message::ToNode;
 use tokio::task::JoinHandle;
 
 use crate::alliance::Alliance;
-use crate::certificates::{self, Authority};
+use crate::certificates::{self, Authority, RequestedKey};
 use crate::link;
 use crate::link::tls::{Access, Role};
 use crate::serving::Serving;
 use crate::sessions::Sessions;
-use crate::store::Store;
+use crate::store::{Admission, Store, TicketRefusal};
 use crate::studies::{Desk, NodeEvent};
 use crate::witnessing::Witnessing;
 
@@ -159,7 +159,8 @@ impl Shared {
         })
     }
 
-    /// Enrols a partner: uses its ticket up, issues its certificate, tells the others. The certificate.
+    /// Enrols a partner: uses its ticket up, issues its certificate, tells the others. The certificate; the same again if the
+    /// partner is there again because it has not got it.
     pub(crate) fn enrol(
         &self,
         partner: &str,
@@ -167,11 +168,20 @@ impl Shared {
         request: &[u8],
         member: &Member,
     ) -> Result<Vec<u8>, Error> {
-        let certificate = self.authority.issue_node(partner, request, member.tls)?;
+        let refused = |refusal: TicketRefusal| match refusal {
+            TicketRefusal::Failed(error) => error,
+            refusal => Error::refused(refusal.to_string()),
+        };
         let _changing = lock(&self.roster);
-        self.store
-            .enrol(partner, secret, member, &certificate, seconds())
-            .map_err(|refusal| Error::refused(refusal.to_string()))?;
+        let admission = self.store.admit(partner, secret, member, seconds()).map_err(refused)?;
+        // Not before the ticket is known to be one: what strangers send is neither parsed nor signed.
+        let key = RequestedKey::of(request, member.tls)?;
+        if let Admission::Again(certificate) = admission {
+            tracing::info!(partner, identity = %member.identity, "enrolled before; answered again");
+            return Ok(certificate);
+        }
+        let certificate = self.authority.issue_node(partner, &key)?;
+        self.store.enrol(partner, secret, member, &certificate, seconds()).map_err(refused)?;
         self.access.allow(member.tls, Role::Node(partner.into()));
         self.publish_roster()?;
         tracing::info!(partner, identity = %member.identity, "enrolled");

@@ -78,6 +78,11 @@ impl Folder {
         self.key("tls.crt").exists()
     }
 
+    /// Whether there is an identity, be it of a node that has not joined to the end.
+    pub fn has_identity(&self) -> bool {
+        self.key("identity.key").exists()
+    }
+
     /// The identity key made by `join`.
     pub fn identity(&self) -> Result<IdentityKey, Error> {
         let path = self.key("identity.key");

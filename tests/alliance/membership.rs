@@ -6,6 +6,7 @@ use entente::{Coordinator, Error as Entente};
 use entente_node::link::enrol::join;
 use entente_protocols::identity::Ticket;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL, Enrolled};
+use entente_testing::relay::{Rules, UdpRelay, Way};
 use entente_testing::{Applicant, Dialler, Error, World, until};
 use tokio::time::timeout;
 
@@ -48,6 +49,60 @@ async fn a_ticket_is_used_once_in_time_and_under_its_name() -> Result<(), Error>
     let expired = Ticket { expires: 1_000_000_000, ..invite("broker", HOUR)? };
     let error = join(&expired, &world.folder("broker")).await.err().ok_or("it has expired")?.to_string();
     assert!(error.contains("expired") && error.contains("entente invite broker"), "{error}");
+    Ok(())
+}
+
+/// The coordinator has enrolled a node, whose engineer gives up since no answer comes: a packet filter drops it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrolment_whose_answer_was_lost_is_answered_again() -> Result<(), Error> {
+    let world = World::of(&[]).enrolled().await?;
+    let relay = UdpRelay::start(world.running().address(), 11).await?;
+    // What was answered is on its way for long enough to be lost.
+    relay.set_both(Rules { delay: Duration::from_millis(200), ..Rules::default() });
+    let ticket = Ticket { address: relay.address().to_string(), ..entente::invite(&world.alliance(), "bank", HOUR)? };
+    let folder = world.folder("bank");
+    let store = entente::store::Store::open(&world.alliance())?;
+    let enrolled = async || Ok::<_, Error>(store.partners()?.contains_key("bank"));
+    tokio::select! {
+        joined = join(&ticket, &folder) => panic!("no answer can have come: {:?}", joined.map(drop)),
+        found = until("it is enrolled", enrolled) => found?,
+    }
+    relay.cut(Way::Down);
+    let keys = ["identity.key", "tls.key"].map(|name| std::fs::read(folder.key(name)).ok());
+    assert!(!folder.is_joined() && keys.iter().all(Option::is_some));
+    // Somebody else with the same ticket is still nobody.
+    let error = join(&ticket_at(&ticket, &world), &world.folder("thief")).await.err().ok_or("it is used")?.to_string();
+    assert!(error.contains("used already"), "{error}");
+    relay.heal();
+
+    let roster = join(&ticket, &folder).await?;
+    assert_eq!(roster.members["bank"].identity, folder.identity()?.public());
+    assert_eq!(keys, ["identity.key", "tls.key"].map(|name| std::fs::read(folder.key(name)).ok()), "the same keys");
+    Dialler::partner(&world, "bank")?.hello(Vec::new()).await?;
+    Ok(())
+}
+
+/// The ticket with the coordinator's own address.
+fn ticket_at(ticket: &Ticket, world: &World) -> Ticket {
+    Ticket { address: world.running().address().to_string(), ..ticket.clone() }
+}
+
+/// Whatever a folder lacks of a node, an identity in it is never replaced: its ledger is signed with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn joining_never_replaces_an_identity() -> Result<(), Error> {
+    let world = World::of(&["bank"]).enrolled().await?;
+    let folder = world.folder("bank");
+    let identity = std::fs::read(folder.key("identity.key"))?;
+    std::fs::remove_file(folder.key("tls.crt"))?;
+    let ticket = entente::invite(&world.alliance(), "another", HOUR)?;
+    let error = join(&ticket, &folder).await.err().ok_or("the keys are the bank's")?.to_string();
+    assert!(error.contains("another partner's"), "{error}");
+    assert_eq!(std::fs::read(folder.key("identity.key"))?, identity);
+    // Nor one that cannot be read.
+    std::fs::write(folder.key("identity.key"), "damaged")?;
+    let error = join(&ticket, &folder).await.err().ok_or("it is damaged")?.to_string();
+    assert!(error.contains("identity key"), "{error}");
+    assert_eq!(std::fs::read(folder.key("identity.key"))?, b"damaged");
     Ok(())
 }
 

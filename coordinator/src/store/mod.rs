@@ -23,7 +23,7 @@ pub use alarms::Alarm;
 pub use partners::{LastSeen, PartnerRecord};
 pub use rounds::{LostRound, RoundRecord};
 pub use studies::{Notice, RECEIPT, StudyRecord, StudyState};
-pub use tickets::TicketRefusal;
+pub use tickets::{Admission, TicketRefusal};
 
 /// The database of an alliance.
 pub struct Store {

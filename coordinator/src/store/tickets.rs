@@ -3,7 +3,7 @@
 use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Member;
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use subtle::ConstantTimeEq;
 
 use super::{Store, failed};
@@ -37,6 +37,15 @@ pub enum TicketRefusal {
     Failed(#[from] Error),
 }
 
+/// As whom a ticket lets its bearer in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Nobody was there before.
+    New,
+    /// The same member was there before with the same ticket; the first answer may have been lost. It was given this certificate.
+    Again(Vec<u8>),
+}
+
 fn hash(secret: &[u8; 32]) -> Digest {
     Digest::of("entente ticket secret 1", &[secret])
 }
@@ -65,10 +74,18 @@ impl Store {
         transaction.commit().map_err(failed)
     }
 
+    /// Whether a ticket lets its bearer in, as whom. Nothing is changed.
+    pub fn admit(
+        &self,
+        partner: &str,
+        secret: &[u8; 32],
+        member: &Member,
+        now: i64,
+    ) -> Result<Admission, TicketRefusal> {
+        admit(&self.lock(), (partner, secret), member, now)
+    }
+
     /// Uses a ticket up and enrols its bearer, both or neither. `certificate` is what was issued for it.
-    ///
-    /// The same member may come again with the same ticket, in case the first answer was lost: it proves to be the
-    /// same by its key.
     pub fn enrol(
         &self,
         partner: &str,
@@ -80,59 +97,63 @@ impl Store {
         let db = |error| TicketRefusal::Failed(failed(error));
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(db)?;
-        let wanted = hash(secret);
-        let mut found = None;
-        {
-            let mut tickets =
-                transaction.prepare("SELECT hash, expires, used FROM ticket WHERE partner = ?1").map_err(db)?;
-            let mut rows = tickets.query([partner]).map_err(db)?;
-            while let Some(row) = rows.next().map_err(db)? {
-                let stored: Vec<u8> = row.get(0).map_err(db)?;
-                if bool::from(stored.as_slice().ct_eq(wanted.0.as_slice())) {
-                    found = Some((row.get::<_, i64>(1).map_err(db)?, row.get::<_, Option<i64>>(2).map_err(db)?));
-                }
-            }
-        }
-        let (expires, used) = found.ok_or_else(|| TicketRefusal::Unknown(partner.into()))?;
-        if now >= expires {
-            return Err(TicketRefusal::Expired(partner.into()));
-        }
-        let known: Option<(Vec<u8>, Vec<u8>)> = transaction
-            .query_row("SELECT identity, tls FROM partner WHERE name = ?1", [partner], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()
-            .map_err(db)?;
-        let (identity, tls) = (member.identity.0.as_slice(), member.tls.0.as_slice());
-        let same = known.as_ref().is_some_and(|(i, t)| i == identity && t == tls);
-        match (used, known) {
-            (Some(_), Some(_)) if same => return Ok(()),
-            (Some(_), _) => return Err(TicketRefusal::Used(partner.into())),
-            (None, Some(_)) => return Err(TicketRefusal::Enrolled(partner.into())),
-            (None, None) => {}
-        }
-        let revoked = transaction
-            .query_row("SELECT 1 FROM revoked WHERE tls = ?1 OR identity = ?2", params![tls, identity], |_| Ok(()))
-            .optional()
-            .map_err(db)?;
-        let taken = transaction
-            .query_row("SELECT 1 FROM partner WHERE tls = ?1 OR identity = ?2", params![tls, identity], |_| Ok(()))
-            .optional()
-            .map_err(db)?;
-        if revoked.is_some() || taken.is_some() {
-            return Err(TicketRefusal::Revoked);
+        if let Admission::Again(_) = admit(&transaction, (partner, secret), member, now)? {
+            return Ok(());
         }
         transaction
-            .execute("UPDATE ticket SET used = ?2 WHERE hash = ?1", params![wanted.0.as_slice(), now])
+            .execute("UPDATE ticket SET used = ?2 WHERE hash = ?1", params![hash(secret).0.as_slice(), now])
             .map_err(db)?;
         transaction
             .execute(
                 "INSERT INTO partner (name, identity, tls, certificate, enrolled) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![partner, identity, tls, certificate, now],
+                params![partner, member.identity.0.as_slice(), member.tls.0.as_slice(), certificate, now],
             )
             .map_err(db)?;
         transaction.commit().map_err(db)
     }
+}
+
+fn admit(
+    connection: &Connection,
+    (partner, secret): (&str, &[u8; 32]),
+    member: &Member,
+    now: i64,
+) -> Result<Admission, TicketRefusal> {
+    let db = |error| TicketRefusal::Failed(failed(error));
+    let wanted = hash(secret);
+    let mut found = None;
+    let mut tickets = connection.prepare("SELECT hash, expires, used FROM ticket WHERE partner = ?1").map_err(db)?;
+    let mut rows = tickets.query([partner]).map_err(db)?;
+    while let Some(row) = rows.next().map_err(db)? {
+        let stored: Vec<u8> = row.get(0).map_err(db)?;
+        if bool::from(stored.as_slice().ct_eq(wanted.0.as_slice())) {
+            found = Some((row.get::<_, i64>(1).map_err(db)?, row.get::<_, Option<i64>>(2).map_err(db)?));
+        }
+    }
+    let (expires, used) = found.ok_or_else(|| TicketRefusal::Unknown(partner.into()))?;
+    let (identity, tls) = (member.identity.0.as_slice(), member.tls.0.as_slice());
+    let known: Option<(Vec<u8>, Vec<u8>, Vec<u8>)> = connection
+        .query_row("SELECT identity, tls, certificate FROM partner WHERE name = ?1", [partner], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()
+        .map_err(db)?;
+    match (used, known) {
+        // It was used in time: what is given out once more is old.
+        (Some(_), Some((i, t, certificate))) if i == identity && t == tls => return Ok(Admission::Again(certificate)),
+        _ if now >= expires => return Err(TicketRefusal::Expired(partner.into())),
+        (Some(_), _) => return Err(TicketRefusal::Used(partner.into())),
+        (None, Some(_)) => return Err(TicketRefusal::Enrolled(partner.into())),
+        (None, None) => {}
+    }
+    for table in ["revoked", "partner"] {
+        let sql = format!("SELECT 1 FROM {table} WHERE tls = ?1 OR identity = ?2");
+        let taken = connection.query_row(&sql, params![tls, identity], |_| Ok(())).optional().map_err(db)?;
+        if taken.is_some() {
+            return Err(TicketRefusal::Revoked);
+        }
+    }
+    Ok(Admission::New)
 }
 
 #[cfg(test)]
@@ -157,7 +178,10 @@ mod tests {
         assert_eq!(enrol("bank", 1, 1, 100), Err(TicketRefusal::Expired(bank())));
         assert_eq!(enrol("bank", 1, 1, 50), Ok(()));
         assert_eq!(enrol("bank", 1, 1, 60), Ok(()), "the same again, as the answer may have been lost");
+        let admit = |key, now| store.admit("bank", &[1; 32], &member(key), now);
+        assert_eq!(admit(1, 200), Ok(Admission::Again(b"c".to_vec())), "it was used in time");
         assert_eq!(enrol("bank", 1, 2, 60), Err(TicketRefusal::Used(bank())));
+        assert_eq!(admit(2, 60), Err(TicketRefusal::Used(bank())));
         // It holds for the next process as well.
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.enrol("bank", &[1; 32], &member(2), b"c", 60), Err(TicketRefusal::Used(bank())));

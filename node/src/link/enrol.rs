@@ -6,16 +6,16 @@ use entente_host::Error;
 use entente_host::clock::seconds;
 use entente_host::files::write_private;
 use entente_host::link::tls::pem;
-use entente_host::link::{Frames, LinkError, dial, send};
+use entente_host::link::{Frames, LinkError, send};
 use entente_host::random::random_secret;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster, Ticket};
 use entente_protocols::wire::frame::{self, FrameReader};
-use entente_protocols::wire::message::{COORDINATOR_NAME, Enrol, Enrolled};
+use entente_protocols::wire::message::{Enrol, Enrolled};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use zeroize::Zeroizing;
 
-use super::{resolve, tls};
+use super::{dial_any, resolve, tls};
 use crate::config;
 use crate::state::Folder;
 
@@ -23,7 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Joins the alliance of `ticket` with a node in `folder`; returns the roster it was shown.
 ///
-/// Keys are made first and written before the ticket is used, so that a certificate is never issued for lost keys.
+/// Keys are on the disk before the ticket is used, and are never replaced: whoever joins again because the answer was lost is the
+/// same partner to the coordinator, which answers again.
 pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     if folder.is_joined() {
         return Err(Error::refused(format!(
@@ -31,7 +32,8 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
             folder.path().display()
         )));
     }
-    if seconds() > ticket.expires {
+    // Whoever was here before may have used the ticket in time.
+    if seconds() > ticket.expires && !folder.has_identity() {
         return Err(Error::refused(format!(
             "the ticket has expired (by this machine's clock it is {}); ask the operator for a new one: `entente invite {}`",
             jiff::Timestamp::now().strftime("%F %T UTC"),
@@ -39,12 +41,10 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
         )));
     }
     folder.create()?;
-    let identity = IdentityKey::from_secret(&*random_secret()?);
-    let crypto = |error: rcgen::Error| Error::failed(format!("a TLS key could not be made: {error}"));
-    let tls_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto)?;
-    let hex = Zeroizing::new(data_encoding::HEXLOWER.encode(&*identity.secret()));
-    write_private(&folder.key("identity.key"), hex.as_bytes())?;
-    write_private(&folder.key("tls.key"), Zeroizing::new(tls_key.serialize_pem()).as_bytes())?;
+    // Who joins here at the same time would make other keys.
+    let _lock = folder.lock()?;
+    let identity = identity(folder)?;
+    let tls_key = tls_key(folder)?;
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, ticket.partner.clone());
     let request = params.serialize_request(&tls_key).map_err(crypto)?;
@@ -64,34 +64,56 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     }
 }
 
+fn crypto(error: rcgen::Error) -> Error {
+    Error::failed(format!("a TLS key could not be made: {error}"))
+}
+
+/// The identity in the folder: the one that is there, or a new one.
+fn identity(folder: &Folder) -> Result<IdentityKey, Error> {
+    if folder.has_identity() {
+        return folder.identity();
+    }
+    let identity = IdentityKey::from_secret(&*random_secret()?);
+    let hex = Zeroizing::new(data_encoding::HEXLOWER.encode(&*identity.secret()));
+    write_private(&folder.key("identity.key"), hex.as_bytes())?;
+    Ok(identity)
+}
+
+/// The TLS key in the folder, in the same way.
+fn tls_key(folder: &Folder) -> Result<KeyPair, Error> {
+    let path = folder.key("tls.key");
+    if path.exists() {
+        return KeyPair::from_pem(&Zeroizing::new(folder.read(&path)?)).map_err(|error| {
+            Error::refused(format!(
+                "{} is not a private key ({error}); restore it from a backup, or join in another folder",
+                path.display()
+            ))
+        });
+    }
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto)?;
+    write_private(&path, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+    Ok(key)
+}
+
 fn unreachable(ticket: &Ticket, why: &str) -> Error {
     Error::failed(format!(
         "the coordinator could not be reached at {} ({why}); check that `entente serve` runs there, that UDP to this port is let \
-         through, and that this machine's clock is right; the ticket can be used again",
+         through, and that this machine's clock is right; then join again in the same folder: its keys are kept, and the ticket \
+         lets them in again",
         ticket.address
     ))
 }
 
 async fn exchange(ticket: &Ticket, enrol: &Enrol) -> Result<Enrolled, LinkError> {
-    let mut last = LinkError::Connection("no address".into());
-    for address in resolve(&ticket.address).await? {
-        let config = tls::enrolment(ticket.authority).map_err(|error| LinkError::Connection(error.to_string()))?;
-        let dialled = match dial(config, address, COORDINATOR_NAME).await {
-            Ok(dialled) => dialled,
-            Err(error) => {
-                last = error;
-                continue;
-            }
-        };
-        let (mut out, into) = dialled.connection().open_bi().await?;
-        send(&mut out, &frame::encode(enrol)).await?;
-        let answer = Frames::new(into, FrameReader::enrolment()).next().await?;
-        let ended = || LinkError::Connection("the coordinator ended the connection".into());
-        let answer = answer.ok_or_else(ended)?.decode()?;
-        dialled.end().await;
-        return Ok(answer);
-    }
-    Err(last)
+    let config = tls::enrolment(ticket.authority).map_err(|error| LinkError::Connection(error.to_string()))?;
+    let dialled = dial_any(&config, resolve(&ticket.address).await?, TIMEOUT).await?;
+    let (mut out, into) = dialled.connection().open_bi().await?;
+    send(&mut out, &frame::encode(enrol)).await?;
+    let answer = Frames::new(into, FrameReader::enrolment()).next().await?;
+    let ended = || LinkError::Connection("the coordinator ended the connection".into());
+    let answer = answer.ok_or_else(ended)?.decode()?;
+    dialled.end().await;
+    Ok(answer)
 }
 
 fn accept(
