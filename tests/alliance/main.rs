@@ -11,6 +11,7 @@ mod links;
 mod lookalike;
 mod membership;
 mod messages;
+mod notices;
 mod processes;
 mod receipts;
 mod refusals;

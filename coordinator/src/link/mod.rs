@@ -12,6 +12,7 @@ pub(crate) mod close;
 mod enrol;
 mod gate;
 mod node;
+mod notices;
 pub(crate) mod operator;
 pub(crate) mod tls;
 

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::FIRST;
 use super::close::{Close, close};
+use super::notices::Notices;
 use crate::coordinator::Shared;
 use crate::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState};
@@ -50,9 +51,15 @@ pub(super) async fn serve(shared: &Arc<Shared>, name: &str, connection: &quinn::
     }
     tracing::info!(node = name, from = %connection.remote_address(), "connected");
     let reading = async {
-        shared.desk.greet(shared, name).await;
+        let missed = shared.store.notices(name).unwrap_or_else(|error| {
+            tracing::error!(%error, node = name, "what this node has still to be told is not known");
+            Vec::new()
+        });
+        let mut notices = Notices::new(missed);
+        tell(shared, name, &mut notices);
+        shared.desk.connected(name).await;
         while let Some(frame) = frames.next().await? {
-            receive_frame(shared, name, &frame).await?;
+            receive_frame(shared, name, &frame, &mut notices).await?;
         }
         Ok::<(), LinkError>(())
     };
@@ -111,7 +118,21 @@ fn check_datasets(datasets: &[DatasetSchema]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Result<(), LinkError> {
+/// Tells a node what it has missed, as far as it is to be told now.
+fn tell(shared: &Shared, name: &str, notices: &mut Notices) {
+    while let Some(notice) = notices.next() {
+        if !shared.notify(name, notice) {
+            break;
+        }
+    }
+}
+
+async fn receive_frame(
+    shared: &Arc<Shared>,
+    name: &str,
+    frame: &Frame,
+    notices: &mut Notices,
+) -> Result<(), LinkError> {
     if frame.is_contribution() {
         let contribution = frame.decode_contribution()?;
         let study = contribution.attempt.study.clone();
@@ -126,6 +147,10 @@ async fn receive_frame(shared: &Arc<Shared>, name: &str, frame: &Frame) -> Resul
         FromNode::Attempt(id, said) => {
             if let FromAttempt::Closed { part } = &said {
                 closed(shared, name, &id, part.as_deref());
+            }
+            if !matches!(said, FromAttempt::Waiting { .. }) {
+                notices.answered(&id);
+                tell(shared, name, notices);
             }
             shared.desk.tell(&id.study, name, NodeEvent::Said { number: id.number, said: Box::new(said) }).await;
         }

@@ -262,7 +262,7 @@ impl Store {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
-    /// A node was told, or has answered.
+    /// A node has recorded what it was told.
     pub fn remove_notice(&self, node: &str, attempt: &AttemptId) -> Result<(), Error> {
         self.lock()
             .execute(

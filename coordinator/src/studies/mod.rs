@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::coordinator::{Shared, not_enrolled};
-use crate::store::{StudyRecord, StudyState};
+use crate::store::{Notice, StudyRecord, StudyState};
 use run::Runner;
 
 /// The file of a result that its participants are given, and how long it may be for that.
@@ -107,31 +107,8 @@ impl Desk {
         }
     }
 
-    /// A node has connected: tells it what it missed, and the studies that it is there.
-    pub(crate) async fn greet(&self, shared: &Shared, node: &str) {
-        match shared.store.notices(node) {
-            Ok(notices) => {
-                for notice in notices {
-                    let id = notice.attempt;
-                    if let Some(result) = notice.result {
-                        // Stays until the node answers that it has recorded the end.
-                        let model = shared.store.result_file(&id.study, MODEL).unwrap_or_default();
-                        let model = model.filter(|model| model.len() <= MAX_MODEL);
-                        let statement = shared.store.statement(&id.study).unwrap_or_default().unwrap_or_default();
-                        let told = ToAttempt::Finished { result, statement, model };
-                        shared.sessions.send(node, &ToNode::Attempt(id, told));
-                    } else {
-                        let told = ToAttempt::Abandoned { reason: notice.reason };
-                        if shared.sessions.send(node, &ToNode::Attempt(id.clone(), told))
-                            && let Err(error) = shared.store.remove_notice(node, &id)
-                        {
-                            tracing::error!(%error, "a notice could not be deleted");
-                        }
-                    }
-                }
-            }
-            Err(error) => tracing::error!(%error, node, "what this node has still to be told is not known"),
-        }
+    /// A node has connected: tells the studies.
+    pub(crate) async fn connected(&self, node: &str) {
         self.tell_all(node, || NodeEvent::Connected).await;
     }
 
@@ -287,15 +264,29 @@ impl Shared {
             .ok_or_else(|| Error::refused(format!("there is no study `{}`; entente study list shows all", clean(id))))
     }
 
-    /// Keeps where a study stands after an attempt was given up, and tells these nodes: now, or when they come back.
+    /// Tells a node of something that it has missed. False if it is not connected any more.
+    pub(crate) fn notify(&self, node: &str, notice: Notice) -> bool {
+        let Notice { attempt, result, reason } = notice;
+        let told = match result {
+            Some(result) => {
+                let model = self.store.result_file(&attempt.study, MODEL).unwrap_or_default();
+                let model = model.filter(|model| model.len() <= MAX_MODEL);
+                let statement = self.store.statement(&attempt.study).unwrap_or_default().unwrap_or_default();
+                ToAttempt::Finished { result, statement, model }
+            }
+            None => ToAttempt::Abandoned { reason },
+        };
+        self.sessions.send(node, &ToNode::Attempt(attempt, told))
+    }
+
+    /// Keeps where a study stands after an attempt was given up, and tells these nodes: now and, until they have answered, whenever
+    /// they come back.
     fn give_up(&self, record: &StudyRecord, nodes: &[String], attempt: u32, reason: &str) -> Result<(), Error> {
         self.store.give_up(record, nodes, attempt, reason)?;
         let id = AttemptId::new(&record.id, attempt);
         for node in nodes {
             let told = ToAttempt::Abandoned { reason: reason.into() };
-            if self.sessions.send(node, &ToNode::Attempt(id.clone(), told)) {
-                self.store.remove_notice(node, &id)?;
-            }
+            self.sessions.send(node, &ToNode::Attempt(id.clone(), told));
         }
         Ok(())
     }
