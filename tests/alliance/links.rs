@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use entente_node::link::{dial_any, tls};
 use entente_protocols::ledger::entry::State;
+use entente_protocols::wire::message::{ToAttempt, ToNode};
 use entente_testing::relay::{Counts, Rules, Way};
-use entente_testing::{Error, PARTNERS, World, result, until};
+use entente_testing::{Does, Driven, Error, Manners, PARTNERS, World, result, until};
 use serde_json::Value;
 
 use super::customers::{attempts, by_region, charged, counts_are_of, partners};
@@ -101,4 +103,44 @@ async fn everybody_can_be_killed_in_mid_training() -> Result<(), Error> {
         world.start(partner).await?;
     }
     nothing_was_lost(&world, &result(&world.client().await?.follow(&id, |_| ()).await?)?, 63)
+}
+
+/// What a node was told, or its answer, is gone while the connection stands: it is asked again, and no attempt is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_has_lost_it_is_asked_for_again() -> Result<(), Error> {
+    let mut world = partners().enrolled().await?;
+    world.start("retailer").await?;
+    world.start("telecom").await?;
+    // Each kind of message once.
+    let mut lost = [false; 3];
+    let manners = Manners::default().hears(move |message| {
+        let place = match message {
+            ToNode::Attempt(_, ToAttempt::Propose(_)) => 0,
+            ToNode::Attempt(_, ToAttempt::Start { .. }) => 1,
+            ToNode::Attempt(_, ToAttempt::Go { .. }) => 2,
+            _ => return Does::Answers,
+        };
+        if std::mem::replace(&mut lost[place], true) { Does::Answers } else { Does::Ignores }
+    });
+    let _bank = Driven::start(&world, "bank", manners).await?;
+    let found = world.run(by_region("forgotten").wait_seconds(8).build()?).await?;
+    counts_are_of(&found, &ALL)?;
+    assert_eq!(attempts(&world, &found).await?, 1);
+    charged(&world, &ALL, 1)
+}
+
+/// A name with several addresses, as where packets of IPv6 are dropped, or an old address comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_is_found_at_whichever_of_its_addresses_answers() -> Result<(), Error> {
+    let world = World::of(&["bank"]).enrolled().await?;
+    let holes = [std::net::UdpSocket::bind("127.0.0.1:0")?, std::net::UdpSocket::bind("127.0.0.1:0")?];
+    let holes = [holes[0].local_addr()?, holes[1].local_addr()?];
+    let config = tls::connection(&world.folder("bank"))?;
+    let limit = Duration::from_secs(5);
+    let addresses = vec![holes[0], world.running().address(), holes[1]];
+    let dialled = dial_any(&config, addresses, limit).await?;
+    assert_eq!(dialled.connection().remote_address(), world.running().address());
+    let error = dial_any(&config, holes.to_vec(), Duration::from_millis(300)).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("timed out"), "{error}");
+    Ok(())
 }

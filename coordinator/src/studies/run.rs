@@ -34,6 +34,9 @@ use crate::study::{self, Course};
 
 /// How long a steward may take.
 const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// After how long without anything new, those who are waited for are asked again: what they were asked, or have answered, may have
+/// been lost at either end. Sooner where they are not waited for so long.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How long nodes may take to record the end before the result is shown; they are told again when they come back.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -81,6 +84,8 @@ struct Attempt {
     /// What partners say they wait for.
     waiting: BTreeMap<String, String>,
     proposed: Instant,
+    /// When anybody was last told what to do.
+    asked: Instant,
     /// When the last one joined, then when the present round began.
     since: Option<Instant>,
     /// The numbers of this attempt's rounds.
@@ -250,9 +255,9 @@ impl<'a> Runner<'a> {
             Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, course.input(), length)
                 .over(question.contributors());
         let rounds = question.rounds();
-        let mut attempt =
-            Attempt { collector, waiting: BTreeMap::new(), proposed: Instant::now(), since: None, rounds };
-        self.send_all(&attempt);
+        let (waiting, now) = (BTreeMap::new(), Instant::now());
+        let mut attempt = Attempt { collector, waiting, proposed: now, asked: now, since: None, rounds };
+        self.send_all(&mut attempt);
         loop {
             if let (Some(values), Some(transcript)) = (attempt.collector.sum(), attempt.collector.transcript()) {
                 let round = attempt.collector.round();
@@ -287,7 +292,7 @@ impl<'a> Runner<'a> {
                 };
                 attempt.collector.next_round(course.input(), next.layout().len());
                 attempt.since = Some(Instant::now());
-                self.send_all(&attempt);
+                self.send_all(&mut attempt);
             }
             if attempt.collector.stage() == Stage::Summing
                 && let Some(mechanism) = question.round(attempt.collector.round())
@@ -297,12 +302,16 @@ impl<'a> Runner<'a> {
             }
             self.report_on(&attempt);
             let deadline = attempt.deadline(self.wait());
-            let event = match timeout_at(deadline, self.events.recv()).await {
+            let again = attempt.asked + AGAIN.min(self.wait() / 4);
+            let event = match timeout_at(deadline.min(again), self.events.recv()).await {
                 Ok(Some(event)) => event,
                 Ok(None) => return stopped(),
                 Err(_) => {
                     let late = attempt.late(self.wait());
                     if late.is_empty() {
+                        if again <= Instant::now() {
+                            self.ask_again(&mut attempt);
+                        }
                         continue;
                     }
                     return Outcome::Lost(late);
@@ -376,8 +385,19 @@ impl<'a> Runner<'a> {
     }
 
     /// Sends everybody what to do next.
-    fn send_all(&self, attempt: &Attempt) {
+    fn send_all(&self, attempt: &mut Attempt) {
+        attempt.asked = Instant::now();
         for participant in &self.record.participants {
+            self.send(attempt, participant);
+        }
+    }
+
+    /// Asks those again who have not answered. A node whose steward decides says so by itself.
+    fn ask_again(&self, attempt: &mut Attempt) {
+        attempt.asked = Instant::now();
+        let joining = attempt.collector.stage() == Stage::Joining;
+        let decides = |name: &&str| joining && attempt.waiting.contains_key(*name);
+        for participant in attempt.collector.waiting_for().into_iter().filter(|name| !decides(name)) {
             self.send(attempt, participant);
         }
     }

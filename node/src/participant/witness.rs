@@ -208,10 +208,14 @@ impl Participant {
                 return Ok(Vec::new());
             }
             if witnesses.have(release.entry).len() < release.quorum {
-                witnesses.waiting.retain(|known| known.release.attempt != release.attempt);
+                let known = witnesses.waiting.iter().position(|known| known.release.attempt == release.attempt);
+                let known = known.map(|place| witnesses.waiting.swap_remove(place));
+                // Asked for again, it has waited since it was asked for first.
+                let known = known.filter(|known| known.release.round == release.round);
+                let (since, told) = known.map_or((Instant::now(), None), |known| (known.since, known.told));
                 let asked = witnesses.asked.last_key_value().is_some_and(|(size, _)| *size >= release.entry)
                     && witnesses.last_asked.is_some();
-                witnesses.waiting.push(Waiting { release, outbound, since: Instant::now(), told: None });
+                witnesses.waiting.push(Waiting { release, outbound, since, told });
                 drop(witnesses);
                 return if asked { Ok(Vec::new()) } else { Ok(vec![self.request_cosignatures(None)?]) };
             }
