@@ -126,7 +126,9 @@ async fn enrolling_and_revoking_others_in_mid_training_keeps_what_is_in_flight()
             let before = world.count("bank", State::Computed)?;
             let gets_on =
                 until("the training gets on", async || Ok(world.count("bank", State::Computed)? > before + 3));
-            timeout(Duration::from_secs(20), gets_on).await.map_err(|_| format!("it stands still after {what}"))?
+            timeout(Duration::from_secs(20), gets_on)
+                .await
+                .map_err(|_| format!("it stands still after {what}, behind round {before}"))?
         };
         let ticket = entente::invite(&world.alliance(), &newcomer, Duration::from_secs(60))?;
         join(&ticket, &world.folder(&newcomer)).await?;

@@ -184,10 +184,13 @@ impl<A: Answerer> Inbox<A> {
         loop {
             let next = lock(&self.queue).next();
             let Some((job, kind)) = next else { break };
-            let place = Place { inbox: self.clone(), attempt: job.attempt.clone(), kind };
+            let mut place = Place { inbox: self.clone(), attempt: Some(job.attempt.clone()), kind };
             spawn_blocking(move || {
                 let Job { attempt, told: (connection, told), link, .. } = job;
-                send(&link, place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection));
+                let frames = place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection);
+                // Before the answer leaves: whoever has it and asks once more gets another one.
+                place.answered();
+                send(&link, frames);
             });
         }
     }
@@ -202,19 +205,28 @@ fn send(link: &mpsc::Sender<Vec<u8>>, frames: Vec<Vec<u8>>) {
     }
 }
 
-/// Of a message that is being answered, until it is, or answering it has panicked.
+/// Of a message that is being answered, until the answer is sent, or answering it has panicked.
 struct Place<A: Answerer> {
     inbox: Arc<Inbox<A>>,
-    attempt: AttemptId,
+    /// While it is at work.
+    attempt: Option<AttemptId>,
     kind: Kind,
+}
+
+impl<A: Answerer> Place<A> {
+    /// The attempt is not at work any more.
+    fn answered(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            lock(&self.inbox.queue).at_work.remove(&attempt);
+            self.inbox.go_on();
+        }
+    }
 }
 
 impl<A: Answerer> Drop for Place<A> {
     fn drop(&mut self) {
-        let mut queue = lock(&self.inbox.queue);
-        queue.at_work.remove(&self.attempt);
-        *queue.count(self.kind).0 -= 1;
-        drop(queue);
+        *lock(&self.inbox.queue).count(self.kind).0 -= 1;
+        self.answered();
         self.inbox.go_on();
     }
 }
