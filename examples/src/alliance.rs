@@ -88,7 +88,6 @@ per_study_epsilon = 1.0
 approve = \"auto\"
 kinds = [\"query\", \"train\", \"lookalike\"]
 min_partners = 2
-min_colluders = 1
 ";
 
 /// A node that runs in a task; stops when dropped.

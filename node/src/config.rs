@@ -11,9 +11,11 @@ use entente_protocols::ledger::Caps;
 use entente_protocols::ledger::checkpoint::is_dataset_name;
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
-use entente_protocols::policy::{Admitted, ApprovalMode, Policy};
+use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
+use entente_protocols::study::{Earlier, Question};
+use entente_protocols::wire::message::Proposal;
 use serde::Deserialize;
 
 /// A checked configuration.
@@ -39,6 +41,17 @@ pub struct Config {
     pub oversight: Oversight,
     /// The rules for exporting audiences, which concern nobody but this node.
     pub activation: Activation,
+}
+
+impl Config {
+    /// What a proposed study tells of single partners, as a sentence for whoever decides on it or looks back at it.
+    pub fn own_numbers(&self, proposal: &Proposal) -> Option<String> {
+        let Proposal { study, participants, completed, spent, .. } = proposal;
+        let name = study.spec.dataset().ok()?;
+        let schema = DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), &name)?;
+        let earlier = Earlier { completed: *completed, spent: *spent };
+        Question::new(study, schema, participants, earlier).ok()?.own_numbers().words()
+    }
 }
 
 /// How far this node lets its models score other partners' customers.
@@ -153,7 +166,8 @@ struct PolicyTable {
     approve: ApprovalMode,
     kinds: Vec<String>,
     min_partners: u32,
-    min_colluders: u32,
+    min_colluders: Option<u32>,
+    own_numbers: bool,
     max_candidates: u64,
     max_studies_per_model: u32,
     max_bucketed: u64,
@@ -172,7 +186,8 @@ impl Default for PolicyTable {
             approve: ApprovalMode::Manual,
             kinds,
             min_partners: 2,
-            min_colluders: 1,
+            min_colluders: None,
+            own_numbers: false,
             max_candidates: CANDIDATES,
             max_studies_per_model: 10,
             max_bucketed: 200_000,
@@ -261,8 +276,9 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
-    let PolicyTable { approve, min_partners, min_colluders, .. } = policy;
-    let policy = Policy { approve, kinds, min_partners, min_colluders, per_study: caps.per_study };
+    let PolicyTable { approve, min_partners, min_colluders, own_numbers, .. } = policy;
+    let min_colluders = min_colluders.map_or(MinColluders::Relative, MinColluders::Absolute);
+    let policy = Policy { approve, kinds, min_partners, min_colluders, own_numbers, per_study: caps.per_study };
     Ok(Config {
         name: node.name,
         coordinator: node.coordinator,
@@ -375,8 +391,9 @@ per_study_epsilon = 2.0
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
 kinds = ["query", "train", "lookalike"]
+own_numbers = false                # true: studies may show this partner's own numbers beside the sums of all (`per_partner`)
 min_partners = 2
-min_colluders = 1
+# min_colluders = 1                # a number is asked for however many take part; without: max(1, (n - 1) / 2) of n participants
 max_candidates = 1000000           # of each partner, whom a model of this node may score in one study
 max_studies_per_model = 10         # that one of them may score in
 max_bucketed = 200000              # candidates of each partner whose buckets one of them may give, in all studies
@@ -392,6 +409,10 @@ witnesses = 2                      # who must have cosigned a charge (the coordi
 
 #[cfg(test)]
 mod tests {
+    use entente_protocols::privacy::bounds::{Component, Layout};
+    use entente_protocols::privacy::mechanism::{Mechanism, Scope};
+    use entente_protocols::testing::request;
+
     use super::*;
 
     const GOOD: &str = r#"
@@ -432,14 +453,36 @@ min_colluders = 1
         assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
         assert!(config.caps.per_study < config.caps.lifetime);
         assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
+        assert_eq!(config.policy.min_colluders, MinColluders::Absolute(1));
+        assert!(!config.policy.own_numbers, "unless it says otherwise");
         let Activation { min_audience, max_contacts, contact_days } = config.activation;
         assert_eq!((min_audience, max_contacts, contact_days), (100, 3, 30), "unless it says otherwise");
+    }
+
+    /// Whoever invents most of the participants would take what is left of the noise for an exact answer.
+    #[test]
+    fn one_colluder_of_64_participants_is_too_few_unless_node_toml_says_so() {
+        let layout = Layout::new(2, 1, 1, vec![Component::Rows { unit: 1 << 30 }]);
+        let objects = |text: &str, participants: u32, colluders: u32| {
+            let rho = Rho::from_micro(1000);
+            let mechanism = Mechanism::new(layout.clone(), Scope::Customer, participants, colluders, rho).unwrap();
+            let names: Vec<String> = (0..participants).map(|number| format!("p{number}")).collect();
+            let policy = parse(Path::new("node.toml"), text).unwrap().policy;
+            policy.objection(&request(&mechanism, &names)).map(|objection| objection.to_string())
+        };
+        let default = GOOD.replace("min_colluders = 1\n", "");
+        let why = objects(&default, 64, 1).expect("31 of 64 may collude, unless a study says otherwise");
+        assert!(why.contains("at least 31") && why.contains("`min_colluders`"), "{why}");
+        assert!(objects(&default, 64, 30).is_some() && objects(&default, 64, 31).is_none());
+        assert!(objects(&default, 3, 1).is_none() && objects(&default, 2, 1).is_none());
+        assert!(objects(GOOD, 64, 1).is_none(), "a number that is written down is what is asked for");
     }
 
     #[test]
     fn the_template_is_read() {
         let config = parse(Path::new("node.toml"), &template("bank", "127.0.0.1:4433")).unwrap();
         assert_eq!((config.name.as_str(), config.policy.approve), ("bank", ApprovalMode::Manual));
+        assert_eq!((config.policy.min_colluders, config.policy.own_numbers), (MinColluders::Relative, false));
         // And so is its example, uncommented.
         let uncommented: String = template("bank", "127.0.0.1:4433")
             .lines()
@@ -473,6 +516,7 @@ min_colluders = 1
             ("min_colluders = 1", "outputs = [\"score\"]", "known: scores, buckets"),
             ("min_colluders = 1", "max_bucketed = 5000000", "keys are known to be safe"),
             ("min_colluders = 1", "min_audience = -1", "expected u64"),
+            ("min_colluders = 1", "own_number = true", "did you mean `own_numbers`"),
             ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),
         ];

@@ -61,6 +61,8 @@ pub struct Request {
     pub rho: Rho,
     /// The δ the study states.
     pub delta: f64,
+    /// Whether it asks for each partner's own numbers beside those of all together.
+    pub own_numbers: bool,
 }
 
 /// Who approves what the rules admit.
@@ -105,6 +107,32 @@ impl FromStr for Admitted {
     }
 }
 
+/// How many of n participants are assumed to collude where nobody says otherwise: max(1, ⌊(n−1)/2⌋), and 0 where there is one.
+pub fn usual_colluders(participants: u32) -> u32 {
+    if participants < 2 { 0 } else { (participants.saturating_sub(1) / 2).max(1) }
+}
+
+/// Fewest colluders that a study must assume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinColluders {
+    /// As many as studies assume unless they say otherwise ([`usual_colluders`]). Whoever decides who takes part, and could invent
+    /// participants, does not thin out a node's share of the noise by that.
+    #[default]
+    Relative,
+    /// So many, however many participants there are.
+    Absolute(u32),
+}
+
+impl MinColluders {
+    /// How many of n participants; never all of them, as there would be nobody left to add noise.
+    pub fn of(self, participants: u32) -> u32 {
+        match self {
+            Self::Relative => usual_colluders(participants),
+            Self::Absolute(least) => least.min(participants.saturating_sub(1)),
+        }
+    }
+}
+
 /// The rules of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -114,8 +142,10 @@ pub struct Policy {
     pub kinds: Vec<Admitted>,
     /// Fewest participants.
     pub min_partners: u32,
-    /// Fewest colluders that a study must assume, as far as its number of participants allows.
-    pub min_colluders: u32,
+    /// Fewest colluders that a study must assume.
+    pub min_colluders: MinColluders,
+    /// Whether studies may ask for this partner's own numbers beside those of all together.
+    pub own_numbers: bool,
     /// The most one study may cost a data set.
     pub per_study: Rho,
 }
@@ -175,13 +205,24 @@ pub enum Objection {
         least: u32,
     },
     /// `min_colluders`.
-    #[error("the study assumes that {assumed} participants collude; policy asks for at least {least}")]
+    #[error(
+        "the study assumes that {assumed} of {participants} participants collude; policy asks for at least {least} (`min_colluders` in \
+         node.toml)"
+    )]
     Colluders {
+        /// How many participants add noise.
+        participants: u32,
         /// How many the study assumes.
         assumed: u32,
         /// How many it must assume.
         least: u32,
     },
+    /// `own_numbers`.
+    #[error(
+        "the study shows each partner's own numbers; policy admits that only with `own_numbers = true` in [policy] of node.toml (or \
+         leave `per_partner` out of the study)"
+    )]
+    OwnNumbers,
     /// `per_study`.
     #[error(
         "the study costs ρ = {asked} (ε = {:.3} at δ = {delta:e}); policy admits at most ρ = {most} (ε = {:.3}) per study",
@@ -259,9 +300,12 @@ impl Policy {
             return Some(Objection::Partners { participants, least: self.min_partners });
         }
         let (assumed, n) = (mechanism.colluders(), mechanism.participants());
-        let least = self.min_colluders.min(n.saturating_sub(1));
+        let least = self.min_colluders.of(n);
         if assumed < least {
-            return Some(Objection::Colluders { assumed, least });
+            return Some(Objection::Colluders { participants: n, assumed, least });
+        }
+        if request.own_numbers && !self.own_numbers {
+            return Some(Objection::OwnNumbers);
         }
         let (asked, most) = (request.rho, self.per_study);
         (asked > most).then_some(Objection::Cost { asked, most, delta: request.delta })
@@ -286,7 +330,8 @@ pub(crate) mod tests {
 
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
         let per_study = Rho::from_micro(50_000);
-        Policy { approve, kinds: vec![Admitted::Studies(Kind::Query)], min_partners: 2, min_colluders: 1, per_study }
+        let (kinds, min_colluders) = (vec![Admitted::Studies(Kind::Query)], MinColluders::Relative);
+        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study }
     }
 
     pub(crate) fn approved(request: Request) -> Approved {
@@ -325,11 +370,24 @@ pub(crate) mod tests {
         };
         assert!(refusal(&|p| p.kinds.clear(), 1000).contains("kind query"));
         assert!(refusal(&|p| p.min_partners = 4, 1000).contains("at least 4"));
-        assert!(refusal(&|p| p.min_colluders = 2, 1000).contains("at least 2"));
+        assert!(refusal(&|p| p.min_colluders = MinColluders::Absolute(2), 1000).contains("at least 2"));
         let alone = Request { participants: vec!["a".into()], ..request("s", 1, 1000) };
         let why = policy(ApprovalMode::Auto).objection(&alone).unwrap().to_string();
         assert!(why.contains("this partner alone") && why.contains("`min_partners`"), "{why}");
+        let asks = Request { own_numbers: true, ..request("s", 1, 1000) };
+        let why = policy(ApprovalMode::Auto).objection(&asks).unwrap().to_string();
+        assert!(why.contains("`own_numbers = true`"), "{why}");
+        let admits = Policy { own_numbers: true, ..policy(ApprovalMode::Auto) };
+        assert_eq!(admits.objection(&asks), None);
         let why = refusal(&|_| (), 60_000);
         assert!(why.contains("0.060000") && why.contains("0.050000"), "{why}");
+    }
+
+    /// Never all participants: who is left adds the noise that is charged for.
+    #[test]
+    fn the_fewest_colluders_follow_the_participants_unless_a_number_is_given() {
+        assert_eq!([1, 2, 3, 4, 5, 64].map(|n| MinColluders::Relative.of(n)), [0, 1, 1, 1, 2, 31]);
+        assert_eq!([1, 2, 3, 64].map(|n| MinColluders::Absolute(2).of(n)), [0, 1, 2, 2]);
+        assert_eq!([2, 64].map(|n| MinColluders::Absolute(0).of(n)), [0, 0]);
     }
 }

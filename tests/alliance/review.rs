@@ -221,6 +221,25 @@ async fn an_officer_sees_the_ledger_and_nobody_else_does() -> Result<(), Error> 
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_where_a_study_has_shown_this_node_s_own_numbers() -> Result<(), Error> {
+    let world = World::with(|_| SETTINGS.to_owned() + "own_numbers = true\n").await?;
+    let features = "SELECT client_id, age, balance, y FROM clients";
+    let training = |name: &str| study(name).train("logistic", features).with("target", "y").with("rounds", 2);
+    let each = world.run(training("each").with("per_partner", true).build()?).await?;
+    let together = world.run(training("together").build()?).await?;
+    let page = Page::of(&world.folder("bank")).await?;
+    let cookie = page.log_in().await?;
+    for (result, own) in [(each, true), (together, false)] {
+        let id = result["study"]["id"].as_str().ok_or("an id")?;
+        let shown = page.get(&format!("/studies/{id}"), &cookie).await?;
+        assert_eq!(result["warnings"].to_string().contains("each partner's own numbers"), own, "{result}");
+        assert_eq!(shown.contains("each partner's own numbers, by name"), own, "{shown}");
+        assert_eq!(shown.contains("not this node's own"), !own, "{shown}");
+    }
+    Ok(())
+}
+
 /// Dashboard and alerts name no metric that is not there.
 pub fn known_metrics(served: &str, prefix: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");

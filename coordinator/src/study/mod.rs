@@ -104,6 +104,7 @@ pub fn notes(study: &Study, question: &Question) -> Vec<String> {
         Ok(Planned::Lookalike(_, plan)) => lookalike::notes(plan),
         Err(_) => Vec::new(),
     };
+    notes.extend(question.own_numbers().words());
     notes.extend(person_note(study, question));
     notes
 }

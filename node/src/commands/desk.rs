@@ -55,6 +55,7 @@ struct Listed {
     purpose: String,
     kind: Kind,
     asks: String,
+    own_numbers: Option<String>,
     requester: String,
     partners: Vec<String>,
     epsilon: f64,
@@ -77,8 +78,11 @@ impl Studies {
             return print("no study was proposed to this node yet");
         }
         let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
-        let waiting: Vec<(String, String)> =
-            (listed.iter().filter(|study| study.waits)).map(|study| (study.id.clone(), study.asks.clone())).collect();
+        let waiting = listed.iter().filter(|study| study.waits).map(|study| {
+            let own = study.own_numbers.as_ref().map_or_else(String::new, |words| format!("\n  {}", one_line(words)));
+            format!("{} asks {}{own}", study.id, study.asks)
+        });
+        let waiting: Vec<String> = waiting.collect();
         for study in listed {
             let note = study.decision.or(study.reason).unwrap_or_default();
             table.add_row([
@@ -93,12 +97,13 @@ impl Studies {
             ]);
         }
         print(table)?;
-        waiting.iter().try_for_each(|(id, asks)| print(format!("{id} asks {asks}")))
+        waiting.iter().try_for_each(print)
     }
 }
 
 fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
-    let (store, me) = (studies(folder)?, crate::load(folder)?.name);
+    let (store, config) = (studies(folder)?, crate::load(folder)?);
+    let me = &config.name;
     let mut listed = Vec::new();
     for Attempt { id, proposal, stage, received } in store.all()? {
         let decision = store.decision(&id.study)?.map(|decision| match decision {
@@ -109,7 +114,9 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             id: id.study,
             attempt: id.number,
             kind: proposal.study.spec.kind(),
-            asks: asks(&proposal.study.spec, &me),
+            asks: asks(&proposal.study.spec, me),
+            // Of what is decided on: it takes a plan to tell.
+            own_numbers: stage.is_waiting().then(|| config.own_numbers(&proposal)).flatten(),
             name: proposal.study.name,
             purpose: proposal.study.purpose,
             requester: proposal.requester,
@@ -215,4 +222,58 @@ fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), E
 /// The account that runs the command; the ledger records it as the steward unless told otherwise.
 fn account() -> String {
     std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "steward".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use entente_protocols::attempt::AttemptId;
+    use entente_protocols::privacy::rho::Rho;
+    use entente_protocols::testing::study;
+    use entente_protocols::wire::message::Proposal;
+
+    use super::*;
+
+    const NODE: &str = r#"
+[node]
+name = "bank"
+coordinator = "127.0.0.1:4433"
+[[dataset]]
+name = "customers"
+source = "customers.csv"
+privacy_unit = "id"
+columns = { age = { type = "int", min = 18, max = 95 }, gone = { type = "bool" } }
+[budget]
+epsilon = 10.0
+delta = 1e-6
+"#;
+
+    #[test]
+    fn a_steward_is_told_of_a_study_that_shows_a_partner_s_own_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        folder.create().unwrap();
+        std::fs::write(folder.config(), NODE).unwrap();
+        let store = studies(&folder).unwrap();
+        let train = || study("t").train("logistic", "SELECT id, age, gone FROM customers").with("target", "gone");
+        let counts = || study("q").sql("SELECT COUNT(*) AS n FROM customers");
+        let cases = [
+            (train().with("per_partner", true), vec!["bank", "telecom"], Some("each partner's own numbers")),
+            (train(), vec!["bank", "telecom"], None),
+            (counts(), vec!["bank", "telecom"], None),
+            (counts(), vec!["bank"], Some("All its numbers are bank's own")),
+        ];
+        for (number, (draft, participants, _)) in (1..).zip(&cases) {
+            let participants = participants.iter().map(|name| (*name).to_owned()).collect();
+            let (study, requester) = (draft.build().unwrap(), "operator".to_owned());
+            let proposal = Proposal { completed: 0, spent: Rho::ZERO, study, participants, requester };
+            let received = "2026-01-01T00:00:00Z".to_owned();
+            store.put(&Attempt::proposed(AttemptId::new("s", number), proposal, received)).unwrap();
+        }
+        let listed = listed(&folder).unwrap();
+        for (number, (_, _, expected)) in (1..).zip(&cases) {
+            let told = listed.iter().find(|study| study.attempt == number).unwrap().own_numbers.as_deref();
+            assert_eq!(told.is_some(), expected.is_some(), "{number}: {told:?}");
+            assert!(expected.is_none_or(|expected| told.unwrap_or_default().contains(expected)), "{told:?}");
+        }
+    }
 }

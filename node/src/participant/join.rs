@@ -237,6 +237,7 @@ impl Participant {
             mechanism: Arc::new(mechanism.clone()),
             rho: question.rho_from(0),
             delta: proposal.study.privacy.delta,
+            own_numbers: question.own_numbers().are_extra(),
         })
     }
 

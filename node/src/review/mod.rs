@@ -5,7 +5,7 @@
 //!                             └──▶ export                            metrics
 //! ```
 //!
-//! It has no door to data or customers: all it reads is the ledger and `node.toml`. [`Words`] says of a study what a lawyer asks.
+//! It has no door to data or customers: all it reads is the ledger, what was proposed, and `node.toml`. [`Words`] says of a study what a lawyer asks.
 
 mod index;
 mod pages;
@@ -27,6 +27,7 @@ use axum::routing::get;
 use entente_host::Error;
 use entente_host::locks::lock;
 use entente_host::pages::Access;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::export;
@@ -35,7 +36,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::state::Folder;
-use crate::store::LedgerStore;
+use crate::store::{LedgerStore, StudyStore};
 use index::Index;
 pub use words::Words;
 
@@ -155,6 +156,16 @@ impl Review {
         while matches!(index.take(&store, AT_ONCE), Ok(false)) {}
         *lock(&self.index) = index;
         lock(&self.verified).at = Some(jiff::Timestamp::now());
+    }
+
+    /// What the study of these entries tells of single partners, as it was proposed.
+    fn own_numbers(&self, entries: &[Entry]) -> Option<String> {
+        let study = &entries.last()?.study()?.study;
+        let path = self.folder.state("studies.sqlite");
+        // Not made by looking.
+        let store = path.exists().then(|| StudyStore::open(&path).ok())??;
+        let attempt = store.get(&AttemptId::new(&study.id, study.attempt)).ok()??;
+        self.config.own_numbers(&attempt.proposal)
     }
 
     /// Entries by number.

@@ -273,7 +273,7 @@ pub(super) fn study(review: &Arc<Review>, id: &str) -> Result<Option<Markup>, Er
                 ("Cost", html! { "ε = " (number(line.charge.epsilon(review.config.caps.delta))) ", ρ = " (line.charge) }),
                 ("Cost of a person at all partners", html! { "ε = " (number(line.person.epsilon(review.config.caps.delta))) ", ρ = " (line.person) }),
             ]))
-            (words(&Words::of(&entries)))
+            (words(&Words::of(&entries, review.own_numbers(&entries))))
             (rounds(&entries))
         });
     }

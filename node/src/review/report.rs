@@ -88,7 +88,7 @@ pub(super) fn report(review: &Arc<Review>, period: &Period) -> Result<Markup, Er
                                 ("Decided by", html! { (line.decision) }),
                                 ("Cost", html! { "ρ = " (line.charge) ", of a person at all partners " (line.person) }),
                             ]))
-                            (words(&Words::of(entries)))
+                            (words(&Words::of(entries, review.own_numbers(entries))))
                         }
                     }
                 }
@@ -118,7 +118,7 @@ fn record(review: &Review, lines: &[Line], purposes: &[&str]) -> Markup {
                 ("Data subjects", html! { @for (i, (name, dataset)) in datasets.iter().enumerate() { @if i > 0 { "; " } "whoever has a " code { (dataset.schema.privacy_unit) } " in " (name) } }),
                 ("Categories of data", html! { @for (i, (name, dataset)) in datasets.iter().enumerate() { @if i > 0 { "; " } (name) ": " (dataset.schema.columns.keys().cloned().collect::<Vec<_>>().join(", ")) } }),
                 ("Consent", html! { @for (i, (name, dataset)) in datasets.iter().enumerate() { @if i > 0 { "; " } (name) ": " (dataset.consent.as_deref().unwrap_or("no predicate is configured")) } }),
-                ("Recipients", html! { (requesters.join(", ")) " and whom each study names; of noisy sums over all participants alone" }),
+                ("Recipients", html! { (requesters.join(", ")) " and whom each study names; of noisy sums over all participants, and of one partner's own where a study below says so" }),
                 ("Transfers to third countries", html! { "no personal data leave this node; where recipients of results are, the software does not know: to be filled in" }),
                 ("Erasure", html! { "the data stay where they are, and are read anew for each study; results are kept by their recipients, the ledger without end" }),
                 ("Security", html! { "contribution bounding and discrete Gaussian noise before anything leaves; masks by secure aggregation; TLS 1.3 with mutual certificates and hybrid post-quantum key exchange; keys on this node alone; a signed ledger, cosigned by witnesses" }),

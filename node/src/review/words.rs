@@ -29,8 +29,8 @@ fn factor(epsilon: f64) -> String {
 }
 
 impl Words {
-    /// Of the entries of one study over one data set.
-    pub fn of(entries: &[Entry]) -> Self {
+    /// Of the entries of one study over one data set. `own` says what the study tells of single partners, if it does.
+    pub fn of(entries: &[Entry], own: Option<String>) -> Self {
         let studies: Vec<(State, &StudyRecord)> =
             entries.iter().filter_map(|entry| Some((entry.state(), entry.study()?))).collect();
         let Some((last, record)) = studies.last() else { return Self::default() };
@@ -84,11 +84,16 @@ impl Words {
                        are as good as random to it.".into());
         }
         let others = record.participants.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>().join(", ");
-        let mut learn = vec![format!(
-            "{} and whoever is given the result ({}) learn the sums over all participants together ({others}), with noise; not this node's own.",
-            record.requester,
-            record.recipients.join(", "),
-        )];
+        let whom = format!("{} and whoever is given the result ({})", record.requester, record.recipients.join(", "));
+        let mut learn = match own {
+            None if alone => {
+                vec![format!("{whom} learn the sums, with noise: no other participant's are added to them.")]
+            }
+            None => vec![format!(
+                "{whom} learn the sums over all participants together ({others}), with noise; not this node's own."
+            )],
+            Some(own) => vec![format!("{whom} learn the sums of the study of {others}, with noise."), own],
+        };
         if let Some(privacy) = privacy.filter(|privacy| privacy.participants > 1) {
             learn.push(format!(
                 "Up to {} of the other participants could work together with the coordinator against this node: what they see is still covered \

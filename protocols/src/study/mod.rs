@@ -11,6 +11,7 @@
 
 pub mod file;
 pub mod lookalike;
+mod own_numbers;
 pub mod query;
 mod refusal;
 pub mod seeded;
@@ -23,6 +24,7 @@ use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sql;
 use crate::language::sums::SumsPlan;
 use crate::learn::frame::Release;
+use crate::policy::usual_colluders;
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::{MILLION, Rho};
@@ -30,6 +32,7 @@ use lookalike::{LookalikePlan, LookalikeSpec};
 use query::QuerySpec;
 use train::{TrainPlan, TrainSpec};
 
+pub use own_numbers::OwnNumbers;
 pub use refusal::Refusal;
 
 /// A study as its file states it, checked.
@@ -118,8 +121,7 @@ pub struct Terms {
 impl Terms {
     /// t for n participants: as stated, else max(1, ⌊(n−1)/2⌋); 0 where there is one participant.
     pub fn colluders_of(&self, participants: u32) -> u32 {
-        let default = participants.saturating_sub(1) / 2;
-        self.colluders.unwrap_or(if participants < 2 { 0 } else { default.max(1) })
+        self.colluders.unwrap_or_else(|| usual_colluders(participants))
     }
 }
 
@@ -243,6 +245,14 @@ impl Plan {
         }
     }
 
+    /// Whether each partner's held-out customers are evaluated by themselves as well.
+    fn evaluates_each(&self) -> bool {
+        match self {
+            Self::Query(_) | Self::Lookalike(_) => false,
+            Self::Train(plan) => plan.training.evaluation.as_ref().is_some_and(|evaluation| evaluation.per_partner),
+        }
+    }
+
     /// The columns that it reads, with the types and bounds that it relies on.
     pub fn columns(&self) -> &[(String, ColumnType)] {
         match self {
@@ -361,6 +371,19 @@ impl Question {
     /// Those of them who bring something to a round, sorted.
     pub fn contributors(&self) -> Vec<String> {
         self.plan.contributors(&self.participants)
+    }
+
+    /// What it tells of single partners.
+    pub fn own_numbers(&self) -> OwnNumbers {
+        let contributors = self.contributors();
+        if self.plan.evaluates_each() {
+            return OwnNumbers::Evaluated(contributors);
+        }
+        match (<[String; 1]>::try_from(contributors), &self.plan) {
+            (Ok([alone]), _) => OwnNumbers::Alone(alone),
+            (Err(several), Plan::Lookalike(_)) => OwnNumbers::Candidates(several),
+            (Err(_), Plan::Query(_) | Plan::Train(_)) => OwnNumbers::None,
+        }
     }
 
     /// Hash of the question: equal for the same question under any name or purpose.

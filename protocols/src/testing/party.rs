@@ -8,7 +8,7 @@ use crate::identity::{IdentityKey, Member, Roster, Signature};
 use crate::kind::Kind;
 use crate::ledger::store::{Memory, Store};
 use crate::ledger::{Begin, Caps, Head, Ledger, Permit};
-use crate::policy::{Admitted, ApprovalMode, Approved, Decision, Policy, Request, StudyRef};
+use crate::policy::{Admitted, ApprovalMode, Approved, Decision, MinColluders, Policy, Request, StudyRef};
 use crate::privacy::bounds::Bounded;
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
@@ -54,6 +54,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         mechanism: Arc::new(mechanism.clone()),
         rho: mechanism.rho(),
         delta: 1e-6,
+        own_numbers: false,
     }
 }
 
@@ -63,7 +64,8 @@ pub fn approved(request: Request) -> Approved {
         approve: ApprovalMode::Auto,
         kinds: vec![Admitted::Studies(request.study.kind)],
         min_partners: 1,
-        min_colluders: 0,
+        min_colluders: MinColluders::Absolute(0),
+        own_numbers: true,
         per_study: request.rho,
     };
     match rules.decide(request, None) {

@@ -343,4 +343,13 @@ fn the_error_of_a_metric_is_told_beforehand() {
     assert!(errors[0].name == "auc" && (0.005..0.2).contains(&errors[0].half_width), "{errors:?}");
     let notes = super::super::notes(&study, &question);
     assert!(notes.iter().any(|note| note.contains("20 % of customers are held out")), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("each partner's own numbers")), "{notes:?}");
+}
+
+#[test]
+fn a_training_that_shows_each_partner_s_own_numbers_says_so_beforehand() {
+    let study = study(training("logistic", "churned").with("per_partner", true), 1.0);
+    let question = Question::new(&study, &schema(), &[PARTNER.to_owned(), "bank".into()], 0).unwrap();
+    let notes = super::super::notes(&study, &question);
+    assert!(notes.iter().any(|note| note.contains("each partner's own numbers")), "{notes:?}");
 }
