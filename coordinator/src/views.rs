@@ -182,9 +182,9 @@ pub struct MeasureView {
 pub struct AnswerView {
     /// Who.
     pub name: String,
-    /// `rules`, `steward`, `refused`, or `unknown` where it did not answer.
+    /// `rules`, `steward`, `refused`, `unconfirmed` where its staff have not confirmed the roster, or `unknown` where it did not answer.
     pub approval: String,
-    /// Why it would refuse, or why it did not answer.
+    /// Why it would refuse, what its staff have to do, or why it did not answer.
     pub reason: Option<String>,
     /// What it would be charged, as ρ.
     pub rho: Option<f64>,

@@ -7,7 +7,7 @@ mod disk;
 
 use std::time::Instant;
 
-use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
+use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, confirm, enrol, found, start};
 use entente_testing::study;
 
 const RUNS: usize = 31;
@@ -29,6 +29,7 @@ async fn bench() -> Result<(), Error> {
         std::fs::write(data, small.join("\n") + "\n")?;
         nodes.push(start(&folders, partner).await?);
     }
+    confirm(&folders, &PARTNERS).await?;
     let mut seconds = Vec::new();
     for run in 0..RUNS {
         // Every question is another, or it would be answered from the outbox.

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use entente_examples::alliance::{Error, Folders, PARTNERS, enrol, found, start};
+use entente_examples::alliance::{Error, Folders, PARTNERS, confirm, enrol, found, start};
 use entente_node::activation::audiences;
 use entente_node::state::Folder;
 use entente_testing::study;
@@ -61,6 +61,7 @@ async fn bench(candidates: usize) -> Result<(), Error> {
         std::fs::write(dir.join("node.toml"), config)?;
         nodes.push(start(&folders, partner).await?);
     }
+    confirm(&folders, &PARTNERS).await?;
     let features: Vec<String> = (0..FEATURES).map(|feature| format!("x{feature}")).collect();
     let features = features.join(", ");
     let training = study("s").train("logistic", &format!("SELECT id, {features}, y FROM small"));

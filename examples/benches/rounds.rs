@@ -14,7 +14,7 @@ mod disk;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use entente_examples::alliance::{Error, Folders, PARTNERS, enrol, found, start};
+use entente_examples::alliance::{Error, Folders, PARTNERS, confirm, enrol, found, start};
 use entente_testing::study;
 use serde_json::Value;
 
@@ -52,6 +52,7 @@ async fn bench() -> Result<(), Error> {
         std::fs::write(dir.join("node.toml"), config)?;
         nodes.push(start(&folders, partner).await?);
     }
+    confirm(&folders, &PARTNERS).await?;
 
     // The first rounds read the data, warm caches and compute many ε.
     let (_, result) = train(&folders, "small", 60).await?;

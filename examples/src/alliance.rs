@@ -8,6 +8,7 @@ use std::time::Duration;
 use entente::{Coordinator, Running};
 use entente_node::link::enrol;
 use entente_node::state::Folder;
+use entente_protocols::identity::Roster;
 use tokio::task::JoinHandle;
 
 use crate::tables;
@@ -69,6 +70,30 @@ pub async fn join(folders: &Folders, partner: &str, config: &str) -> Result<(), 
     enrol::join(&ticket, &Folder::new(&dir)).await?;
     fs::create_dir_all(dir.join("data"))?;
     configure(folders, partner, &ticket.address, config)
+}
+
+/// Confirms the roster at partners' nodes, which run, as their staff do once all have joined. They compare fingerprints by telephone;
+/// here is one machine, and each compares with what the coordinator has written for them.
+pub async fn confirm(folders: &Folders, partners: &[&str]) -> Result<(), Error> {
+    let roster = roster(folders)?;
+    for partner in partners {
+        let folder = Folder::new(folders.node(partner));
+        let offered = async {
+            // A node that was connected when others joined is told a moment later.
+            while folder.offered_roster()?.as_ref() != Some(&roster) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            entente_node::roster::accept(&folder, &roster.fingerprint().to_string())
+        };
+        let accepted = tokio::time::timeout(Duration::from_secs(20), offered).await;
+        accepted.map_err(|_| format!("the node of {partner} is offered another roster"))??;
+    }
+    Ok(())
+}
+
+/// The present roster, as the coordinator writes it for people.
+pub fn roster(folders: &Folders) -> Result<Roster, Error> {
+    Ok(serde_json::from_slice(&fs::read(folders.coordinator().join("roster.json"))?)?)
 }
 
 /// Writes a partner's `node.toml`, which its node reads when it starts.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use entente::Update;
 use entente::views::Files;
-use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, enrol, found, start};
+use entente_examples::alliance::{Error, Folders, PARTNERS, SETTINGS, confirm, enrol, found, roster, start};
 use entente_examples::truth;
 use entente_protocols::study::Study;
 
@@ -59,6 +59,9 @@ async fn quickstart() -> Result<(), Error> {
         nodes.push(start(&folders, partner).await?);
         println!("  {partner} joined by ticket and is connected by QUIC with mutual TLS");
     }
+    confirm(&folders, &PARTNERS).await?;
+    println!("  all three have compared the roster's fingerprint, and confirmed it:");
+    println!("    {}", roster(&folders)?.fingerprint_words());
 
     for (file, text) in STUDIES {
         let study = entente_protocols::study::file::parse(file, text)?;

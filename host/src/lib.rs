@@ -24,7 +24,7 @@ pub mod process;
 #[expect(clippy::disallowed_methods, reason = "secrets are drawn here")]
 pub mod random;
 pub mod sqlite;
-#[expect(clippy::disallowed_methods, reason = "results go to stdout")]
+#[expect(clippy::disallowed_methods, reason = "results go to stdout, and people answer on stdin")]
 pub mod terminal;
 
 pub use error::Error;

@@ -4,7 +4,7 @@
 //! so control characters in them are replaced or escaped.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -39,6 +39,27 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
 /// If stdout cannot be written to.
 pub fn print_json_text(json: &str) -> Result<(), Error> {
     print(escaped(json))
+}
+
+/// Asks a person on a terminal: yes or no. `question` shows what it is about, and is not called where there is no terminal, for which
+/// the answer is `None`.
+///
+/// # Errors
+///
+/// If the question cannot be shown, or the answer cannot be read.
+pub fn ask(question: impl FnOnce() -> Result<String, Error>) -> Result<Option<bool>, Error> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Ok(None);
+    }
+    write(printable(&question()?).as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Error::failed(format!("could not read an answer: {error}")))?;
+    Ok(Some(is_yes(&answer)))
+}
+
+/// Only what is surely meant as a yes is one.
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// Writes a file to stdout, as it is.
@@ -105,6 +126,12 @@ mod tests {
         assert_eq!(clean(HOSTILE), "a [2Jb 2Jc    d");
         assert_eq!(clean(&"ä".repeat(1001)), "ä".repeat(1000) + "…");
         assert_eq!(clean(&"ä".repeat(1000)), "ä".repeat(1000));
+    }
+
+    #[test]
+    fn an_empty_answer_is_no() {
+        assert!(["y\n", "Yes\n", " y "].into_iter().all(is_yes));
+        assert!(!["", "\n", "n\n", "yy", "yes, but"].into_iter().any(is_yes));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!              └────▶ peers      │               what is said to other participants, sealed
 //!                                │
 //! commands ──▶ activation ───────┘               what becomes of an audience, at this node alone
+//!     └──▶ roster                                with whom this node works, as a person decides
 //! review ──▶ ledger (store)                      what a compliance officer sees
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod link;
 pub mod participant;
 pub mod peers;
 pub mod review;
+pub mod roster;
 pub mod state;
 pub mod store;
 pub mod study;

@@ -6,7 +6,7 @@
 //! keys/tls.key               TLS private key, PEM
 //! keys/tls.crt               its certificate, PEM
 //! keys/authority.crt         the alliance's authority, PEM: the node trusts no other
-//! state/roster.json          the pinned roster, from the first study on
+//! state/roster.json          the roster that staff have confirmed; without it nothing is joined
 //! state/roster.offered.json  what the coordinator last offered
 //! state/ledger.sqlite        the privacy-budget ledger
 //! state/studies.sqlite       studies and the steward's decisions
@@ -119,7 +119,7 @@ impl Folder {
         })
     }
 
-    /// The pinned roster, if one is pinned.
+    /// The pinned roster, which staff have confirmed; `None` before the first.
     pub fn pinned_roster(&self) -> Result<Option<Roster>, Error> {
         read_roster(&self.state("roster.json"))
     }
@@ -129,7 +129,7 @@ impl Folder {
         read_roster(&self.state("roster.offered.json"))
     }
 
-    /// Pins a roster.
+    /// Pins a roster that staff have confirmed ([`crate::roster`]).
     pub fn pin(&self, roster: &Roster) -> Result<(), Error> {
         write_roster(&self.state("roster.json"), roster)
     }
@@ -165,7 +165,7 @@ fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             Error::failed(format!(
-                "{} is damaged ({error}); compare fingerprints with the other partners, then delete it to pin again",
+                "{} is damaged ({error}); compare fingerprints with the other partners, then `entente-node roster --accept` writes it anew",
                 path.display()
             ))
         }),

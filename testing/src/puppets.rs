@@ -10,16 +10,17 @@ use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::receipt;
+use entente_protocols::ledger::witness::Request;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::collect::Collector;
 use entente_protocols::secagg::pledge::SignedPledge;
 use entente_protocols::study::{Question, Study};
+use entente_protocols::testing::NOW;
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
 
-use crate::world::World;
-use entente_protocols::testing::NOW;
+use crate::world::{Founding, World};
 
 /// The participants of an alliance of [`PARTNERS`] of which nothing runs.
 pub struct Puppets {
@@ -31,9 +32,14 @@ pub struct Puppets {
 }
 
 impl Puppets {
-    /// Those of a new alliance, with the example's tables.
+    /// Those of a new alliance, with the example's tables, who have confirmed the roster.
     pub async fn new() -> Result<Self, Error> {
-        let mut world = World::of(&PARTNERS).enrolled().await?;
+        Self::of(World::of(&PARTNERS)).await
+    }
+
+    /// Those of an alliance of [`PARTNERS`] that is founded so.
+    pub async fn of(founding: Founding<'_>) -> Result<Self, Error> {
+        let mut world = founding.enrolled().await?;
         world.stop_coordinator().await;
         Self::over(world)
     }
@@ -72,6 +78,24 @@ impl Puppets {
         Ok(self.participants[partner].welcome(self.roster.clone())?)
     }
 
+    /// What a participant says of itself when it looks again at what waited.
+    pub fn reconsider(&self, partner: &str) -> Vec<FromNode> {
+        frames_of(&self.participants[partner].reconsider())
+            .iter()
+            .map(|frame| frame.decode().expect("no contribution"))
+            .collect()
+    }
+
+    /// What a participant asks those who witness its ledger.
+    pub fn asks_witnesses(&self, partner: &str) -> Vec<Request> {
+        let asked = self.participants[partner].ask_witnesses();
+        let request = |frame: &Frame| match frame.decode() {
+            Ok(FromNode::Witness { request, .. }) => Some(request),
+            _ => None,
+        };
+        frames_of(&asked).iter().filter_map(request).collect()
+    }
+
     /// Connects a participant anew, as after a restart of the coordinator.
     pub fn reconnect(&self, partner: &str) {
         self.participants[partner].begin_connection();
@@ -104,10 +128,7 @@ impl Puppets {
 
     /// What a participant answers at once.
     pub fn tell_alone(&self, partner: &str, message: ToNode) -> Vec<Frame> {
-        let frames = tokio::task::block_in_place(|| self.participants[partner].handle(message));
-        let mut reader = FrameReader::from_nodes();
-        frames.iter().for_each(|frame| reader.feed(frame));
-        std::iter::from_fn(|| reader.next_frame().expect("nodes send frames")).collect()
+        frames_of(&tokio::task::block_in_place(|| self.participants[partner].handle(message)))
     }
 
     /// The one answer to a message, which is no contribution.
@@ -230,6 +251,12 @@ pub struct Signed {
     pub signatures: Vec<(String, Signature)>,
     /// What they have encapsulated to one another.
     pub encapsulations: Vec<Encapsulation>,
+}
+
+fn frames_of(said: &[Vec<u8>]) -> Vec<Frame> {
+    let mut reader = FrameReader::from_nodes();
+    said.iter().for_each(|frame| reader.feed(frame));
+    std::iter::from_fn(|| reader.next_frame().expect("nodes send frames")).collect()
 }
 
 /// An attempt with what is proposed of it.

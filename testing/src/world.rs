@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use entente::views::{Files, StudyView};
 use entente::{Client, Coordinator, Running};
-use entente_examples::alliance::{DATASETS, Error, Folders, PARTNERS, RunningNode, configure, found, join, start};
+use entente_examples::alliance::{
+    DATASETS, Error, Folders, PARTNERS, RunningNode, configure, found, join, roster, start,
+};
 use entente_examples::tables;
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
@@ -56,6 +58,7 @@ pub struct Founding<'a> {
     settings: Box<dyn Fn(&str) -> String + 'a>,
     tables: Vec<Table<'a>>,
     seed: Option<u64>,
+    confirmed: bool,
 }
 
 /// A table that the test makes up.
@@ -84,6 +87,13 @@ impl<'a> Founding<'a> {
         self
     }
 
+    /// Nobody has confirmed the roster at any node.
+    #[must_use]
+    pub fn unconfirmed(mut self) -> Self {
+        self.confirmed = false;
+        self
+    }
+
     /// Each node dials the coordinator through a relay, whose choices follow from `seed`.
     #[must_use]
     pub fn relayed(mut self, seed: u64) -> Self {
@@ -91,7 +101,7 @@ impl<'a> Founding<'a> {
         self
     }
 
-    /// Founds the alliance and enrols the partners. The coordinator runs, no node does.
+    /// Founds the alliance, enrols the partners, and confirms the roster at each. The coordinator runs, no node does.
     pub async fn enrolled(self) -> Result<World, Error> {
         let temporary = tempfile::tempdir()?;
         let mut world = World::over(temporary.path());
@@ -116,6 +126,9 @@ impl<'a> Founding<'a> {
                 configure(&world.folders, partner, &relay.address().to_string(), &config)?;
                 world.links.insert((*partner).to_owned(), relay);
             }
+        }
+        if self.confirmed {
+            self.partners.iter().try_for_each(|partner| world.confirm(partner))?;
         }
         Ok(world)
     }
@@ -145,7 +158,7 @@ impl World {
     /// An alliance of these partners, with the example's tables unless it is given others.
     pub fn of<'a>(partners: &[&'a str]) -> Founding<'a> {
         let settings = Box::new(|_: &str| SETTINGS.to_owned());
-        Founding { partners: partners.to_vec(), settings, tables: Vec::new(), seed: None }
+        Founding { partners: partners.to_vec(), settings, tables: Vec::new(), seed: None, confirmed: true }
     }
 
     /// An alliance that was made below `folder`, of which nothing runs.
@@ -176,6 +189,14 @@ impl World {
     /// If the alliance was not founded with relays.
     pub fn link(&self, partner: &str) -> &UdpRelay {
         self.links.get(partner).expect("the alliance is founded with relays")
+    }
+
+    /// Confirms the present roster at a partner's node, whether it runs or not, as if it had been offered it.
+    pub fn confirm(&self, partner: &str) -> Result<(), Error> {
+        let (folder, roster) = (self.folder(partner), roster(&self.folders)?);
+        folder.keep_offered(&roster)?;
+        entente_node::roster::accept(&folder, &roster.fingerprint().to_string())?;
+        Ok(())
     }
 
     /// Starts a partner's node, and waits until it is connected.

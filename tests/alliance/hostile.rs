@@ -44,10 +44,8 @@ async fn different_plans_for_different_nodes_are_found() -> Result<(), Error> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invented_and_re_keyed_partners_are_refused_by_nodes_that_have_pinned() -> Result<(), Error> {
+async fn invented_and_re_keyed_partners_are_refused_by_nodes_that_have_confirmed() -> Result<(), Error> {
     let mut puppets = Puppets::new().await?;
-    // The first study pins.
-    puppets.pledge("bank", &proposal("pins", SQL)?);
     let fake = IdentityKey::from_secret(&[66; 32]);
     let member = Member { identity: fake.public(), tls: Digest::ZERO };
     for name in ["fake-one", "fake-two", "fake-three"] {

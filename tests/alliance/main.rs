@@ -5,6 +5,7 @@ mod customers;
 mod ends;
 #[cfg(target_os = "linux")]
 mod faults;
+mod first_contact;
 mod hostile;
 mod hostile_training;
 mod links;

@@ -118,6 +118,23 @@ impl Place {
         Ok((place, coordinator, port))
     }
 
+    /// What everybody compares, as the last to join sees it, confirmed at all nodes.
+    fn confirm(&self) -> Result<(), Error> {
+        let fingerprints = |partner: &str| -> Result<Value, Error> {
+            Ok(serde_json::from_str(&self.node(partner, &["roster", "--json"])?)?)
+        };
+        let last = fingerprints(PARTNERS[PARTNERS.len() - 1])?;
+        let fingerprint = last["offered"].as_str().ok_or("one is offered")?;
+        for partner in PARTNERS {
+            let until = Instant::now() + Duration::from_secs(20);
+            while fingerprints(partner)?["offered"] != fingerprint && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            self.node(partner, &["roster", "--accept", fingerprint])?;
+        }
+        Ok(())
+    }
+
     fn serve(&self, partner: &str) -> Result<Running, Error> {
         start("entente-node", &self.folder.path().join(partner), "connected to 127.0.0.1:")
     }
@@ -131,13 +148,34 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     let (place, coordinator, _) = Place::new()?;
     let mut nodes: Vec<Running> = PARTNERS.iter().map(|partner| place.serve(partner)).collect::<Result<_, _>>()?;
     refused("entente-node", &["serve", "--dir", &place.path("bank")], "already")?;
+    // Nobody has confirmed the roster yet: all who could tell say so.
     let check: Value = serde_json::from_str(&place.entente(&["study", "check", STUDY, "--json"])?)?;
-    assert!(check.to_string().contains("steward"), "{check}");
+    assert_eq!(check["partners"][0]["approval"], "unconfirmed", "{check}");
+    for command in ["check", "studies"] {
+        let said = place.node("bank", &[command])?;
+        assert!(said.contains("not confirmed") && said.contains("roster --accept"), "{said}");
+    }
+    let fingerprints: Value = serde_json::from_str(&place.node("bank", &["roster", "--json"])?)?;
+    assert!(fingerprints["pinned"].is_null() && fingerprints["offered"].is_string(), "{fingerprints}");
+    let bank = place.path("bank");
+    refused("entente-node", &["roster", "--accept", "--dir", &bank], "--accept FINGERPRINT")?;
+    refused("entente-node", &["roster", "--accept", &"0".repeat(64), "--dir", &bank], "nothing was accepted")?;
+    refused("entente-node", &["roster", "--drop", "telecom", "--dir", &bank], "no roster is confirmed")?;
 
     let (alliance, results) = (place.path("alliance"), place.path("results"));
     let arguments = ["study", "run", STUDY, "--dir", &alliance, "--out", &results, "--json"];
     let study =
         Command::new(binary("entente")).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let until = Instant::now() + Duration::from_secs(20);
+    while !place.entente(&["study", "list", "--json"])?.contains("not confirmed at bank") {
+        assert!(Instant::now() < until, "the operator is told what is waited for");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(place.node("bank", &["studies", "--json"])?.trim(), "[]", "nothing is kept of it");
+    // Beside the running nodes, which look at it again.
+    place.confirm()?;
+    let check: Value = serde_json::from_str(&place.entente(&["study", "check", STUDY, "--json"])?)?;
+    assert!(check.to_string().contains("steward"), "{check}");
     let waiting = |partner: &str| -> Result<String, Error> {
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
@@ -240,6 +278,7 @@ fn nothing_secret_is_in_a_log_or_at_anybody_else() -> Result<(), Error> {
         std::fs::write(&config, text.replacen("approve = \"manual\"", "approve = \"auto\"", 1))?;
     }
     let nodes: Vec<Running> = PARTNERS.iter().map(|partner| place.serve(partner)).collect::<Result<_, _>>()?;
+    place.confirm()?;
     let studies = Path::new(STUDY).parent().ok_or("a folder")?;
     let train = std::fs::read_to_string(studies.join("churn-model.toml"))?;
     std::fs::write(place.path("train.toml"), train)?;

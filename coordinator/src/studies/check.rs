@@ -113,6 +113,7 @@ fn view_of_answer(name: &str, answer: Result<CheckAnswer, (&str, String)>, delta
                 Approval::Rules => ("rules".into(), None),
                 Approval::Steward => ("steward".into(), None),
                 Approval::Refused(reason) => ("refused".into(), Some(clean(&reason))),
+                Approval::Unconfirmed(reason) => ("unconfirmed".into(), Some(clean(&reason))),
             };
             (view.rho, view.epsilon) = (Some(rho.value()), epsilon(rho, delta));
             (view.spent_rho, view.spent_epsilon) = (Some(spent.value()), epsilon(spent, delta));

@@ -84,6 +84,7 @@ async fn findings(folder: &Folder) -> Result<Vec<Line>, Error> {
                 data_set(&mut lines, folder, name, dataset).await?;
             }
             lines.push(ledger(folder, &config));
+            lines.push(roster(folder));
             lines.push(reachability(folder, &config).await);
         }
     }
@@ -151,6 +152,24 @@ fn ledger(folder: &Folder, config: &Config) -> Line {
         None => {
             Line::ok("ledger", report.checks.iter().map(|check| check.detail.as_str()).collect::<Vec<_>>().join("; "))
         }
+    }
+}
+
+fn roster(folder: &Folder) -> Line {
+    match folder.pinned_roster() {
+        Ok(Some(pinned)) => {
+            let names: Vec<&str> = pinned.members.keys().map(String::as_str).collect();
+            Line::ok("roster", format!("confirmed, with {}", names.join(", ")))
+        }
+        Ok(None) => Line {
+            part: "roster".into(),
+            verdict: Verdict::Warning,
+            finding: "it is not confirmed: nothing is joined until it is".into(),
+            fix:
+                "once all partners have joined, compare its fingerprint with them, then `entente-node roster --accept`"
+                    .into(),
+        },
+        Err(error) => Line::error("roster", error, "see `entente-node roster --help`"),
     }
 }
 

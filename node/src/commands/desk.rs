@@ -74,8 +74,16 @@ impl Studies {
         if self.json {
             return print_json(&listed);
         }
+        let folder = self.dir.folder();
+        let unconfirmed = folder.pinned_roster()?.is_none();
+        if unconfirmed {
+            print(format!(
+                "The roster is not confirmed: what is proposed waits, unread, until `entente-node roster --accept --dir {}`.",
+                folder.path().display()
+            ))?;
+        }
         if listed.is_empty() {
-            return print("no study was proposed to this node yet");
+            return if unconfirmed { Ok(()) } else { print("no study was proposed to this node yet") };
         }
         let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
         let waiting = listed.iter().filter(|study| study.waits).map(|study| {

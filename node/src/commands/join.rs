@@ -27,6 +27,8 @@ impl Join {
         print(format!("partners so far: {}", roster.members.keys().cloned().collect::<Vec<_>>().join(", ")))?;
         print(format!("next: describe your data in {}, then run", folder.config().display()))?;
         print(format!("  entente-node check --dir {}", folder.path().display()))?;
-        print(format!("  entente-node serve --dir {}", folder.path().display()))
+        print(format!("  entente-node serve --dir {}", folder.path().display()))?;
+        print("and, beside it, once all partners have joined and you have compared the fingerprint with them:")?;
+        print(format!("  entente-node roster --accept --dir {}", folder.path().display()))
     }
 }

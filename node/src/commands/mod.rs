@@ -32,7 +32,8 @@ use crate::store::StudyStore;
 Example: a node from its ticket to its first study
   entente-node join bank.ticket --dir bank
   entente-node check --dir bank
-  entente-node serve --dir bank"
+  entente-node serve --dir bank
+  entente-node roster --accept --dir bank"
 )]
 struct Cli {
     /// Form of the log on stderr.
@@ -117,10 +118,12 @@ Example:
   entente-node audience export 20261122-101500-ab12 --top 5% --out spring.csv --dir telecom"
     )]
     Audience(audience::Audience),
-    /// Show the pinned roster and its fingerprint
-    #[command(
-        after_help = "Example:\n  entente-node roster --dir bank\n  entente-node roster --accept 1f3a… --dir bank"
-    )]
+    /// Show the pinned and the offered roster with their fingerprints; accept one, drop a partner
+    #[command(after_help = "\
+Example:
+  entente-node roster --dir bank
+  entente-node roster --accept 1f3a… --dir bank
+  entente-node roster --drop telecom --dir bank")]
     Roster(roster::Roster),
 }
 

@@ -1,32 +1,63 @@
 //! `entente-node roster`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use entente_host::Error;
-use entente_host::terminal::print;
+use entente_host::terminal::{ask, print, print_json};
+use entente_protocols::digest::Digest;
 use entente_protocols::identity;
+use serde::Serialize;
 
 use super::{Dir, table};
+use crate::roster::{accept_without, confirm, drop_partner, offered};
 use crate::state::Folder;
-
-/// The fewest digits of a fingerprint that tell that somebody compared it.
-const FEWEST_DIGITS: usize = 16;
 
 #[derive(Args)]
 pub(super) struct Roster {
     #[command(flatten)]
     dir: Dir,
-    /// Accept the roster that the coordinator offers, if it has this fingerprint (its first 16 digits or more).
-    #[arg(long, value_name = "FINGERPRINT")]
-    accept: Option<String>,
+    /// Accept the roster that the coordinator offers, if it has this fingerprint (its first 32 digits or more); without a
+    /// fingerprint, show it and ask.
+    #[arg(long, value_name = "FINGERPRINT", num_args = 0..=1)]
+    accept: Option<Option<String>>,
+    /// Drop a partner: studies with it are refused here until a roster that has it is accepted anew.
+    #[arg(long, value_name = "PARTNER")]
+    drop: Option<String>,
+    /// Print the fingerprints of the pinned and the offered roster as JSON.
+    #[arg(long, conflicts_with_all = ["accept", "drop"])]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Fingerprints {
+    pinned: Option<Digest>,
+    offered: Option<Digest>,
 }
 
 impl Roster {
     pub(super) fn run(self) -> Result<(), Error> {
         let folder = self.dir.folder();
         folder.read(&folder.config())?;
-        match self.accept {
-            Some(fingerprint) => accept(&folder, &fingerprint),
-            None => show(&folder),
+        let dropped = self.drop.as_deref();
+        match (self.accept, dropped) {
+            (Some(Some(fingerprint)), _) => {
+                let before = folder.pinned_roster()?;
+                accepted(before.as_ref(), &accept_without(&folder, &fingerprint, dropped)?)
+            }
+            (Some(None), _) => accept_seen(&folder, dropped),
+            (None, Some(partner)) => {
+                let left = drop_partner(&folder, partner)?;
+                print(format!("dropped {partner}: studies with it are refused here, by a running node too"))?;
+                print(format!("left are: {}", names(&left)))
+            }
+            (None, None) if self.json => {
+                let fingerprint = |roster: Option<identity::Roster>| roster.map(|roster| roster.fingerprint());
+                let (pinned, offered) = (folder.pinned_roster()?, folder.offered_roster()?);
+                print_json(&Fingerprints { pinned: fingerprint(pinned), offered: fingerprint(offered) })
+            }
+            (None, None) => show(&folder),
         }
     }
 }
@@ -34,56 +65,87 @@ impl Roster {
 fn show(folder: &Folder) -> Result<(), Error> {
     let (pinned, offered) = (folder.pinned_roster()?, folder.offered_roster()?);
     match (&pinned, &offered) {
-        (Some(pinned), _) => describe("pinned", pinned)?,
+        (Some(pinned), _) => describe("pinned", pinned, None)?,
         (None, Some(offered)) => {
-            describe("offered, not pinned yet", offered)?;
-            print(
-                "The first study pins the roster as it is then. Compare the fingerprint with the other partners, out of band.",
-            )?;
+            describe("offered, not confirmed yet", offered, None)?;
+            print("Nothing is joined before it is confirmed.")?;
         }
-        (None, None) => print("the coordinator has not offered a roster yet")?,
+        (None, None) => return print("the coordinator has not offered a roster yet"),
     }
-    if let (Some(pinned), Some(offered)) = (&pinned, &offered)
-        && pinned != offered
-    {
+    let Some(offered) = offered.filter(|offered| pinned.as_ref() != Some(offered)) else { return Ok(()) };
+    if pinned.is_some() {
         print("")?;
-        describe("offered since, not accepted", offered)?;
-        print("Compare its fingerprint with the other partners, out of band, then run")?;
-        print(format!(
-            "  entente-node roster --accept {} --dir {}",
-            &offered.fingerprint().short(),
-            folder.path().display()
-        ))?;
+        describe("offered, not accepted", &offered, pinned.as_ref())?;
     }
-    Ok(())
+    print("Once all partners have joined, compare its fingerprint with theirs, out of band, then run")?;
+    print(format!("  entente-node roster --accept {} --dir {}", offered.fingerprint(), folder.path().display()))
 }
 
-fn describe(state: &str, roster: &identity::Roster) -> Result<(), Error> {
+/// A roster as people compare it; where one is pinned, with what it would change.
+fn describe(state: &str, roster: &identity::Roster, pinned: Option<&identity::Roster>) -> Result<(), Error> {
     print(format!("roster of alliance `{}` ({state})", roster.alliance))?;
     print(format!("fingerprint: {}", roster.fingerprint_words()))?;
-    let mut table = table(&["partner", "identity key"]);
-    table.add_row(["(coordinator)".to_owned(), roster.coordinator.to_string()]);
+    let mut table = match pinned {
+        Some(_) => table(&["partner", "identity key", "here"]),
+        None => table(&["partner", "identity key"]),
+    };
+    let mut row = |name: &str, key: String, here: &str| match pinned {
+        Some(_) => drop(table.add_row([name, &key, here])),
+        None => drop(table.add_row([name, &key])),
+    };
+    let same = |is: bool| if is { "pinned" } else { "pinned with ANOTHER KEY" };
+    row(
+        "(coordinator)",
+        roster.coordinator.to_string(),
+        same(pinned.is_none_or(|pinned| pinned.coordinator == roster.coordinator)),
+    );
     for (name, member) in &roster.members {
-        table.add_row([name.clone(), member.identity.to_string()]);
+        let here = match pinned.and_then(|pinned| pinned.members.get(name)) {
+            Some(known) => same(known == member),
+            None => "not pinned: new, or dropped",
+        };
+        row(name, member.identity.to_string(), here);
+    }
+    for name in pinned.iter().flat_map(|pinned| pinned.members.keys()) {
+        if !roster.members.contains_key(name) {
+            row(name, "is not in it".to_owned(), "pinned");
+        }
     }
     print(table)
 }
 
-fn accept(folder: &Folder, fingerprint: &str) -> Result<(), Error> {
-    let digits: String = fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
-    let offered =
-        folder.offered_roster()?.ok_or_else(|| Error::refused("the coordinator has not offered a roster yet"))?;
-    let known = offered.fingerprint().to_string();
-    if digits.len() < FEWEST_DIGITS || !known.starts_with(&digits) {
-        return Err(Error::refused(format!(
-            "the offered roster has fingerprint {}, not {fingerprint}; nothing was accepted",
-            offered.fingerprint_words()
-        )));
+/// Shows what is offered and asks.
+fn accept_seen(folder: &Folder, dropped: Option<&str>) -> Result<(), Error> {
+    let (seen, before) = (offered(folder)?, folder.pinned_roster()?);
+    let without = dropped.map_or_else(String::new, |partner| format!(" without {partner}"));
+    let question = || {
+        describe("offered", &seen, before.as_ref())?;
+        print("Do the other partners see the same fingerprint?")?;
+        Ok(format!("Accept this roster{without}? [y/N] "))
+    };
+    match ask(question)? {
+        Some(true) => accepted(before.as_ref(), &confirm(folder, seen, dropped)?),
+        Some(false) => Err(Error::refused("nothing was accepted")),
+        None => Err(Error::refused(format!(
+            "--accept without a fingerprint asks on a terminal, and this is none; compare the fingerprint that `entente-node roster --dir \
+             {0}` shows with the other partners, then run `entente-node roster --accept FINGERPRINT --dir {0}`",
+            folder.path().display()
+        ))),
     }
-    folder.pin(&offered)?;
-    print(format!(
-        "accepted; from now on studies with these partners are possible: {}",
-        offered.members.keys().cloned().collect::<Vec<_>>().join(", ")
-    ))?;
-    print("a running node uses it from its next connection on: restart it to use it at once")
+}
+
+fn accepted(before: Option<&identity::Roster>, now: &identity::Roster) -> Result<(), Error> {
+    print(format!("accepted; from now on studies with these partners are possible: {}", names(now)))?;
+    if let Some(before) = before {
+        let known: BTreeSet<&String> = before.members.keys().collect();
+        let new: Vec<&str> = now.members.keys().filter(|name| !known.contains(name)).map(String::as_str).collect();
+        if !new.is_empty() {
+            print(format!("which were not before: {}", new.join(", ")))?;
+        }
+    }
+    print("a running node goes by it at once")
+}
+
+fn names(roster: &identity::Roster) -> String {
+    roster.members.keys().cloned().collect::<Vec<_>>().join(", ")
 }

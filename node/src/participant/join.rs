@@ -6,7 +6,6 @@ use entente_host::locks::lock;
 use entente_host::random::random_secret;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::Roster;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::LedgerError;
 use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
@@ -16,7 +15,7 @@ use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt, Proposal};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Participant, Problem, ended, now, release_id, study_ref};
 use crate::data::Dataset;
@@ -53,23 +52,38 @@ impl Participant {
         let Ok(request) = self.request((&id, &proposal), schema, &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
+        let unconfirmed = self.confirmed().err().map(Problem::into_words);
+        if unconfirmed.is_none()
+            && let Err(problem) = self.confirmed_with(question.participants())
+        {
+            return refused(problem.into_words());
+        }
         let ledger = match self.ledger() {
             Ok(ledger) => ledger,
             Err(error) => return refused(error.to_string()),
         };
         let obstacle = ledger.obstacle(&request.dataset, request.study.kind);
         let admitted = if contributes { ledger.admits(&request, rho) } else { obstacle };
-        let approval = match (self.config.policy.decide(request.clone(), None), admitted) {
+        let decided = match (self.config.policy.decide(request.clone(), None), admitted) {
             (Decision::Refused(refusal), _) => Approval::Refused(refusal.to_string()),
             (_, Err(error)) => Approval::Refused(error.to_string()),
             (Decision::AskSteward, Ok(())) => Approval::Steward,
             (Decision::Approved(_), Ok(())) => Approval::Rules,
+        };
+        let approval = match (decided, unconfirmed) {
+            (Approval::Rules | Approval::Steward, Some(words)) => Approval::Unconfirmed(words),
+            (decided, _) => decided,
         };
         let spent = ledger.spent(&request.dataset).rho;
         CheckAnswer { approval, rho, spent, cap: ledger.cap(&request.dataset).unwrap_or_default() }
     }
 
     pub(super) fn propose(&self, id: &AttemptId, proposal: Proposal) -> Result<SignedPledge, Problem> {
+        // Before anything is read, said or recorded of it.
+        if let Err(unconfirmed) = self.confirmed() {
+            self.keep_until_confirmed(id, proposal);
+            return Err(unconfirmed);
+        }
         let known = lock(&self.studies).get(id)?;
         if let Some(known) = &known {
             if known.proposal != proposal {
@@ -91,7 +105,7 @@ impl Participant {
         }
         let (schema, question) = self.question(&proposal)?;
         self.model_rules(&question, id)?;
-        self.pin(question.participants())?;
+        self.confirmed_with(question.participants())?;
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
         let stored = self.stored_answer(&question, snapshot);
@@ -162,8 +176,8 @@ impl Participant {
         match &attempt.stage {
             Stage::Pledged(pledged) => {
                 let transcript = {
-                    let rosters = lock(&self.rosters);
-                    let pinned = rosters.pinned.as_ref().ok_or_else(|| Problem::failed("no roster is pinned"))?;
+                    let rosters = self.rosters()?;
+                    let pinned = rosters.pinned.as_ref().ok_or_else(|| Problem::failed("no roster is confirmed"))?;
                     let participants = &attempt.proposal.participants;
                     Transcript::verify(&pledges, participants, &pledged.pledge.pledge, pinned)
                         .map_err(Problem::refused)?
@@ -252,35 +266,6 @@ impl Participant {
                 Err(Problem::refused("the policy has changed since this node joined; run the study again"))
             }
         }
-    }
-
-    /// Pins the offered roster if none is pinned, and checks that all participants are in the pinned one with the keys
-    /// that are offered now.
-    ///
-    /// The first study pins: until then an alliance is being set up, and partners come one after another. From then on a
-    /// new or changed partner needs this node's consent.
-    fn pin(&self, participants: &[String]) -> Result<(), Problem> {
-        let mut rosters = lock(&self.rosters);
-        if rosters.pinned.is_none() {
-            let offered =
-                rosters.offered.clone().ok_or_else(|| Problem::failed("the coordinator has offered no roster"))?;
-            self.folder.pin(&offered)?;
-            warn!(fingerprint = %offered.fingerprint(), "the roster is pinned; compare its fingerprint with the other partners, out of band");
-            rosters.pinned = Some(offered);
-        }
-        let known =
-            |roster: &Option<Roster>, name: &str| roster.as_ref().and_then(|roster| roster.members.get(name).cloned());
-        for name in participants {
-            let (pinned, offered) = (known(&rosters.pinned, name), known(&rosters.offered, name));
-            if pinned.is_none() || pinned != offered {
-                return Err(Problem::refused(format!(
-                    "`{name}` is not in the roster that {} has pinned, or has other keys there; its staff must compare fingerprints \
-                     and accept the new roster with `entente-node roster --accept`",
-                    self.name()
-                )));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn dataset(&self, schema: &DatasetSchema) -> Result<Dataset, Problem> {

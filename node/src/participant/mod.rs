@@ -1,7 +1,7 @@
 //! A node's part in studies: what it answers to each message of the coordinator.
 //!
 //! ```text
-//! Propose ─▶ data set, question, roster, policy, caps ─▶ Pledged | Waiting (steward) | Refused
+//! Propose ─▶ roster, data set, question, policy, caps ─▶ Pledged | Waiting (steward, roster) | Refused
 //! Start   ─▶ pledges against the PINNED roster         ─▶ Signed | Refused
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
@@ -17,6 +17,7 @@
 mod close;
 mod join;
 mod relay;
+mod roster;
 mod rounds;
 mod witness;
 
@@ -35,7 +36,7 @@ use entente_protocols::ledger::{Ledger, LedgerError, Signer};
 use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::SOFTWARE;
 use crate::config::Config;
@@ -70,6 +71,8 @@ pub struct Participant {
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
+    /// Proposals that wait on the present connection until staff have confirmed a roster.
+    unconfirmed: Mutex<HashMap<AttemptId, Proposal>>,
     /// The ways to other participants.
     peers: Peers,
     /// Those whose candidates a model of this node scores.
@@ -82,7 +85,9 @@ pub struct Participant {
 }
 
 struct Rosters {
+    /// What staff have confirmed, as it was last read.
     pinned: Option<Roster>,
+    /// What the coordinator offered last.
     offered: Option<Roster>,
 }
 
@@ -199,6 +204,7 @@ impl Participant {
             witnesses: Mutex::new(witnesses),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
+            unconfirmed: Mutex::default(),
             peers: Peers::default(),
             owners: Owners::default(),
             own_keys: OwnKeys::default(),
@@ -237,6 +243,7 @@ impl Participant {
     /// The first message of a connection.
     pub fn hello(&self) -> FromNode {
         lock(&self.waiting).clear();
+        lock(&self.unconfirmed).clear();
         FromNode::Hello {
             software: SOFTWARE.into(),
             roster: lock(&self.rosters).pinned.as_ref().map(Roster::fingerprint),
@@ -244,23 +251,6 @@ impl Participant {
             ledger: lock(&self.ledger).head(),
             clock: jiff::Timestamp::now().as_second(),
         }
-    }
-
-    /// Takes the roster that the coordinator offers. It is pinned by the first study.
-    pub fn welcome(&self, roster: Roster) -> Result<(), Error> {
-        let mut rosters = lock(&self.rosters);
-        // People may have accepted a new roster since.
-        rosters.pinned = self.folder.pinned_roster()?;
-        if rosters.pinned.as_ref().is_some_and(|pinned| *pinned != roster) {
-            warn!(
-                offered = %roster.fingerprint(),
-                "the coordinator offers another roster than the pinned one; compare fingerprints with the other partners, \
-                 then accept it with `entente-node roster --accept`; until then studies with partners that are not pinned are refused"
-            );
-        }
-        self.folder.keep_offered(&roster)?;
-        rosters.offered = Some(roster);
-        Ok(())
     }
 
     /// Answers a message of the present connection: with frames to send, in order.
@@ -359,6 +349,7 @@ impl Participant {
 
     /// An attempt is over: what waits for another participant lets go of it. Of one that there is not, nothing is remembered.
     pub(crate) fn end(&self, id: &AttemptId) {
+        lock(&self.unconfirmed).remove(id);
         if matches!(lock(&self.studies).get(id), Ok(None)) {
             return;
         }
@@ -367,10 +358,13 @@ impl Participant {
         self.let_go(id);
     }
 
-    /// Whether there may be something to look at again: an attempt that waits for a steward, or has waited long for witnesses, or a
-    /// quarantine that officers may have ended.
+    /// Whether there may be something to look at again: an attempt that waits for a steward or for a roster, or has waited long for
+    /// witnesses, or a quarantine that officers may have ended.
     fn has_waiting(&self) -> bool {
-        !lock(&self.waiting).is_empty() || self.waits_for_witnesses() || lock(&self.ledger).quarantine().is_some()
+        !lock(&self.waiting).is_empty()
+            || !lock(&self.unconfirmed).is_empty()
+            || self.waits_for_witnesses()
+            || lock(&self.ledger).quarantine().is_some()
     }
 
     /// Looks again at what waits, if something does; returns frames to send.
@@ -390,7 +384,8 @@ impl Participant {
             let known = studies.get(&id).ok()??;
             Some(ToNode::Attempt(id, ToAttempt::Propose(known.proposal)))
         });
-        let decided: Vec<ToNode> = decided.collect();
+        let mut decided: Vec<ToNode> = decided.collect();
+        decided.extend(self.confirmed_since());
         frames.extend(decided.into_iter().flat_map(|proposal| self.handle(proposal)));
         frames
     }

@@ -144,6 +144,8 @@ impl Participant {
         if question.round(before).is_some() && !lock(&self.ledger).is_stored(release_id(transcript.digest(), before)) {
             return Err(Problem::out_of_place("the coordinator asks for a round before the one ahead of it"));
         }
+        // Staff may have dropped one of them since.
+        self.confirmed_with(question.participants())?;
         // Whatever can be wrong with an input is found before anything is charged for it.
         let ready = execution.ready(question.plan(), number, input).map_err(Problem::out_of_place)?;
         let request = self.request((&attempt.id, &attempt.proposal), dataset.schema(), question, number, *snapshot)?;

@@ -29,7 +29,7 @@ use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recove
 use entente_protocols::ledger::{Checkpoint, Outbound};
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Participant, Problem, now, saying};
 
@@ -237,8 +237,14 @@ impl Participant {
     /// Takes a witness's answer; returns frames to send.
     pub(super) fn witnessed(&self, by: Option<&str>, answer: Answer) -> Vec<Vec<u8>> {
         let taken = match answer {
-            Answer::Cosigned { size, line } => self.cosigned(by, size, &line),
+            // This node has signed it itself, whoever shows it.
             Answer::Holds(checkpoint) => self.shown(by, &checkpoint),
+            // Partners that staff have not confirmed, or dropped, are asked along with the others; what they say counts for nothing.
+            _ if self.witness(by).is_none() => {
+                debug!(by = called(by), "it is not in the confirmed roster");
+                Ok(Vec::new())
+            }
+            Answer::Cosigned { size, line } => self.cosigned(by, size, &line),
             Answer::Refused(reason) => {
                 warn!(by = called(by), reason, "does not witness this node's ledger");
                 Ok(Vec::new())
@@ -339,7 +345,7 @@ impl Participant {
     /// Under which name and key a witness cosigns.
     fn witness(&self, by: Option<&str>) -> Option<(String, PublicIdentity)> {
         let rosters = lock(&self.rosters);
-        let roster: &Roster = rosters.pinned.as_ref().or(rosters.offered.as_ref())?;
+        let roster: &Roster = rosters.pinned.as_ref()?;
         match by {
             None => Some((coordinator_origin(roster.authority), roster.coordinator)),
             Some(name) if name != self.name() => {
@@ -406,8 +412,12 @@ impl Participant {
     }
 
     fn answer_for(&self, node: &str, request: &Request) -> Result<Answer, Error> {
+        // Staff may have confirmed one since.
+        let confirmed = self.rosters()?.pinned.is_some();
         let Some((origin, identity)) = self.witness(Some(node)) else {
-            return Ok(Answer::Refused(format!("`{node}` is not in the roster that {} has", self.name())));
+            let why =
+                if confirmed { format!("`{node}` is not in the roster") } else { "there is no roster".to_owned() };
+            return Ok(Answer::Refused(format!("{why} that {} has confirmed", self.name())));
         };
         // Held until the answer is made, so that what is kept only grows.
         let store = lock(&self.witnessed);

@@ -243,6 +243,8 @@ pub enum Approval {
     Steward,
     /// Refused, and why.
     Refused(String),
+    /// Nobody before the node's staff have confirmed the roster, and how they do that.
+    Unconfirmed(String),
 }
 
 /// A contribution as the coordinator decodes it. It is another type than what nodes send: decoding makes nothing that

@@ -1,0 +1,76 @@
+//! What a person at a node decides about its roster: to accept the one that is offered, and to drop a partner.
+//!
+//! A running node reads what is decided here before it joins, computes or witnesses anything ([`crate::participant`]).
+
+use entente_host::Error;
+use entente_protocols::identity::Roster;
+
+use crate::state::Folder;
+
+/// The fewest digits of a fingerprint that tell that somebody compared it: whoever makes the rosters could search for one that
+/// agrees with another in fewer.
+const FEWEST_DIGITS: usize = 32;
+
+/// Accepts the roster that the coordinator offers, if it has this fingerprint, or one that begins so; returns it.
+pub fn accept(folder: &Folder, fingerprint: &str) -> Result<Roster, Error> {
+    accept_without(folder, fingerprint, None)
+}
+
+/// The same without a partner that is dropped: it is never in the roster that this node works with, not even for a moment.
+pub fn accept_without(folder: &Folder, fingerprint: &str, dropped: Option<&str>) -> Result<Roster, Error> {
+    let digits: String = fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
+    let offered = offered(folder)?;
+    let known = offered.fingerprint().to_string();
+    if digits.len() < FEWEST_DIGITS || !known.starts_with(&digits) {
+        let why = if known.starts_with(&digits) {
+            format!(
+                "{fingerprint} is less than {FEWEST_DIGITS} of the digits of the offered roster's fingerprint, {known}"
+            )
+        } else {
+            format!("the offered roster has fingerprint {known}, not {fingerprint}")
+        };
+        return Err(Error::refused(format!("{why}; nothing was accepted")));
+    }
+    confirm(folder, offered, dropped)
+}
+
+/// Confirms a roster that somebody has seen and agreed to, without a partner that is dropped.
+pub fn confirm(folder: &Folder, mut seen: Roster, dropped: Option<&str>) -> Result<Roster, Error> {
+    if let Some(partner) = dropped {
+        remove(folder, &mut seen, partner)?;
+    }
+    folder.pin(&seen)?;
+    Ok(seen)
+}
+
+/// Drops a partner from the confirmed roster: this node refuses studies with it until a roster that has it is accepted anew.
+pub fn drop_partner(folder: &Folder, partner: &str) -> Result<Roster, Error> {
+    let pinned = folder.pinned_roster()?.ok_or_else(|| {
+        Error::refused(format!(
+            "no roster is confirmed here, so nothing is joined with `{partner}` or anybody else; `entente-node roster --accept FINGERPRINT \
+             --drop {partner}` accepts the others"
+        ))
+    })?;
+    confirm(folder, pinned, Some(partner))
+}
+
+/// The roster that the coordinator offers.
+pub fn offered(folder: &Folder) -> Result<Roster, Error> {
+    folder.offered_roster()?.ok_or_else(|| {
+        Error::refused(
+            "the coordinator has not offered a roster yet: join with a ticket, and let `entente-node serve` connect",
+        )
+    })
+}
+
+fn remove(folder: &Folder, roster: &mut Roster, partner: &str) -> Result<(), Error> {
+    let own = folder.identity()?.public();
+    if roster.members.get(partner).is_some_and(|member| member.identity == own) {
+        return Err(Error::refused(format!("`{partner}` is this node itself; name another partner to drop")));
+    }
+    if roster.members.remove(partner).is_none() {
+        let names: Vec<&str> = roster.members.keys().map(String::as_str).collect();
+        return Err(Error::refused(format!("`{partner}` is not in the roster; in it are: {}", names.join(", "))));
+    }
+    Ok(())
+}
