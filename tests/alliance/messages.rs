@@ -85,7 +85,7 @@ async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Re
     let signatures = puppets.signatures(&proposal);
     let said = [
         ToAttempt::Start { pledges: Vec::new() },
-        ToAttempt::Go { round: 1, input: Vec::new(), signatures: Vec::new() },
+        ToAttempt::Go { round: 1, input: Vec::new(), signatures: Vec::new(), encapsulations: Vec::new() },
         ToAttempt::Resend { round: 1, transcript: Digest::ZERO },
         ToAttempt::Abandoned { reason: "it never was".into() },
         ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None },
