@@ -35,9 +35,9 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def labelled(label, message):
+def labelled(label, *message):
     """SHA-256 of label and message, each with its length before it: eight bytes, little-endian."""
-    parts = [label.encode(), message]
+    parts = [label.encode(), *message]
     return sha256(*(struct.pack("<Q", len(part)) + part for part in parts))
 
 
@@ -96,7 +96,7 @@ class Checkpoint:
         need(len(lines) >= 5, "a checkpoint is too short")
         need(lines[0] == origin, "a checkpoint is of another log")
         self.size, self.root = whole(lines[1], "a checkpoint's size"), decode64(lines[2])
-        need(lines[3].startswith("head ") and lines[4] == "version 3", "a checkpoint has another form")
+        need(lines[3].startswith("head ") and lines[4] == "version 4", "a checkpoint has another form")
         self.head = hexadecimal(lines[3][5:], 32)
         self.datasets = {}
         for line in lines[5:]:
@@ -198,6 +198,13 @@ def check_privacy(privacy):
 # Ledgers.
 
 
+def proposal(study, requester):
+    """What a decision on a study is about."""
+    basis = study["legal_basis"]
+    texts = [study["id"], study["name"], study["purpose"], "\0" if basis is None else "\1", basis or "", requester]
+    return labelled("entente proposal 1", *(text.encode() for text in texts), hexadecimal(study["terms_sha256"], 32)).hex()
+
+
 class Ledger:
     def __init__(self):
         self.sums, self.releases, self.paused, self.proposals = {}, {}, {}, {}
@@ -226,6 +233,8 @@ class Ledger:
             raise Wrong(f"the state {state} is not known")
 
     def study(self, state, entry):
+        asked = entry["study"]
+        need(asked["proposal_sha256"] == proposal(asked, entry["requester"]), "what was decided on is not the study that it names")
         account, dataset = entry["account"], entry["dataset"]
         spent, person, cap = self.sums.get(dataset, (0, 0, None))
         charge = whole(account["charge"], "a charge")
@@ -311,7 +320,7 @@ def check_ledger(text, roster):
     need(text.endswith("\n"), "the last line does not end")
     lines = text[:-1].split("\n")
     header = parse(lines[0])
-    form = {"format": "entente-ledger", "version": 4, "rho_unit": "1e-6"}
+    form = {"format": "entente-ledger", "version": 5, "rho_unit": "1e-6"}
     need(all(header.get(name) == value for name, value in form.items()), "its format or version is not known")
     key, origin = hexadecimal(header["identity"], 32), header["origin"]
     identifier = base64.b64encode(b"\1" + key).decode()
@@ -322,7 +331,7 @@ def check_ledger(text, roster):
     seal = re.fullmatch(r'\{"seal":"([0-9a-f]{128})"\}', lines[-1], re.ASCII)
     need(seal, "the last line is no seal")
     sealed = "".join(line + "\n" for line in lines[:-1] if not line.startswith('{"hash"')).encode()
-    need(signed(key, labelled("entente ledger export 4", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
+    need(signed(key, labelled("entente ledger export 5", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
     checkpoints, entries = {}, []
     for line in lines[1:-1]:
         entry = re.fullmatch(r'\{"hash":"([0-9a-f]{64})","entry":(.*)\}', line, re.ASCII)

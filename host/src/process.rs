@@ -4,7 +4,9 @@
 //! arguments ─▶ begin (log, no core dumps) ─▶ the command ─▶ exit: 0 done, 1 refused or the user's mistake, 2 failure
 //! ```
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -23,6 +25,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// The system's folder for what may live no longer than the machine is up, if it has one for this process: systemd's for a service,
+/// else that of the user's session.
+pub fn runtime_folder() -> Option<PathBuf> {
+    let first = |folders: OsString| std::env::split_paths(&folders).next();
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let folder = set("RUNTIME_DIRECTORY").and_then(first).or_else(|| set("XDG_RUNTIME_DIR").map(PathBuf::from));
+    folder.filter(|folder| folder.is_dir())
 }
 
 /// Parses the arguments of this process. Where there is nothing to run, prints why.

@@ -69,7 +69,8 @@ fn request(mechanism: &Mechanism, number: u64) -> Request {
             plan_sha256: Some(Digest::plain(&number.to_le_bytes())),
             question_sha256: Some(Digest::plain(&number.to_be_bytes())),
             ..request.study
-        },
+        }
+        .asked_by(&request.requester),
         dataset: "clients".into(),
         consent: Some("marketing_consent".into()),
         privacy_unit: "customer_id".into(),

@@ -114,7 +114,8 @@ fn fill(path: &Path, entries: u64) -> Result<(), Error> {
             plan_sha256: Some(Digest([2; 32])),
             question_sha256: Some(Digest([3; 32])),
             ..request.study
-        },
+        }
+        .asked_by(&request.requester),
         dataset: "clients".into(),
         ..request
     };

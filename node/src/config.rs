@@ -14,8 +14,8 @@ use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question};
-use entente_protocols::wire::message::Proposal;
 use serde::Deserialize;
 
 /// A checked configuration.

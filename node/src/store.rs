@@ -2,12 +2,13 @@
 //! SQLite databases in its state folder.
 //!
 //! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
-//! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, ephemeral keys
-//! included, which are deleted once the study's vector is stored; all are opened by [`sqlite`], so that what was written is on the disk
-//! when a call returns, and what was deleted is not.
+//! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, but for ephemeral keys,
+//! which are files ([`EphemeralStore`]) and are deleted once the study's vectors are stored; all are opened by [`sqlite`], so that what was
+//! written is on the disk when a call returns.
 
 pub mod attempts;
 mod contacts;
+mod ephemeral;
 mod models;
 mod receipts;
 mod witnessed;
@@ -20,9 +21,11 @@ use entente_protocols::ledger::line::Line;
 use entente_protocols::ledger::office::Sighting;
 use entente_protocols::ledger::store::{Store, StoreError};
 use entente_protocols::policy::StewardDecision;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use contacts::{ContactCap, ContactStore, Export, Recorded};
+pub use ephemeral::EphemeralStore;
 pub use models::StoredModel;
 pub use witnessed::WitnessStore;
 
@@ -174,19 +177,24 @@ impl Store for LedgerStore {
     }
 }
 
+/// How long a steward's decision holds.
+const DECISION_HOLDS: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// The studies a node takes part in, and the steward's decisions.
 pub struct StudyStore(Connection);
 
 const STUDY_SCHEMA: &str = "
 DROP TABLE IF EXISTS attempts; -- of earlier versions, whose attempts cannot go on
 CREATE TABLE IF NOT EXISTS attempt (study TEXT, number INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
-    proposal BLOB NOT NULL, pledge BLOB, signed BLOB, ephemeral BLOB, PRIMARY KEY (study, number)) STRICT;
+    proposal BLOB NOT NULL, pledge BLOB, signed BLOB, answers INTEGER NOT NULL, PRIMARY KEY (study, number)) STRICT;
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
     PRIMARY KEY (study, attempt)) STRICT;
-CREATE TABLE IF NOT EXISTS decisions (study TEXT PRIMARY KEY, decision TEXT NOT NULL, time TEXT NOT NULL) STRICT;
+DROP TABLE IF EXISTS decisions; -- of earlier versions, which did not say of what
+CREATE TABLE IF NOT EXISTS approval (study TEXT, proposal TEXT, decision TEXT NOT NULL, time TEXT NOT NULL,
+    has_ended INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study, proposal)) STRICT;
 ";
 
 impl StudyStore {
@@ -195,19 +203,44 @@ impl StudyStore {
         open(path, STUDY_SCHEMA).map(Self)
     }
 
-    /// Records a steward's decision on a study; the last one counts until the study has joined.
+    /// Records a steward's decision on what was proposed under a study's identifier; the last one counts.
     pub fn decide(&self, study: &str, decision: &StewardDecision, now: &str) -> Result<(), StoreError> {
         let json = serde_json::to_string(decision).map_err(written)?;
-        let sql = "INSERT OR REPLACE INTO decisions (study, decision, time) VALUES (?1, ?2, ?3)";
-        self.0.execute(sql, params![study, json, now]).map(drop).map_err(written)
+        let sql = "INSERT OR REPLACE INTO approval (study, proposal, decision, time) VALUES (?1, ?2, ?3, ?4)";
+        self.0.execute(sql, params![study, decision.proposal.to_string(), json, now]).map(drop).map_err(written)
     }
 
-    /// The steward's decision on a study.
-    pub fn decision(&self, study: &str) -> Result<Option<StewardDecision>, StoreError> {
-        let sql = "SELECT decision FROM decisions WHERE study = ?1";
+    /// The steward's decision on what is proposed, while it holds.
+    pub fn decision(
+        &self,
+        study: &str,
+        proposal: Digest,
+        now: Timestamp,
+    ) -> Result<Option<StewardDecision>, StoreError> {
+        let recorded = self.recorded_decision(study, proposal)?;
+        let holds = |(_, time, has_ended): &(StewardDecision, String, bool)| {
+            let age = time.parse::<Timestamp>().map(|time| now.duration_since(time));
+            !has_ended && age.is_ok_and(|age| !age.is_negative() && age <= DECISION_HOLDS)
+        };
+        Ok(recorded.filter(holds).map(|(decision, ..)| decision))
+    }
+
+    /// The last decision on what is proposed, with its time and whether it has ended.
+    pub fn recorded_decision(
+        &self,
+        study: &str,
+        proposal: Digest,
+    ) -> Result<Option<(StewardDecision, String, bool)>, StoreError> {
+        let sql = "SELECT decision, time, has_ended FROM approval WHERE study = ?1 AND proposal = ?2";
         let mut select = self.0.prepare_cached(sql).map_err(read)?;
-        let json: Option<String> = select.query_row([study], |row| row.get(0)).optional().map_err(read)?;
-        json.map(|json| serde_json::from_str(&json).map_err(read)).transpose()
+        let row = select.query_row([study, &proposal.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let row: Option<(String, String, bool)> = row.optional().map_err(read)?;
+        row.map(|(json, time, has_ended)| Ok((serde_json::from_str(&json).map_err(read)?, time, has_ended))).transpose()
+    }
+
+    /// No decision on this study holds any more: it is over.
+    pub fn end_decisions(&self, study: &str) -> Result<(), StoreError> {
+        self.0.execute("UPDATE approval SET has_ended = 1 WHERE study = ?1", [study]).map(drop).map_err(written)
     }
 }
 
@@ -215,6 +248,7 @@ impl StudyStore {
 mod tests {
     use entente_protocols::attempt::AttemptId;
     use entente_protocols::ledger::store::contract;
+    use entente_protocols::policy::Verdict;
 
     use super::*;
 
@@ -246,10 +280,19 @@ mod tests {
     fn decisions_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let open = || StudyStore::open(&folder.path().join("studies.sqlite")).unwrap();
-        let decision = StewardDecision::Deny("ann".into(), "no".into());
-        open().decide("s", &decision, "now").unwrap();
-        assert_eq!(open().decision("s").unwrap(), Some(decision));
-        assert_eq!(open().decision("t").unwrap(), None);
+        let proposal = Digest([3; 32]);
+        let decision = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Deny("no".into()) };
+        let at = |time: &str| time.parse::<Timestamp>().unwrap();
+        let now = at("2026-03-08T12:00:00Z");
+        open().decide("s", &decision, "2026-03-01T12:00:01Z").unwrap();
+        assert_eq!(open().decision("s", proposal, now).unwrap().as_ref(), Some(&decision));
+        assert_eq!(open().decision("t", proposal, now).unwrap(), None);
+        assert_eq!(open().decision("s", Digest([4; 32]), now).unwrap(), None, "of something else");
+        assert_eq!(open().decision("s", proposal, at("2026-03-08T12:00:02Z")).unwrap(), None, "a week is over");
+        assert_eq!(open().decision("s", proposal, at("2026-03-01T12:00:00Z")).unwrap(), None, "by a clock that is off");
+        open().end_decisions("s").unwrap();
+        assert_eq!(open().decision("s", proposal, now).unwrap(), None, "the study is over");
+        assert_eq!(open().recorded_decision("s", proposal).unwrap().unwrap().0, decision);
         assert!(open().all().unwrap().is_empty() && open().get(&AttemptId::new("s", 1)).unwrap().is_none());
     }
 }

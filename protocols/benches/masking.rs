@@ -82,6 +82,7 @@ fn parties() -> (MaskKeys, Collector, Digest) {
         let pledge = Pledge {
             attempt: AttemptId::new("s", 1),
             participant: names[usize::from(i)].clone(),
+            proposal: Digest::ZERO,
             question,
             ephemeral: ephemeral(i).public(),
             ledger: Head::EMPTY,

@@ -84,7 +84,8 @@ fn request(mechanism: &Mechanism, number: u64) -> Request {
             plan_sha256: Some(Digest::plain(&number.to_le_bytes())),
             question_sha256: Some(Digest::plain(&number.to_be_bytes())),
             ..request.study
-        },
+        }
+        .asked_by(&request.requester),
         dataset: "clients".into(),
         privacy_unit: "client_id".into(),
         ..request

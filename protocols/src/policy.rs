@@ -32,6 +32,28 @@ pub struct StudyRef {
     /// Hash over plan, mechanism and participants: the same for the same question under another name, and for the same model
     /// from another file.
     pub question_sha256: Option<Digest>,
+    /// Hash of what is asked and promised ([`crate::study::proposal`]).
+    pub terms_sha256: Digest,
+    /// Hash of what a decision on the study is about: [`Self::proposal`].
+    pub proposal_sha256: Digest,
+}
+
+impl StudyRef {
+    /// The same with the hash of what a decision on it is about, where `requester` asks.
+    #[must_use]
+    pub fn asked_by(mut self, requester: &str) -> Self {
+        self.proposal_sha256 = self.proposal(requester);
+        self
+    }
+
+    /// What a decision on the study is about, where `requester` asks: its identifier, name, purpose, legal basis and terms.
+    pub fn proposal(&self, requester: &str) -> Digest {
+        let Self { id, name, purpose, legal_basis, terms_sha256, .. } = self;
+        let (is_based, basis) = (u8::from(legal_basis.is_some()), legal_basis.as_deref().unwrap_or_default());
+        let [id, name, purpose] = [id, name, purpose].map(|text| text.as_bytes());
+        let parts = [id, name, purpose, &[is_based], basis.as_bytes(), requester.as_bytes(), &terms_sha256.0];
+        Digest::of("entente proposal 1", &parts)
+    }
 }
 
 /// What a study asks of one data set: everything that is decided on and recorded.
@@ -59,6 +81,8 @@ pub struct Request {
     pub mechanism: Arc<Mechanism>,
     /// What this attempt of the study costs in all, this round and all others.
     pub rho: Rho,
+    /// The most that all attempts of the study may cost, as it states.
+    pub most: Rho,
     /// The δ the study states.
     pub delta: f64,
     /// Whether it asks for each partner's own numbers beside those of all together.
@@ -150,13 +174,24 @@ pub struct Policy {
     pub per_study: Rho,
 }
 
-/// A steward's answer to a study.
+/// A steward's answer to what was proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StewardDecision {
-    /// Approved, by whom.
-    Approve(String),
-    /// Denied, by whom and why.
-    Deny(String, String),
+pub struct StewardDecision {
+    /// What the steward was shown ([`StudyRef::proposal`]). It says nothing about anything else.
+    pub proposal: Digest,
+    /// Who has decided.
+    pub by: String,
+    /// What.
+    pub verdict: Verdict,
+}
+
+/// What a steward says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Yes.
+    Approve,
+    /// No, and why.
+    Deny(String),
 }
 
 /// What the policy says.
@@ -269,17 +304,18 @@ impl Approved {
 }
 
 impl Policy {
-    /// Decides on a request, with the steward's decision on this study if there is one. A steward cannot override
+    /// Decides on a request, with the steward's decision if there is one; it counts only if it is about this request. A steward cannot override
     /// the rules: they are changed in `node.toml`.
     pub fn decide(&self, request: Request, steward: Option<&StewardDecision>) -> Decision {
         if let Some(objection) = self.objection(&request) {
             return Decision::Refused(objection.into());
         }
+        let steward = steward.filter(|decision| decision.proposal == request.study.proposal(&request.requester));
         match (self.approve, steward) {
-            (_, Some(StewardDecision::Deny(by, reason))) => {
+            (_, Some(StewardDecision { by, verdict: Verdict::Deny(reason), .. })) => {
                 Decision::Refused(Refusal::Denied { by: by.clone(), reason: reason.clone() })
             }
-            (_, Some(StewardDecision::Approve(by))) => {
+            (_, Some(StewardDecision { by, verdict: Verdict::Approve, .. })) => {
                 Decision::Approved(Approved { request: Box::new(request), by: format!("steward {by}") })
             }
             (ApprovalMode::Auto, None) => {
@@ -325,7 +361,7 @@ pub(crate) mod tests {
         let request = crate::testing::request(&mechanism, &["a", "b", "c"].map(String::from));
         let hash = Some(Digest([question; 32]));
         let study = StudyRef { id: id.into(), plan_sha256: hash, question_sha256: hash, ..request.study };
-        Request { study, ..request }
+        Request { study: study.asked_by(&request.requester), ..request }
     }
 
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
@@ -345,8 +381,10 @@ pub(crate) mod tests {
     fn the_steward_decides_where_the_rules_leave_it() {
         let decide =
             |mode, steward: Option<StewardDecision>| policy(mode).decide(request("s", 1, 1000), steward.as_ref());
-        let approve = StewardDecision::Approve("ann".into());
-        let deny = StewardDecision::Deny("ann".into(), "no basis".into());
+        let proposal = request("s", 1, 1000).study.proposal_sha256;
+        let decision = |verdict| StewardDecision { proposal, by: "ann".into(), verdict };
+        let approve = decision(Verdict::Approve);
+        let deny = decision(Verdict::Deny("no basis".into()));
         assert!(matches!(decide(ApprovalMode::Manual, None), Decision::AskSteward));
         assert!(
             matches!(decide(ApprovalMode::Manual, Some(approve)), Decision::Approved(a) if a.by() == "steward ann")
@@ -357,9 +395,34 @@ pub(crate) mod tests {
         );
     }
 
+    /// Whatever it is in which the proposal differs from the one that the steward was shown.
+    #[test]
+    fn an_approval_is_of_what_was_shown_and_of_nothing_else() {
+        let shown = request("s", 1, 1000);
+        let proposal = shown.study.proposal_sha256;
+        let steward = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Approve };
+        let decide = |request| policy(ApprovalMode::Manual).decide(request, Some(&steward));
+        let (study, requester) = (shown.study.clone(), shown.requester.clone());
+        let of = |study: StudyRef| Request { study, ..shown.clone() };
+        let others = [
+            of(StudyRef { id: "t".into(), ..study.clone() }),
+            of(StudyRef { name: "m".into(), ..study.clone() }),
+            of(StudyRef { purpose: "sell to whoever pays".into(), ..study.clone() }),
+            of(StudyRef { legal_basis: Some(String::new()), ..study.clone() }),
+            of(StudyRef { terms_sha256: Digest([9; 32]), ..study.clone() }),
+            Request { requester: "somebody else".into(), ..shown.clone() },
+        ];
+        for other in others {
+            assert!(matches!(decide(other.clone()), Decision::AskSteward), "{other:?}");
+        }
+        let again = StudyRef { attempt: 2, ..study }.asked_by(&requester);
+        assert!(matches!(decide(of(again)), Decision::Approved(_)));
+    }
+
     #[test]
     fn rules_refuse_with_the_numbers_and_a_steward_cannot_override_them() {
-        let steward = StewardDecision::Approve("ann".into());
+        let proposal = request("s", 1, 1000).study.proposal_sha256;
+        let steward = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Approve };
         let refusal = |change: &dyn Fn(&mut Policy), micro| {
             let mut policy = policy(ApprovalMode::Auto);
             change(&mut policy);

@@ -8,6 +8,7 @@ use entente_node::participant::Participant;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::receipt;
 use entente_protocols::ledger::witness::Request;
@@ -15,10 +16,11 @@ use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::collect::Collector;
 use entente_protocols::secagg::pledge::SignedPledge;
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Question, Study};
 use entente_protocols::testing::NOW;
 use entente_protocols::wire::frame::{Frame, FrameReader};
-use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
+use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, ToAttempt, ToNode};
 
 use crate::world::{Founding, World};
 
@@ -126,8 +128,26 @@ impl Puppets {
         self.tell_alone(partner, message).into_iter().partition(asks)
     }
 
+    /// A proposal with what its partners publish, as an honest coordinator makes it.
+    pub fn with_schemas(&self, proposal: Proposal) -> Proposal {
+        let dataset = proposal.study.spec.dataset().unwrap_or_default();
+        let digest = |partner: &String| {
+            let config = entente_node::load(&self.world.folder(partner)).ok()?;
+            let schemas = config.datasets.values().map(|dataset| &dataset.schema);
+            Some((partner.clone(), DatasetSchema::named(schemas, &dataset)?.digest()))
+        };
+        let schemas = proposal.partners.iter().filter_map(digest).collect();
+        Proposal { schemas, ..proposal }
+    }
+
     /// What a participant answers at once.
     pub fn tell_alone(&self, partner: &str, message: ToNode) -> Vec<Frame> {
+        let message = match message {
+            ToNode::Attempt(id, ToAttempt::Propose(proposal)) if proposal.schemas.is_empty() => {
+                ToNode::Attempt(id, ToAttempt::Propose(self.with_schemas(proposal)))
+            }
+            other => other,
+        };
         frames_of(&tokio::task::block_in_place(|| self.participants[partner].handle(message)))
     }
 
@@ -271,9 +291,19 @@ pub struct Proposed {
 impl Proposed {
     /// The first attempt of a study by all partners.
     pub fn new(study: Study) -> Self {
-        let participants = PARTNERS.map(String::from).into();
+        let mut participants: Vec<String> = PARTNERS.map(String::from).into();
+        participants.sort();
         let id = AttemptId::new(&study.name, 1);
-        let proposal = Proposal { completed: 0, spent: Rho::ZERO, study, participants, requester: "operator".into() };
+        let proposal = Proposal {
+            completed: 0,
+            spent: Rho::ZERO,
+            study,
+            partners: participants.clone(),
+            participants,
+            requester: "operator".into(),
+            begun: 1,
+            schemas: BTreeMap::new(),
+        };
         Self { id, proposal }
     }
 

@@ -147,3 +147,39 @@ async fn stored_bytes_do_not_leave_for_a_study_that_the_ledger_does_not_name() -
     assert_eq!(states(&puppets)?, [State::Reserved, State::Computed]);
     Ok(())
 }
+
+/// Whoever gets the disk later has nothing to open the masks of the past with.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_an_attempt_is_on_the_disk_as_long_as_it_is_needed() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let folder = puppets.world.folder("bank").state("ephemeral");
+    let keys = || -> Result<usize, Error> {
+        let files = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(files.iter().filter(|file| file.file_name() != "key").count())
+    };
+    let (computed, given_up) = (proposal("computed", SQL)?, proposal("given-up", SQL)?);
+    let signatures = puppets.signatures(&computed);
+    puppets.pledge("bank", &given_up);
+    assert_eq!(keys()?, 2);
+    sent(&puppets, computed.go(&signatures)).ok_or("a vector")?;
+    assert_eq!(keys()?, 1);
+    puppets.tell("bank", given_up.tells(ToAttempt::Abandoned { reason: "never mind".into() }));
+    assert_eq!(keys()?, 0);
+    Ok(())
+}
+
+/// As when its machine was started anew: the attempt ends here, and the coordinator is told what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_key_is_gone_is_refused_and_charged_nothing() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    let lost = proposal("lost", SQL)?;
+    let signatures = puppets.signatures(&lost);
+    for file in std::fs::read_dir(puppets.world.folder("bank").state("ephemeral"))? {
+        std::fs::remove_file(file?.path())?;
+    }
+    puppets.restart("bank")?;
+    refused(puppets.ask("bank", lost.go(&signatures)), "run the study again");
+    assert_eq!(puppets.world.count("bank", State::Reserved)?, 0);
+    assert_eq!(stage(&puppets, &lost)?, "refused");
+    Ok(())
+}

@@ -7,7 +7,7 @@ use entente_protocols::identity::{IdentityKey, Member};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::witness::Answer;
 use entente_protocols::secagg::collect::Stage;
-use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToNode};
 use entente_testing::{Error, PARTNERS, Proposed, Puppets, World, refused, study};
 
 const SQL: &str = "SELECT COUNT(*) AS n FROM clients";
@@ -23,6 +23,7 @@ fn invented(puppets: &mut Puppets) -> Result<Proposed, Error> {
     puppets.welcome("bank")?;
     let mut proposed = Proposed::new(study("first-contact").sql(SQL).colluders(1).build()?);
     proposed.proposal.participants = puppets.roster.members.keys().cloned().collect();
+    proposed.proposal.partners = proposed.proposal.participants.clone();
     Ok(proposed)
 }
 
@@ -106,7 +107,7 @@ async fn a_partner_that_was_dropped_stays_so_whatever_the_coordinator_offers() -
     let left = roster::drop_partner(&folder, "telecom")?;
     assert!(!left.members.contains_key("telecom") && left.members.len() == 2);
     refused(puppets.ask("bank", begun.start(&pledges)), "`telecom` is not in the pinned roster");
-    refused(puppets.ask("bank", signed.go(&signatures)), "`telecom` is not in the pinned roster");
+    refused(puppets.ask("bank", signed.go(&signatures)), "`telecom` is not in the roster");
     refused(puppets.ask("bank", study("new")?.propose()), "`telecom` is not in the roster");
     assert_eq!(puppets.world.count("bank", State::Reserved)?, 0);
     // Offered again, with a partner more.
@@ -117,6 +118,7 @@ async fn a_partner_that_was_dropped_stays_so_whatever_the_coordinator_offers() -
     refused(puppets.ask("bank", study("again")?.propose()), "`telecom` is not in the roster");
     let mut others = study("others")?;
     others.proposal.participants.retain(|name| name != "telecom");
+    others.proposal.partners = others.proposal.participants.clone();
     puppets.pledge("bank", &others);
     // Accepting the newcomer does not have to take the other one back.
     let fingerprint = puppets.roster.fingerprint().to_string();
@@ -163,8 +165,8 @@ async fn a_partner_that_is_dropped_after_a_study_does_not_undo_it() -> Result<()
         puppets.step_with_kills(&mut collector, &proposed, |_, _| ())?;
     }
     roster::drop_partner(&puppets.world.folder("bank"), "telecom")?;
-    let finished = ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None };
-    let said = puppets.tell("bank", proposed.tells(finished));
+    let transcript = collector.transcript().ok_or("all have signed")?;
+    let said = puppets.tell("bank", puppets.end("clients", &proposed, transcript, Digest([7; 32]))?);
     assert!(said.iter().any(|frame| matches!(frame.decode(), Ok(FromNode::Attempt(_, FromAttempt::Closed { .. })))));
     let count = |state| puppets.world.count("bank", state);
     assert_eq!((count(State::Released)?, count(State::Refused)?), (1, 0));

@@ -54,7 +54,8 @@ async fn invented_and_re_keyed_partners_are_refused_by_nodes_that_have_confirmed
     puppets.roster.members.insert("telecom".into(), member);
     puppets.welcome("bank")?;
     let mut invented = proposal("invented", SQL)?;
-    invented.proposal.participants = ["bank", "fake-one", "fake-two", "fake-three"].map(String::from).into();
+    invented.proposal.participants = ["bank", "fake-one", "fake-three", "fake-two"].map(String::from).into();
+    invented.proposal.partners = invented.proposal.participants.clone();
     refused(puppets.ask("bank", invented.propose()), "`fake-one` is not in the roster");
     refused(puppets.ask("bank", proposal("re-keyed", SQL)?.propose()), "`telecom` is not in the roster");
     // A restart forgets nothing of it.

@@ -386,7 +386,9 @@ async fn sums_that_are_far_too_large_are_found_in_every_round() -> Result<(), Er
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_attempt_goes_on_behind_the_rounds_that_are_complete() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
-    let one = Attempt::new(&puppets, proposal("lost")?)?;
+    let mut proposed = proposal("lost")?;
+    proposed.proposal.study.min_partners = Some(2);
+    let one = Attempt::new(&puppets, proposed)?;
     let mut trainer = one.trainer();
     one.until(&puppets, &mut trainer, 3)?;
     let input = canonical_bytes(&trainer.input());

@@ -1,6 +1,7 @@
 //! Whole alliances: real coordinators, nodes, QUIC, SQLite and tables.
 
 mod answers;
+mod approvals;
 mod customers;
 mod ends;
 #[cfg(target_os = "linux")]

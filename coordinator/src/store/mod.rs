@@ -30,7 +30,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -150,6 +150,11 @@ CREATE TABLE receipt_part (          -- what participants have signed of it
 ) STRICT;
 ";
 
+/// What version 5 has more than version 4.
+const RESUMED: &str = "
+ALTER TABLE study ADD COLUMN begun INTEGER NOT NULL DEFAULT 1; -- the attempt with which it began, or was resumed after its end
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -167,7 +172,10 @@ impl Store {
                 if before < 3 {
                     transaction.execute_batch(CHECKPOINTS).map_err(failed)?;
                 }
-                transaction.execute_batch(OVERSIGHT).map_err(failed)?;
+                if before < 4 {
+                    transaction.execute_batch(OVERSIGHT).map_err(failed)?;
+                }
+                transaction.execute_batch(RESUMED).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

@@ -70,6 +70,8 @@ pub struct StudyRecord {
     pub state: StudyState,
     /// The present attempt, counted from 1. An attempt has the same participants for good.
     pub attempt: u32,
+    /// The attempt with which it began, or was resumed after its end: then stewards decide anew.
+    pub begun: u32,
     /// The participants of this attempt.
     pub participants: Vec<String>,
     /// What readers of the result should know.
@@ -99,7 +101,7 @@ pub struct Notice {
 /// The receipt in a result folder.
 pub const RECEIPT: &str = "receipt.json";
 
-const COLUMNS: &str = "id, created, study, requester, named, state, attempt, participants, warnings, reason";
+const COLUMNS: &str = "id, created, study, requester, named, state, attempt, participants, warnings, reason, begun";
 
 fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("lists of texts have no failing serialisers")
@@ -111,23 +113,23 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<StudyRecord, String>> {
     let list = |column| row.get::<_, String>(column).map(|text| serde_json::from_str(&text).unwrap_or_default());
     let (state, attempt): (String, u32) = (row.get(5)?, row.get(6)?);
     let (requester, named, participants, warnings, reason) = (row.get(3)?, list(4)?, list(7)?, list(8)?, row.get(9)?);
+    let begun = row.get(10)?;
     let unreadable = || format!("study {id} was stored by another version and cannot be read by this one");
     let (Ok(created), Ok(study), Some(state)) =
         (created.parse(), from_canonical(&study, MAX_CANONICAL), StudyState::parse(&state))
     else {
         return Ok(Err(unreadable()));
     };
-    Ok(Ok(StudyRecord { id, created, study, requester, named, state, attempt, participants, warnings, reason }))
+    Ok(Ok(StudyRecord { id, created, study, requester, named, state, attempt, begun, participants, warnings, reason }))
 }
 
-const UPDATE: &str =
-    "UPDATE study SET state = ?2, attempt = ?3, participants = ?4, warnings = ?5, reason = ?6 WHERE id = ?1";
+const UPDATE: &str = "UPDATE study SET state = ?2, attempt = ?3, participants = ?4, warnings = ?5, reason = ?6, begun = ?7 WHERE id = ?1";
 
 /// Writes where a study stands.
 fn update(connection: &Connection, record: &StudyRecord) -> Result<(), Error> {
-    let StudyRecord { id, state, attempt, participants, warnings, reason, .. } = record;
+    let StudyRecord { id, state, attempt, begun, participants, warnings, reason, .. } = record;
     connection
-        .execute(UPDATE, params![id, state.word(), attempt, json(participants), json(warnings), reason])
+        .execute(UPDATE, params![id, state.word(), attempt, json(participants), json(warnings), reason, begun])
         .map(drop)
         .map_err(failed)
 }
@@ -137,7 +139,7 @@ impl Store {
     pub fn add_study(&self, record: &StudyRecord) -> Result<(), Error> {
         self.lock()
             .execute(
-                &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+                &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
                 params![
                     record.id,
                     record.created.to_string(),
@@ -149,6 +151,7 @@ impl Store {
                     json(&record.participants),
                     json(&record.warnings),
                     record.reason,
+                    record.begun,
                 ],
             )
             .map(drop)
@@ -295,6 +298,7 @@ mod tests {
             named: vec!["a".into(), "b".into()],
             state: StudyState::Running,
             attempt: 1,
+            begun: 1,
             participants: vec!["a".into(), "b".into()],
             warnings: vec![],
             reason: None,

@@ -10,7 +10,7 @@ mod question;
 mod receipt;
 mod run;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +19,8 @@ use entente_host::locks::lock;
 use entente_host::random::random;
 use entente_host::terminal::clean;
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::digest::Digest;
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
 use entente_protocols::wire::message::{CheckAnswer, Contribution, FromAttempt, Progress, ToAttempt, ToNode};
@@ -160,6 +162,7 @@ impl Shared {
             named: participants.clone(),
             state: StudyState::Running,
             attempt: 1,
+            begun: 1,
             participants,
             warnings: Vec::new(),
             reason: None,
@@ -247,6 +250,7 @@ impl Shared {
             StudyState::Refused | StudyState::Failed | StudyState::Cancelled => {
                 let next = record.attempt.checked_add(1);
                 record.attempt = next.ok_or_else(|| Error::refused(format!("study {id} had too many attempts")))?;
+                record.begun = record.attempt;
                 record.participants.clone_from(&record.named);
                 (record.state, record.reason) = (StudyState::Running, None);
                 self.store.update_study(&record)?;
@@ -289,6 +293,18 @@ impl Shared {
             self.sessions.send(node, &ToNode::Attempt(id.clone(), told));
         }
         Ok(())
+    }
+
+    /// Hash of the public schema of the study's data set at each partner that it is proposed to and that has it: as it is now, or was
+    /// when the partner was last here.
+    fn schema_digests(&self, record: &StudyRecord) -> Result<BTreeMap<String, Digest>, Error> {
+        let dataset = record.study.spec.dataset().map_err(|refusal| Error::refused(refusal.to_string()))?;
+        let seen = self.store.last_seen()?;
+        let digest = |name: &String| {
+            let published = self.sessions.schemas(name).or_else(|| Some(seen.get(name)?.datasets.clone()))?;
+            Some((name.clone(), DatasetSchema::named(published.iter(), &dataset)?.digest()))
+        };
+        Ok(record.named.iter().filter_map(digest).collect())
     }
 
     /// The participants of a study's first attempt: those named, or all.

@@ -18,11 +18,13 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::terminal::clean;
+use entente_protocols::digest::Digest;
 use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question};
-use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, Proposal, ToAttempt, ToNode};
+use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt, ToNode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -43,6 +45,8 @@ const CLOSING: Duration = Duration::from_secs(3);
 pub(super) struct Runner<'a> {
     shared: Arc<Shared>,
     record: StudyRecord,
+    /// Hashes of the public schemas of all whom the study is proposed to.
+    schemas: BTreeMap<String, Digest>,
     /// The rounds that are complete.
     rounds: Vec<RoundRecord>,
     /// Those in which attempts were given up.
@@ -99,7 +103,8 @@ impl<'a> Runner<'a> {
         events: mpsc::Receiver<AttemptEvent>,
         status: &'a watch::Sender<Status>,
     ) -> Self {
-        Self { shared, record, rounds: Vec::new(), lost: Vec::new(), computing: None, writing: None, events, status }
+        let (schemas, rounds, lost) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { shared, record, schemas, rounds, lost, computing: None, writing: None, events, status }
     }
 
     /// Runs the study to its end, which is in the store when this returns.
@@ -198,6 +203,7 @@ impl<'a> Runner<'a> {
         let participants = &self.record.participants;
         let schemas =
             participants.iter().filter_map(|name| Some((name.clone(), shared.sessions.schemas(name)?))).collect();
+        self.schemas = self.shared.schema_digests(&self.record).map_err(|error| Outcome::Failed(error.to_string()))?;
         let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
         let completed = u32::try_from(completed).unwrap_or(u32::MAX);
         let earlier = Earlier { completed, spent: self.spent() };
@@ -408,8 +414,11 @@ impl<'a> Runner<'a> {
             completed: attempt.rounds.start().saturating_sub(1),
             spent: self.spent(),
             study: self.record.study.clone(),
+            partners: self.record.named.clone(),
             participants: self.record.participants.clone(),
             requester: self.record.requester.clone(),
+            begun: self.record.begun,
+            schemas: self.schemas.clone(),
         };
         let Some(told) = ToAttempt::of(attempt.collector.next_for(participant), proposal) else { return };
         self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));

@@ -3,15 +3,16 @@
 use clap::Args;
 use entente_host::Error;
 use entente_host::terminal::{one_line, print, print_json};
+use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
-use entente_protocols::policy::StewardDecision;
-use entente_protocols::study::StudySpec;
+use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::study::lookalike::LookalikeSpec;
+use entente_protocols::study::{StudySpec, Terms};
 use serde::Serialize;
 
 use super::{Dir, studies, table};
 use crate::state::Folder;
-use crate::store::attempts::Attempt;
+use crate::store::attempts::{Attempt, Stage};
 
 #[derive(Args)]
 pub(super) struct Studies {
@@ -28,6 +29,9 @@ pub(super) struct Approve {
     id: String,
     #[command(flatten)]
     dir: Dir,
+    /// The digest that `studies` shows, or its first 8 digits or more: approves that and nothing else.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
     /// Who approves, as the ledger will say; the name of the account by default.
     #[arg(long)]
     steward: Option<String>,
@@ -42,6 +46,9 @@ pub(super) struct Deny {
     reason: String,
     #[command(flatten)]
     dir: Dir,
+    /// The digest that `studies` shows, or its first 8 digits or more, where several wait under one identifier.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
     /// Who denies, as the ledger will say; the name of the account by default.
     #[arg(long)]
     steward: Option<String>,
@@ -56,9 +63,19 @@ struct Listed {
     kind: Kind,
     asks: String,
     own_numbers: Option<String>,
+    legal_basis: Option<String>,
     requester: String,
+    /// What a decision is about.
+    digest: Digest,
+    /// Those who take part in this attempt.
     partners: Vec<String>,
+    /// Those who may take part in any.
+    proposed_to: Vec<String>,
+    /// Fewest of them.
+    min_partners: usize,
     epsilon: f64,
+    /// Of all attempts together, those included that may be lost.
+    epsilon_at_most: f64,
     delta: f64,
     stage: &'static str,
     reason: Option<String>,
@@ -88,7 +105,7 @@ impl Studies {
         let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
         let waiting = listed.iter().filter(|study| study.waits).map(|study| {
             let own = study.own_numbers.as_ref().map_or_else(String::new, |words| format!("\n  {}", one_line(words)));
-            format!("{} asks {}{own}", study.id, study.asks)
+            format!("{} asks {}{own}\n  {}", study.id, study.asks, study.terms())
         });
         let waiting: Vec<String> = waiting.collect();
         for study in listed {
@@ -96,16 +113,38 @@ impl Studies {
             table.add_row([
                 study.id,
                 study.attempt.to_string(),
-                study.name,
-                study.purpose,
+                one_line(&study.name),
+                one_line(&study.purpose),
                 study.partners.join(", "),
                 study.epsilon.to_string(),
                 study.stage.to_owned(),
-                note,
+                one_line(&note),
             ]);
         }
         print(table)?;
         waiting.iter().try_for_each(print)
+    }
+}
+
+impl Listed {
+    /// What a decision on it is about, beside what is asked.
+    fn terms(&self) -> String {
+        let basis = self.legal_basis.as_deref().map_or_else(|| "none stated".to_owned(), one_line);
+        let most = if self.epsilon_at_most > self.epsilon {
+            format!(", {:.3} at most if partners are lost on the way", self.epsilon_at_most)
+        } else {
+            String::new()
+        };
+        let partners = match (self.proposed_to.len(), self.min_partners) {
+            (all, least) if least < all => format!("{}, or at least {least} of them", self.proposed_to.join(", ")),
+            _ => self.proposed_to.join(", "),
+        };
+        format!(
+            "for {}; legal basis: {basis}; with {partners}; ε = {}{most}; digest {}",
+            one_line(&self.purpose),
+            self.epsilon,
+            self.digest.short()
+        )
     }
 }
 
@@ -114,10 +153,15 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
     let me = &config.name;
     let mut listed = Vec::new();
     for Attempt { id, proposal, stage, received } in store.all()? {
-        let decision = store.decision(&id.study)?.map(|decision| match decision {
-            StewardDecision::Approve(by) => format!("approved by {by}"),
-            StewardDecision::Deny(by, reason) => format!("denied by {by}: {reason}"),
+        let digest = proposal.digest(&id);
+        let decision = store.recorded_decision(&id.study, digest)?;
+        let decision = decision.map(|(StewardDecision { by, verdict, .. }, ..)| match verdict {
+            Verdict::Approve => format!("approved by {by}"),
+            Verdict::Deny(reason) => format!("denied by {by}: {reason}"),
         });
+        let min_partners = proposal.min_partners();
+        let Terms { rho, delta, epsilon, .. } = proposal.study.privacy;
+        let most = proposal.study.privacy.most();
         listed.push(Listed {
             id: id.study,
             attempt: id.number,
@@ -127,10 +171,15 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             own_numbers: stage.is_waiting().then(|| config.own_numbers(&proposal)).flatten(),
             name: proposal.study.name,
             purpose: proposal.study.purpose,
+            legal_basis: proposal.study.legal_basis,
             requester: proposal.requester,
+            digest,
             partners: proposal.participants,
-            epsilon: proposal.study.privacy.epsilon,
-            delta: proposal.study.privacy.delta,
+            proposed_to: proposal.partners,
+            min_partners,
+            epsilon,
+            epsilon_at_most: if most > rho { most.epsilon(delta) } else { epsilon },
+            delta,
             stage: stage.name(),
             reason: stage.reason().map(String::from),
             waits: stage.is_waiting(),
@@ -190,9 +239,10 @@ fn own_candidates(spec: &LookalikeSpec, line: impl Fn(&str) -> String) -> String
 
 impl Approve {
     pub(super) fn run(self) -> Result<(), Error> {
-        let decision = StewardDecision::Approve(self.steward.unwrap_or_else(account));
-        decide(&self.dir.folder(), &self.id, &decision)?;
-        print(format!("approved {}; a running node goes on with it at once", self.id))
+        let (folder, by) = (self.dir.folder(), self.steward.unwrap_or_else(account));
+        let waits = |stage: &Stage| stage.is_waiting();
+        let proposal = decide(&folder, (&self.id, self.digest.as_deref()), waits, by, Verdict::Approve)?;
+        print(format!("approved {} as {}; a running node goes on with it at once", self.id, proposal.short()))
     }
 }
 
@@ -201,30 +251,71 @@ impl Deny {
         if self.reason.trim().is_empty() {
             return Err(Error::refused("a denial needs a --reason; the operator is told"));
         }
-        let decision = StewardDecision::Deny(self.steward.unwrap_or_else(account), self.reason);
-        decide(&self.dir.folder(), &self.id, &decision)?;
-        print(format!("denied {}", self.id))
+        let (folder, by) = (self.dir.folder(), self.steward.unwrap_or_else(account));
+        // Also what was approved, until it is over: no further round or attempt is then computed.
+        let goes_on = |stage: &Stage| !stage.has_ended();
+        let verdict = Verdict::Deny(self.reason);
+        let proposal = decide(&folder, (&self.id, self.digest.as_deref()), goes_on, by, verdict)?;
+        print(format!("denied {} as {}", self.id, proposal.short()))
     }
 }
 
-fn decide(folder: &Folder, id: &str, decision: &StewardDecision) -> Result<(), Error> {
+/// Fewest digits by which a proposal is chosen.
+const FEWEST_DIGITS: usize = 8;
+
+/// Records a decision on the one proposal under this identifier that it can be about. Which it was.
+fn decide(
+    folder: &Folder,
+    (id, digest): (&str, Option<&str>),
+    is_open: impl Fn(&Stage) -> bool,
+    by: String,
+    verdict: Verdict,
+) -> Result<Digest, Error> {
     let store = studies(folder)?;
-    let attempts = store.all()?;
-    let Some(attempt) = attempts.iter().find(|attempt| attempt.id.study == id) else {
-        let waiting: Vec<&str> = attempts
-            .iter()
-            .filter(|attempt| attempt.stage.is_waiting())
-            .map(|attempt| attempt.id.study.as_str())
-            .collect();
+    let attempts = store.of_study(id)?;
+    let Some(newest) = attempts.first() else {
+        let all = store.all()?;
+        let waiting: Vec<&str> =
+            all.iter().filter(|attempt| attempt.stage.is_waiting()).map(|attempt| attempt.id.study.as_str()).collect();
         let waiting =
             if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
         return Err(Error::refused(format!("no study `{id}` was proposed to this node; {waiting}")));
     };
-    if !attempt.stage.is_waiting() {
-        let stage = attempt.stage.name();
+    let open = attempts.iter().filter(|attempt| is_open(&attempt.stage));
+    let mut proposals: Vec<Digest> = open.map(|attempt| attempt.proposal.digest(&attempt.id)).collect();
+    proposals.sort_unstable();
+    proposals.dedup();
+    if proposals.is_empty() {
+        let stage = newest.stage.name();
         return Err(Error::refused(format!("study `{id}` does not wait for a decision: it is {stage}")));
     }
-    Ok(store.decide(id, decision, &jiff::Timestamp::now().to_string())?)
+    if let Some(digest) = digest {
+        let digits = digest.to_lowercase();
+        if digits.len() < FEWEST_DIGITS {
+            return Err(Error::refused(format!(
+                "--digest takes at least {FEWEST_DIGITS} digits of what `studies` shows"
+            )));
+        }
+        proposals.retain(|proposal| proposal.to_string().starts_with(&digits));
+    }
+    match proposals[..] {
+        [proposal] => {
+            let decision = StewardDecision { proposal, by, verdict };
+            store.decide(id, &decision, &jiff::Timestamp::now().to_string())?;
+            Ok(proposal)
+        }
+        [] => Err(Error::refused(format!(
+            "nothing waits under `{id}` that has this digest; `entente-node studies` shows what does. Nothing was decided"
+        ))),
+        _ => {
+            let digests: Vec<String> = proposals.iter().map(Digest::short).collect();
+            Err(Error::refused(format!(
+                "{} different proposals wait under `{id}`; look at them with `entente-node studies`, and say which by --digest: {}",
+                digests.len(),
+                digests.join(", ")
+            )))
+        }
+    }
 }
 
 /// The account that runs the command; the ledger records it as the steward unless told otherwise.
@@ -234,10 +325,13 @@ fn account() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use entente_protocols::attempt::AttemptId;
     use entente_protocols::privacy::rho::Rho;
+    use entente_protocols::study::Study;
+    use entente_protocols::study::proposal::Proposal;
     use entente_protocols::testing::study;
-    use entente_protocols::wire::message::Proposal;
 
     use super::*;
 
@@ -271,9 +365,17 @@ delta = 1e-6
             (counts(), vec!["bank"], Some("All its numbers are bank's own")),
         ];
         for (number, (draft, participants, _)) in (1..).zip(&cases) {
-            let participants = participants.iter().map(|name| (*name).to_owned()).collect();
-            let (study, requester) = (draft.build().unwrap(), "operator".to_owned());
-            let proposal = Proposal { completed: 0, spent: Rho::ZERO, study, participants, requester };
+            let participants: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
+            let proposal = Proposal {
+                completed: 0,
+                spent: Rho::ZERO,
+                study: draft.build().unwrap(),
+                partners: participants.clone(),
+                participants,
+                requester: "operator".into(),
+                begun: 1,
+                schemas: BTreeMap::new(),
+            };
             let received = "2026-01-01T00:00:00Z".to_owned();
             store.put(&Attempt::proposed(AttemptId::new("s", number), proposal, received)).unwrap();
         }
@@ -283,5 +385,50 @@ delta = 1e-6
             assert_eq!(told.is_some(), expected.is_some(), "{number}: {told:?}");
             assert!(expected.is_none_or(|expected| told.unwrap_or_default().contains(expected)), "{told:?}");
         }
+    }
+
+    /// A coordinator that proposes something else under the same identifier while the steward reads.
+    #[test]
+    fn what_is_approved_is_what_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        folder.create().unwrap();
+        std::fs::write(folder.config(), NODE).unwrap();
+        let store = studies(&folder).unwrap();
+        let proposal = |purpose: &str| Proposal {
+            completed: 0,
+            spent: Rho::ZERO,
+            study: Study {
+                purpose: purpose.into(),
+                ..study("q").sql("SELECT COUNT(*) AS n FROM customers").build().unwrap()
+            },
+            partners: vec!["bank".into(), "telecom".into()],
+            participants: vec!["bank".into(), "telecom".into()],
+            requester: "operator".into(),
+            begun: 1,
+            schemas: BTreeMap::new(),
+        };
+        let put = |number, proposal: &Proposal| {
+            let id = AttemptId::new("s", number);
+            store.put(&Attempt::proposed(id, proposal.clone(), "2026-01-01T00:00:00Z".to_owned())).unwrap();
+        };
+        let digest = |proposal: &Proposal| proposal.digest(&AttemptId::new("s", 1));
+        let approve = |prefix: Option<&str>| {
+            decide(&folder, ("s", prefix), Stage::is_waiting, "ann".into(), Verdict::Approve).map_err(|e| e.to_string())
+        };
+        let (read, swapped) = (proposal("statistics"), proposal("marketing"));
+        put(1, &read);
+        put(2, &read);
+        assert_eq!(approve(None), Ok(digest(&read)), "two attempts of one proposal");
+        put(3, &swapped);
+        let why = approve(None).unwrap_err();
+        assert!(why.contains("2 different proposals") && why.contains(&digest(&swapped).short()), "{why}");
+        let shown = digest(&read).to_string();
+        assert_eq!(approve(Some(&shown[..16])), Ok(digest(&read)));
+        assert!(approve(Some(&shown[..7])).unwrap_err().contains("at least 8 digits"));
+        assert!(approve(Some("00000000")).unwrap_err().contains("Nothing was decided"));
+        let now = jiff::Timestamp::now();
+        assert!(store.decision("s", digest(&read), now).unwrap().is_some());
+        assert!(store.decision("s", digest(&swapped), now).unwrap().is_none());
     }
 }

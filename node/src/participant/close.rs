@@ -8,11 +8,12 @@ use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
 use entente_protocols::ledger::receipt::{self, Part, Statement};
 use entente_protocols::policy::Request;
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Plan, Question};
-use entente_protocols::wire::message::{FromAttempt, Proposal};
+use entente_protocols::wire::message::FromAttempt;
 use tracing::{error, info, warn};
 
-use super::{Participant, Problem, now, release_id, saying, study_ref};
+use super::{Participant, Problem, now, release_id, saying};
 use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Signed, Stage, Started};
 
@@ -36,7 +37,7 @@ impl Participant {
         if let Some(attempt) = known.filter(|attempt| !attempt.stage.has_ended()) {
             info!(study = id.study, attempt = id.number, reason, "the coordinator gave the attempt up");
             let stage = Stage::Abandoned(attempt.stage.ended(reason));
-            lock(&self.studies).put(&attempt.at(stage))?;
+            self.keep(&attempt.at(stage))?;
         }
         self.closed(id, None)
     }
@@ -69,7 +70,7 @@ impl Participant {
             let without = attempt.filter(|attempt| matches!(attempt.stage, Stage::Waiting | Stage::Pledged(_)));
             if let Some(attempt) = without {
                 let stage = Stage::Abandoned(attempt.stage.ended("the study ended without this node"));
-                lock(&self.studies).put(&attempt.at(stage))?;
+                self.keep(&attempt.at(stage))?;
             }
         }
         self.closed(id, part)
@@ -94,7 +95,8 @@ impl Participant {
         if signed.is_some() {
             self.record_result(attempt.proposal.completed, transcript, told.result)?;
         }
-        lock(&self.studies).put(&attempt.with(Stage::Finished(finished)))?;
+        self.keep(&attempt.with(Stage::Finished(finished)))?;
+        lock(&self.studies).end_decisions(&id.study)?;
         let before = lock(&self.studies).before(id)?;
         let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node joined"))?;
         let after = self.ledger()?.checkpoint(&self.signer)?;
@@ -234,12 +236,14 @@ impl Participant {
         let known = lock(&self.studies).get(id)?;
         let attempt = known.or_else(|| proposal.map(|proposal| Attempt::proposed(id.clone(), proposal, now())));
         let Some(attempt) = attempt.filter(|attempt| self.can_refuse(attempt)) else { return Ok(()) };
+        let Some(reason) = lock(&self.refusals).recorded(reason, &now()) else { return Ok(()) };
+        let reason = reason.as_str();
         match request {
             Some(request) => lock(&self.ledger).refused(request, reason, &now())?,
             None => {
                 let proposal = &attempt.proposal;
                 let refused = EarlyRefusal {
-                    study: study_ref(id, proposal),
+                    study: proposal.study_ref(id),
                     dataset: proposal.study.spec.dataset().unwrap_or_default(),
                     requester: proposal.requester.clone(),
                     participants: proposal.participants.clone(),
@@ -249,7 +253,7 @@ impl Participant {
             }
         }
         let ended = attempt.stage.ended(reason);
-        lock(&self.studies).put(&attempt.at(Stage::Refused(ended)))?;
+        self.keep(&attempt.at(Stage::Refused(ended)))?;
         self.end(id);
         Ok(())
     }

@@ -1,25 +1,27 @@
 //! The beginning of an attempt: may this node take part, does it, and with whom.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entente_host::locks::lock;
-use entente_host::random::random_secret;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::LedgerError;
-use entente_protocols::policy::{Approved, Decision, Request, StewardDecision, StudyRef};
+use entente_protocols::policy::{ApprovalMode, Approved, Decision, Request, StudyRef};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question, Study};
-use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt, Proposal};
+use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt};
+use jiff::Timestamp;
 use tracing::info;
 
-use super::{Participant, Problem, ended, now, release_id, study_ref};
+use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
-use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Secret, Signed, Stage, Started};
+use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Signed, Stage, Started};
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
@@ -36,15 +38,18 @@ impl Participant {
             completed: 0,
             spent: Rho::ZERO,
             study: study.clone(),
+            partners: participants.to_vec(),
             participants: participants.to_vec(),
             requester: String::new(),
+            begun: 1,
+            schemas: BTreeMap::new(),
         };
         let (schema, question) = match self.question(&proposal) {
             Ok(found) => found,
-            Err(problem) => return refused(problem.into_words()),
+            Err(problem) => return refused(problem.told()),
         };
         if let Err(problem) = self.model_rules(&question, &id) {
-            return refused(problem.into_words());
+            return refused(problem.told());
         }
         let contributes = self.contributes(&question);
         let rho = if contributes { question.rho_from(0) } else { Rho::ZERO };
@@ -52,11 +57,11 @@ impl Participant {
         let Ok(request) = self.request((&id, &proposal), schema, &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
-        let unconfirmed = self.confirmed().err().map(Problem::into_words);
+        let unconfirmed = self.confirmed().err().map(Problem::told);
         if unconfirmed.is_none()
             && let Err(problem) = self.confirmed_with(question.participants())
         {
-            return refused(problem.into_words());
+            return refused(problem.told());
         }
         let ledger = match self.ledger() {
             Ok(ledger) => ledger,
@@ -103,7 +108,14 @@ impl Participant {
                 | Stage::Finished(Finished { pledge, .. }) => return Ok(pledge.clone()),
             }
         }
+        self.one_study(id, &proposal)?;
         let (schema, question) = self.question(&proposal)?;
+        if proposal.schemas.get(self.name()) != Some(&schema.digest()) {
+            return Err(Problem::refused(format!(
+                "the study is proposed over another schema than {} has by now; run it again",
+                self.name()
+            )));
+        }
         self.model_rules(&question, id)?;
         self.confirmed_with(question.participants())?;
         let dataset = self.dataset(schema)?;
@@ -115,17 +127,19 @@ impl Participant {
         // Before a steward is asked, and whether or not there will be a charge.
         self.ledger()?.obstacle(&request.dataset, request.study.kind).map_err(|error| refused(error.to_string()))?;
         let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, now()));
-        let steward = lock(&self.studies).decision(&id.study)?;
+        let decided_on = request.study.proposal_sha256;
+        let steward = lock(&self.studies).decision(&id.study, decided_on, Timestamp::now())?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Refused(refusal) => return Err(refused(refusal.to_string())),
             Decision::Approved(_) => {}
             Decision::AskSteward => {
-                lock(&self.studies).put(&attempt)?;
+                self.keep(&attempt)?;
                 if lock(&self.waiting).insert(id.clone()) {
                     info!(
                         study = id.study,
                         name = attempt.proposal.study.name,
-                        "waiting for the steward: `entente-node approve {}`",
+                        proposal = decided_on.short(),
+                        "waiting for the steward: `entente-node studies`, then `entente-node approve {}`",
                         id.study
                     );
                 }
@@ -140,22 +154,31 @@ impl Participant {
                 other => other.into(),
             })?;
         }
-        let secret = Secret::new(random_secret()?);
         let pledge = Pledge {
             attempt: id.clone(),
             participant: self.name().into(),
+            proposal: decided_on,
             question: question.digest(),
-            ephemeral: secret.key().public(),
+            ephemeral: self.ephemeral.make(id)?.public(),
             ledger: lock(&self.ledger).head(),
             stored,
         };
         let pledge = SignedPledge::new(pledge, &self.signer.key);
         let before = self.ledger()?.checkpoint(&self.signer)?.bare();
         lock(&self.studies).put_before(id, &before)?;
-        let pledged = Pledged { pledge: pledge.clone(), secret };
-        lock(&self.studies).put(&attempt.at(Stage::Pledged(pledged)))?;
+        self.keep(&attempt.at(Stage::Pledged(Pledged { pledge: pledge.clone() })))?;
         info!(study = id.study, attempt = id.number, "joined");
         Ok(pledge)
+    }
+
+    /// Under the rules alone, nobody looks at what is proposed under the name of another study; a steward does.
+    fn one_study(&self, id: &AttemptId, proposal: &Proposal) -> Result<(), Problem> {
+        let earlier = lock(&self.studies).of_study(&id.study)?;
+        let is_one = earlier.iter().all(|attempt| proposal.continues(&attempt.proposal));
+        if is_one || self.config.policy.approve == ApprovalMode::Manual {
+            return Ok(());
+        }
+        Err(Problem::refused("another study was proposed to this node under the same identifier"))
     }
 
     /// Whether this node's customers are summed over, and its ledger charged.
@@ -182,11 +205,11 @@ impl Participant {
                     Transcript::verify(&pledges, participants, &pledged.pledge.pledge, pinned)
                         .map_err(Problem::refused)?
                 };
-                let (signature, key) = (transcript.sign(&self.signer.key), pledged.secret.key());
+                let (signature, key) = (transcript.sign(&self.signer.key), self.key(id)?);
                 let encapsulations = Encapsulation::of(&transcript, self.name(), &key, &self.signer.key);
                 let encapsulations = encapsulations.map_err(Problem::refused)?;
                 let started = pledged.clone().start(Signed { transcript, sent: encapsulations.clone() });
-                lock(&self.studies).put(&attempt.at(Stage::Started(started)))?;
+                self.keep(&attempt.at(Stage::Started(started)))?;
                 Ok(FromAttempt::Signed { signature, encapsulations })
             }
             stage => match stage.signed() {
@@ -238,7 +261,7 @@ impl Participant {
             study: StudyRef {
                 plan_sha256: Some(question.plan().digest()),
                 question_sha256: Some(question.answer_key()),
-                ..study_ref(id, proposal)
+                ..proposal.study_ref(id)
             },
             dataset: schema.name.clone(),
             snapshot,
@@ -250,21 +273,23 @@ impl Participant {
             round,
             mechanism: Arc::new(mechanism.clone()),
             rho: question.rho_from(0),
+            most: proposal.study.privacy.most(),
             delta: proposal.study.privacy.delta,
             own_numbers: question.own_numbers().are_extra(),
         })
     }
 
     pub(super) fn approved(&self, id: &AttemptId, request: Request) -> Result<Approved, Problem> {
-        let steward: Option<StewardDecision> = lock(&self.studies).decision(&id.study)?;
+        let decided_on = request.study.proposal_sha256;
+        let steward = lock(&self.studies).decision(&id.study, decided_on, Timestamp::now())?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Approved(approved) => Ok(approved),
             Decision::Refused(refusal) => {
                 Err(Problem::Refused { reason: refusal.to_string(), request: Some(Box::new(request)) })
             }
-            Decision::AskSteward => {
-                Err(Problem::refused("the policy has changed since this node joined; run the study again"))
-            }
+            Decision::AskSteward => Err(Problem::refused(
+                "the steward's approval has ended or the policy has changed since this node joined; run the study again",
+            )),
         }
     }
 

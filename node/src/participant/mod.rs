@@ -16,6 +16,7 @@
 
 mod close;
 mod join;
+mod refusals;
 mod relay;
 mod roster;
 mod rounds;
@@ -28,27 +29,36 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
 use entente_host::locks::lock;
+use entente_host::process::runtime_folder;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
-use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::store::{Store, StoreError};
 use entente_protocols::ledger::{Ledger, LedgerError, Signer};
-use entente_protocols::policy::{Request, StudyRef};
+use entente_protocols::policy::Request;
+use entente_protocols::secagg::pledge::EphemeralKey;
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::wire::frame;
-use entente_protocols::wire::message::{FromAttempt, FromNode, Proposal, ToAttempt, ToNode};
-use tracing::error;
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
+use jiff::{SignedDuration, Timestamp};
+use tracing::{error, warn};
 
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::data::{Embedded, Options, UnitKey};
 use crate::peers::Peers;
 use crate::state::Folder;
-use crate::store::{LedgerStore, StudyStore, WitnessStore};
+use crate::store::attempts::Attempt;
+use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
 use crate::study::lookalike::keys::OwnKeys;
 use crate::study::lookalike::owner::Owners;
+use refusals::Refusals;
 use rounds::{Round, Running};
 pub use witness::Connection;
 use witness::Witnesses;
+
+/// How often keys of attempts are looked for that are not needed any more.
+const SWEEP: SignedDuration = SignedDuration::from_hours(1);
 
 /// A node's part in studies. Shared by all connections; calls block on disk and computation. What counts is on the disk, so a panic
 /// while a lock was held has left nothing half-written.
@@ -61,6 +71,9 @@ pub struct Participant {
     engine: Embedded,
     ledger: Mutex<Ledger<LedgerStore>>,
     studies: Mutex<StudyStore>,
+    ephemeral: EphemeralStore,
+    /// When keys of attempts that take too long were last looked for.
+    swept: Mutex<Timestamp>,
     rosters: Mutex<Rosters>,
     /// What this node has witnessed of others.
     witnessed: Mutex<WitnessStore>,
@@ -73,6 +86,7 @@ pub struct Participant {
     waiting: Mutex<HashSet<AttemptId>>,
     /// Proposals that wait on the present connection until staff have confirmed a roster.
     unconfirmed: Mutex<HashMap<AttemptId, Proposal>>,
+    refusals: Mutex<Refusals>,
     /// The ways to other participants.
     peers: Peers,
     /// Those whose candidates a model of this node scores.
@@ -114,6 +128,17 @@ impl Problem {
 
     fn failed(reason: impl ToString) -> Self {
         Self::Failed(reason.to_string())
+    }
+
+    /// What the coordinator is told: of what went wrong here, only that it did.
+    fn told(self) -> String {
+        match self {
+            Self::Failed(detail) => {
+                error!(detail, "a check failed here; the coordinator is told only that it failed");
+                "it failed there; its own log says why".into()
+            }
+            other => other.into_words(),
+        }
     }
 
     /// What went wrong, for whoever only reads it.
@@ -188,6 +213,7 @@ impl Participant {
         }
         let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
+        let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
         let rosters = Rosters { pinned: folder.pinned_roster()?, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
         let engine = Embedded::new(Options::new(spill_folder(folder), unit_key));
@@ -199,12 +225,15 @@ impl Participant {
             engine,
             ledger: Mutex::new(ledger),
             studies: Mutex::new(studies),
+            ephemeral,
+            swept: Mutex::new(Timestamp::UNIX_EPOCH),
             rosters: Mutex::new(rosters),
             witnessed: Mutex::new(WitnessStore::open(&folder.state("witnessed.sqlite"))?),
             witnesses: Mutex::new(witnesses),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
             unconfirmed: Mutex::default(),
+            refusals: Mutex::default(),
             peers: Peers::default(),
             owners: Owners::default(),
             own_keys: OwnKeys::default(),
@@ -281,6 +310,13 @@ impl Participant {
 
     /// Answers what is said of an attempt.
     fn told(&self, id: &AttemptId, told: ToAttempt, connection: Connection) -> Vec<Vec<u8>> {
+        if let ToAttempt::Propose(proposal) = &told
+            && let Err(reason) = proposal.validate(id)
+        {
+            // Nothing of it is kept or shown, so that nobody can fill a disk or a terminal with it.
+            warn!(reason, "a proposal that no coordinator of this version makes is refused");
+            return vec![saying(id, FromAttempt::Refused { reason })];
+        }
         if let ToAttempt::Relayed { from, sealed } = told {
             // Whoever computes may wait for it.
             return self.relayed(id, &from, &sealed);
@@ -342,6 +378,38 @@ impl Participant {
         answer
     }
 
+    /// Writes where an attempt stands, and deletes its key where nothing needs that any more.
+    fn keep(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        lock(&self.studies).put(attempt)?;
+        if !attempt.stage.needs_key() {
+            self.ephemeral.remove(&attempt.id);
+        }
+        Ok(())
+    }
+
+    /// This node's key of an attempt.
+    fn key(&self, id: &AttemptId) -> Result<EphemeralKey, Problem> {
+        self.ephemeral.get(id)?.ok_or_else(|| {
+            Problem::refused(format!(
+                "the key of {} for this attempt is gone, as its machine was started anew or the attempt took too long; run the study again",
+                self.name()
+            ))
+        })
+    }
+
+    /// Deletes keys that no attempt needs, or has needed for too long: a coordinator need not say that an attempt is over.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        if now.duration_since(*lock(&self.swept)).abs() < SWEEP {
+            return Ok(());
+        }
+        let all = lock(&self.studies).all()?;
+        let needed = all.into_iter().filter(|attempt| attempt.stage.needs_key()).map(|attempt| attempt.id);
+        self.ephemeral.keep(&needed.collect::<Vec<_>>(), SWEEP.unsigned_abs());
+        *lock(&self.swept) = now;
+        Ok(())
+    }
+
     /// Of how many attempts something is in memory, those included of which it is only remembered that they are over.
     pub fn attempts_in_memory(&self) -> usize {
         lock(&self.attempts).len() + self.peers.ended()
@@ -369,6 +437,9 @@ impl Participant {
 
     /// Looks again at what waits, if something does; returns frames to send.
     pub fn reconsider(&self) -> Vec<Vec<u8>> {
+        if let Err(error) = self.sweep() {
+            error!(%error, "old keys of attempts could not be looked for");
+        }
         if !self.has_waiting() {
             return Vec::new();
         }
@@ -380,27 +451,14 @@ impl Participant {
         let waiting: Vec<AttemptId> = lock(&self.waiting).iter().cloned().collect();
         let decided = waiting.into_iter().filter_map(|id| {
             let studies = lock(&self.studies);
-            studies.decision(&id.study).ok()??;
             let known = studies.get(&id).ok()??;
+            studies.decision(&id.study, known.proposal.digest(&id), Timestamp::now()).ok()??;
             Some(ToNode::Attempt(id, ToAttempt::Propose(known.proposal)))
         });
         let mut decided: Vec<ToNode> = decided.collect();
         decided.extend(self.confirmed_since());
         frames.extend(decided.into_iter().flat_map(|proposal| self.handle(proposal)));
         frames
-    }
-}
-
-fn study_ref(id: &AttemptId, proposal: &Proposal) -> StudyRef {
-    StudyRef {
-        id: id.study.clone(),
-        attempt: id.number,
-        name: proposal.study.name.clone(),
-        purpose: proposal.study.purpose.clone(),
-        legal_basis: proposal.study.legal_basis.clone(),
-        kind: proposal.study.spec.kind(),
-        plan_sha256: None,
-        question_sha256: None,
     }
 }
 

@@ -59,9 +59,10 @@ impl Participant {
                 return Err(Error::failed("it is not for this node to answer"));
             }
             let unknown = || Error::failed("the participants are not known yet, or nobody is answered any more");
-            let (Signed { transcript, sent }, secret) = stage.answers().ok_or_else(unknown)?;
+            let Signed { transcript, sent } = stage.answers().ok_or_else(unknown)?;
+            let own = self.key(id).map_err(problem)?;
             let received = Channel::encapsulation(from, self.name(), sealed);
-            let agreed = Agreed::with(transcript, self.name(), &secret.key(), from, received.as_slice());
+            let agreed = Agreed::with(transcript, self.name(), &own, from, received.as_slice());
             let channel = Channel::new(&agreed.map_err(failed)?, self.name(), from, sent).ok_or_else(unknown)?;
             let file = self.model(plan).map_err(problem)?;
             let context = context(transcript.digest(), self.name(), from);

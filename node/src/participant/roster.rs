@@ -16,7 +16,8 @@ use entente_host::Error;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::identity::{Member, Roster};
-use entente_protocols::wire::message::{Proposal, ToAttempt, ToNode};
+use entente_protocols::study::proposal::Proposal;
+use entente_protocols::wire::message::{ToAttempt, ToNode};
 use tracing::{info, warn};
 
 use super::{Participant, Problem, Rosters};

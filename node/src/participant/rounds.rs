@@ -11,13 +11,13 @@ use entente_protocols::release;
 use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
-use entente_protocols::wire::message::Proposal;
+use entente_protocols::study::proposal::Proposal;
 use tracing::info;
 
 use super::witness::Release;
 use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
-use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Signed, Stage, Started};
+use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
 use crate::study::{Computed, Execution};
 
 /// What the rounds of an attempt that are still to be computed have in common: verified once, and kept in memory while the
@@ -74,7 +74,7 @@ impl Participant {
         {
             // Others may still have to be answered under its key, until the attempt ends.
             let computed = Started::clone(started).computed(question.plan().answers(self.name()));
-            lock(&self.studies).put(&attempt.with(Stage::Computed(computed)))?;
+            self.keep(&attempt.with(Stage::Computed(computed)))?;
         }
         Ok((self.to_witness((id, &attempt.proposal), round.number, release)?, outbound))
     }
@@ -115,9 +115,9 @@ impl Participant {
                 "the data set's schema has changed since this node joined; run the study again",
             ));
         }
-        let Started { signed: Signed { transcript, .. }, secret, .. } = started;
-        let agreed =
-            Agreed::with_all(transcript, self.name(), &secret.key(), round.encapsulations).map_err(Problem::refused)?;
+        let transcript = &started.signed.transcript;
+        let agreed = Agreed::with_all(transcript, self.name(), &self.key(&attempt.id)?, round.encapsulations)
+            .map_err(Problem::refused)?;
         let dataset = self.dataset(schema)?;
         let snapshot = self.snapshot(&dataset)?;
         let contributors = question.contributors();
@@ -223,7 +223,7 @@ impl Participant {
             (outbound, ledger.head().entries)
         };
         let to_witness = Release { entry, ..self.to_witness((id, &attempt.proposal), round, release)? };
-        lock(&self.studies).put(&attempt.at(Stage::Repeated(Repeated { pledge })))?;
+        self.keep(&attempt.at(Stage::Repeated(Repeated { pledge })))?;
         info!(study = id.study, attempt = id.number, "what is stored is sent again, at no charge");
         Ok((to_witness, outbound))
     }

@@ -15,11 +15,10 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::ledger::store::StoreError;
 use entente_protocols::secagg::agreement::Encapsulation;
-use entente_protocols::secagg::pledge::{EphemeralKey, SignedPledge};
+use entente_protocols::secagg::pledge::SignedPledge;
 use entente_protocols::secagg::transcript::Transcript;
-use entente_protocols::wire::message::Proposal;
+use entente_protocols::study::proposal::Proposal;
 use rusqlite::{OptionalExtension, params};
-use zeroize::Zeroizing;
 
 use super::{StudyStore, read, written};
 
@@ -57,10 +56,6 @@ pub enum Stage {
     Refused(Ended),
 }
 
-/// The secret of an attempt's ephemeral key.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<[u8; 32]>);
-
 /// What a node signs when everybody has pledged to take part. Others may need it as long as the attempt goes on.
 #[derive(Clone)]
 pub struct Signed {
@@ -73,10 +68,8 @@ pub struct Signed {
 /// See [`Stage::Pledged`].
 #[derive(Clone)]
 pub struct Pledged {
-    /// This node's pledge.
+    /// This node's pledge, of whose key [`super::EphemeralStore`] has the secret.
     pub pledge: SignedPledge,
-    /// Of the key in it.
-    pub secret: Secret,
 }
 
 /// See [`Stage::Started`].
@@ -84,8 +77,6 @@ pub struct Pledged {
 pub struct Started {
     /// This node's pledge.
     pub pledge: SignedPledge,
-    /// Of the key in it.
-    pub secret: Secret,
     /// What this node has signed.
     pub signed: Signed,
 }
@@ -97,8 +88,8 @@ pub struct Computed {
     pub pledge: SignedPledge,
     /// What this node has signed.
     pub signed: Signed,
-    /// Of the key in the pledge, where others may still have to be answered under it.
-    pub secret: Option<Secret>,
+    /// Whether others may still have to be answered under the key in the pledge.
+    pub answers: bool,
 }
 
 /// See [`Stage::Repeated`].
@@ -126,30 +117,17 @@ pub struct Ended {
     pub pledge: Option<SignedPledge>,
 }
 
-impl Secret {
-    /// Of a key that was just made.
-    pub fn new(secret: Zeroizing<[u8; 32]>) -> Self {
-        Self(secret)
-    }
-
-    /// The key.
-    pub fn key(&self) -> EphemeralKey {
-        EphemeralKey::from_secret(*self.0)
-    }
-}
-
 impl Pledged {
     /// Everybody takes part.
     pub fn start(self, signed: Signed) -> Started {
-        Started { pledge: self.pledge, secret: self.secret, signed }
+        Started { pledge: self.pledge, signed }
     }
 }
 
 impl Started {
     /// All vectors are stored; `answers` says whether others may still have to be answered.
     pub fn computed(self, answers: bool) -> Computed {
-        let Self { pledge, secret, signed } = self;
-        Computed { pledge, signed, secret: answers.then_some(secret) }
+        Computed { pledge: self.pledge, signed: self.signed, answers }
     }
 }
 
@@ -202,13 +180,19 @@ impl Stage {
         self.signed().map(|signed| &signed.transcript)
     }
 
-    /// Of the attempt's key, where others may have to be answered under it: with what this node has signed.
-    pub fn answers(&self) -> Option<(&Signed, &Secret)> {
+    /// Where others may have to be answered under the attempt's key: what this node has signed.
+    pub fn answers(&self) -> Option<&Signed> {
         match self {
-            Self::Started(Started { signed, secret, .. })
-            | Self::Computed(Computed { signed, secret: Some(secret), .. }) => Some((signed, secret)),
+            Self::Started(Started { signed, .. }) | Self::Computed(Computed { signed, answers: true, .. }) => {
+                Some(signed)
+            }
             _ => None,
         }
+    }
+
+    /// Whether something may still have to be done with the attempt's key.
+    pub fn needs_key(&self) -> bool {
+        matches!(self, Self::Pledged(_)) || self.answers().is_some()
     }
 
     /// Whether a person must still decide.
@@ -262,14 +246,9 @@ impl StudyStore {
     /// Writes an attempt, new or changed.
     pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO attempt
-            (study, number, received, stage, reason, proposal, pledge, signed, ephemeral)
+            (study, number, received, stage, reason, proposal, pledge, signed, answers)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let Attempt { id, proposal, received, stage } = attempt;
-        let secret = match stage {
-            Stage::Pledged(Pledged { secret, .. }) | Stage::Started(Started { secret, .. }) => Some(secret),
-            Stage::Computed(Computed { secret, .. }) => secret.as_ref(),
-            Stage::Waiting | Stage::Repeated(_) | Stage::Finished(_) | Stage::Abandoned(_) | Stage::Refused(_) => None,
-        };
         let row = params![
             id.study,
             id.number,
@@ -279,7 +258,7 @@ impl StudyStore {
             canonical_bytes(&(id, proposal)),
             stage.pledge().map(canonical_bytes),
             stage.signed().map(|Signed { transcript, sent }| canonical_bytes(&(transcript, sent))),
-            secret.map(|secret| secret.0.to_vec()),
+            stage.answers().is_some(),
         ];
         self.0.execute(sql, row).map(drop).map_err(written)
     }
@@ -291,6 +270,14 @@ impl StudyStore {
         found.map(Row::attempt).transpose()
     }
 
+    /// The attempts of a study, the newest first.
+    pub fn of_study(&self, study: &str) -> Result<Vec<Attempt>, StoreError> {
+        let sql = format!("{SELECT} WHERE study = ?1 ORDER BY number DESC");
+        let mut statement = self.0.prepare_cached(&sql).map_err(read)?;
+        let rows = statement.query_map([study], Row::read).map_err(read)?;
+        rows.map(|row| row.map_err(read)?.attempt()).collect()
+    }
+
     /// All attempts, the newest first.
     pub fn all(&self) -> Result<Vec<Attempt>, StoreError> {
         let sql = format!("{SELECT} ORDER BY received DESC, study, number DESC");
@@ -300,7 +287,7 @@ impl StudyStore {
     }
 }
 
-const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, signed, ephemeral FROM attempt";
+const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, signed, answers FROM attempt";
 
 /// What a row says, whatever its stage.
 struct Row {
@@ -310,7 +297,7 @@ struct Row {
     proposal: Vec<u8>,
     pledge: Option<Vec<u8>>,
     signed: Option<Vec<u8>>,
-    secret: Option<Zeroizing<Vec<u8>>>,
+    answers: bool,
 }
 
 impl Row {
@@ -322,7 +309,7 @@ impl Row {
             proposal: row.get(3)?,
             pledge: row.get(4)?,
             signed: row.get(5)?,
-            secret: row.get::<_, Option<Vec<u8>>>(6)?.map(Zeroizing::new),
+            answers: row.get(6)?,
         })
     }
 
@@ -334,10 +321,6 @@ impl Row {
         let signed: Option<(Transcript, Vec<Encapsulation>)> =
             self.signed.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
         let signed = signed.map(|(transcript, sent)| Signed { transcript, sent });
-        let secret = |bytes: Zeroizing<Vec<u8>>| {
-            <[u8; 32]>::try_from(&bytes[..]).map(|secret| Secret(Zeroizing::new(secret))).map_err(read)
-        };
-        let secret = self.secret.map(secret).transpose()?;
         let lacks = |what: &str| read(format!("{id} lacks {what}; restore studies.sqlite from a backup"));
         let ended = |pledge| Ended { reason: self.reason.clone().unwrap_or_default(), pledge };
         let stage = match (self.stage.as_str(), pledge) {
@@ -346,7 +329,7 @@ impl Row {
             ("refused", pledge) => Stage::Refused(ended(pledge)),
             ("joined" | "computed" | "repeated" | "finished", None) => return Err(lacks("this node's pledge")),
             ("joined", Some(pledge)) => {
-                let pledged = Pledged { pledge, secret: secret.ok_or_else(|| lacks("the secret of its key"))? };
+                let pledged = Pledged { pledge };
                 match signed {
                     Some(signed) => Stage::Started(pledged.start(signed)),
                     None => Stage::Pledged(pledged),
@@ -354,7 +337,7 @@ impl Row {
             }
             ("computed", Some(pledge)) => {
                 let signed = signed.ok_or_else(|| lacks("the participants' pledges"))?;
-                Stage::Computed(Computed { pledge, signed, secret })
+                Stage::Computed(Computed { pledge, signed, answers: self.answers })
             }
             ("finished", Some(pledge)) => Stage::Finished(Finished { pledge, signed }),
             ("repeated", Some(pledge)) => Stage::Repeated(Repeated { pledge }),

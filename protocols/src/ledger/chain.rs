@@ -150,7 +150,11 @@ impl Chain {
     ) -> Result<Entry<S>, Finding> {
         let head = self.head();
         let fail = |problem: String| Finding { sequence: head.entries + 1, problem };
-        let entry = entry.map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let entry = entry.map_err(|error| {
+            // Whole JSON with other fields is not damage.
+            let by = if error.is_data() { "; another version of this software may have written it" } else { "" };
+            fail(format!("cannot be read: {error}{by}"))
+        })?;
         let checked = || {
             require(Line::hash(line.json) == line.hash, "its hash is not that of its text: it was changed")?;
             require(

@@ -8,7 +8,7 @@
 //! 12
 //! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 //! head 7c1f…                                             hash of the last entry
-//! version 3                                              of the entries' form
+//! version 4                                              of the entries' form
 //! dataset clients spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
 //! ```
 //!
@@ -24,7 +24,7 @@ use crate::identity::{IdentityKey, PublicIdentity};
 use crate::privacy::rho::Rho;
 
 /// The version of the entries' form.
-pub const ENTRIES: u32 = 3;
+pub const ENTRIES: u32 = 4;
 
 /// The name under which the node called `node` signs its checkpoints and cosigns others'.
 pub fn node_origin(authority: Digest, node: &str) -> String {
@@ -218,7 +218,7 @@ pub(super) mod tests {
         for (from, to) in [
             ("\n12\n", "\n012\n"),
             ("\n12\n", "\n+12\n"),
-            ("version 3", "version 4"),
+            ("version 4", "version 5"),
             ("spent 40000", "spent 040000"),
             ("clients", "cli ents"),
             ("dataset clients", "dataset zlients"),

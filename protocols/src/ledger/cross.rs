@@ -66,6 +66,7 @@ fn agrees(one: &Facts, released: &Released, other: &Facts, theirs: Option<&Relea
     };
     let same = [
         ("participants", released.participants == theirs.participants),
+        ("proposal", released.study.proposal_sha256 == theirs.study.proposal_sha256),
         ("plan", released.study.plan_sha256 == theirs.study.plan_sha256),
         ("transcript", released.transcript == theirs.transcript),
         ("charge", released.rho == theirs.rho),

@@ -133,6 +133,9 @@ impl<S: Store> Ledger<S> {
         if spent.plus(asked) > caps.per_study {
             return Err(over("the budget per study", spent, caps.per_study).into());
         }
+        if spent.plus(asked) > request.most {
+            return Err(over("what the study states, lost attempts included", spent, request.most).into());
+        }
         Ok(())
     }
 

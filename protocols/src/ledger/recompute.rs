@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::entry::{Account, Entry, Privacy};
 use super::recent::Recent;
+use crate::policy::StudyRef;
 use crate::privacy::mechanism::{MIN_SIGMA, charge, person};
 use crate::privacy::rho::Rho;
 
@@ -21,6 +22,8 @@ pub struct Recompute {
     epsilons: Recent<(Rho, u64), f64>,
     /// What held: entries that were read one after the other share it.
     held: Option<Arc<Privacy>>,
+    /// Studies whose hash held, with who asked.
+    bound: Option<(Arc<StudyRef>, String)>,
 }
 
 impl Recompute {
@@ -31,6 +34,14 @@ impl Recompute {
     /// What is not as it should be, in words.
     pub fn check(&mut self, entry: &Entry<impl AsRef<str>>) -> Result<bool, String> {
         let Some(study) = entry.study() else { return Ok(false) };
+        let requester = study.requester.as_ref();
+        let is_bound = |(known, by): &(Arc<StudyRef>, String)| Arc::ptr_eq(known, &study.study) && by == requester;
+        if !self.bound.as_ref().is_some_and(is_bound) {
+            if study.study.proposal(requester) != study.study.proposal_sha256 {
+                return Err("what was decided on is not the study that it names".into());
+            }
+            self.bound = Some((Arc::clone(&study.study), requester.to_owned()));
+        }
         let Account { spent_before, spent_after, delta, epsilon_before, epsilon_after, .. } = study.account;
         self.epsilon(spent_before, delta, epsilon_before).map_err(|is| format!("its ε before is {is}"))?;
         self.epsilon(spent_after, delta, epsilon_after).map_err(|is| format!("its ε after is {is}"))?;

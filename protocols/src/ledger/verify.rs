@@ -47,10 +47,10 @@ pub struct Header {
 }
 
 const FORMAT: &str = "entente-ledger";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// How the line of a checkpoint begins; those of entries begin otherwise.
 const CHECKPOINT: &str = "{\"checkpoint\"";
-const SEAL_LABEL: &str = "entente ledger export 4";
+const SEAL_LABEL: &str = "entente ledger export 5";
 
 #[derive(Serialize)]
 struct EntryLine<'a> {

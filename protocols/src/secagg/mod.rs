@@ -33,7 +33,7 @@
 //!
 //! **What participants who work with it can do** is to choose their keys after they have seen the others'. Whatever they choose,
 //! the masks that honest nodes share with them and with each other have different keys, as these name the pair; so none cancels
-//! inside a vector. The tests `colluders` try such choices with real keys, and `search` goes through all of a small model.
+//! inside a vector. `tests::colluders` tries such choices with real keys, and `tests::search` goes through all of a small model.
 //!
 //! - [`pledge`]: ephemeral keys and signed pledges;
 //! - [`agreement`]: what two participants share;
@@ -45,10 +45,8 @@
 pub mod agreement;
 pub mod channel;
 pub mod collect;
-#[cfg(test)]
-mod colluders;
 pub mod mask;
 pub mod pledge;
 #[cfg(test)]
-mod search;
+mod tests;
 pub mod transcript;

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Signature};
 use crate::ledger::Head;
 
-const PLEDGE_LABEL: &str = "entente join 2";
+const PLEDGE_LABEL: &str = "entente join 3";
 
 /// A node's ephemeral keys of one attempt: for X25519 and for ML-KEM-768 (FIPS 203), both made of one secret. No `Debug`;
 /// zeroized when dropped. A node keeps the secret until the attempt's vectors are computed, so that a restart can go on, and
@@ -91,6 +91,8 @@ pub struct Pledge {
     pub attempt: AttemptId,
     /// The participant's name.
     pub participant: String,
+    /// Hash of what its staff or its rules have decided on: study, purpose, requester, terms ([`crate::study::proposal`]).
+    pub proposal: Digest,
     /// Hash over what is asked: plan, mechanism (n, t, σ, scale) and participants.
     pub question: Digest,
     /// Its keys of this attempt.

@@ -26,6 +26,9 @@ pub enum Abort {
     /// Joined something else.
     #[error("`{0}` joined another question or attempt than this node: it was sent another plan")]
     Question(String),
+    /// Decided on something else.
+    #[error("`{0}` was told another name, purpose, legal basis, requester or terms of the study than this node")]
+    Proposal(String),
     /// A key of small order, or one that is none.
     #[error("`{0}` sent a mask key without entropy")]
     WeakKey(String),
@@ -63,7 +66,11 @@ impl Transcript {
         }
         let differs = |pledge: &&Pledge| pledge.attempt != own.attempt || pledge.question != own.question;
         match transcript.pledges.iter().find(differs) {
-            Some(pledge) => Err(Abort::Question(pledge.participant.clone())),
+            Some(pledge) => return Err(Abort::Question(pledge.participant.clone())),
+            None => {}
+        }
+        match transcript.pledges.iter().find(|pledge| pledge.proposal != own.proposal) {
+            Some(pledge) => Err(Abort::Proposal(pledge.participant.clone())),
             None => Ok(transcript),
         }
     }

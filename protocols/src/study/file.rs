@@ -8,7 +8,7 @@ use super::lookalike::{self, LookalikeSpec, OUTPUTS, Output};
 use super::query::QuerySpec;
 use super::seeded::{Seeded, Stated};
 use super::train::{self, TrainSpec, Weight};
-use super::{Study, StudySpec, Terms};
+use super::{LOST_ATTEMPTS, Study, StudySpec, Terms};
 use crate::config::{self, ConfigError};
 use crate::kind::Kind;
 use crate::learn::options::Options;
@@ -46,6 +46,12 @@ struct Privacy {
     #[serde(default = "customer")]
     scope: Scope,
     colluders: Option<u32>,
+    #[serde(default = "lost_attempts")]
+    lost_attempts: u32,
+}
+
+fn lost_attempts() -> u32 {
+    LOST_ATTEMPTS
 }
 
 fn customer() -> Scope {
@@ -246,7 +252,7 @@ pub fn parse_asked(
     }
     let parsed: File = config::parse(file, text)?;
     let File { name, purpose, kind, legal_basis, mut partners, min_partners, wait_seconds, privacy, .. } = parsed;
-    let Privacy { epsilon, delta, scope, colluders } = privacy;
+    let Privacy { epsilon, delta, scope, colluders, lost_attempts } = privacy;
     // A budget that makes no sense has no ρ; `validate` says what is wrong with it.
     let rho = Rho::within(epsilon, delta).unwrap_or(Rho::ZERO);
     let (mut seeds, mut default_wait) = (None, DEFAULT_WAIT_SECONDS);
@@ -293,7 +299,7 @@ pub fn parse_asked(
         partners,
         min_partners,
         wait: wait_seconds.unwrap_or(default_wait),
-        privacy: Terms { epsilon, delta, rho, scope, colluders },
+        privacy: Terms { epsilon, delta, rho, scope, colluders, lost_attempts },
         spec,
     };
     let asked = match seeds {

@@ -453,7 +453,14 @@ mod tests {
             partners: spec.participants(),
             min_partners: None,
             wait: 60,
-            privacy: Terms { epsilon: 1.0, delta: 1e-6, rho, scope: Scope::Customer, colluders: None },
+            privacy: Terms {
+                epsilon: 1.0,
+                delta: 1e-6,
+                rho,
+                scope: Scope::Customer,
+                colluders: None,
+                lost_attempts: 0,
+            },
             spec: StudySpec::Lookalike(Box::new(spec)),
         }
     }

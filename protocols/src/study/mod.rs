@@ -12,6 +12,7 @@
 pub mod file;
 pub mod lookalike;
 mod own_numbers;
+pub mod proposal;
 pub mod query;
 mod refusal;
 pub mod seeded;
@@ -84,7 +85,16 @@ impl Study {
         if let Some(min) = min_partners.filter(|min| *min == 0 || *min as usize > most) {
             return Err(format!("`min_partners` is {min}, but {} are named", partners.len()));
         }
-        let Terms { epsilon, delta, rho, .. } = *privacy;
+        let text_ends = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        if [Some(purpose), legal_basis.as_ref()].into_iter().flatten().any(|text| text.chars().any(text_ends)) {
+            return Err("`purpose` and `legal_basis` must be text without control characters".into());
+        }
+        let Terms { epsilon, delta, rho, lost_attempts, .. } = *privacy;
+        if lost_attempts > MAX_LOST_ATTEMPTS {
+            return Err(format!(
+                "`lost_attempts` in [privacy] is {lost_attempts}; it must be at most {MAX_LOST_ATTEMPTS}"
+            ));
+        }
         if !(delta > 0.0 && delta <= 0.01) {
             return Err(format!(
                 "`delta` in [privacy] is {delta}; it must lie above 0 and at most 0.01, best below 1 / number of customers"
@@ -103,6 +113,11 @@ impl Study {
     }
 }
 
+/// The most attempts that a study may provide for losing.
+pub const MAX_LOST_ATTEMPTS: u32 = 10;
+/// How many attempts may be lost unless a study says otherwise.
+pub const LOST_ATTEMPTS: u32 = 1;
+
 /// The privacy that a study states.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct Terms {
@@ -116,9 +131,16 @@ pub struct Terms {
     pub scope: Scope,
     /// t; `None` for the default, which depends on n.
     pub colluders: Option<u32>,
+    /// How many attempts may be lost after they were charged for, each at the whole ρ.
+    pub lost_attempts: u32,
 }
 
 impl Terms {
+    /// The most that all attempts together cost: ρ, and as much again for each that may be lost.
+    pub fn most(&self) -> Rho {
+        Rho::from_micro(self.rho.micro().saturating_mul(u64::from(self.lost_attempts) + 1))
+    }
+
     /// t for n participants: as stated, else max(1, ⌊(n−1)/2⌋); 0 where there is one participant.
     pub fn colluders_of(&self, participants: u32) -> u32 {
         self.colluders.unwrap_or_else(|| usual_colluders(participants))

@@ -22,6 +22,8 @@ use crate::wire::message::Contribution;
 
 /// The data set that requests are about unless a test says otherwise.
 pub const DATASET: &str = "d";
+/// What stewards have decided on.
+const PROPOSAL: Digest = Digest([6; 32]);
 /// The time of entries.
 pub const NOW: &str = "2026-01-01T00:00:00Z";
 
@@ -42,7 +44,10 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
             kind: Kind::Query,
             plan_sha256: None,
             question_sha256: None,
-        },
+            terms_sha256: Digest([4; 32]),
+            proposal_sha256: Digest::ZERO,
+        }
+        .asked_by("operator"),
         dataset: DATASET.into(),
         snapshot: Digest([1; 32]),
         consent: None,
@@ -53,6 +58,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         round: 1,
         mechanism: Arc::new(mechanism.clone()),
         rho: mechanism.rho(),
+        most: Rho::from_micro(u64::MAX),
         delta: 1e-6,
         own_numbers: false,
     }
@@ -123,7 +129,8 @@ impl Party {
     /// The same, offering a stored answer.
     pub fn pledge_with(&self, question: Digest, stored: Option<Digest>) -> SignedPledge {
         let (attempt, participant, ephemeral) = (attempt(), self.name.clone(), self.public.clone());
-        let pledge = Pledge { attempt, participant, question, ephemeral, ledger: Head::EMPTY, stored };
+        let pledge =
+            Pledge { attempt, participant, proposal: PROPOSAL, question, ephemeral, ledger: Head::EMPTY, stored };
         SignedPledge::new(pledge, &self.identity)
     }
 }

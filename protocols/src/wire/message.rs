@@ -12,6 +12,7 @@ use crate::secagg::agreement::Encapsulation;
 use crate::secagg::collect::Step;
 use crate::secagg::pledge::SignedPledge;
 use crate::study::Study;
+use crate::study::proposal::Proposal;
 
 /// ALPN of a node's or an operator's connection.
 pub const ALPN: &[u8] = b"entente/1";
@@ -125,21 +126,6 @@ impl ToAttempt {
             Step::Wait => None,
         }
     }
-}
-
-/// A study with its participants, as proposed to a node.
-#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
-pub struct Proposal {
-    /// How many rounds earlier attempts have completed; this one goes on behind them.
-    pub completed: u32,
-    /// What earlier attempts have charged, rounds that were lost included.
-    pub spent: Rho,
-    /// The study.
-    pub study: Study,
-    /// All participants.
-    pub participants: Vec<String>,
-    /// Who asks.
-    pub requester: String,
 }
 
 /// From a node to the coordinator. Nothing in it depends on the data, and no error says why.

@@ -57,6 +57,7 @@ fn channels() -> (Transcript, Channel, Channel) {
         let pledge = Pledge {
             attempt: AttemptId::new("s", 1),
             participant: (*name).into(),
+            proposal: Digest([6; 32]),
             question: Digest([3; 32]),
             ephemeral: ephemeral.public(),
             ledger: Head::EMPTY,
@@ -209,6 +210,7 @@ fn plan_of_buckets(room: u64) -> (LookalikePlan, Layout) {
             rho: Rho::within(1.0, 1e-6).unwrap(),
             scope: Scope::Customer,
             colluders: None,
+            lost_attempts: 0,
         },
         spec: StudySpec::Lookalike(Box::new(spec)),
     };

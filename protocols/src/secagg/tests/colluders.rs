@@ -13,11 +13,11 @@ use curve25519_dalek::montgomery::MontgomeryPoint;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use super::agreement::{Agreed, CIPHERTEXT, Encapsulation};
-use super::mask::MaskKeys;
-use super::pledge::{EphemeralKey, SignedPledge};
-use super::transcript::{Abort, Transcript};
 use crate::digest::Digest;
+use crate::secagg::agreement::{Agreed, CIPHERTEXT, Encapsulation};
+use crate::secagg::mask::MaskKeys;
+use crate::secagg::pledge::{EphemeralKey, SignedPledge};
+use crate::secagg::transcript::{Abort, Transcript};
 use crate::testing::{Party, alliance};
 
 /// Splitmix64, the same in every run.
