@@ -144,7 +144,7 @@ impl Puppets {
     pub fn tell_alone(&self, partner: &str, message: ToNode) -> Vec<Frame> {
         let message = match message {
             ToNode::Attempt(id, ToAttempt::Propose(proposal)) if proposal.schemas.is_empty() => {
-                ToNode::Attempt(id, ToAttempt::Propose(self.with_schemas(proposal)))
+                ToNode::Attempt(id, ToAttempt::Propose(Box::new(self.with_schemas(*proposal))))
             }
             other => other,
         };
@@ -161,7 +161,7 @@ impl Puppets {
     /// A participant's pledge to take part.
     pub fn pledge(&self, partner: &str, proposed: &Proposed) -> SignedPledge {
         match self.ask(partner, proposed.propose()) {
-            FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => pledge,
+            FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => *pledge,
             other => panic!("{partner} must pledge: {other:?}"),
         }
     }
@@ -217,7 +217,7 @@ impl Puppets {
                     continue;
                 }
                 match frame.decode()? {
-                    FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => drop(collector.pledged(partner, pledge)?),
+                    FromNode::Attempt(_, FromAttempt::Pledged(pledge)) => drop(collector.pledged(partner, *pledge)?),
                     FromNode::Attempt(_, FromAttempt::Signed { signature, encapsulations }) => {
                         collector.signed(partner, signature, encapsulations)?;
                     }
@@ -321,7 +321,7 @@ impl Proposed {
 
     /// That it is proposed.
     pub fn propose(&self) -> ToNode {
-        self.tells(ToAttempt::Propose(self.proposal.clone()))
+        self.tells(ToAttempt::Propose(Box::new(self.proposal.clone())))
     }
 
     /// That these have pledged themselves.

@@ -365,7 +365,7 @@ impl<'a> Runner<'a> {
                 if let Some(contradiction) = self.shared.sessions.distrusted(&from) {
                     return Err(lost(contradiction, true));
                 }
-                let changed = attempt.collector.pledged(&from, pledge).map_err(unusable)?;
+                let changed = attempt.collector.pledged(&from, *pledge).map_err(unusable)?;
                 attempt.waiting.remove(&from);
                 if changed {
                     attempt.since = Some(Instant::now());

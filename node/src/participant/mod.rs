@@ -327,7 +327,8 @@ impl Participant {
             self.end(id);
         }
         self.alone_with(id, |running| {
-            let proposed = if let ToAttempt::Propose(proposal) = &told { Some(proposal.clone()) } else { None };
+            let proposed =
+                if let ToAttempt::Propose(proposal) = &told { Some(Proposal::clone(proposal)) } else { None };
             let answer = self.answer(id, told, running, connection);
             if ends {
                 *running = None;
@@ -346,7 +347,7 @@ impl Participant {
     ) -> Result<Vec<Vec<u8>>, Problem> {
         let say = |said| vec![saying(id, said)];
         match told {
-            ToAttempt::Propose(proposal) => Ok(say(FromAttempt::Pledged(self.propose(id, proposal)?))),
+            ToAttempt::Propose(proposal) => Ok(say(FromAttempt::Pledged(Box::new(self.propose(id, *proposal)?)))),
             ToAttempt::Start { pledges } => Ok(say(self.start(id, pledges)?)),
             ToAttempt::Go { round, input, signatures, encapsulations } => {
                 let told =
@@ -453,7 +454,7 @@ impl Participant {
             let studies = lock(&self.studies);
             let known = studies.get(&id).ok()??;
             studies.decision(&id.study, known.proposal.digest(&id), Timestamp::now()).ok()??;
-            Some(ToNode::Attempt(id, ToAttempt::Propose(known.proposal)))
+            Some(ToNode::Attempt(id, ToAttempt::Propose(Box::new(known.proposal))))
         });
         let mut decided: Vec<ToNode> = decided.collect();
         decided.extend(self.confirmed_since());

@@ -104,7 +104,7 @@ impl Participant {
         let patience = Duration::from_secs(u64::from(proposal.study.wait.max(1)));
         let talk = Talk::new(self.peers.converse(id.clone(), &plan.seed_partner), channel, patience);
         let context = context(transcript.digest(), &plan.seed_partner, self.name());
-        Ok(Some(Scorer::Blind(Meeting { context, talk, keys: GivenKeys::of(&self.folder) })))
+        Ok(Some(Scorer::Blind(Box::new(Meeting { context, talk, keys: GivenKeys::of(&self.folder) }))))
     }
 
     /// Whether this node's rules let the attempt score with its model, if it asks for one of this node.

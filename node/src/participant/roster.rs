@@ -101,6 +101,6 @@ impl Participant {
         }
         let waited = std::mem::take(&mut *unconfirmed);
         info!(proposals = waited.len(), "the roster is confirmed; what waited for it is looked at again");
-        waited.into_iter().map(|(id, proposal)| ToNode::Attempt(id, ToAttempt::Propose(proposal))).collect()
+        waited.into_iter().map(|(id, proposal)| ToNode::Attempt(id, ToAttempt::Propose(Box::new(proposal)))).collect()
     }
 }

@@ -65,9 +65,8 @@ impl Transcript {
             return Err(Abort::OwnJoin);
         }
         let differs = |pledge: &&Pledge| pledge.attempt != own.attempt || pledge.question != own.question;
-        match transcript.pledges.iter().find(differs) {
-            Some(pledge) => return Err(Abort::Question(pledge.participant.clone())),
-            None => {}
+        if let Some(pledge) = transcript.pledges.iter().find(differs) {
+            return Err(Abort::Question(pledge.participant.clone()));
         }
         match transcript.pledges.iter().find(|pledge| pledge.proposal != own.proposal) {
             Some(pledge) => Err(Abort::Proposal(pledge.participant.clone())),

@@ -82,7 +82,7 @@ impl Proposal {
         if !ascends(partners) || !ascends(participants) {
             return Err("the proposal names a partner twice, or not in order".into());
         }
-        if !(requester.len() <= 200 && !requester.chars().any(char::is_control)) {
+        if requester.len() > 200 || requester.chars().any(char::is_control) {
             return Err("the requester is not one line of at most 200 bytes".into());
         }
         if canonical_bytes(study).len() > MAX_STUDY {

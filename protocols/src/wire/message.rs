@@ -66,7 +66,7 @@ pub enum ToNode {
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub enum ToAttempt {
     /// Take part.
-    Propose(Proposal),
+    Propose(Box<Proposal>),
     /// Everybody has pledged to take part.
     Start {
         /// All pledges.
@@ -117,7 +117,7 @@ impl ToAttempt {
     /// What a participant is told at this step, if anything.
     pub fn of(step: Step, proposal: impl FnOnce() -> Proposal) -> Option<Self> {
         match step {
-            Step::Propose => Some(Self::Propose(proposal())),
+            Step::Propose => Some(Self::Propose(Box::new(proposal()))),
             Step::Start(pledges) => Some(Self::Start { pledges }),
             Step::Go { round, input, signatures, encapsulations } => {
                 Some(Self::Go { round, input, signatures, encapsulations })
@@ -173,7 +173,7 @@ pub enum FromNode {
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub enum FromAttempt {
     /// Takes part.
-    Pledged(SignedPledge),
+    Pledged(Box<SignedPledge>),
     /// Not yet: a person must decide, or the ledger's witnesses have not answered.
     Waiting {
         /// For what.

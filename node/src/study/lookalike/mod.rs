@@ -53,7 +53,7 @@ pub struct Meeting<'a> {
 /// Who scores a candidates' owner's customers.
 pub enum Scorer<'a> {
     /// Another partner, which holds the model and sees nobody.
-    Blind(Meeting<'a>),
+    Blind(Box<Meeting<'a>>),
     /// This node, whose model it is.
     Own(Quantised),
 }
