@@ -50,6 +50,9 @@ impl NewFile {
     }
 
     fn begin(path: &Path, mode: u32) -> io::Result<Self> {
+        // A link stays one: the file that it leads to is replaced.
+        let is_link = fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink());
+        let path = &if is_link { fs::canonicalize(path)? } else { path.to_owned() };
         let name = path.file_name();
         let name = name.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "this is not the path of a file"))?;
         // A folder or a device such as /dev/null is not to be replaced.
@@ -108,8 +111,9 @@ fn remove_leftovers(folder: &Path, start: &OsStr) {
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
         if name.starts_with(start.as_encoded_bytes()) && name.ends_with(END.as_bytes()) {
-            let free = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-            if free {
+            // Whatever else has such a name was not left by a writer, and opening it may wait for ever.
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -277,6 +281,20 @@ mod tests {
         let nowhere = write_private(&folder.path().join("none/keys"), b"").unwrap_err();
         assert!(nowhere.exit_code() == 1 && nowhere.to_string().starts_with("could not write"), "{nowhere}");
         assert_eq!(write_private(Path::new("/"), b"").unwrap_err().exit_code(), 1);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_stays_one_and_what_it_leads_to_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_public(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        fs::remove_file(&file).unwrap();
+        assert_eq!(write_public(&link, b"new").unwrap_err().exit_code(), 1, "it leads nowhere");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! state/roster.offered.json  what the coordinator last offered
 //! state/ledger.sqlite        the privacy-budget ledger
 //! state/studies.sqlite       studies and the steward's decisions
+//! state/ephemeral/           keys of attempts that go on, a file each, of no use elsewhere: not for backups
 //! state/witnessed.sqlite     the newest checkpoints of other nodes' ledgers
 //! state/audience/            audiences of lookalike studies, one file a study: customers by name, with their scores
 //! state/contacts.sqlite      which customers, by pseudonym, were in which exported audience, and when
