@@ -20,6 +20,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use entente_host::Error;
 use entente_host::files::{self, private_folder, write_private};
@@ -30,6 +31,14 @@ use entente_protocols::ledger::checkpoint::node_origin;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
+
+/// Of a file that is written anew whenever it changes: another one has another stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    number: u64,
+    length: u64,
+    modified: SystemTime,
+}
 
 /// A node's folder.
 #[derive(Clone, Debug)]
@@ -123,6 +132,16 @@ impl Folder {
     /// The pinned roster, which staff have confirmed; `None` before the first.
     pub fn pinned_roster(&self) -> Result<Option<Roster>, Error> {
         read_roster(&self.state("roster.json"))
+    }
+
+    /// What tells whether the pinned roster's file is the one that was read before; `None` where there is none.
+    pub fn pinned_stamp(&self) -> Option<Stamp> {
+        let file = fs::metadata(self.state("roster.json")).ok()?;
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(&file);
+        #[cfg(not(unix))]
+        let number = 0;
+        Some(Stamp { number, length: file.len(), modified: file.modified().ok()? })
     }
 
     /// The roster the coordinator last offered.

@@ -47,7 +47,7 @@ use crate::SOFTWARE;
 use crate::config::Config;
 use crate::data::{Embedded, Options, UnitKey};
 use crate::peers::Peers;
-use crate::state::Folder;
+use crate::state::{Folder, Stamp};
 use crate::store::attempts::Attempt;
 use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
 use crate::study::lookalike::keys::OwnKeys;
@@ -101,6 +101,8 @@ pub struct Participant {
 struct Rosters {
     /// What staff have confirmed, as it was last read.
     pinned: Option<Roster>,
+    /// Of the file, when it was.
+    stamp: Option<Stamp>,
     /// What the coordinator offered last.
     offered: Option<Roster>,
 }
@@ -214,7 +216,7 @@ impl Participant {
         let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
-        let rosters = Rosters { pinned: folder.pinned_roster()?, offered: folder.offered_roster()? };
+        let rosters = Rosters { pinned: None, stamp: None, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
         let engine = Embedded::new(Options::new(spill_folder(folder), unit_key));
         Ok(Self {

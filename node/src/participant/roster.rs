@@ -50,7 +50,11 @@ impl Participant {
     /// What is offered, and what staff have confirmed by now.
     pub(super) fn rosters(&self) -> Result<MutexGuard<'_, Rosters>, Error> {
         let mut rosters = lock(&self.rosters);
-        rosters.pinned = self.folder.pinned_roster()?;
+        let stamp = self.folder.pinned_stamp();
+        if stamp.is_none() || stamp != rosters.stamp {
+            rosters.pinned = self.folder.pinned_roster()?;
+            rosters.stamp = stamp;
+        }
         Ok(rosters)
     }
 

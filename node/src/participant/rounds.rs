@@ -67,34 +67,44 @@ impl Participant {
         };
         let AttemptId { study, number } = id;
         info!(study, attempt = number, round = round.number, "the vector is stored");
-        // Also where it was stored before a crash: that may have come before this was written.
-        if let Stage::Started(started) = &attempt.stage
-            && let Ok((_, question)) = self.question(&attempt.proposal)
-            && round.number == *question.rounds().end()
-        {
-            // Others may still have to be answered under its key, until the attempt ends.
-            let computed = Started::clone(started).computed(question.plan().answers(self.name()));
-            self.keep(&attempt.with(Stage::Computed(computed)))?;
+        if let Stage::Started(started) = &attempt.stage {
+            let known = running.as_ref().map(|running| self.is_last(&running.question, round.number));
+            // Also where it was stored before a crash: that may have come before this was written.
+            let last = known.unwrap_or_else(|| {
+                let (_, question) = self.question(&attempt.proposal).ok()?;
+                self.is_last(&question, round.number)
+            });
+            if let Some(answers) = last {
+                self.keep(&attempt.with(Stage::Computed(Started::clone(started).computed(answers))))?;
+            }
         }
-        Ok((self.to_witness((id, &attempt.proposal), round.number, release)?, outbound))
+        let dataset = running.as_ref().map(|running| running.dataset.schema().name.clone());
+        let dataset = dataset.map_or_else(|| self.dataset_name(&attempt.proposal), Ok)?;
+        Ok((self.to_witness((id, &attempt.proposal), dataset, round.number, release), outbound))
+    }
+
+    /// Of the last round, whether others may still have to be answered under this node's key, until the attempt ends.
+    fn is_last(&self, question: &Question, round: u32) -> Option<bool> {
+        (round == *question.rounds().end()).then(|| question.plan().answers(self.name()))
     }
 
     /// What a vector is sent for, and how far the ledger has to be witnessed before.
     fn to_witness(
         &self,
         (id, proposal): (&AttemptId, &Proposal),
+        dataset: String,
         round: u32,
         release: Digest,
-    ) -> Result<Release, Problem> {
+    ) -> Release {
         let witnesses = self.config.oversight.witnesses as usize;
-        Ok(Release {
+        Release {
             attempt: id.clone(),
             round,
             entry: lock(&self.ledger).charged_by(release).unwrap_or(u64::MAX),
             quorum: witnesses.min(proposal.participants.len()),
-            dataset: self.dataset_name(proposal)?,
+            dataset,
             kind: proposal.study.spec.kind(),
-        })
+        }
     }
 
     /// The data set of a proposal, as this node writes it; one that it has no longer, as the study does.
@@ -203,7 +213,8 @@ impl Participant {
             Stage::Pledged(Pledged { pledge, .. }) | Stage::Started(Started { pledge, .. }) => pledge.clone(),
             // Recorded before.
             Stage::Repeated(_) | Stage::Finished(Finished { signed: None, .. }) => {
-                let to_witness = self.to_witness((id, &attempt.proposal), round, release)?;
+                let dataset = self.dataset_name(&attempt.proposal)?;
+                let to_witness = self.to_witness((id, &attempt.proposal), dataset, round, release);
                 return Ok((to_witness, lock(&self.ledger).stored(release)?));
             }
             _ => {
@@ -222,7 +233,8 @@ impl Participant {
             let outbound = ledger.repeated(approved, release, &now())?;
             (outbound, ledger.head().entries)
         };
-        let to_witness = Release { entry, ..self.to_witness((id, &attempt.proposal), round, release)? };
+        let dataset = self.dataset_name(&attempt.proposal)?;
+        let to_witness = Release { entry, ..self.to_witness((id, &attempt.proposal), dataset, round, release) };
         self.keep(&attempt.at(Stage::Repeated(Repeated { pledge })))?;
         info!(study = id.study, attempt = id.number, "what is stored is sent again, at no charge");
         Ok((to_witness, outbound))

@@ -266,7 +266,8 @@ impl StudyStore {
     /// An attempt.
     pub fn get(&self, id: &AttemptId) -> Result<Option<Attempt>, StoreError> {
         let sql = format!("{SELECT} WHERE study = ?1 AND number = ?2");
-        let found = self.0.query_row(&sql, params![id.study, id.number], Row::read).optional().map_err(read)?;
+        let mut select = self.0.prepare_cached(&sql).map_err(read)?;
+        let found = select.query_row(params![id.study, id.number], Row::read).optional().map_err(read)?;
         found.map(Row::attempt).transpose()
     }
 
