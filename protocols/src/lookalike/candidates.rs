@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 
 use super::Refused;
 use super::draw::Stream;
+use super::mask_seed::Agreement;
 use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use super::owner::modulus;
 use super::params::{BLOCK, Column, MASK_CUT, Params};
 use super::ring::{self, LIMBS, MODULUS_BITS, Ring, Scratch, Spectra, TOGETHER};
-use super::seed::Agreement;
 use crate::digest::Digest;
 
 /// A candidates' owner that has the seed owner's commitment. No `Debug`; zeroized when dropped.

@@ -73,12 +73,12 @@ pub mod buckets;
 pub mod candidates;
 mod draw;
 pub mod exchange;
+mod mask_seed;
 pub mod message;
 pub mod model;
 pub mod owner;
 pub mod params;
 mod ring;
-mod seed;
 
 /// Why a message or an input is not taken. Nothing in it depends on what a ciphertext contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

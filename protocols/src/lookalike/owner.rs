@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 
 use super::Refused;
 use super::draw::{self, Stream};
+use super::mask_seed::{Agreement, tfhe_seed};
 use super::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use super::params::{BLOCK, KEY_NOISE_BITS, Params};
 use super::ring::{LIMBS, MODULUS_BITS, Ring, Scratch, Spectra};
-use super::seed::{Agreement, tfhe_seed};
 use crate::digest::Digest;
 
 /// A seed owner that has committed to its part of the joint seed. No `Debug`; zeroized when dropped.

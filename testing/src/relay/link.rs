@@ -84,11 +84,6 @@ impl Link {
         self.rules[way as usize].send_modify(|rules| rules.cut = true);
     }
 
-    /// Nothing comes through any more.
-    pub fn cut_both(&self) {
-        [Way::Up, Way::Down].into_iter().for_each(|way| self.cut(way));
-    }
-
     /// Ends cuts; other rules stay.
     pub fn heal(&self) {
         self.rules.iter().for_each(|rules| rules.send_modify(|rules| rules.cut = false));

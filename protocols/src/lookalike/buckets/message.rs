@@ -3,8 +3,8 @@
 
 use tfhe::core_crypto::commons::math::random::CompressionSeed;
 
+use super::super::mask_seed::tfhe_seed;
 use super::super::params::BLOCK;
-use super::super::seed::tfhe_seed;
 use super::params::{BODY_CUT, DOUBLINGS, DOWN_LEVELS, PACK_LEVELS, SMALL};
 use crate::digest::Digest;
 

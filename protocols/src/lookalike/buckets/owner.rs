@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use super::super::Refused;
 use super::super::draw;
+use super::super::mask_seed::tfhe_seed;
 use super::super::message::{Request, SeedPart};
 use super::super::owner::{KeyHolder, Offer, binary_key, encrypt};
 use super::super::params::{BLOCK, Column, Params};
 use super::super::ring::MODULUS_BITS;
-use super::super::seed::tfhe_seed;
 use super::message::{BucketRequest, EvaluationKey, mask_seed, pack};
 use super::pack::{automorphism, exponent, switch_plain};
 use super::params::{
