@@ -1,6 +1,6 @@
 //! Nodes that are connected, and what they said of themselves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
 use entente_host::locks::lock;
@@ -107,12 +107,20 @@ impl Sessions {
         }
     }
 
-    /// Sends a message to every node but one.
-    pub(crate) fn send_others(&self, but: &str, message: &ToNode) {
-        let nodes: Vec<String> = self.lock().sessions.keys().filter(|node| *node != but).cloned().collect();
-        for node in nodes {
-            self.send(&node, message);
+    /// Passes on to a node what another one says. It is dropped where that would take the room of what the coordinator itself has to
+    /// say: whoever says much to a partner is not to cut it off.
+    pub(crate) fn pass_on(&self, node: &str, message: &ToNode) {
+        let state = self.lock();
+        let Some(session) = state.sessions.get(node) else { return };
+        if session.outgoing.capacity() * 2 > session.outgoing.max_capacity() {
+            // A queue that has room takes it, unless the connection ends: then it is lost with all else.
+            let _ = session.outgoing.try_send(frame::encode(message));
         }
+    }
+
+    /// All nodes that are connected, but one.
+    pub(crate) fn others(&self, but: &str) -> BTreeSet<String> {
+        self.lock().sessions.keys().filter(|node| *node != but).cloned().collect()
     }
 
     pub(crate) fn is_connected(&self, node: &str) -> bool {

@@ -3,7 +3,9 @@
 //! Nodes that compute the same round ask at about the same time. Whoever comes while checkpoints are being written waits, and is
 //! written with all others that have come meanwhile, in one durable write: the disk, not the number of nodes, says how long that takes.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use entente_host::Error;
 use entente_host::clock::seconds;
@@ -28,6 +30,34 @@ pub(crate) struct Witnessing {
     asked: Mutex<Vec<Asked>>,
     /// Held from before checkpoints are taken up until they are kept, so that what is kept only grows.
     writing: Mutex<()>,
+    /// How many requests of a node a partner has not answered, and since when, by who asks and who is asked.
+    open: Mutex<HashMap<(String, String), (u32, Instant)>>,
+}
+
+/// The most requests of one node that a partner has at once, and after how long they count as lost.
+const MOST_OPEN: u32 = 32;
+const LOST: Duration = Duration::from_secs(5);
+
+impl Witnessing {
+    /// Whether a node's request is to be passed on to a partner now: unless that has many of its requests already.
+    pub(crate) fn asks(&self, node: &str, partner: &str) -> bool {
+        let mut open = lock(&self.open);
+        let (count, since) = open.entry((node.to_owned(), partner.to_owned())).or_insert_with(|| (0, Instant::now()));
+        if *count == 0 || since.elapsed() > LOST {
+            (*count, *since) = (0, Instant::now());
+        }
+        *count += 1;
+        *count <= MOST_OPEN
+    }
+
+    /// Whether a node has asked this partner; then one request is answered.
+    pub(crate) fn is_answered(&self, node: &str, partner: &str) -> bool {
+        let mut open = lock(&self.open);
+        let Some((count, _)) = open.get_mut(&(node.to_owned(), partner.to_owned())) else { return false };
+        let is_open = *count > 0;
+        *count = count.saturating_sub(1);
+        is_open
+    }
 }
 
 struct Asked {

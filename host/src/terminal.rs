@@ -77,22 +77,27 @@ pub fn write(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Replaces control characters other than line ends and tabs.
+/// Whether a character changes how others are shown: controls, and what is invisible or turns the direction of writing.
+fn paints(c: char) -> bool {
+    let is_format = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || is_format
+}
+
+/// Replaces characters that paint, other than line ends and tabs.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
-        .collect()
+    text.chars().map(|c| if paints(c) && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Replaces all control characters, line ends included.
+/// Replaces all characters that paint, line ends included.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if paints(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Text from another machine, made fit for logs and to be kept: one line, no control characters, at most 1000
+/// Text from another machine, made fit for logs and to be kept: one line, nothing that paints, at most 1000
 /// characters.
 pub fn clean(text: &str) -> String {
-    let mut clean: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut clean: String = text.chars().take(MOST).map(|c| if paints(c) { ' ' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
         clean.push('…');
     }
@@ -121,6 +126,7 @@ mod tests {
 
     #[test]
     fn nothing_that_is_shown_steers_a_terminal() {
+        assert_eq!(printable("a\u{202e}b\u{200b}c"), "a\u{fffd}b\u{fffd}c");
         assert_eq!(printable(HOSTILE), "a\u{fffd}[2Jb\u{fffd}2Jc\u{fffd}\u{fffd}\n\td");
         assert_eq!(one_line(HOSTILE), "a\u{fffd}[2Jb\u{fffd}2Jc\u{fffd}\u{fffd}\u{fffd}\u{fffd}d");
         assert_eq!(clean(HOSTILE), "a [2Jb 2Jc    d");

@@ -50,7 +50,16 @@ impl Config {
         let name = study.spec.dataset().ok()?;
         let schema = DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), &name)?;
         let earlier = Earlier { completed: *completed, spent: *spent };
-        Question::new(study, schema, participants, earlier).ok()?.own_numbers().words()
+        let words =
+            |participants: &[String]| Question::new(study, schema, participants, earlier).ok()?.own_numbers().words();
+        words(participants).or_else(|| {
+            // An approval is for any of its attempts, also that with the fewest.
+            let others = participants.iter().filter(|name| **name != self.name);
+            let fewest: Vec<String> =
+                [&self.name].into_iter().chain(others).take(proposal.min_partners()).cloned().collect();
+            let alone = words(&fewest)?;
+            Some(format!("If others are lost on the way: {alone}"))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! A running node reads what is decided here before it joins, computes or witnesses anything ([`crate::participant`]).
 
 use entente_host::Error;
-use entente_protocols::identity::Roster;
+use entente_protocols::identity::{Roster, check_name};
 
 use crate::state::Folder;
 
@@ -34,8 +34,29 @@ pub fn accept_without(folder: &Folder, fingerprint: &str, dropped: Option<&str>)
     confirm(folder, offered, dropped)
 }
 
+/// Checks that a roster is of this node's alliance, has this node's own keys under its name, and no name that paints. Partners who
+/// compare fingerprints see only that all were shown the same: whether an entry is true, each can say of its own alone.
+///
+/// # Errors
+///
+/// If it is not.
+pub fn check(folder: &Folder, me: &str, roster: &Roster) -> Result<(), Error> {
+    let Roster { alliance, authority, members, .. } = roster;
+    if members.keys().chain([alliance]).any(|name| check_name(name).is_err()) {
+        return Err(Error::failed("the coordinator offers a roster with names that are none; do not accept it"));
+    }
+    if *authority != folder.authority()? || members.get(me) != Some(&folder.member()?) {
+        return Err(Error::failed(format!(
+            "the coordinator offers a roster in which `{me}` has not this node's keys, or of another alliance; do not accept it, and tell the \
+             other partners"
+        )));
+    }
+    Ok(())
+}
+
 /// Confirms a roster that somebody has seen and agreed to, without a partner that is dropped.
 pub fn confirm(folder: &Folder, mut seen: Roster, dropped: Option<&str>) -> Result<Roster, Error> {
+    check(folder, &crate::load(folder)?.name, &seen)?;
     if let Some(partner) = dropped {
         remove(folder, &mut seen, partner)?;
     }

@@ -25,9 +25,10 @@ use std::time::SystemTime;
 use entente_host::Error;
 use entente_host::files::{self, private_folder, write_private};
 use entente_protocols::digest::Digest;
-use entente_protocols::identity::{IdentityKey, Roster};
+use entente_protocols::identity::{IdentityKey, Member, Roster};
 use entente_protocols::ledger::Signer;
 use entente_protocols::ledger::checkpoint::node_origin;
+use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
@@ -110,12 +111,26 @@ impl Folder {
 
     /// What the checkpoints of the ledger of `node`, this node, are signed with.
     pub fn signer(&self, node: &str) -> Result<Signer, Error> {
+        Ok(Signer { origin: node_origin(self.authority()?, node), key: self.identity()? })
+    }
+
+    /// The fingerprint of the alliance's authority.
+    pub fn authority(&self) -> Result<Digest, Error> {
         let path = self.key("authority.crt");
         let authority = CertificateDer::from_pem_slice(self.read(&path)?.as_bytes());
         let authority = authority.map_err(|_| {
             Error::refused(format!("{} is not a certificate; restore it from a backup", path.display()))
         })?;
-        Ok(Signer { origin: node_origin(Digest::plain(&authority), node), key: self.identity()? })
+        Ok(Digest::plain(&authority))
+    }
+
+    /// What a roster has to say of this node.
+    pub fn member(&self) -> Result<Member, Error> {
+        let path = self.key("tls.key");
+        let key = KeyPair::from_pem(&Zeroizing::new(self.read(&path)?)).map_err(|_| {
+            Error::refused(format!("{} is not a private key; restore it from a backup", path.display()))
+        })?;
+        Ok(Member { identity: self.identity()?.public(), tls: Digest::plain(&key.subject_public_key_info()) })
     }
 
     /// A text file of this folder; a missing one most likely means that the node has not joined.

@@ -62,7 +62,7 @@ async fn nothing_that_is_said_after_a_vector_was_computed_changes_what_the_ledge
     let end = puppets.end("clients", &proposed, transcript, RESULT)?;
     let closed = puppets.tell("bank", end.clone()).pop().ok_or("an answer")?.decode()?;
     assert!(matches!(closed, FromNode::Attempt(_, FromAttempt::Closed { part: Some(_) })), "{closed:?}");
-    let abandoned = proposed.tells(ToAttempt::Abandoned { reason: "never mind".into() });
+    let abandoned = proposed.tells(ToAttempt::Abandoned { reason: "never mind".into(), is_over: false });
     for message in nonsense(&proposed).into_iter().chain([abandoned, end]) {
         assert_eq!(sent(&puppets, message), None);
         assert_eq!(states(&puppets)?, [State::Reserved, State::Computed, State::Released]);
@@ -83,7 +83,10 @@ async fn an_attempt_that_was_refused_or_given_up_is_neither_charged_nor_answered
     // Given up when the node was about to go.
     let given_up = proposal("given-up", SQL)?;
     let signed = puppets.signatures(&given_up);
-    puppets.tell("bank", given_up.tells(ToAttempt::Abandoned { reason: "the operator thinks better of it".into() }));
+    puppets.tell(
+        "bank",
+        given_up.tells(ToAttempt::Abandoned { reason: "the operator thinks better of it".into(), is_over: false }),
+    );
     for kill in [false, true] {
         for (proposed, signatures, stays) in [(&refusal, &signatures, "refused"), (&given_up, &signed, "abandoned")] {
             for message in [proposed.propose(), proposed.go(signatures), proposed.go(signatures)] {
@@ -163,7 +166,7 @@ async fn the_key_of_an_attempt_is_on_the_disk_as_long_as_it_is_needed() -> Resul
     assert_eq!(keys()?, 2);
     sent(&puppets, computed.go(&signatures)).ok_or("a vector")?;
     assert_eq!(keys()?, 1);
-    puppets.tell("bank", given_up.tells(ToAttempt::Abandoned { reason: "never mind".into() }));
+    puppets.tell("bank", given_up.tells(ToAttempt::Abandoned { reason: "never mind".into(), is_over: false }));
     assert_eq!(keys()?, 0);
     Ok(())
 }

@@ -87,7 +87,7 @@ async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Re
         ToAttempt::Start { pledges: Vec::new() },
         ToAttempt::Go { round: 1, input: Vec::new(), signatures: Vec::new(), encapsulations: Vec::new() },
         ToAttempt::Resend { round: 1, transcript: Digest::ZERO },
-        ToAttempt::Abandoned { reason: "it never was".into() },
+        ToAttempt::Abandoned { reason: "it never was".into(), is_over: false },
         ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None },
     ];
     for number in 1..20 {

@@ -155,9 +155,11 @@ async fn receive_frame(
             shared.desk.tell(&id.study, name, NodeEvent::Said { number: id.number, said: Box::new(said) }).await;
         }
         FromNode::Witness { request, of } => witness(shared, name, request, of).await,
-        FromNode::Witnessed { node, answer } => {
-            shared.sessions.send(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
+        // What nobody has asked for is dropped.
+        FromNode::Witnessed { node, answer } if shared.witnessing.is_answered(&node, name) => {
+            shared.sessions.pass_on(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
         }
+        FromNode::Witnessed { .. } => {}
     }
     Ok(())
 }
@@ -178,15 +180,16 @@ fn closed(shared: &Shared, name: &str, id: &AttemptId, part: Option<&Part>) {
 /// take longer, and here.
 async fn witness(shared: &Arc<Shared>, name: &str, request: Request, of: Option<Vec<String>>) {
     let told = ToNode::Witness { node: name.into(), request: request.clone() };
-    match of {
-        Some(of) => {
-            // Once each, however often they are named.
-            let of: BTreeSet<String> = of.into_iter().filter(|other| other != name).collect();
-            for other in of {
-                shared.sessions.send(&other, &told);
-            }
+    let others = shared.sessions.others(name);
+    // Once each, however often they are named.
+    let asked: BTreeSet<String> = match of {
+        Some(of) => of.into_iter().filter(|other| others.contains(other)).collect(),
+        None => others,
+    };
+    for other in &asked {
+        if shared.witnessing.asks(name, other) {
+            shared.sessions.pass_on(other, &told);
         }
-        None => shared.sessions.send_others(name, &told),
     }
     let Witnessed { answer, contradiction } = match shared.witness(name, request).await {
         Ok(witnessed) => witnessed,
@@ -220,7 +223,7 @@ fn relay(shared: &Shared, from: &str, id: AttemptId, to: &str, sealed: Vec<u8>) 
     match shared.store.study(&id.study) {
         Ok(Some(record)) if takes_part(&record) => {
             let told = ToAttempt::Relayed { from: from.into(), sealed };
-            shared.sessions.send(to, &ToNode::Attempt(id, told));
+            shared.sessions.pass_on(to, &ToNode::Attempt(id, told));
         }
         Ok(_) => {
             tracing::debug!(node = from, study = clean(&id.study), "a message that is for no participant is dropped")

@@ -81,6 +81,11 @@ pub struct StudyRecord {
 }
 
 impl StudyRecord {
+    /// Whether it has ended, however.
+    pub fn is_over(&self) -> bool {
+        self.state != StudyState::Running
+    }
+
     /// The present attempt.
     pub fn attempt_id(&self) -> AttemptId {
         AttemptId::new(&self.id, self.attempt)

@@ -278,7 +278,11 @@ impl Shared {
                 let statement = self.store.statement(&attempt.study).unwrap_or_default().unwrap_or_default();
                 ToAttempt::Finished { result, statement, model }
             }
-            None => ToAttempt::Abandoned { reason },
+            None => {
+                let is_over =
+                    self.store.study(&attempt.study).is_ok_and(|study| study.is_none_or(|study| study.is_over()));
+                ToAttempt::Abandoned { reason, is_over }
+            }
         };
         self.sessions.send(node, &ToNode::Attempt(attempt, told))
     }
@@ -289,7 +293,7 @@ impl Shared {
         self.store.give_up(record, nodes, attempt, reason)?;
         let id = AttemptId::new(&record.id, attempt);
         for node in nodes {
-            let told = ToAttempt::Abandoned { reason: reason.into() };
+            let told = ToAttempt::Abandoned { reason: reason.into(), is_over: record.is_over() };
             self.sessions.send(node, &ToNode::Attempt(id.clone(), told));
         }
         Ok(())

@@ -6,6 +6,7 @@ use entente_host::terminal::{one_line, print, print_json};
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::policy::{StewardDecision, Verdict};
+use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::study::lookalike::LookalikeSpec;
 use entente_protocols::study::{StudySpec, Terms};
 use serde::Serialize;
@@ -73,6 +74,8 @@ struct Listed {
     proposed_to: Vec<String>,
     /// Fewest of them.
     min_partners: usize,
+    scope: Scope,
+    colluders: Option<u32>,
     epsilon: f64,
     /// Of all attempts together, those included that may be lost.
     epsilon_at_most: f64,
@@ -139,11 +142,20 @@ impl Listed {
             (all, least) if least < all => format!("{}, or at least {least} of them", self.proposed_to.join(", ")),
             _ => self.proposed_to.join(", "),
         };
+        let colluders = self.colluders.map_or_else(|| "as many as usual".into(), |colluders| colluders.to_string());
+        let requester = if self.requester.is_empty() { "nobody named" } else { &self.requester };
         format!(
-            "for {}; legal basis: {basis}; with {partners}; ε = {}{most}; digest {}",
+            "asked by {}, for {}; legal basis: {basis}; with {partners}, of whom {colluders} may collude; ε = {}{most} at δ = {:e} for a {}; \
+             digest {}",
+            one_line(requester),
             one_line(&self.purpose),
             self.epsilon,
-            self.digest.short()
+            self.delta,
+            match self.scope {
+                Scope::Customer => "customer",
+                Scope::Person => "person",
+            },
+            shown(self.digest)
         )
     }
 }
@@ -160,7 +172,7 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             Verdict::Deny(reason) => format!("denied by {by}: {reason}"),
         });
         let min_partners = proposal.min_partners();
-        let Terms { rho, delta, epsilon, .. } = proposal.study.privacy;
+        let Terms { rho, delta, epsilon, scope, colluders, .. } = proposal.study.privacy;
         let most = proposal.study.privacy.most();
         listed.push(Listed {
             id: id.study,
@@ -177,6 +189,8 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             partners: proposal.participants,
             proposed_to: proposal.partners,
             min_partners,
+            scope,
+            colluders,
             epsilon,
             epsilon_at_most: if most > rho { most.epsilon(delta) } else { epsilon },
             delta,
@@ -192,7 +206,8 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
 
 /// What a study asks of this node, for whoever decides on it.
 fn asks(spec: &StudySpec, me: &str) -> String {
-    let line = |text: &str| one_line(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    // A line end is more than a blank: it ends a comment.
+    let line = |text: &str| one_line(&text.lines().map(str::trim).collect::<Vec<_>>().join(" ⏎ "));
     match spec {
         StudySpec::Query(query) => format!("for noisy numbers: {}", line(&query.sql)),
         StudySpec::Train(train) => {
@@ -240,9 +255,8 @@ fn own_candidates(spec: &LookalikeSpec, line: impl Fn(&str) -> String) -> String
 impl Approve {
     pub(super) fn run(self) -> Result<(), Error> {
         let (folder, by) = (self.dir.folder(), self.steward.unwrap_or_else(account));
-        let waits = |stage: &Stage| stage.is_waiting();
-        let proposal = decide(&folder, (&self.id, self.digest.as_deref()), waits, by, Verdict::Approve)?;
-        print(format!("approved {} as {}; a running node goes on with it at once", self.id, proposal.short()))
+        let proposal = decide(&folder, (&self.id, self.digest.as_deref()), by, Verdict::Approve)?;
+        print(format!("approved {} as {}; a running node goes on with it at once", self.id, shown(proposal)))
     }
 }
 
@@ -252,26 +266,23 @@ impl Deny {
             return Err(Error::refused("a denial needs a --reason; the operator is told"));
         }
         let (folder, by) = (self.dir.folder(), self.steward.unwrap_or_else(account));
-        // Also what was approved, until it is over: no further round or attempt is then computed.
-        let goes_on = |stage: &Stage| !stage.has_ended();
-        let verdict = Verdict::Deny(self.reason);
-        let proposal = decide(&folder, (&self.id, self.digest.as_deref()), goes_on, by, verdict)?;
-        print(format!("denied {} as {}", self.id, proposal.short()))
+        let proposal = decide(&folder, (&self.id, self.digest.as_deref()), by, Verdict::Deny(self.reason))?;
+        print(format!("denied {} as {}", self.id, shown(proposal)))
     }
 }
 
-/// Fewest digits by which a proposal is chosen.
+/// Fewest digits by which a proposal is chosen; it is looked for among all that were ever made under the identifier, so that two that
+/// were made to begin alike are told apart.
 const FEWEST_DIGITS: usize = 8;
 
+/// So many digits are shown that nobody makes two proposals that agree in them.
+fn shown(proposal: Digest) -> String {
+    proposal.to_string()[..32].to_owned()
+}
+
 /// Records a decision on the one proposal under this identifier that it can be about. Which it was.
-fn decide(
-    folder: &Folder,
-    (id, digest): (&str, Option<&str>),
-    is_open: impl Fn(&Stage) -> bool,
-    by: String,
-    verdict: Verdict,
-) -> Result<Digest, Error> {
-    let store = studies(folder)?;
+fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdict: Verdict) -> Result<Digest, Error> {
+    let (store, now) = (studies(folder)?, jiff::Timestamp::now());
     let attempts = store.of_study(id)?;
     let Some(newest) = attempts.first() else {
         let all = store.all()?;
@@ -281,14 +292,19 @@ fn decide(
             if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
         return Err(Error::refused(format!("no study `{id}` was proposed to this node; {waiting}")));
     };
-    let open = attempts.iter().filter(|attempt| is_open(&attempt.stage));
-    let mut proposals: Vec<Digest> = open.map(|attempt| attempt.proposal.digest(&attempt.id)).collect();
-    proposals.sort_unstable();
-    proposals.dedup();
-    if proposals.is_empty() {
+    // Also what was approved, until it is over: no further round or attempt is then computed.
+    let mut open = if verdict == Verdict::Approve { Vec::new() } else { store.approvals(id, now)? };
+    let is_open = |stage: &Stage| if verdict == Verdict::Approve { stage.is_waiting() } else { !stage.has_ended() };
+    let proposal = |attempt: &Attempt| attempt.proposal.digest(&attempt.id);
+    open.extend(attempts.iter().filter(|attempt| is_open(&attempt.stage)).map(proposal));
+    if open.is_empty() {
         let stage = newest.stage.name();
         return Err(Error::refused(format!("study `{id}` does not wait for a decision: it is {stage}")));
     }
+    // Whoever was shown one proposal is not to decide on the next that takes its place.
+    let mut proposals: Vec<Digest> = attempts.iter().map(proposal).chain(open.iter().copied()).collect();
+    proposals.sort_unstable();
+    proposals.dedup();
     if let Some(digest) = digest {
         let digits = digest.to_lowercase();
         if digits.len() < FEWEST_DIGITS {
@@ -299,18 +315,17 @@ fn decide(
         proposals.retain(|proposal| proposal.to_string().starts_with(&digits));
     }
     match proposals[..] {
-        [proposal] => {
-            let decision = StewardDecision { proposal, by, verdict };
-            store.decide(id, &decision, &jiff::Timestamp::now().to_string())?;
+        [proposal] if open.contains(&proposal) => {
+            store.decide(id, &StewardDecision { proposal, by, verdict }, &now.to_string())?;
             Ok(proposal)
         }
-        [] => Err(Error::refused(format!(
+        [_] | [] => Err(Error::refused(format!(
             "nothing waits under `{id}` that has this digest; `entente-node studies` shows what does. Nothing was decided"
         ))),
         _ => {
-            let digests: Vec<String> = proposals.iter().map(Digest::short).collect();
+            let digests: Vec<String> = proposals.iter().map(|proposal| shown(*proposal)).collect();
             Err(Error::refused(format!(
-                "{} different proposals wait under `{id}`; look at them with `entente-node studies`, and say which by --digest: {}",
+                "{} different proposals were made under `{id}`; look at them with `entente-node studies`, and say which by --digest: {}",
                 digests.len(),
                 digests.join(", ")
             )))
@@ -414,7 +429,7 @@ delta = 1e-6
         };
         let digest = |proposal: &Proposal| proposal.digest(&AttemptId::new("s", 1));
         let approve = |prefix: Option<&str>| {
-            decide(&folder, ("s", prefix), Stage::is_waiting, "ann".into(), Verdict::Approve).map_err(|e| e.to_string())
+            decide(&folder, ("s", prefix), "ann".into(), Verdict::Approve).map_err(|e| e.to_string())
         };
         let (read, swapped) = (proposal("statistics"), proposal("marketing"));
         put(1, &read);
@@ -422,11 +437,18 @@ delta = 1e-6
         assert_eq!(approve(None), Ok(digest(&read)), "two attempts of one proposal");
         put(3, &swapped);
         let why = approve(None).unwrap_err();
-        assert!(why.contains("2 different proposals") && why.contains(&digest(&swapped).short()), "{why}");
-        let shown = digest(&read).to_string();
-        assert_eq!(approve(Some(&shown[..16])), Ok(digest(&read)));
-        assert!(approve(Some(&shown[..7])).unwrap_err().contains("at least 8 digits"));
+        assert!(why.contains("2 different proposals") && why.contains(&shown(digest(&swapped))), "{why}");
+        let digits = digest(&read).to_string();
+        assert_eq!(approve(Some(&digits[..16])), Ok(digest(&read)));
+        assert!(approve(Some(&digits[..7])).unwrap_err().contains("at least 8 digits"));
         assert!(approve(Some("00000000")).unwrap_err().contains("Nothing was decided"));
+        // Given up in its favour, what was read does not wait any more.
+        for number in 1..=2 {
+            let read = store.get(&AttemptId::new("s", number)).unwrap().unwrap();
+            store.put(&read.with(Stage::Abandoned(read.stage.ended("another one")))).unwrap();
+        }
+        assert!(approve(None).unwrap_err().contains("2 different proposals"));
+        assert!(approve(Some(&digits)).unwrap_err().contains("nothing waits"));
         let now = jiff::Timestamp::now();
         assert!(store.decision("s", digest(&read), now).unwrap().is_some());
         assert!(store.decision("s", digest(&swapped), now).unwrap().is_none());

@@ -409,7 +409,7 @@ mod tests {
         let id = AttemptId::new("s", 1);
         line.take(go("s", 1), 1).await;
         line.take(go("s", 2), 1).await;
-        line.take(of("s", ToAttempt::Abandoned { reason: String::new() }), 1).await;
+        line.take(of("s", ToAttempt::Abandoned { reason: String::new(), is_over: false }), 1).await;
         while !lock(&inbox.answerer.ended).contains(&id) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -13,6 +13,7 @@ use entente_protocols::study::{Plan, Question};
 use entente_protocols::wire::message::FromAttempt;
 use tracing::{error, info, warn};
 
+use super::refusals::Refusals;
 use super::{Participant, Problem, now, release_id, saying};
 use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Signed, Stage, Started};
@@ -32,7 +33,10 @@ const MODEL: &str = "model.json";
 
 impl Participant {
     /// Records that the coordinator gave an attempt up.
-    pub(super) fn abandon(&self, id: &AttemptId, reason: &str) -> Result<Vec<Vec<u8>>, Problem> {
+    pub(super) fn abandon(&self, id: &AttemptId, reason: &str, is_over: bool) -> Result<Vec<Vec<u8>>, Problem> {
+        if is_over {
+            lock(&self.studies).end_approvals(&id.study)?;
+        }
         let known = lock(&self.studies).get(id)?;
         if let Some(attempt) = known.filter(|attempt| !attempt.stage.has_ended()) {
             info!(study = id.study, attempt = id.number, reason, "the coordinator gave the attempt up");
@@ -92,11 +96,15 @@ impl Participant {
         let transcript = transcript.ok_or_else(|| Problem::failed("nothing was sent from here"))?;
         let (_, question) = self.question(&attempt.proposal)?;
         let statement = self.stated(&attempt, transcript, &question, told)?;
+        // Whoever has signed one end signs no other.
+        if lock(&self.studies).receipt(id)?.is_some_and(|kept| kept != told.statement) {
+            return Err(Problem::failed("it has ended with another result"));
+        }
         if signed.is_some() {
             self.record_result(attempt.proposal.completed, transcript, told.result)?;
         }
         self.keep(&attempt.with(Stage::Finished(finished)))?;
-        lock(&self.studies).end_decisions(&id.study)?;
+        lock(&self.studies).end_approvals(&id.study)?;
         let before = lock(&self.studies).before(id)?;
         let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node joined"))?;
         let after = self.ledger()?.checkpoint(&self.signer)?;
@@ -132,6 +140,7 @@ impl Participant {
         let mut participants = proposal.participants.clone();
         participants.sort();
         let of_this = subject.rounds.iter().filter(|round| round.attempt == id.number);
+        let before = subject.rounds.iter().filter(|round| round.attempt != id.number);
         let study_is = (&subject.name, &subject.purpose, subject.kind, &subject.requester);
         let proposed = &proposal.study;
         let is_this = subject.study == id.study
@@ -139,17 +148,41 @@ impl Participant {
             && subject.participants == participants
             && subject.plan_sha256 == question.plan().digest()
             && study_is == (&proposed.name, &proposed.purpose, proposed.spec.kind(), &proposal.requester)
-            && of_this.clone().all(|round| Self::is_round(round, transcript, question))
+            && of_this.clone().map(|round| round.round).eq(question.rounds())
+            && of_this.clone().all(|round| self.is_round(round, transcript, question))
+            && self.knows_rounds(id, before)?
             && statement.result() == Some(told.result);
         if is_this { Ok(statement) } else { Err(Problem::failed("what it states is not what this node took part in")) }
     }
 
-    /// Whether a receipt states a round as it was here: its transcript and its charge.
-    fn is_round(round: &receipt::Round, transcript: Digest, question: &Question) -> bool {
+    /// Whether a receipt states a round as it was here: its transcript and its charge; and, where this node brings something to
+    /// it, that it has.
+    fn is_round(&self, round: &receipt::Round, transcript: Digest, question: &Question) -> bool {
         let charged = question
             .round(round.round)
             .is_some_and(|mechanism| (mechanism.rho(), mechanism.rho_person()) == (round.rho, round.rho_person));
-        round.transcript_sha256 == transcript && charged
+        let is_stored = || lock(&self.ledger).is_stored(release_id(transcript, round.round));
+        round.transcript_sha256 == transcript && charged && (!self.contributes(question) || is_stored())
+    }
+
+    /// Whether this node has what a receipt states of earlier attempts that it took part in.
+    fn knows_rounds<'r>(
+        &self,
+        id: &AttemptId,
+        mut rounds: impl Iterator<Item = &'r receipt::Round>,
+    ) -> Result<bool, Problem> {
+        let earlier = lock(&self.studies).of_study(&id.study)?;
+        let took_part = |number: u32| {
+            earlier.iter().find(|attempt| attempt.id.number == number).is_some_and(|attempt| {
+                let question = self.question(&attempt.proposal);
+                attempt.stage.pledge().is_some() && question.is_ok_and(|(_, question)| self.contributes(&question))
+            })
+        };
+        let is_known = |round: &receipt::Round| {
+            let is_stored = lock(&self.ledger).is_stored(release_id(round.transcript_sha256, round.round));
+            round.attempt < id.number && (is_stored || !took_part(round.attempt))
+        };
+        Ok(rounds.all(is_known))
     }
 
     /// Keeps the model that a study trained with this node's part, if it is the receipt's, of the plan, and the one that the
@@ -234,9 +267,13 @@ impl Participant {
         proposal: Option<Proposal>,
     ) -> Result<(), Error> {
         let known = lock(&self.studies).get(id)?;
+        let is_known = known.is_some();
         let attempt = known.or_else(|| proposal.map(|proposal| Attempt::proposed(id.clone(), proposal, now())));
         let Some(attempt) = attempt.filter(|attempt| self.can_refuse(attempt)) else { return Ok(()) };
-        let Some(reason) = lock(&self.refusals).recorded(reason, &now()) else { return Ok(()) };
+        // Of what was waiting or joined, of which there is never much, each is recorded: a steward's denial is one of these.
+        let reason =
+            if is_known { Some(Refusals::short(reason)) } else { lock(&self.refusals).recorded(reason, &now()) };
+        let Some(reason) = reason else { return Ok(()) };
         let reason = reason.as_str();
         match request {
             Some(request) => lock(&self.ledger).refused(request, reason, &now())?,

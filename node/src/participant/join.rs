@@ -8,7 +8,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::LedgerError;
-use entente_protocols::policy::{ApprovalMode, Approved, Decision, Request, StudyRef};
+use entente_protocols::policy::{ApprovalMode, Approved, Decision, Request, StewardDecision, StudyRef, Verdict};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
@@ -22,6 +22,11 @@ use tracing::info;
 use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Signed, Stage, Started};
+
+/// The most attempts of one study.
+const MOST_ATTEMPTS: usize = 64;
+/// The most attempts that go on, or wait for a steward, at once.
+const MOST_OPEN: usize = 256;
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
@@ -174,15 +179,29 @@ impl Participant {
     /// Under the rules alone, nobody looks at what is proposed under the name of another study; a steward does.
     fn one_study(&self, id: &AttemptId, proposal: &Proposal) -> Result<(), Problem> {
         let earlier = lock(&self.studies).of_study(&id.study)?;
-        let is_one = earlier.iter().all(|attempt| proposal.continues(&attempt.proposal));
-        if is_one || self.config.policy.approve == ApprovalMode::Manual {
+        if earlier.iter().filter(|attempt| attempt.id != *id).count() >= MOST_ATTEMPTS {
+            return Err(Problem::refused("the study had too many attempts; submit it anew"));
+        }
+        let is_new = !earlier.iter().any(|attempt| attempt.id == *id);
+        if is_new && lock(&self.studies).count_open()? >= MOST_OPEN {
+            return Err(Problem::refused(format!("{MOST_OPEN} attempts go on or wait at {} already", self.name())));
+        }
+        if self.config.policy.approve == ApprovalMode::Manual {
+            return Ok(());
+        }
+        if let Some(StewardDecision { by, verdict: Verdict::Deny(reason), .. }) =
+            lock(&self.studies).denial(&id.study)?
+        {
+            return Err(Problem::refused(format!("denied by {by}: {reason}")));
+        }
+        if earlier.iter().all(|attempt| proposal.continues(&attempt.proposal)) {
             return Ok(());
         }
         Err(Problem::refused("another study was proposed to this node under the same identifier"))
     }
 
     /// Whether this node's customers are summed over, and its ledger charged.
-    fn contributes(&self, question: &Question) -> bool {
+    pub(super) fn contributes(&self, question: &Question) -> bool {
         question.contributors().iter().any(|name| name == self.name())
     }
 

@@ -57,6 +57,8 @@ use rounds::{Round, Running};
 pub use witness::Connection;
 use witness::Witnesses;
 
+/// How many attempts are remembered that were refused or given up.
+const MOST_ENDED: u32 = 1000;
 /// How often keys of attempts are looked for that are not needed any more.
 const SWEEP: SignedDuration = SignedDuration::from_hours(1);
 
@@ -362,7 +364,7 @@ impl Participant {
                 self.send_when_witnessed(release, outbound, connection)
             }
             ToAttempt::Finished { result, statement, model } => self.finish(id, result, &statement, model.as_deref()),
-            ToAttempt::Abandoned { reason } => self.abandon(id, &reason),
+            ToAttempt::Abandoned { reason, is_over } => self.abandon(id, &reason, is_over),
             ToAttempt::Relayed { .. } => Ok(Vec::new()),
         }
     }
@@ -406,6 +408,7 @@ impl Participant {
         if now.duration_since(*lock(&self.swept)).abs() < SWEEP {
             return Ok(());
         }
+        lock(&self.studies).forget_ended(MOST_ENDED)?;
         let all = lock(&self.studies).all()?;
         let needed = all.into_iter().filter(|attempt| attempt.stage.needs_key()).map(|attempt| attempt.id);
         self.ephemeral.keep(&needed.collect::<Vec<_>>(), SWEEP.unsigned_abs());

@@ -1,4 +1,4 @@
-//! How many refusals are recorded: an entry of the ledger is there for ever, and whoever proposes studies could fill it.
+//! How many refusals of what nobody has looked at are recorded: an entry of the ledger is there for ever, and whoever proposes studies could fill it.
 
 use tracing::warn;
 
@@ -15,6 +15,11 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    /// A reason as it is recorded.
+    pub(super) fn short(reason: &str) -> String {
+        reason.chars().take(LONGEST).collect()
+    }
+
     /// The reason to record, if there is room today. The last one says that more may follow that are not.
     pub(super) fn recorded(&mut self, reason: &str, now: &str) -> Option<String> {
         let day = now.get(..10).unwrap_or_default();
@@ -22,7 +27,7 @@ impl Refusals {
             *self = Self { day: day.to_owned(), recorded: 0 };
         }
         self.recorded = self.recorded.saturating_add(1);
-        let reason: String = reason.chars().take(LONGEST).collect();
+        let reason = Self::short(reason);
         match self.recorded {
             0..MOST => Some(reason),
             MOST => {

@@ -21,6 +21,7 @@ use entente_protocols::wire::message::{ToAttempt, ToNode};
 use tracing::{info, warn};
 
 use super::{Participant, Problem, Rosters};
+use crate::roster::check;
 
 /// The most proposals that are kept until the roster is confirmed. Others come again with the next connection.
 const MOST_KEPT: usize = 64;
@@ -28,6 +29,7 @@ const MOST_KEPT: usize = 64;
 impl Participant {
     /// Takes the roster that the coordinator offers, for people to compare.
     pub fn welcome(&self, roster: Roster) -> Result<(), Error> {
+        check(&self.folder, self.name(), &roster)?;
         let mut rosters = self.rosters()?;
         self.folder.keep_offered(&roster)?;
         match &rosters.pinned {

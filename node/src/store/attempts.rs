@@ -279,6 +279,19 @@ impl StudyStore {
         rows.map(|row| row.map_err(read)?.attempt()).collect()
     }
 
+    /// How many have neither ended nor are computed.
+    pub fn count_open(&self) -> Result<usize, StoreError> {
+        let sql = "SELECT COUNT(*) FROM attempt WHERE stage IN ('waiting', 'joined', 'repeated')";
+        self.0.prepare_cached(sql).and_then(|mut count| count.query_row([], |row| row.get(0))).map_err(read)
+    }
+
+    /// Forgets attempts that were refused or given up, but for the newest `kept`: whoever proposes much is not to fill the disk with it.
+    pub fn forget_ended(&self, kept: u32) -> Result<(), StoreError> {
+        let sql = "DELETE FROM attempt WHERE stage IN ('refused', 'abandoned') AND rowid NOT IN
+            (SELECT rowid FROM attempt WHERE stage IN ('refused', 'abandoned') ORDER BY received DESC LIMIT ?1)";
+        self.0.execute(sql, [kept]).map(drop).map_err(written)
+    }
+
     /// All attempts, the newest first.
     pub fn all(&self) -> Result<Vec<Attempt>, StoreError> {
         let sql = format!("{SELECT} ORDER BY received DESC, study, number DESC");

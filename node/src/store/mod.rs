@@ -20,7 +20,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::ledger::line::Line;
 use entente_protocols::ledger::office::Sighting;
 use entente_protocols::ledger::store::{Store, StoreError};
-use entente_protocols::policy::StewardDecision;
+use entente_protocols::policy::{StewardDecision, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -193,8 +193,8 @@ CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT N
 CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
     PRIMARY KEY (study, attempt)) STRICT;
 DROP TABLE IF EXISTS decisions; -- of earlier versions, which did not say of what
-CREATE TABLE IF NOT EXISTS approval (study TEXT, proposal TEXT, decision TEXT NOT NULL, time TEXT NOT NULL,
-    has_ended INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study, proposal)) STRICT;
+CREATE TABLE IF NOT EXISTS verdict (study TEXT, proposal TEXT, decision TEXT NOT NULL, time TEXT NOT NULL,
+    approves INTEGER NOT NULL, has_ended INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study, proposal)) STRICT;
 ";
 
 impl StudyStore {
@@ -206,8 +206,11 @@ impl StudyStore {
     /// Records a steward's decision on what was proposed under a study's identifier; the last one counts.
     pub fn decide(&self, study: &str, decision: &StewardDecision, now: &str) -> Result<(), StoreError> {
         let json = serde_json::to_string(decision).map_err(written)?;
-        let sql = "INSERT OR REPLACE INTO approval (study, proposal, decision, time) VALUES (?1, ?2, ?3, ?4)";
-        self.0.execute(sql, params![study, decision.proposal.to_string(), json, now]).map(drop).map_err(written)
+        let sql =
+            "INSERT OR REPLACE INTO verdict (study, proposal, decision, time, approves) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let approves = decision.verdict == Verdict::Approve;
+        let row = params![study, decision.proposal.to_string(), json, now, approves];
+        self.0.execute(sql, row).map(drop).map_err(written)
     }
 
     /// The steward's decision on what is proposed, while it holds.
@@ -231,16 +234,40 @@ impl StudyStore {
         study: &str,
         proposal: Digest,
     ) -> Result<Option<(StewardDecision, String, bool)>, StoreError> {
-        let sql = "SELECT decision, time, has_ended FROM approval WHERE study = ?1 AND proposal = ?2";
+        let sql = "SELECT decision, time, has_ended FROM verdict WHERE study = ?1 AND proposal = ?2";
         let mut select = self.0.prepare_cached(sql).map_err(read)?;
         let row = select.query_row([study, &proposal.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
         let row: Option<(String, String, bool)> = row.optional().map_err(read)?;
         row.map(|(json, time, has_ended)| Ok((serde_json::from_str(&json).map_err(read)?, time, has_ended))).transpose()
     }
 
-    /// No decision on this study holds any more: it is over.
-    pub fn end_decisions(&self, study: &str) -> Result<(), StoreError> {
-        self.0.execute("UPDATE approval SET has_ended = 1 WHERE study = ?1", [study]).map(drop).map_err(written)
+    /// The last denial of anything that was proposed under this identifier. It has no end.
+    pub fn denial(&self, study: &str) -> Result<Option<StewardDecision>, StoreError> {
+        let sql = "SELECT decision FROM verdict WHERE study = ?1 AND approves = 0 ORDER BY time DESC LIMIT 1";
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
+        let json: Option<String> = select.query_row([study], |row| row.get(0)).optional().map_err(read)?;
+        json.map(|json| serde_json::from_str(&json).map_err(read)).transpose()
+    }
+
+    /// What was approved under this identifier and holds.
+    pub fn approvals(&self, study: &str, now: Timestamp) -> Result<Vec<Digest>, StoreError> {
+        let sql = "SELECT proposal FROM verdict WHERE study = ?1 AND approves = 1 AND has_ended = 0";
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
+        let rows = select.query_map([study], |row| row.get::<_, String>(0)).map_err(read)?;
+        let mut approved = Vec::new();
+        for proposal in rows {
+            let proposal: Digest = proposal.map_err(read)?.parse().map_err(read)?;
+            if self.decision(study, proposal, now)?.is_some() {
+                approved.push(proposal);
+            }
+        }
+        Ok(approved)
+    }
+
+    /// No approval of this study holds any more: it is over. A denial stays.
+    pub fn end_approvals(&self, study: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE verdict SET has_ended = 1 WHERE study = ?1 AND approves = 1";
+        self.0.execute(sql, [study]).map(drop).map_err(written)
     }
 }
 
@@ -248,7 +275,6 @@ impl StudyStore {
 mod tests {
     use entente_protocols::attempt::AttemptId;
     use entente_protocols::ledger::store::contract;
-    use entente_protocols::policy::Verdict;
 
     use super::*;
 
@@ -290,9 +316,16 @@ mod tests {
         assert_eq!(open().decision("s", Digest([4; 32]), now).unwrap(), None, "of something else");
         assert_eq!(open().decision("s", proposal, at("2026-03-08T12:00:02Z")).unwrap(), None, "a week is over");
         assert_eq!(open().decision("s", proposal, at("2026-03-01T12:00:00Z")).unwrap(), None, "by a clock that is off");
-        open().end_decisions("s").unwrap();
+        open().end_approvals("s").unwrap();
+        assert_eq!(open().decision("s", proposal, now).unwrap(), Some(decision.clone()), "it was denied");
+        assert_eq!(open().denial("s").unwrap(), Some(decision.clone()));
+        let approved = StewardDecision { verdict: Verdict::Approve, ..decision };
+        open().decide("s", &approved, "2026-03-08T11:00:00Z").unwrap();
+        assert_eq!((open().approvals("s", now).unwrap(), open().denial("s").unwrap()), (vec![proposal], None));
+        open().end_approvals("s").unwrap();
         assert_eq!(open().decision("s", proposal, now).unwrap(), None, "the study is over");
-        assert_eq!(open().recorded_decision("s", proposal).unwrap().unwrap().0, decision);
+        assert!(open().approvals("s", now).unwrap().is_empty());
+        assert_eq!(open().recorded_decision("s", proposal).unwrap().unwrap().0, approved);
         assert!(open().all().unwrap().is_empty() && open().get(&AttemptId::new("s", 1)).unwrap().is_none());
     }
 }

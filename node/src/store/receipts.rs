@@ -20,6 +20,13 @@ impl StudyStore {
         self.0.query_row(sql, params![attempt.study, attempt.number], |row| row.get(0)).optional().map_err(read)
     }
 
+    /// The statement of an attempt that this node has signed.
+    pub fn receipt(&self, attempt: &AttemptId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT statement FROM receipts WHERE study = ?1 AND attempt = ?2";
+        let found = self.0.query_row(sql, params![attempt.study, attempt.number], |row| row.get(0)).optional();
+        Ok(found.map_err(read)?.flatten())
+    }
+
     /// Keeps a statement with this node's signature of it.
     pub fn put_receipt(&self, attempt: &AttemptId, statement: &str, part: &Part) -> Result<(), StoreError> {
         let sql = "UPDATE receipts SET statement = ?3, part = ?4 WHERE study = ?1 AND attempt = ?2";

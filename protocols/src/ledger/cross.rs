@@ -96,7 +96,9 @@ fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt
         let key = (subject.study.as_str(), round.attempt, round.round);
         let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
         let Some(released) = index.get(&key) else {
-            if subject.kind.charges_all() && round.attempt == subject.attempt {
+            // Of an earlier attempt it may have taken no part in; of one that it did, it has entries.
+            let has_others = index.keys().any(|(study, attempt, _)| (*study, *attempt) == (key.0, key.1));
+            if subject.kind.charges_all() && (round.attempt == subject.attempt || has_others) {
                 return Err(format!("{place}: {} has no entry of it", ledger.node));
             }
             continue;

@@ -110,6 +110,8 @@ pub enum ToAttempt {
     Abandoned {
         /// Why.
         reason: String,
+        /// Whether the study is, and with it what staff have approved.
+        is_over: bool,
     },
 }
 
