@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use entente_node::store::StudyStore;
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::privacy::rho::Rho;
@@ -12,7 +13,7 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::query::QuerySpec;
 use entente_protocols::study::{Study, StudySpec};
 use entente_protocols::wire::frame::Frame;
-use entente_protocols::wire::message::{FromAttempt, FromNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
 use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, World, last_study, refused};
 
 use super::hostile::{SQL, proposal};
@@ -121,7 +122,7 @@ async fn an_approval_that_is_withdrawn_or_used_up_is_good_for_nothing() -> Resul
     decide(&puppets, &done, Verdict::Approve)?;
     assert!(computed(&puppets, &done)?.is_empty());
     let transcript = last_study(&puppets.world.ledger("bank")?)?.transcript.ok_or("it was computed")?;
-    puppets.tell("bank", puppets.end("clients", &done, transcript, entente_protocols::digest::Digest([7; 32]))?);
+    puppets.tell("bank", puppets.end("clients", &done, transcript, Digest([7; 32]))?);
     assert_eq!(puppets.world.count("bank", State::Released)?, 1);
     assert!(waits(&puppets.ask("bank", done.again(2, 0).propose())), "the study is over");
     Ok(())
@@ -252,5 +253,58 @@ async fn a_flood_of_studies_that_are_refused_does_not_fill_the_ledger() -> Resul
     assert!(last_study(&entries)?.reason.as_ref().is_some_and(|reason| reason.contains("the last refusal")));
     let store = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
     assert_eq!(store.all()?.len(), 100);
+    Ok(())
+}
+
+/// Under the rules alone nobody is asked again, so nothing under the identifier is what the steward had not in mind.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_denied_stays_so_under_the_rules_alone() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let first = proposal("denied", SQL)?;
+    assert!(computed(&puppets, &first)?.is_empty());
+    let transcript = last_study(&puppets.world.ledger("bank")?)?.transcript.ok_or("it was computed")?;
+    decide(&puppets, &first, Verdict::Deny("stop this".into()))?;
+    let again = |number| changed(&first, number, |proposal| proposal.begun = number);
+    refused(puppets.ask("bank", first.again(2, 0).propose()), "stop this");
+    refused(puppets.ask("bank", again(3).propose()), "stop this");
+    puppets.tell("bank", puppets.end("clients", &first, transcript, Digest([7; 32]))?);
+    refused(puppets.ask("bank", again(4).propose()), "stop this");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_ends_with_a_study_that_is_cancelled() -> Result<(), Error> {
+    let puppets = with_a_steward().await?;
+    let cancelled = proposal("cancelled", SQL)?;
+    puppets.ask("bank", cancelled.propose());
+    decide(&puppets, &cancelled, Verdict::Approve)?;
+    puppets.pledge("bank", &cancelled);
+    puppets.tell("bank", cancelled.tells(ToAttempt::Abandoned { reason: "lost".into(), is_over: false }));
+    puppets.pledge("bank", &cancelled.again(2, 0));
+    let over = ToAttempt::Abandoned { reason: "cancelled by the operator".into(), is_over: true };
+    puppets.tell("bank", cancelled.again(2, 0).tells(over));
+    assert!(waits(&puppets.ask("bank", cancelled.again(3, 0).propose())));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_without_end_are_refused_before_they_fill_the_disk() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let many = proposal("many", SQL)?;
+    let mut pledged = 0;
+    for number in 1..=200 {
+        match puppets.ask("bank", many.again(number, 0).propose()) {
+            FromNode::Attempt(_, FromAttempt::Pledged(_)) => pledged += 1,
+            answer => refused(answer, "too many attempts"),
+        }
+    }
+    assert_eq!(pledged, 64);
+    for number in 0..300 {
+        match puppets.ask("bank", proposal(&format!("many-{number}"), SQL)?.propose()) {
+            FromNode::Attempt(_, FromAttempt::Pledged(_)) => pledged += 1,
+            answer => refused(answer, "attempts go on or wait"),
+        }
+    }
+    assert_eq!(pledged, 256);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::receipt;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
 use entente_testing::{Error, Proposed, Puppets, Signed, refused};
 
@@ -185,4 +186,65 @@ async fn an_attempt_whose_key_is_gone_is_refused_and_charged_nothing() -> Result
     assert_eq!(puppets.world.count("bank", State::Reserved)?, 0);
     assert_eq!(stage(&puppets, &lost)?, "refused");
     Ok(())
+}
+
+/// What a node signs when it is told of an end; `None` if it does not.
+fn signs(puppets: &Puppets, partner: &str, told: ToNode) -> bool {
+    let closed = puppets.tell(partner, told);
+    closed.iter().any(|frame| matches!(frame.decode(), Ok(FromNode::Attempt(_, FromAttempt::Closed { part: Some(_) }))))
+}
+
+/// A receipt that all sign would make others believe that it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_for_rounds_that_were_not_computed() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let signed = proposal("forged", SQL)?.again(2, 0);
+    puppets.signatures(&signed);
+    let true_one = signed_transcript(&puppets, &signed)?;
+    let end = puppets.end("clients", &signed, true_one, RESULT)?;
+    let of_another_attempt = restated(&end, |statement| {
+        statement.subject.rounds[0].attempt = 1;
+        statement.subject.rounds[0].transcript_sha256 = Digest([0x42; 32]);
+    })?;
+    let of_no_rounds = restated(&end, |statement| statement.subject.rounds.clear())?;
+    for told in [end, of_another_attempt, of_no_rounds] {
+        assert!(!signs(&puppets, "bank", told));
+    }
+    assert_eq!((puppets.reserved()?, stage(&puppets, &signed)?), (vec![0, 0, 0], "joined"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_has_one_end_that_is_signed() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposed = proposal("two-ends", SQL)?;
+    let signatures = puppets.signatures(&proposed);
+    let transcript = sent(&puppets, proposed.go(&signatures)).ok_or("a vector")?;
+    let end = |result| puppets.end("clients", &proposed, transcript, result);
+    assert!(signs(&puppets, "bank", end(RESULT)?));
+    assert!(!signs(&puppets, "bank", end(Digest([8; 32]))?));
+    assert!(signs(&puppets, "bank", end(RESULT)?), "the same as before");
+    // Rounds that it has not taken part in, beside its own.
+    let more = restated(&end(RESULT)?, |statement| {
+        let own = statement.subject.rounds[0].clone();
+        statement.subject.rounds.push(receipt::Round { round: 2, ..own });
+    })?;
+    assert!(!signs(&puppets, "bank", more));
+    Ok(())
+}
+
+/// An end that states something else.
+fn restated(told: &ToNode, change: impl FnOnce(&mut receipt::Statement)) -> Result<ToNode, Error> {
+    let ToNode::Attempt(id, ToAttempt::Finished { result, statement, .. }) = told else { return Err("an end".into()) };
+    let mut changed = receipt::parse_statement(statement)?;
+    change(&mut changed);
+    let statement = receipt::canonical(&changed);
+    Ok(ToNode::Attempt(id.clone(), ToAttempt::Finished { result: *result, statement, model: None }))
+}
+
+/// The transcript that the bank has signed.
+fn signed_transcript(puppets: &Puppets, proposed: &Proposed) -> Result<Digest, Error> {
+    let studies = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
+    let attempt = studies.get(&proposed.id)?.ok_or("the attempt is kept")?;
+    Ok(attempt.stage.transcript().ok_or("it is signed")?.digest())
 }

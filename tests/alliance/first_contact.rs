@@ -172,3 +172,30 @@ async fn a_partner_that_is_dropped_after_a_study_does_not_undo_it() -> Result<()
     assert_eq!((count(State::Released)?, count(State::Refused)?), (1, 0));
     Ok(())
 }
+
+/// All partners are shown one and the same roster, so that their fingerprints agree; only whose entry is false can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roster_that_is_false_of_a_node_is_not_accepted_there() -> Result<(), Error> {
+    let mut puppets = Puppets::of(World::of(&PARTNERS).unconfirmed()).await?;
+    let (folder, truth) = (puppets.world.folder("retailer"), puppets.roster.clone());
+    let fake = Member { identity: IdentityKey::from_secret(&[61; 32]).public(), tls: Digest::ZERO };
+    let mut false_ones = vec![truth.clone(); 5];
+    false_ones[0].members.insert("retailer".into(), fake.clone());
+    false_ones[1].members.remove("retailer");
+    false_ones[2].authority = Digest([9; 32]);
+    false_ones[3].alliance = "spring` (offered)\nfingerprint: 8c1f".into();
+    false_ones[4].members.insert("zz\n telecom-2 \u{202e}txet".into(), fake);
+    for roster in false_ones {
+        puppets.roster = roster.clone();
+        let why = puppets.welcome("retailer").unwrap_err().to_string();
+        assert!(why.contains("do not accept it") && why.lines().count() == 1, "{why}");
+        assert_eq!(folder.offered_roster()?.as_ref(), Some(&truth), "it is not even kept to be looked at");
+        // Whatever has come onto the disk.
+        folder.keep_offered(&roster)?;
+        assert!(roster::accept(&folder, &roster.fingerprint().to_string()).is_err());
+        folder.keep_offered(&truth)?;
+    }
+    assert!(folder.pinned_roster()?.is_none());
+    roster::accept(&folder, &truth.fingerprint().to_string())?;
+    Ok(())
+}

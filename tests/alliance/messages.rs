@@ -5,8 +5,9 @@ use std::time::Duration;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::witness::Answer;
 use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
-use entente_testing::{Error, Listener, Puppets};
+use entente_testing::{Driven, Error, Listener, Manners, Puppets, World, study};
 use tokio::time::timeout;
 
 use super::hostile::{SQL, proposal};
@@ -99,5 +100,34 @@ async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Re
     // One that there is, is remembered as long as it is needed.
     puppets.tell("bank", proposal.go(&signatures));
     assert_eq!(puppets.participant("bank").attempts_in_memory(), 1);
+    Ok(())
+}
+
+/// A partner that says to another, through the coordinator, what that has not asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_says_much_to_another_does_not_cut_it_off() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    world.stop("retailer").await;
+    let mut has_said = false;
+    let manners = Manners::default().says(move |message| {
+        let mut all = vec![message];
+        if !matches!(all[0], FromNode::Hello { .. }) && !std::mem::replace(&mut has_said, true) {
+            let unasked = FromNode::Witnessed { node: "bank".into(), answer: Answer::Refused("x".repeat(100)) };
+            all.extend(std::iter::repeat_n(unasked, 100_000));
+        }
+        all
+    });
+    let since = async |world: &World| -> Result<_, Error> {
+        let partners = world.client().await?.partners().await?.partners;
+        Ok(partners.iter().find(|partner| partner.name == "bank").and_then(|partner| partner.since.clone()))
+    };
+    let before = since(&world).await?;
+    let _retailer = Driven::start(&world, "retailer", manners).await?;
+    for number in 0..5 {
+        let sql = format!("SELECT COUNT(*) AS n FROM clients WHERE age > {number}");
+        let draft = study(&format!("calm-{number}")).sql(&sql).epsilon(0.2).partners(&["bank", "telecom"]);
+        world.run(draft.build()?).await?;
+    }
+    assert_eq!(since(&world).await?, before, "the bank's connection is the one that it had");
     Ok(())
 }

@@ -451,6 +451,12 @@ delta = 1e-6
         assert!(approve(Some(&digits)).unwrap_err().contains("nothing waits"));
         let now = jiff::Timestamp::now();
         assert!(store.decision("s", digest(&read), now).unwrap().is_some());
+        // Between two attempts, what was approved can be taken back.
+        let deny = Verdict::Deny("second thoughts".into());
+        assert_eq!(decide(&folder, ("s", Some(&digits)), "ann".into(), deny.clone()).unwrap(), digest(&read));
+        let now = jiff::Timestamp::now();
+        assert_eq!(store.decision("s", digest(&read), now).unwrap().unwrap().verdict, deny);
+        assert_eq!(store.denial("s").unwrap().unwrap().verdict, deny);
         assert!(store.decision("s", digest(&swapped), now).unwrap().is_none());
     }
 }
