@@ -409,7 +409,7 @@ def check(path, roster):
         text = file.read()
     try:
         return check_receipt(text, roster) if text.startswith("{\n") else check_ledger(text, roster)
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, UnicodeError) as error:
         raise Wrong(f"a field is missing or of another kind: {error!r}") from error
 
 

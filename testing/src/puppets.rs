@@ -241,7 +241,7 @@ impl Puppets {
             transcript_sha256: transcript,
         };
         let subject = receipt::Subject {
-            alliance: "test".into(),
+            alliance: self.roster.alliance.clone(),
             attempt: id.number,
             authority: self.roster.authority,
             kind: proposal.study.spec.kind(),

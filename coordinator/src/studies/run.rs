@@ -261,6 +261,8 @@ impl<'a> Runner<'a> {
             Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, course.input(), length)
                 .over(question.contributors());
         let rounds = question.rounds();
+        let proposal = self.proposal(rounds.start().saturating_sub(1)).digest(&self.record.attempt_id());
+        let collector = collector.about(proposal);
         let (waiting, now) = (BTreeMap::new(), Instant::now());
         let mut attempt = Attempt { collector, waiting, proposed: now, asked: now, since: None, rounds };
         self.send_all(&mut attempt);
@@ -408,10 +410,10 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.
-    fn send(&self, attempt: &Attempt, participant: &str) {
-        let proposal = || Proposal {
-            completed: attempt.rounds.start().saturating_sub(1),
+    /// The attempt as it is proposed, behind so many complete rounds.
+    fn proposal(&self, completed: u32) -> Proposal {
+        Proposal {
+            completed,
             spent: self.spent(),
             study: self.record.study.clone(),
             partners: self.record.named.clone(),
@@ -419,7 +421,12 @@ impl<'a> Runner<'a> {
             requester: self.record.requester.clone(),
             begun: self.record.begun,
             schemas: self.schemas.clone(),
-        };
+        }
+    }
+
+    /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.
+    fn send(&self, attempt: &Attempt, participant: &str) {
+        let proposal = || self.proposal(attempt.rounds.start().saturating_sub(1));
         let Some(told) = ToAttempt::of(attempt.collector.next_for(participant), proposal) else { return };
         self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));
     }

@@ -130,17 +130,24 @@ impl Participant {
     /// What a receipt states, if it is what this node has taken part in.
     fn stated(
         &self,
-        Attempt { id, proposal, .. }: &Attempt,
+        attempt: &Attempt,
         transcript: Digest,
         question: &Question,
         told: &Told<'_>,
     ) -> Result<Statement, Problem> {
+        let Attempt { id, proposal, .. } = attempt;
         let statement = receipt::parse_statement(told.statement).map_err(Problem::failed)?;
         let subject = &statement.subject;
         let mut participants = proposal.participants.clone();
         participants.sort();
         let of_this = subject.rounds.iter().filter(|round| round.attempt == id.number);
         let before = subject.rounds.iter().filter(|round| round.attempt != id.number);
+        let rosters = self.rosters()?;
+        let pinned = rosters.pinned.as_ref().ok_or_else(|| Problem::failed("no roster is confirmed"))?;
+        let (alliance, authority) = (pinned.alliance.clone(), pinned.authority);
+        drop(rosters);
+        // Sent again, at no charge, or computed and charged for.
+        let is_repeated = attempt.stage.signed().is_none();
         let study_is = (&subject.name, &subject.purpose, subject.kind, &subject.requester);
         let proposed = &proposal.study;
         let is_this = subject.study == id.study
@@ -148,8 +155,10 @@ impl Participant {
             && subject.participants == participants
             && subject.plan_sha256 == question.plan().digest()
             && study_is == (&proposed.name, &proposed.purpose, proposed.spec.kind(), &proposal.requester)
+            && (&subject.alliance, subject.authority) == (&alliance, authority)
             && of_this.clone().map(|round| round.round).eq(question.rounds())
-            && of_this.clone().all(|round| self.is_round(round, transcript, question))
+            && of_this.clone().all(|round| round.repeated == is_repeated && self.is_round(round, transcript, question))
+            && before.clone().map(|round| round.round).eq(1..=proposal.completed)
             && self.knows_rounds(id, before)?
             && statement.result() == Some(told.result);
         if is_this { Ok(statement) } else { Err(Problem::failed("what it states is not what this node took part in")) }

@@ -23,8 +23,8 @@ use entente_protocols::secagg::pledge::EphemeralKey;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-/// The oldest a key is: no attempt takes as long from when everybody has pledged to take part.
-const OLDEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The oldest a key is. It is made when its node pledges to take part; then other partners' stewards have a week.
+const OLDEST: Duration = Duration::from_secs(14 * 24 * 3600);
 const NONCE: usize = 24;
 /// Bytes of a file: nonce, secret and the cipher's tag.
 const LENGTH: usize = NONCE + 32 + 16;
@@ -50,12 +50,19 @@ impl EphemeralStore {
                 let folder = fs::canonicalize(folder).map_err(|error| failed(folder, error))?;
                 let name = Digest::of("entente ephemeral folder 1", &[folder.as_os_str().as_encoded_bytes()]);
                 // What lay beside the files before there was a runtime directory opens nothing any more.
-                let _ = fs::remove_file(folder.join(BESIDE));
+                delete(&folder.join(BESIDE));
                 runtime.join(format!("entente-{}.key", name.short()))
             }
             None => folder.join(BESIDE),
         };
-        Ok(Self { folder: folder.to_owned(), cipher: XChaCha20Poly1305::new(&Key::from(*wrapping_key(&path)?)) })
+        let (key, is_new) = wrapping_key(&path)?;
+        if is_new && fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some()) {
+            warn!(
+                "the key of {} has gone with the runtime directory that it was in, and with it those of attempts that this node had joined",
+                folder.display()
+            );
+        }
+        Ok(Self { folder: folder.to_owned(), cipher: XChaCha20Poly1305::new(&Key::from(*key)) })
     }
 
     /// Makes an attempt's key. It is on the disk when this returns; one that was there is replaced.
@@ -122,11 +129,12 @@ fn bound(id: &AttemptId) -> Digest {
     Digest::of("entente ephemeral key 1", &[id.study.as_bytes(), &id.number.to_le_bytes()])
 }
 
-fn wrapping_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
+/// The key that is there, or a new one; and whether it is new.
+fn wrapping_key(path: &Path) -> Result<(Zeroizing<[u8; 32]>, bool), Error> {
     match fs::read(path).map(Zeroizing::new) {
         Ok(bytes) => {
             if let Ok(key) = <[u8; 32]>::try_from(&bytes[..]) {
-                return Ok(Zeroizing::new(key));
+                return Ok((Zeroizing::new(key), false));
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -134,7 +142,7 @@ fn wrapping_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
     }
     let key = random_secret()?;
     write_private(path, &key[..])?;
-    Ok(key)
+    Ok((key, true))
 }
 
 fn delete(path: &Path) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::Checkpoint;
-use super::receipt::Receipt;
+use super::receipt::{Receipt, Round};
 use super::report::{Facts, Key, Released, Report};
 
 /// Holds ledgers against each other. All of one alliance, each of another node.
@@ -90,6 +90,17 @@ fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt
         let statement = checkpoint.statement();
         if statement.origin != ledger.origin || !ledger.chain.goes_on_from(statement) {
             return Err(format!("the ledger of {} does not go on from its checkpoint {which} the study", ledger.node));
+        }
+    }
+    // And the other way round: what it has of this attempt is in the receipt, as charged for.
+    for released in index.values().filter(|one| one.study.id == subject.study && one.study.attempt == subject.attempt) {
+        let is_stated =
+            |round: &&Round| (round.attempt, round.round) == (subject.attempt, released.round) && !round.repeated;
+        if subject.rounds.iter().find(is_stated).is_none() {
+            return Err(format!(
+                "entry {} of {} is round {} of study {}, which the receipt does not state as charged for",
+                released.sequence, ledger.node, released.round, subject.study
+            ));
         }
     }
     for round in subject.rounds.iter().filter(|round| !round.repeated) {

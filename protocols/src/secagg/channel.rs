@@ -114,6 +114,9 @@ mod tests {
                 assert_eq!(channel(&one, b, a).open(&changed), Err(Forged), "byte {i}");
             }
             assert_eq!(channel(&one, b, a).open(&sealed[..10]), Err(Forged));
+            // Thrown back to who sealed it, in the form that this end expects.
+            let thrown_back = if a > b { sealed[PREFIX..].to_vec() } else { [&[0; PREFIX][..], &sealed].concat() };
+            assert_eq!(channel(&one, a, b).open(&thrown_back), Err(Forged));
         }
     }
 

@@ -65,6 +65,7 @@ pub struct Collector {
     contributors: Vec<String>,
     roster: Roster,
     question: Digest,
+    proposal: Option<Digest>,
     pledges: BTreeMap<String, SignedPledge>,
     transcript: Option<Transcript>,
     stored: Option<Digest>,
@@ -115,6 +116,7 @@ impl Collector {
             participants,
             roster,
             question,
+            proposal: None,
             pledges: BTreeMap::new(),
             transcript: None,
             stored: None,
@@ -125,6 +127,12 @@ impl Collector {
             received: BTreeSet::new(),
             sum: vec![0; length],
         }
+    }
+
+    /// Takes pledges alone that are about this proposal.
+    #[must_use]
+    pub fn about(self, proposal: Digest) -> Self {
+        Self { proposal: Some(proposal), ..self }
     }
 
     /// Sums over these of the participants only; the others join and sign like them.
@@ -219,6 +227,9 @@ impl Collector {
         self.expect(from, &signed.pledge.participant)?;
         if signed.pledge.attempt != self.id || signed.pledge.question != self.question {
             return Err(Abort::Question(from.into()).into());
+        }
+        if self.proposal.is_some_and(|proposal| proposal != signed.pledge.proposal) {
+            return Err(Abort::Proposal(from.into()).into());
         }
         if let Some(known) = self.pledges.get(from) {
             // A pledge is sent again after a reconnection; it must be the same one.

@@ -3,7 +3,7 @@
 //! Colluders work with the coordinator, so they see every vector. From a vector they take the masks that they know; what is left
 //! is v_i + u_i, with u_i the sum of the masks that they do not. A combination Σ c_i (v_i + u_i) tells them Σ c_i v_i if
 //! Σ c_i u_i = 0. It may be zero where all c_i are equal: that is the sum of all, which the study is for. Every other one is looked
-//! for, with c_i of −2 to 2, for more than five of −1 to 1.
+//! for, with c_i of −4 to 4, of −2 to 2 for more than three, of −1 to 1 for more than five.
 //!
 //! A false alarm needs a sum of masks, uniform on 64 bits, to be zero by chance: at most 5^5 combinations × 300 attempts × 2^-64, less
 //! than 1e-12.
@@ -205,7 +205,11 @@ fn transcript(parties: &[Party]) -> Transcript {
 
 /// Whether a combination of vectors that is not the sum of all has no mask.
 fn tells(unknown: &[i64]) -> bool {
-    let most = if unknown.len() > 5 { 1 } else { 2 };
+    let most = match unknown.len() {
+        0..=3 => 4,
+        4..=5 => 2,
+        _ => 1,
+    };
     let values: i64 = 2 * most + 1;
     (0..values.pow(unknown.len() as u32)).any(|mut number| {
         let first = number % values;
@@ -217,6 +221,36 @@ fn tells(unknown: &[i64]) -> bool {
         }
         sum == 0 && !is_the_sum_of_all
     })
+}
+
+/// Without names in the binding, u_0 + 3u_2 = 0: with the sum, both vectors are told.
+#[test]
+fn colluders_who_copy_both_keys_and_pass_on_ciphertexts_learn_nothing() {
+    let mut random = Random(3);
+    let mut attempt = Attempt::draw(4, 0, &mut random);
+    attempt.colluders = vec![false, true, false, true];
+    (attempt.knows_x25519, attempt.knows_ml_kem) = (vec![false; 4], vec![false; 4]);
+    for colluder in [1, 3] {
+        attempt.parties[colluder].public = attempt.parties[2].public.clone();
+    }
+    attempt.transcript = transcript(&attempt.parties);
+    let party = |number: usize| &attempt.parties[number];
+    let sent = Encapsulation::of(&attempt.transcript, &party(2).name, &party(2).ephemeral, &party(2).identity);
+    let sent = sent.expect("every encapsulation key is somebody's");
+    let [to_0, to_1] = [&sent[0], &sent[1]].map(|one| one.ciphertext);
+    let passed_on = |from: usize, to: usize, ciphertext| {
+        Encapsulation::signed(
+            &attempt.transcript,
+            (&party(from).name, &party(from).identity),
+            &party(to).name,
+            ciphertext,
+        )
+    };
+    let copies = [passed_on(1, 0, to_0), passed_on(3, 0, to_0), passed_on(3, 2, to_1), passed_on(3, 1, to_1)];
+    attempt.encapsulations = sent.iter().cloned().chain(copies).collect();
+    attempt.known = Vec::new();
+    let unknown = attempt.unknown(Attempt::masks).expect("keys that are some");
+    assert!(!tells(&unknown));
 }
 
 #[test]

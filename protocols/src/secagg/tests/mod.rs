@@ -1,4 +1,5 @@
-//! Attacks on masks: real keys that colluders choose, and all choices in a small model.
+//! Attacks on masks: real keys that colluders choose, all choices in a small model, and what the code must compute to the last bit.
 
 mod colluders;
+mod known;
 mod search;
