@@ -5,6 +5,7 @@
 use entente_host::Error;
 use entente_protocols::identity::{Roster, check_name};
 
+use crate::config;
 use crate::state::Folder;
 
 /// The fewest digits of a fingerprint that tell that somebody compared it: whoever makes the rosters could search for one that
@@ -56,7 +57,9 @@ pub fn check(folder: &Folder, me: &str, roster: &Roster) -> Result<(), Error> {
 
 /// Confirms a roster that somebody has seen and agreed to, without a partner that is dropped.
 pub fn confirm(folder: &Folder, mut seen: Roster, dropped: Option<&str>) -> Result<Roster, Error> {
-    check(folder, &crate::load(folder)?.name, &seen)?;
+    let path = folder.config();
+    let me = config::parse(&path, &folder.read(&path)?)?.name;
+    check(folder, &me, &seen)?;
     if let Some(partner) = dropped {
         remove(folder, &mut seen, partner)?;
     }
