@@ -4,6 +4,7 @@
 
 mod rings;
 mod sources;
+mod threats;
 
 use sources::{Module, WORKSPACE, Workspace, is_within};
 
