@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::link::LinkError;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
@@ -124,7 +125,11 @@ async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut place: Place)
         None => return,
     };
     if let Err(error) = ended {
-        tracing::debug!(%from, %error, "connection ended");
+        match &error {
+            // Somebody has to do something about these.
+            LinkError::Frame(_) | LinkError::Malformed(_) => tracing::warn!(%from, %error, "connection ended"),
+            _ => tracing::debug!(%from, %error, "connection ended"),
+        }
         close(&connection, Close::Protocol, &error.to_string());
     }
 }

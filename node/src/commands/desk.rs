@@ -378,6 +378,11 @@ delta = 1e-6
             (train(), vec!["bank", "telecom"], None),
             (counts(), vec!["bank", "telecom"], None),
             (counts(), vec!["bank"], Some("All its numbers are bank's own")),
+            (
+                counts().min_partners(1),
+                vec!["bank", "telecom"],
+                Some("If others are lost on the way: All its numbers are bank's own"),
+            ),
         ];
         for (number, (draft, participants, _)) in (1..).zip(&cases) {
             let participants: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();

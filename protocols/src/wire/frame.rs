@@ -13,7 +13,7 @@ use crate::canonical::{MAX_CANONICAL, Malformed, canonical_bytes, from_canonical
 use crate::ledger::Outbound;
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 const HEADER: usize = 8;
 
 /// A message that frames carry: its kind and limit.
@@ -118,7 +118,7 @@ impl Frame {
 pub enum FrameError {
     /// The other side speaks another version.
     #[error(
-        "the other side speaks version {0} of the protocol, this one version {VERSION}; update the older of the two"
+        "the two sides speak versions {0} and {VERSION} of the protocol; update the older one (`--version` says which that is)"
     )]
     Version(u8),
     /// No such kind, or not one that is expected here.
