@@ -42,12 +42,12 @@ fn check_ledgers(world: &World, rounds: usize, epsilon: f64) -> Result<(), Error
     Ok(())
 }
 
-/// The AUC bounds are far below what the models reach (.70 to .75 without `duration`, .84): they fail by noise with a
+/// The models reach an AUC of .84, which the evaluation measures with a standard deviation of .03: it is found below .6 with a
 /// probability below 1e-9, and a model that has learnt nothing has .5.
 #[tokio::test(flavor = "multi_thread")]
 async fn partners_train_a_model_of_each_kind() -> Result<(), Error> {
     for (model, features, target, least) in
-        [("additive", SUBSCRIBERS, "Churn", 0.75), ("logistic", SUBSCRIBERS, "Churn", 0.75)]
+        [("additive", SUBSCRIBERS, "Churn", 0.6), ("logistic", SUBSCRIBERS, "Churn", 0.6)]
     {
         let world = World::new().await?;
         let asked = |name: &str| study(name).train(model, features).with("target", target).epsilon(4.0);
