@@ -13,9 +13,9 @@ use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::Question;
 use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{Earlier, Question};
 use serde::Deserialize;
 
 /// A checked configuration.
@@ -44,14 +44,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The public schema of the data set of this name, however a study writes that.
+    pub fn schema(&self, name: &str) -> Option<&DatasetSchema> {
+        DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), name)
+    }
+
     /// What a proposed study tells of single partners, as a sentence for whoever decides on it or looks back at it.
     pub fn own_numbers(&self, proposal: &Proposal) -> Option<String> {
-        let Proposal { study, participants, completed, spent, .. } = proposal;
-        let name = study.spec.dataset().ok()?;
-        let schema = DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), &name)?;
-        let earlier = Earlier { completed: *completed, spent: *spent };
-        let words =
-            |participants: &[String]| Question::new(study, schema, participants, earlier).ok()?.own_numbers().words();
+        let Proposal { study, participants, .. } = proposal;
+        let schema = self.schema(&study.spec.dataset().ok()?)?;
+        let words = |participants: &[String]| {
+            Question::new(study, schema, participants, proposal.earlier()).ok()?.own_numbers().words()
+        };
         words(participants).or_else(|| {
             // An approval is for any of its attempts, also that with the fewest.
             let others = participants.iter().filter(|name| **name != self.name);

@@ -8,11 +8,9 @@ use entente_node::participant::Participant;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
-use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::receipt;
 use entente_protocols::ledger::witness::Request;
-use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::collect::Collector;
 use entente_protocols::secagg::pledge::SignedPledge;
@@ -133,8 +131,7 @@ impl Puppets {
         let dataset = proposal.study.spec.dataset().unwrap_or_default();
         let digest = |partner: &String| {
             let config = entente_node::load(&self.world.folder(partner)).ok()?;
-            let schemas = config.datasets.values().map(|dataset| &dataset.schema);
-            Some((partner.clone(), DatasetSchema::named(schemas, &dataset)?.digest()))
+            Some((partner.clone(), config.schema(&dataset)?.digest()))
         };
         let schemas = proposal.partners.iter().filter_map(digest).collect();
         Proposal { schemas, ..proposal }
@@ -291,20 +288,8 @@ pub struct Proposed {
 impl Proposed {
     /// The first attempt of a study by all partners.
     pub fn new(study: Study) -> Self {
-        let mut participants: Vec<String> = PARTNERS.map(String::from).into();
-        participants.sort();
         let id = AttemptId::new(&study.name, 1);
-        let proposal = Proposal {
-            completed: 0,
-            spent: Rho::ZERO,
-            study,
-            partners: participants.clone(),
-            participants,
-            requester: "operator".into(),
-            begun: 1,
-            schemas: BTreeMap::new(),
-        };
-        Self { id, proposal }
+        Self { id, proposal: Proposal::first(study, &PARTNERS.map(String::from), "operator") }
     }
 
     /// Another attempt of the same study, behind so many rounds.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use entente_node::store::StudyStore;
+use entente_node::store::attempts::Attempt;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
@@ -306,5 +307,19 @@ async fn attempts_without_end_are_refused_before_they_fill_the_disk() -> Result<
         }
     }
     assert_eq!(pledged, 256);
+    Ok(())
+}
+
+/// A coordinator that was lost never says how its attempts ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_nobody_ends_take_no_place_for_ever() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let store = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
+    let old = proposal("old", SQL)?;
+    for number in 1..=300 {
+        let id = AttemptId::new(format!("old-{number}"), 1);
+        store.put(&Attempt::proposed(id, old.proposal.clone(), "2026-01-01T00:00:00Z".into()))?;
+    }
+    puppets.pledge("bank", &proposal("new", SQL)?);
     Ok(())
 }

@@ -161,14 +161,18 @@ async fn the_key_of_an_attempt_is_on_the_disk_as_long_as_it_is_needed() -> Resul
         let files = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
         Ok(files.iter().filter(|file| file.file_name() != "key").count())
     };
+    let needing = || -> Result<Vec<String>, Error> {
+        let studies = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
+        Ok(studies.needing_keys()?.into_iter().map(|id| id.study).collect())
+    };
     let (computed, given_up) = (proposal("computed", SQL)?, proposal("given-up", SQL)?);
     let signatures = puppets.signatures(&computed);
     puppets.pledge("bank", &given_up);
-    assert_eq!(keys()?, 2);
+    assert_eq!((keys()?, needing()?), (2, vec!["computed".into(), "given-up".into()]));
     sent(&puppets, computed.go(&signatures)).ok_or("a vector")?;
-    assert_eq!(keys()?, 1);
+    assert_eq!((keys()?, needing()?), (1, vec!["given-up".into()]));
     puppets.tell("bank", given_up.tells(ToAttempt::Abandoned { reason: "never mind".into(), is_over: false }));
-    assert_eq!(keys()?, 0);
+    assert_eq!((keys()?, needing()?), (0, vec![]));
     Ok(())
 }
 

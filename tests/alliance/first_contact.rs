@@ -1,5 +1,6 @@
 //! A coordinator that lies from the first day on: nodes whose staff have not compared anything yet.
 
+use entente_node::participant::Participant;
 use entente_node::roster;
 use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
@@ -197,5 +198,22 @@ async fn a_roster_that_is_false_of_a_node_is_not_accepted_there() -> Result<(), 
     }
     assert!(folder.pinned_roster()?.is_none());
     roster::accept(&folder, &truth.fingerprint().to_string())?;
+    Ok(())
+}
+
+/// From its first message on, and whatever its staff do beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_with_whom_it_works_as_it_is_on_the_disk() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let folder = puppets.world.folder("bank");
+    let says = || match puppets.participant("bank").hello() {
+        FromNode::Hello { roster, .. } => roster,
+        other => panic!("a hello: {other:?}"),
+    };
+    let unheard = Participant::open(&folder, entente_node::load(&folder)?)?;
+    assert!(matches!(unheard.hello(), FromNode::Hello { roster: Some(_), .. }), "before anybody has spoken to it");
+    assert_eq!(says(), Some(puppets.roster.fingerprint()));
+    let left = roster::drop_partner(&folder, "telecom")?;
+    assert_eq!(says(), Some(left.fingerprint()));
     Ok(())
 }

@@ -8,7 +8,7 @@ use entente_protocols::identity::Roster;
 use entente_protocols::ledger::Act;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::office::Subject;
-use entente_protocols::ledger::receipt::{Receipt, verify_files, verify_receipt};
+use entente_protocols::ledger::receipt::{Receipt, Round, verify_files, verify_receipt};
 use entente_protocols::ledger::report::{Facts, Report};
 use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
 use entente_protocols::privacy::rho::Rho;
@@ -72,6 +72,21 @@ async fn every_study_has_a_receipt_that_all_have_signed_and_all_ledgers_agree_wi
     let ledgers: Vec<Facts> = PARTNERS.iter().map(|partner| facts(&world, partner)).collect::<Result<_, _>>()?;
     let report = together(&ledgers.iter().collect::<Vec<_>>(), &receipts.iter().collect::<Vec<_>>());
     assert!(report.passed(), "{}", report.text());
+    // A receipt that says otherwise what was charged, whoever has signed it.
+    type Change = fn(&mut Vec<Round>);
+    let changes: [Change; 3] = [
+        |rounds| rounds[0].repeated = true,
+        |rounds| (rounds[0].attempt, rounds[0].rho) = (7, Rho::ZERO),
+        |rounds| rounds.truncate(rounds.len() - 1),
+    ];
+    for change in changes {
+        for receipt in [&receipts[0], &receipts[3]] {
+            let mut changed = receipt.clone();
+            change(&mut changed.statement.subject.rounds);
+            let report = together(&[&ledgers[0]], &[&changed]);
+            assert!(report.text().contains("does not state as charged for"), "{}", report.text());
+        }
+    }
     // Others of the same alliance's studies: another world with the same questions.
     let other = World::new().await?;
     other.files(by_housing().build()?).await?;

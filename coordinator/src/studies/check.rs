@@ -1,11 +1,9 @@
 //! What a study would cost, how accurate it would be, and who would approve it, before anything is touched.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::terminal::clean;
-use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
@@ -22,12 +20,8 @@ impl Shared {
     /// Asks every participant what it would answer.
     pub(crate) async fn check(&self, study: Study) -> Result<CheckView, Error> {
         let participants = self.participants_of(&study)?;
-        let seen = self.store.last_seen()?;
         // What a node said when it was last here will do: it is asked itself as well.
-        let known =
-            |name: &String| self.sessions.schemas(name).or_else(|| seen.get(name).map(|seen| seen.datasets.clone()));
-        let schemas: BTreeMap<String, _> =
-            participants.iter().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+        let schemas = self.published(&participants)?;
         let question = question(&study, &participants, &schemas, Earlier::default());
         let mut waiting = Vec::new();
         for name in &participants {
@@ -75,12 +69,8 @@ fn measures(question: &Question) -> Vec<MeasureView> {
 
 fn privacy(study: &Study, question: &Question) -> PrivacyView {
     let (mechanism, delta) = (question.mechanism(), study.privacy.delta);
-    let scope = match mechanism.scope() {
-        Scope::Customer => "customer",
-        Scope::Person => "person",
-    };
     PrivacyView {
-        scope: scope.into(),
+        scope: mechanism.scope().name().into(),
         rho: question.rho_from(0).value(),
         epsilon: question.rho_from(0).epsilon(delta),
         delta,

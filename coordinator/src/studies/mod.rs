@@ -299,16 +299,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Hash of the public schema of the study's data set at each partner that it is proposed to and that has it: as it is now, or was
-    /// when the partner was last here.
+    /// Hash of the public schema of the study's data set at each partner that it is proposed to and that has it.
     fn schema_digests(&self, record: &StudyRecord) -> Result<BTreeMap<String, Digest>, Error> {
         let dataset = record.study.spec.dataset().map_err(|refusal| Error::refused(refusal.to_string()))?;
-        let seen = self.store.last_seen()?;
-        let digest = |name: &String| {
-            let published = self.sessions.schemas(name).or_else(|| Some(seen.get(name)?.datasets.clone()))?;
-            Some((name.clone(), DatasetSchema::named(published.iter(), &dataset)?.digest()))
+        let published = self.published(&record.named)?.into_iter();
+        let digest = |(name, published): (String, Vec<DatasetSchema>)| {
+            Some((name, DatasetSchema::named(published.iter(), &dataset)?.digest()))
         };
-        Ok(record.named.iter().filter_map(digest).collect())
+        Ok(published.filter_map(digest).collect())
+    }
+
+    /// The public schemas of those of these partners that have ever connected: as they are now, or were when they were last here.
+    fn published(&self, partners: &[String]) -> Result<BTreeMap<String, Vec<DatasetSchema>>, Error> {
+        let mut seen = self.store.last_seen()?;
+        let known = |name: &String| {
+            let schemas = self.sessions.schemas(name).or_else(|| Some(seen.remove(name)?.datasets))?;
+            Some((name.clone(), schemas))
+        };
+        Ok(partners.iter().filter_map(known).collect())
     }
 
     /// The participants of a study's first attempt: those named, or all.

@@ -13,6 +13,7 @@
 //! down before. Nodes answer repeated messages from their own state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ struct Attempt {
     /// When the last one joined, then when the present round began.
     since: Option<Instant>,
     /// The numbers of this attempt's rounds.
-    rounds: std::ops::RangeInclusive<u32>,
+    rounds: RangeInclusive<u32>,
 }
 
 impl<'a> Runner<'a> {
@@ -261,8 +262,7 @@ impl<'a> Runner<'a> {
             Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, course.input(), length)
                 .over(question.contributors());
         let rounds = question.rounds();
-        let proposal = self.proposal(rounds.start().saturating_sub(1)).digest(&self.record.attempt_id());
-        let collector = collector.about(proposal);
+        let collector = collector.about(self.proposal(&rounds).digest(&self.record.attempt_id()));
         let (waiting, now) = (BTreeMap::new(), Instant::now());
         let mut attempt = Attempt { collector, waiting, proposed: now, asked: now, since: None, rounds };
         self.send_all(&mut attempt);
@@ -410,10 +410,10 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The attempt as it is proposed, behind so many complete rounds.
-    fn proposal(&self, completed: u32) -> Proposal {
+    /// The attempt as it is proposed, for these rounds.
+    fn proposal(&self, rounds: &RangeInclusive<u32>) -> Proposal {
         Proposal {
-            completed,
+            completed: rounds.start().saturating_sub(1),
             spent: self.spent(),
             study: self.record.study.clone(),
             partners: self.record.named.clone(),
@@ -426,7 +426,7 @@ impl<'a> Runner<'a> {
 
     /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.
     fn send(&self, attempt: &Attempt, participant: &str) {
-        let proposal = || self.proposal(attempt.rounds.start().saturating_sub(1));
+        let proposal = || self.proposal(&attempt.rounds);
         let Some(told) = ToAttempt::of(attempt.collector.next_for(participant), proposal) else { return };
         self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));
     }

@@ -163,9 +163,8 @@ mod tests {
     use entente_protocols::language::schema::{ColumnType, DatasetSchema};
     use entente_protocols::learn::recipe::{Feature, Recipe, Values};
     use entente_protocols::lookalike::model::PublicModel;
-    use entente_protocols::privacy::mechanism::Scope;
-    use entente_protocols::privacy::rho::Rho;
-    use entente_protocols::study::{Question, Study, StudySpec, Terms};
+    use entente_protocols::study::{Question, Study};
+    use entente_protocols::testing;
 
     use super::{Output, ScoreShare};
     use crate::results::{REPORT, RESULT, reach};
@@ -195,24 +194,7 @@ mod tests {
             candidates: 10_000,
             output,
         };
-        let rho = Rho::within(1.0, 1e-6).unwrap();
-        let study = Study {
-            name: "like-gold <b>".into(),
-            purpose: "Who is alike?".into(),
-            legal_basis: None,
-            partners: spec.participants(),
-            min_partners: None,
-            wait: 60,
-            privacy: Terms {
-                epsilon: 1.0,
-                delta: 1e-6,
-                rho,
-                scope: Scope::Customer,
-                colluders: None,
-                lost_attempts: 0,
-            },
-            spec: StudySpec::Lookalike(Box::new(spec)),
-        };
+        let study = Study { name: "like-gold <b>".into(), purpose: "Who is alike?".into(), ..testing::lookalike(spec) };
         let region = ColumnType::Category { values: ["north", "missing"].map(String::from).to_vec() };
         let columns = [("active".to_owned(), ColumnType::Bool), ("region".to_owned(), region)].into();
         let schema = DatasetSchema { name: "customers".into(), privacy_unit: "id".into(), columns };

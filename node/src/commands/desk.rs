@@ -151,10 +151,7 @@ impl Listed {
             one_line(&self.purpose),
             self.epsilon,
             self.delta,
-            match self.scope {
-                Scope::Customer => "customer",
-                Scope::Person => "person",
-            },
+            self.scope.name(),
             shown(self.digest)
         )
     }
@@ -340,15 +337,13 @@ fn account() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use entente_protocols::attempt::AttemptId;
-    use entente_protocols::privacy::rho::Rho;
     use entente_protocols::study::Study;
     use entente_protocols::study::proposal::Proposal;
     use entente_protocols::testing::study;
 
     use super::*;
+    use crate::store::StudyStore;
 
     const NODE: &str = r#"
 [node]
@@ -364,13 +359,24 @@ epsilon = 10.0
 delta = 1e-6
 "#;
 
-    #[test]
-    fn a_steward_is_told_of_a_study_that_shows_a_partner_s_own_numbers() {
+    /// A node's folder, with its studies.
+    fn node() -> (tempfile::TempDir, Folder, StudyStore) {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path());
         folder.create().unwrap();
         std::fs::write(folder.config(), NODE).unwrap();
         let store = studies(&folder).unwrap();
+        (dir, folder, store)
+    }
+
+    fn put(store: &StudyStore, number: u32, proposal: Proposal) {
+        let received = "2026-01-01T00:00:00Z".to_owned();
+        store.put(&Attempt::proposed(AttemptId::new("s", number), proposal, received)).unwrap();
+    }
+
+    #[test]
+    fn a_steward_is_told_of_a_study_that_shows_a_partner_s_own_numbers() {
+        let (_dir, folder, store) = node();
         let train = || study("t").train("logistic", "SELECT id, age, gone FROM customers").with("target", "gone");
         let counts = || study("q").sql("SELECT COUNT(*) AS n FROM customers");
         let cases = [
@@ -386,18 +392,7 @@ delta = 1e-6
         ];
         for (number, (draft, participants, _)) in (1..).zip(&cases) {
             let participants: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
-            let proposal = Proposal {
-                completed: 0,
-                spent: Rho::ZERO,
-                study: draft.build().unwrap(),
-                partners: participants.clone(),
-                participants,
-                requester: "operator".into(),
-                begun: 1,
-                schemas: BTreeMap::new(),
-            };
-            let received = "2026-01-01T00:00:00Z".to_owned();
-            store.put(&Attempt::proposed(AttemptId::new("s", number), proposal, received)).unwrap();
+            put(&store, number, Proposal::first(draft.build().unwrap(), &participants, "operator"));
         }
         let listed = listed(&folder).unwrap();
         for (number, (_, _, expected)) in (1..).zip(&cases) {
@@ -410,37 +405,21 @@ delta = 1e-6
     /// A coordinator that proposes something else under the same identifier while the steward reads.
     #[test]
     fn what_is_approved_is_what_was_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path());
-        folder.create().unwrap();
-        std::fs::write(folder.config(), NODE).unwrap();
-        let store = studies(&folder).unwrap();
-        let proposal = |purpose: &str| Proposal {
-            completed: 0,
-            spent: Rho::ZERO,
-            study: Study {
-                purpose: purpose.into(),
-                ..study("q").sql("SELECT COUNT(*) AS n FROM customers").build().unwrap()
-            },
-            partners: vec!["bank".into(), "telecom".into()],
-            participants: vec!["bank".into(), "telecom".into()],
-            requester: "operator".into(),
-            begun: 1,
-            schemas: BTreeMap::new(),
-        };
-        let put = |number, proposal: &Proposal| {
-            let id = AttemptId::new("s", number);
-            store.put(&Attempt::proposed(id, proposal.clone(), "2026-01-01T00:00:00Z".to_owned())).unwrap();
+        let (_dir, folder, store) = node();
+        let proposal = |purpose: &str| {
+            let counts = study("q").sql("SELECT COUNT(*) AS n FROM customers").build().unwrap();
+            let study = Study { purpose: purpose.into(), ..counts };
+            Proposal::first(study, &["bank", "telecom"].map(String::from), "operator")
         };
         let digest = |proposal: &Proposal| proposal.digest(&AttemptId::new("s", 1));
         let approve = |prefix: Option<&str>| {
             decide(&folder, ("s", prefix), "ann".into(), Verdict::Approve).map_err(|e| e.to_string())
         };
         let (read, swapped) = (proposal("statistics"), proposal("marketing"));
-        put(1, &read);
-        put(2, &read);
+        put(&store, 1, read.clone());
+        put(&store, 2, read.clone());
         assert_eq!(approve(None), Ok(digest(&read)), "two attempts of one proposal");
-        put(3, &swapped);
+        put(&store, 3, swapped.clone());
         let why = approve(None).unwrap_err();
         assert!(why.contains("2 different proposals") && why.contains(&shown(digest(&swapped))), "{why}");
         let digits = digest(&read).to_string();

@@ -142,10 +142,8 @@ impl Participant {
         participants.sort();
         let of_this = subject.rounds.iter().filter(|round| round.attempt == id.number);
         let before = subject.rounds.iter().filter(|round| round.attempt != id.number);
-        let rosters = self.rosters()?;
-        let pinned = rosters.pinned.as_ref().ok_or_else(|| Problem::failed("no roster is confirmed"))?;
-        let (alliance, authority) = (pinned.alliance.clone(), pinned.authority);
-        drop(rosters);
+        let alliance = (&subject.alliance, subject.authority);
+        let is_ours = self.rosters()?.pinned.as_ref().is_some_and(|ours| alliance == (&ours.alliance, ours.authority));
         // Sent again, at no charge, or computed and charged for.
         let is_repeated = attempt.stage.signed().is_none();
         let study_is = (&subject.name, &subject.purpose, subject.kind, &subject.requester);
@@ -155,7 +153,7 @@ impl Participant {
             && subject.participants == participants
             && subject.plan_sha256 == question.plan().digest()
             && study_is == (&proposed.name, &proposed.purpose, proposed.spec.kind(), &proposal.requester)
-            && (&subject.alliance, subject.authority) == (&alliance, authority)
+            && is_ours
             && of_this.clone().map(|round| round.round).eq(question.rounds())
             && of_this.clone().all(|round| round.repeated == is_repeated && self.is_round(round, transcript, question))
             && before.clone().map(|round| round.round).eq(1..=proposal.completed)

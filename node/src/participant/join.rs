@@ -1,6 +1,5 @@
 //! The beginning of an attempt: may this node take part, does it, and with whom.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entente_host::locks::lock;
@@ -14,13 +13,14 @@ use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{Earlier, Question, Study};
+use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt};
 use jiff::Timestamp;
 use tracing::info;
 
 use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
+use crate::store::OLDEST;
 use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Signed, Stage, Started};
 
 /// The most attempts of one study.
@@ -39,16 +39,7 @@ impl Participant {
         };
         // Of no study yet.
         let id = AttemptId::new("", 0);
-        let proposal = Proposal {
-            completed: 0,
-            spent: Rho::ZERO,
-            study: study.clone(),
-            partners: participants.to_vec(),
-            participants: participants.to_vec(),
-            requester: String::new(),
-            begun: 1,
-            schemas: BTreeMap::new(),
-        };
+        let proposal = Proposal::first(study.clone(), participants, "");
         let (schema, question) = match self.question(&proposal) {
             Ok(found) => found,
             Err(problem) => return refused(problem.told()),
@@ -70,13 +61,13 @@ impl Participant {
         }
         let ledger = match self.ledger() {
             Ok(ledger) => ledger,
-            Err(error) => return refused(error.to_string()),
+            Err(error) => return refused(Problem::from(error).told()),
         };
         let obstacle = ledger.obstacle(&request.dataset, request.study.kind);
         let admitted = if contributes { ledger.admits(&request, rho) } else { obstacle };
         let decided = match (self.config.policy.decide(request.clone(), None), admitted) {
             (Decision::Refused(refusal), _) => Approval::Refused(refusal.to_string()),
-            (_, Err(error)) => Approval::Refused(error.to_string()),
+            (_, Err(error)) => Approval::Refused(Problem::from(error).told()),
             (Decision::AskSteward, Ok(())) => Approval::Steward,
             (Decision::Approved(_), Ok(())) => Approval::Rules,
         };
@@ -183,7 +174,9 @@ impl Participant {
             return Err(Problem::refused("the study had too many attempts; submit it anew"));
         }
         let is_new = !earlier.iter().any(|attempt| attempt.id == *id);
-        if is_new && lock(&self.studies).count_open()? >= MOST_OPEN {
+        // Older ones have no keys any more: a coordinator that never said how they ended takes no place for ever.
+        let since = Timestamp::now().checked_sub(OLDEST).unwrap_or(Timestamp::MIN);
+        if is_new && lock(&self.studies).count_open(since)? >= MOST_OPEN {
             return Err(Problem::refused(format!("{MOST_OPEN} attempts go on or wait at {} already", self.name())));
         }
         if self.config.policy.approve == ApprovalMode::Manual {
@@ -250,14 +243,12 @@ impl Participant {
         }
         proposal.study.validate().map_err(Problem::refused)?;
         let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
-        let schemas = self.config.datasets.values().map(|dataset| &dataset.schema);
-        let schema = DatasetSchema::named(schemas, &name).ok_or_else(|| {
+        let schema = self.config.schema(&name).ok_or_else(|| {
             let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
             Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", ")))
         })?;
-        let earlier = Earlier { completed: proposal.completed, spent: proposal.spent };
-        let question =
-            Question::new(&proposal.study, schema, &proposal.participants, earlier).map_err(Problem::refused)?;
+        let question = Question::new(&proposal.study, schema, &proposal.participants, proposal.earlier());
+        let question = question.map_err(Problem::refused)?;
         Ok((schema, question))
     }
 

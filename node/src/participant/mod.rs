@@ -279,7 +279,7 @@ impl Participant {
         lock(&self.unconfirmed).clear();
         FromNode::Hello {
             software: SOFTWARE.into(),
-            roster: lock(&self.rosters).pinned.as_ref().map(Roster::fingerprint),
+            roster: self.rosters().ok().and_then(|rosters| Some(rosters.pinned.as_ref()?.fingerprint())),
             datasets: self.config.datasets.values().map(|dataset| dataset.schema.clone()).collect(),
             ledger: lock(&self.ledger).head(),
             clock: jiff::Timestamp::now().as_second(),
@@ -409,9 +409,8 @@ impl Participant {
             return Ok(());
         }
         lock(&self.studies).forget_ended(MOST_ENDED)?;
-        let all = lock(&self.studies).all()?;
-        let needed = all.into_iter().filter(|attempt| attempt.stage.needs_key()).map(|attempt| attempt.id);
-        self.ephemeral.keep(&needed.collect::<Vec<_>>(), SWEEP.unsigned_abs());
+        let needed = lock(&self.studies).needing_keys()?;
+        self.ephemeral.keep(&needed, SWEEP.unsigned_abs());
         *lock(&self.swept) = now;
         Ok(())
     }

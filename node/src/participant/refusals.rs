@@ -1,4 +1,5 @@
-//! How many refusals of what nobody has looked at are recorded: an entry of the ledger is there for ever, and whoever proposes studies could fill it.
+//! How many refusals of what nobody has looked at are recorded: an entry of the ledger is there for ever, and whoever proposes
+//! studies could fill it.
 
 use tracing::warn;
 

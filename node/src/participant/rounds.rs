@@ -4,7 +4,6 @@ use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
-use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::learn::frame::Place;
 use entente_protocols::ledger::{Begin, Outbound};
 use entente_protocols::release;
@@ -110,8 +109,7 @@ impl Participant {
     /// The data set of a proposal, as this node writes it; one that it has no longer, as the study does.
     fn dataset_name(&self, proposal: &Proposal) -> Result<String, Problem> {
         let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
-        let schemas = self.config.datasets.values().map(|dataset| &dataset.schema);
-        Ok(DatasetSchema::named(schemas, &name).map_or(name, |schema| schema.name.clone()))
+        Ok(self.config.schema(&name).map_or(name, |schema| schema.name.clone()))
     }
 
     /// Checks what holds for all rounds: that everybody signed the transcript, and that the question is still the one
@@ -233,7 +231,7 @@ impl Participant {
             let outbound = ledger.repeated(approved, release, &now())?;
             (outbound, ledger.head().entries)
         };
-        let dataset = self.dataset_name(&attempt.proposal)?;
+        let dataset = schema.name.clone();
         let to_witness = Release { entry, ..self.to_witness((id, &attempt.proposal), dataset, round, release) };
         self.keep(&attempt.at(Stage::Repeated(Repeated { pledge })))?;
         info!(study = id.study, attempt = id.number, "what is stored is sent again, at no charge");

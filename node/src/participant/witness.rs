@@ -344,7 +344,7 @@ impl Participant {
 
     /// Under which name and key a witness cosigns.
     fn witness(&self, by: Option<&str>) -> Option<(String, PublicIdentity)> {
-        let rosters = lock(&self.rosters);
+        let rosters = self.rosters().ok()?;
         let roster: &Roster = rosters.pinned.as_ref()?;
         match by {
             None => Some((coordinator_origin(roster.authority), roster.coordinator)),

@@ -5,7 +5,8 @@
 //!                             └──▶ export                            metrics
 //! ```
 //!
-//! It has no door to data or customers: all it reads is the ledger, what was proposed, and `node.toml`. [`Words`] says of a study what a lawyer asks.
+//! It has no door to data or customers: all it reads is the ledger, what was proposed, and `node.toml`. [`Words`] says of a study
+//! what a lawyer asks.
 
 mod index;
 mod pages;

@@ -9,7 +9,6 @@ use entente_host::locks::lock;
 use entente_host::pages::look::{facts, gauge, page, steps};
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
-use entente_protocols::privacy::mechanism::Scope;
 use maud::{Markup, html};
 
 use super::Review;
@@ -297,10 +296,6 @@ pub(super) fn words(words: &Words) -> Markup {
 }
 
 fn rounds(entries: &[Entry]) -> Markup {
-    let scope = |scope| match scope {
-        Scope::Customer => "customer",
-        Scope::Person => "person",
-    };
     html! {
         section aria-labelledby="entries" {
             h2 id="entries" { "Entries of the ledger" }
@@ -320,7 +315,7 @@ fn rounds(entries: &[Entry]) -> Markup {
                                     td.number { (record.round.map(|round| round.to_string()).unwrap_or_default()) }
                                     td.number { (record.account.charge) }
                                     td { (record.privacy.as_ref().map(|privacy| privacy.mechanism.as_str()).unwrap_or_default()) }
-                                    td { (record.privacy.as_ref().map(|privacy| scope(privacy.scope)).unwrap_or_default()) }
+                                    td { (record.privacy.as_ref().map(|privacy| privacy.scope.name()).unwrap_or_default()) }
                                     td.number { (record.privacy.as_ref().map(|privacy| privacy.colluders.to_string()).unwrap_or_default()) }
                                     td.number { (record.account.spent_after) }
                                 }

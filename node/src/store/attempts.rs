@@ -18,6 +18,7 @@ use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::SignedPledge;
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::proposal::Proposal;
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::{StudyStore, read, written};
@@ -279,10 +280,21 @@ impl StudyStore {
         rows.map(|row| row.map_err(read)?.attempt()).collect()
     }
 
-    /// How many have neither ended nor are computed.
-    pub fn count_open(&self) -> Result<usize, StoreError> {
-        let sql = "SELECT COUNT(*) FROM attempt WHERE stage IN ('waiting', 'joined', 'repeated')";
-        self.0.prepare_cached(sql).and_then(|mut count| count.query_row([], |row| row.get(0))).map_err(read)
+    /// How many that were proposed since have neither ended nor are computed.
+    pub fn count_open(&self, since: Timestamp) -> Result<usize, StoreError> {
+        let sql = "SELECT COUNT(*) FROM attempt WHERE stage IN ('waiting', 'joined', 'repeated') AND received > ?1";
+        let count =
+            self.0.prepare_cached(sql).and_then(|mut count| count.query_row([since.to_string()], |row| row.get(0)));
+        count.map_err(read)
+    }
+
+    /// The attempts with whose keys something may still have to be done ([`Stage::needs_key`]).
+    pub fn needing_keys(&self) -> Result<Vec<AttemptId>, StoreError> {
+        let mut select =
+            self.0.prepare("SELECT study, number FROM attempt WHERE stage = 'joined' OR answers").map_err(read)?;
+        let ids =
+            select.query_map([], |row| Ok(AttemptId::new(row.get::<_, String>(0)?, row.get(1)?))).map_err(read)?;
+        ids.collect::<Result<_, _>>().map_err(read)
     }
 
     /// Forgets attempts that were refused or given up, but for the newest `kept`: whoever proposes much is not to fill the disk with it.

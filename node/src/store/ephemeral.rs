@@ -24,7 +24,7 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 /// The oldest a key is. It is made when its node pledges to take part; then other partners' stewards have a week.
-const OLDEST: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const OLDEST: Duration = Duration::from_secs(14 * 24 * 3600);
 const NONCE: usize = 24;
 /// Bytes of a file: nonce, secret and the cipher's tag.
 const LENGTH: usize = NONCE + 32 + 16;
@@ -55,14 +55,14 @@ impl EphemeralStore {
             }
             None => folder.join(BESIDE),
         };
-        let (key, is_new) = wrapping_key(&path)?;
-        if is_new && fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some()) {
+        let has_files = fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+        if has_files && !path.exists() {
             warn!(
-                "the key of {} has gone with the runtime directory that it was in, and with it those of attempts that this node had joined",
-                folder.display()
+                folder = %folder.display(),
+                "the key that seals the keys of attempts is not there any more: attempts that this node had joined and not computed end"
             );
         }
-        Ok(Self { folder: folder.to_owned(), cipher: XChaCha20Poly1305::new(&Key::from(*key)) })
+        Ok(Self { folder: folder.to_owned(), cipher: XChaCha20Poly1305::new(&Key::from(*wrapping_key(&path)?)) })
     }
 
     /// Makes an attempt's key. It is on the disk when this returns; one that was there is replaced.
@@ -129,12 +129,11 @@ fn bound(id: &AttemptId) -> Digest {
     Digest::of("entente ephemeral key 1", &[id.study.as_bytes(), &id.number.to_le_bytes()])
 }
 
-/// The key that is there, or a new one; and whether it is new.
-fn wrapping_key(path: &Path) -> Result<(Zeroizing<[u8; 32]>, bool), Error> {
+fn wrapping_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
     match fs::read(path).map(Zeroizing::new) {
         Ok(bytes) => {
             if let Ok(key) = <[u8; 32]>::try_from(&bytes[..]) {
-                return Ok((Zeroizing::new(key), false));
+                return Ok(Zeroizing::new(key));
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -142,7 +141,7 @@ fn wrapping_key(path: &Path) -> Result<(Zeroizing<[u8; 32]>, bool), Error> {
     }
     let key = random_secret()?;
     write_private(path, &key[..])?;
-    Ok((key, true))
+    Ok(key)
 }
 
 fn delete(path: &Path) {

@@ -25,7 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use contacts::{ContactCap, ContactStore, Export, Recorded};
-pub use ephemeral::EphemeralStore;
+pub use ephemeral::{EphemeralStore, OLDEST};
 pub use models::StoredModel;
 pub use witnessed::WitnessStore;
 

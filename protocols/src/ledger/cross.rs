@@ -93,10 +93,11 @@ fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt
         }
     }
     // And the other way round: what it has of this attempt is in the receipt, as charged for.
-    for released in index.values().filter(|one| one.study.id == subject.study && one.study.attempt == subject.attempt) {
+    let of_attempt = |attempt| index.range((&*subject.study, attempt, 0)..=(&*subject.study, attempt, u32::MAX));
+    for (_, released) in of_attempt(subject.attempt) {
         let is_stated =
-            |round: &&Round| (round.attempt, round.round) == (subject.attempt, released.round) && !round.repeated;
-        if subject.rounds.iter().find(is_stated).is_none() {
+            |round: &Round| (round.attempt, round.round) == (subject.attempt, released.round) && !round.repeated;
+        if !subject.rounds.iter().any(is_stated) {
             return Err(format!(
                 "entry {} of {} is round {} of study {}, which the receipt does not state as charged for",
                 released.sequence, ledger.node, released.round, subject.study
@@ -108,7 +109,7 @@ fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt
         let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
         let Some(released) = index.get(&key) else {
             // Of an earlier attempt it may have taken no part in; of one that it did, it has entries.
-            let has_others = index.keys().any(|(study, attempt, _)| (*study, *attempt) == (key.0, key.1));
+            let has_others = of_attempt(round.attempt).next().is_some();
             if subject.kind.charges_all() && (round.attempt == subject.attempt || has_others) {
                 return Err(format!("{place}: {} has no entry of it", ledger.node));
             }

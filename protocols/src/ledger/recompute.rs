@@ -120,6 +120,31 @@ mod tests {
         assert_eq!(Recompute::default().check(&entry()), Ok(true));
     }
 
+    /// Whoever keeps the ledger writes another study under an approval.
+    #[test]
+    fn a_study_that_is_not_the_one_that_was_decided_on_is_found() {
+        type Change = fn(&mut StudyRef, &mut String);
+        let changes: [Change; 7] = [
+            |study, _| study.id.push('x'),
+            |study, _| study.name.push('x'),
+            |study, _| study.purpose = "another".into(),
+            |study, _| study.legal_basis = Some("consent".into()),
+            |study, _| study.terms_sha256 = Digest::ZERO,
+            |study, _| study.proposal_sha256 = Digest::ZERO,
+            |_, requester| requester.push('x'),
+        ];
+        let mut recompute = Recompute::default();
+        for change in changes {
+            let mut entry = entry();
+            assert_eq!(recompute.check(&entry), Ok(true));
+            let Record::Reserved(record) = &mut entry.record else { panic!("a charge") };
+            let record = &mut **record;
+            change(Arc::make_mut(&mut record.study), &mut record.requester);
+            let problem = recompute.check(&entry).unwrap_err();
+            assert!(problem.contains("decided on"), "{problem}");
+        }
+    }
+
     #[test]
     fn every_number_that_does_not_follow_is_found() {
         type Change = fn(&mut Privacy, &mut Account);

@@ -38,6 +38,16 @@ pub enum Scope {
     Person,
 }
 
+impl Scope {
+    /// As study files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Person => "person",
+        }
+    }
+}
+
 /// The most participants of one study.
 pub const MAX_PARTICIPANTS: u32 = 1 << 10;
 /// The longest vector of one release.

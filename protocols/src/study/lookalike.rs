@@ -397,8 +397,8 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::learn::recipe::{Feature, Recipe};
-    use crate::privacy::mechanism::Scope;
-    use crate::study::{Question, Study, StudySpec, Terms};
+    use crate::study::Question;
+    use crate::testing::lookalike as study;
 
     fn schema() -> DatasetSchema {
         DatasetSchema {
@@ -441,27 +441,6 @@ mod tests {
             leave_out: None,
             candidates: CANDIDATES,
             output: Output::Scores,
-        }
-    }
-
-    fn study(spec: LookalikeSpec) -> Study {
-        let rho = Rho::within(1.0, 1e-6).unwrap();
-        Study {
-            name: "n".into(),
-            purpose: "p".into(),
-            legal_basis: None,
-            partners: spec.participants(),
-            min_partners: None,
-            wait: 60,
-            privacy: Terms {
-                epsilon: 1.0,
-                delta: 1e-6,
-                rho,
-                scope: Scope::Customer,
-                colluders: None,
-                lost_attempts: 0,
-            },
-            spec: StudySpec::Lookalike(Box::new(spec)),
         }
     }
 

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Study;
+use super::{Earlier, Study};
 use crate::attempt::AttemptId;
 use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
@@ -50,6 +50,27 @@ pub struct Proposal {
 }
 
 impl Proposal {
+    /// The first attempt of a study that is proposed to these, all of whom take part. Nobody's schema is known yet.
+    pub fn first(study: Study, participants: &[String], requester: &str) -> Self {
+        let mut partners = participants.to_vec();
+        partners.sort();
+        Self {
+            completed: 0,
+            spent: Rho::ZERO,
+            study,
+            participants: partners.clone(),
+            partners,
+            requester: requester.into(),
+            begun: 1,
+            schemas: BTreeMap::new(),
+        }
+    }
+
+    /// What earlier attempts have done.
+    pub fn earlier(&self) -> Earlier {
+        Earlier { completed: self.completed, spent: self.spent }
+    }
+
     /// Fewest participants of an attempt.
     pub fn min_partners(&self) -> usize {
         self.study.min_partners.map_or(self.partners.len(), |least| least as usize)

@@ -13,4 +13,4 @@ mod party;
 mod study;
 
 pub use party::{DATASET, NOW, Parties, Party, agreed, alliance, approved, attempt, charge, encapsulations, request};
-pub use study::{Draft, study};
+pub use study::{Draft, lookalike, study};

@@ -3,9 +3,12 @@
 use toml::{Table, Value};
 
 use crate::config::ConfigError;
-use crate::study::Study;
+use crate::privacy::mechanism::Scope;
+use crate::privacy::rho::Rho;
 use crate::study::file::{self, Asked};
+use crate::study::lookalike::LookalikeSpec;
 use crate::study::seeded::Seeded;
+use crate::study::{Study, StudySpec, Terms};
 
 const FILE: &str = "test.toml";
 
@@ -24,6 +27,27 @@ pub struct Draft {
 pub fn study(name: &str) -> Draft {
     let draft = Draft { top: Table::new(), privacy: Table::new(), kind: "query", body: Table::new() };
     draft.key("name", name).key("purpose", "test").epsilon(1.0).delta(1e-6)
+}
+
+/// A lookalike study whose model needs no file, for all whom it is about: of ε = 1 and δ = 10⁻⁶, without room for lost attempts.
+pub fn lookalike(spec: LookalikeSpec) -> Study {
+    Study {
+        name: "n".into(),
+        purpose: "p".into(),
+        legal_basis: None,
+        partners: spec.participants(),
+        min_partners: None,
+        wait: 60,
+        privacy: Terms {
+            epsilon: 1.0,
+            delta: 1e-6,
+            rho: Rho::within(1.0, 1e-6).expect("a budget"),
+            scope: Scope::Customer,
+            colluders: None,
+            lost_attempts: 0,
+        },
+        spec: StudySpec::Lookalike(Box::new(spec)),
+    }
 }
 
 impl Draft {

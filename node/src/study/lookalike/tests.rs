@@ -23,15 +23,14 @@ use entente_protocols::lookalike::message::{MaskedBlock, SeedPart};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::lookalike::params::{BLOCK, Params};
 use entente_protocols::privacy::bounds::Layout;
-use entente_protocols::privacy::mechanism::Scope;
-use entente_protocols::privacy::rho::Rho;
 use entente_protocols::privacy::rows::{Block, UNIT};
 use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
+use entente_protocols::study::Question;
 use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec, Output};
-use entente_protocols::study::{Question, Study, StudySpec, Terms};
+use entente_protocols::testing;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
 use zeroize::Zeroizing;
@@ -197,23 +196,7 @@ fn plan_of_buckets(room: u64) -> (LookalikePlan, Layout) {
     let spec = LookalikeSpec { model, candidates: room, output: Output::Buckets(4), ..spec() };
     let schema = schema();
     let plan = spec.plan(&schema).unwrap();
-    let study = Study {
-        name: "n".into(),
-        purpose: "p".into(),
-        legal_basis: None,
-        partners: spec.participants(),
-        min_partners: None,
-        wait: 60,
-        privacy: Terms {
-            epsilon: 1.0,
-            delta: 1e-6,
-            rho: Rho::within(1.0, 1e-6).unwrap(),
-            scope: Scope::Customer,
-            colluders: None,
-            lost_attempts: 0,
-        },
-        spec: StudySpec::Lookalike(Box::new(spec)),
-    };
+    let study = testing::lookalike(spec);
     let layout = Question::new(&study, &schema, &study.partners, 0).unwrap().mechanism().layout().clone();
     (plan, layout)
 }
