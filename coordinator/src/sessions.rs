@@ -107,12 +107,17 @@ impl Sessions {
         }
     }
 
-    /// Passes on to a node what another one says. It is dropped where that would take the room of what the coordinator itself has to
-    /// say: whoever says much to a partner is not to cut it off.
+    /// Passes on to a node what another one says. It is dropped where that would take the room of what is more to the point: whoever
+    /// says much to a partner is neither to cut it off nor to keep its witnesses from it.
     pub(crate) fn pass_on(&self, node: &str, message: &ToNode) {
         let state = self.lock();
         let Some(session) = state.sessions.get(node) else { return };
-        if session.outgoing.capacity() * 2 > session.outgoing.max_capacity() {
+        let most = session.outgoing.max_capacity();
+        let room = match message {
+            ToNode::Witness { .. } | ToNode::Witnessed { .. } => most / 2,
+            _ => most / 4,
+        };
+        if most - session.outgoing.capacity() < room {
             // A queue that has room takes it, unless the connection ends: then it is lost with all else.
             let _ = session.outgoing.try_send(frame::encode(message));
         }

@@ -3,7 +3,7 @@
 //! Nodes that compute the same round ask at about the same time. Whoever comes while checkpoints are being written waits, and is
 //! written with all others that have come meanwhile, in one durable write: the disk, not the number of nodes, says how long that takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -30,33 +30,36 @@ pub(crate) struct Witnessing {
     asked: Mutex<Vec<Asked>>,
     /// Held from before checkpoints are taken up until they are kept, so that what is kept only grows.
     writing: Mutex<()>,
-    /// How many requests of a node a partner has not answered, and since when, by who asks and who is asked.
-    open: Mutex<HashMap<(String, String), (u32, Instant)>>,
+    /// When a partner was passed on requests of a node that it has not answered, by who asks and who is asked.
+    open: Mutex<HashMap<(String, String), VecDeque<Instant>>>,
 }
 
-/// The most requests of one node that a partner has at once, and after how long they count as lost.
-const MOST_OPEN: u32 = 32;
-const LOST: Duration = Duration::from_secs(5);
+/// The most requests of one node that a partner has at once; after how long one makes room for another, and is not answered any more.
+const MOST_OPEN: usize = 32;
+const SLOW: Duration = Duration::from_secs(5);
+const LOST: Duration = Duration::from_secs(60);
 
 impl Witnessing {
     /// Whether a node's request is to be passed on to a partner now: unless that has many of its requests already.
     pub(crate) fn asks(&self, node: &str, partner: &str) -> bool {
         let mut open = lock(&self.open);
-        let (count, since) = open.entry((node.to_owned(), partner.to_owned())).or_insert_with(|| (0, Instant::now()));
-        if *count == 0 || since.elapsed() > LOST {
-            (*count, *since) = (0, Instant::now());
+        let asked = open.entry((node.to_owned(), partner.to_owned())).or_default();
+        let oldest = asked.front().map_or(Duration::ZERO, Instant::elapsed);
+        if asked.len() == MOST_OPEN && oldest > SLOW || oldest > LOST {
+            asked.pop_front();
         }
-        *count += 1;
-        *count <= MOST_OPEN
+        if asked.len() == MOST_OPEN {
+            return false;
+        }
+        asked.push_back(Instant::now());
+        true
     }
 
-    /// Whether a node has asked this partner; then one request is answered.
+    /// Whether a node has asked this partner of late; then one request is answered.
     pub(crate) fn is_answered(&self, node: &str, partner: &str) -> bool {
         let mut open = lock(&self.open);
-        let Some((count, _)) = open.get_mut(&(node.to_owned(), partner.to_owned())) else { return false };
-        let is_open = *count > 0;
-        *count = count.saturating_sub(1);
-        is_open
+        let Some(asked) = open.get_mut(&(node.to_owned(), partner.to_owned())) else { return false };
+        asked.pop_front().is_some_and(|asked| asked.elapsed() <= LOST)
     }
 }
 
@@ -133,5 +136,22 @@ impl Shared {
             };
             asked.iter().map(judge).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_is_to_a_request_and_many_requests_wait() {
+        let witnessing = Witnessing::default();
+        assert!(!witnessing.is_answered("bank", "telecom"), "nobody has asked");
+        let passed_on = (0..2 * MOST_OPEN).filter(|_| witnessing.asks("bank", "telecom")).count();
+        assert_eq!(passed_on, MOST_OPEN);
+        assert!(witnessing.asks("bank", "retailer") && !witnessing.is_answered("telecom", "bank"));
+        let answered = (0..2 * MOST_OPEN).filter(|_| witnessing.is_answered("bank", "telecom")).count();
+        assert_eq!(answered, MOST_OPEN);
+        assert!(witnessing.asks("bank", "telecom"), "there is room again");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use entente_node::store::StudyStore;
-use entente_node::store::attempts::Attempt;
+use entente_node::store::attempts::{Attempt, Ended, Stage};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
@@ -18,6 +18,7 @@ use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
 use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, World, last_study, refused};
 
 use super::hostile::{SQL, proposal};
+use super::processes;
 
 /// Partners of whom the bank asks its steward.
 async fn with_a_steward() -> Result<Puppets, Error> {
@@ -321,5 +322,42 @@ async fn attempts_that_nobody_ends_take_no_place_for_ever() -> Result<(), Error>
         store.put(&Attempt::proposed(id, old.proposal.clone(), "2026-01-01T00:00:00Z".into()))?;
     }
     puppets.pledge("bank", &proposal("new", SQL)?);
+    Ok(())
+}
+
+/// None is forgotten, as decisions and receipts are held against what was proposed before.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_attempts_than_a_day_may_bring_are_refused_and_none_is_forgotten() -> Result<(), Error> {
+    for (count, purpose) in [(1000, "why"), (17, &*"x".repeat(1 << 20))] {
+        let puppets = Puppets::new().await?;
+        let first = proposal("first", SQL)?;
+        assert!(computed(&puppets, &first)?.is_empty());
+        puppets.tell("bank", first.tells(ToAttempt::Abandoned { reason: "lost".into(), is_over: false }));
+        let store = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
+        let many = study_changed(&first, 1, |study| study.purpose = purpose.into()).proposal;
+        let now = jiff::Timestamp::now().to_string();
+        for number in 0..count {
+            let id = AttemptId::new(format!("many-{number}"), 1);
+            let ended = Ended { reason: "lost".into(), pledge: None };
+            store.put(&Attempt::proposed(id, many.clone(), now.clone()).with(Stage::Abandoned(ended)))?;
+        }
+        refused(puppets.ask("bank", proposal("one-more", SQL)?.propose()), "within a day already");
+        let other = study_changed(&first, 1, |study| study.purpose = "another".into());
+        let answer = puppets.ask("bank", other.propose());
+        assert!(!matches!(answer, FromNode::Attempt(_, FromAttempt::Pledged(_))), "{answer:?}");
+    }
+    Ok(())
+}
+
+/// A study that goes on in a further attempt can be stopped in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_next_attempt_can_be_denied() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let first = proposal("between", SQL)?;
+    puppets.pledge("bank", &first);
+    puppets.tell("bank", first.tells(ToAttempt::Abandoned { reason: "lost".into(), is_over: false }));
+    let folder = puppets.world.folder("bank").path().display().to_string();
+    processes::good("entente-node", &["deny", "between", "--reason", "stop this", "--dir", &folder])?;
+    refused(puppets.ask("bank", first.again(2, 0).propose()), "stop this");
     Ok(())
 }

@@ -9,7 +9,7 @@ use entente_testing::{Error, Proposed, Puppets, Signed, refused};
 
 use super::hostile::{SQL, proposal};
 
-const RESULT: Digest = Digest([7; 32]);
+pub(super) const RESULT: Digest = Digest([7; 32]);
 
 /// The transcript of the vector that a node sends in answer to a message; `None` if it sends none.
 fn sent(puppets: &Puppets, message: ToNode) -> Option<Digest> {
@@ -238,7 +238,7 @@ async fn an_attempt_has_one_end_that_is_signed() -> Result<(), Error> {
 }
 
 /// An end that states something else.
-fn restated(told: &ToNode, change: impl FnOnce(&mut receipt::Statement)) -> Result<ToNode, Error> {
+pub(super) fn restated(told: &ToNode, change: impl FnOnce(&mut receipt::Statement)) -> Result<ToNode, Error> {
     let ToNode::Attempt(id, ToAttempt::Finished { result, statement, .. }) = told else { return Err("an end".into()) };
     let mut changed = receipt::parse_statement(statement)?;
     change(&mut changed);
@@ -247,7 +247,7 @@ fn restated(told: &ToNode, change: impl FnOnce(&mut receipt::Statement)) -> Resu
 }
 
 /// The transcript that the bank has signed.
-fn signed_transcript(puppets: &Puppets, proposed: &Proposed) -> Result<Digest, Error> {
+pub(super) fn signed_transcript(puppets: &Puppets, proposed: &Proposed) -> Result<Digest, Error> {
     let studies = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
     let attempt = studies.get(&proposed.id)?.ok_or("the attempt is kept")?;
     Ok(attempt.stage.transcript().ok_or("it is signed")?.digest())

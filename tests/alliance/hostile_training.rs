@@ -19,23 +19,23 @@ use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, last_study, re
 
 const FEATURES: &str = "SELECT client_id, age, balance, housing, loan, y FROM clients";
 /// Rounds: histograms, bins by target, two of residuals, evaluation.
-const ROUNDS: u32 = 5;
+pub(super) const ROUNDS: u32 = 5;
 
 /// An attempt that everybody has joined and signed.
-struct Attempt {
-    proposed: Proposed,
-    question: Question,
+pub(super) struct Attempt {
+    pub(super) proposed: Proposed,
+    pub(super) question: Question,
     signatures: Signed,
 }
 
 impl Attempt {
-    fn new(puppets: &Puppets, proposed: Proposed) -> Result<Self, Error> {
+    pub(super) fn new(puppets: &Puppets, proposed: Proposed) -> Result<Self, Error> {
         let question = puppets.question("clients", &proposed)?;
         let signatures = puppets.signatures(&proposed);
         Ok(Self { proposed, question, signatures })
     }
 
-    fn trainer(&self) -> Trainer {
+    pub(super) fn trainer(&self) -> Trainer {
         let Plan::Train(plan) = self.question.plan() else { panic!("a training was asked") };
         Trainer::new(&plan.training, self.proposed.proposal.participants.len())
     }
@@ -68,7 +68,7 @@ impl Attempt {
     }
 
     /// Takes rounds honestly until `round` is the next one.
-    fn until(&self, puppets: &Puppets, trainer: &mut Trainer, round: u32) -> Result<(), Error> {
+    pub(super) fn until(&self, puppets: &Puppets, trainer: &mut Trainer, round: u32) -> Result<(), Error> {
         while (trainer.next() as u32) + 1 < round {
             let next = trainer.next() as u32 + 1;
             let sum = self.sum(puppets, next, &canonical_bytes(&trainer.input()))?;
@@ -78,7 +78,7 @@ impl Attempt {
     }
 }
 
-fn proposal(name: &str) -> Result<Proposed, Error> {
+pub(super) fn proposal(name: &str) -> Result<Proposed, Error> {
     Ok(Proposed::new(study(name).train("additive", FEATURES).with("target", "y").with("rounds", 2).build()?))
 }
 

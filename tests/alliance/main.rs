@@ -18,6 +18,7 @@ mod processes;
 mod receipts;
 mod refusals;
 mod restarts;
+mod resumed;
 mod review;
 mod steward;
 mod studies;

@@ -6,7 +6,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::witness::Answer;
-use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
 use entente_testing::{Driven, Error, Listener, Manners, Puppets, World, study};
 use tokio::time::timeout;
 
@@ -129,5 +129,29 @@ async fn a_partner_that_says_much_to_another_does_not_cut_it_off() -> Result<(),
         world.run(draft.build()?).await?;
     }
     assert_eq!(since(&world).await?, before, "the bank's connection is the one that it had");
+    Ok(())
+}
+
+/// The same in the midst of a study in which both take part: what they say to each other has room, witnesses and the coordinator have more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_says_much_to_another_within_a_study_keeps_no_witness_from_it() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    world.stop("retailer").await;
+    let mut has_said = false;
+    let manners = Manners::default().says(move |message| match &message {
+        FromNode::Attempt(id, FromAttempt::Pledged(_)) if !std::mem::replace(&mut has_said, true) => {
+            let said = FromAttempt::Relay { to: "bank".into(), sealed: vec![7; 100] };
+            vec![FromNode::Attempt(id.clone(), said); 200_000]
+        }
+        _ => vec![message],
+    });
+    let _retailer = Driven::start(&world, "retailer", manners).await?;
+    let all = world.spawn(study("all").sql("SELECT COUNT(*) AS n FROM clients").epsilon(0.3).wait_seconds(60).build()?);
+    for number in 0..5 {
+        let sql = format!("SELECT COUNT(*) AS n FROM clients WHERE age > {number}");
+        let draft = study(&format!("calm-{number}")).sql(&sql).epsilon(0.2).partners(&["bank", "telecom"]);
+        timeout(SOON, world.run(draft.build()?)).await.map_err(|_| "studies of others go on")??;
+    }
+    all.abort();
     Ok(())
 }

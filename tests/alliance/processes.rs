@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use entente_examples::alliance::{DATASETS, free_port};
@@ -11,18 +12,22 @@ use entente_examples::tables;
 use entente_testing::{Error, PARTNERS};
 use serde_json::Value;
 
-/// A binary of this workspace, built with the tests: it lies beside the folder of this test.
+/// A binary of this workspace: it lies beside the folder of this test, and is built if it may be older than what is tested.
 fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let path = profile.join(name);
-    if !path.exists() {
-        // With the features of what is built with this test, so that nothing is built twice.
-        let features = ["--features", "entente-protocols/testing"];
-        let bins = ["build", "--bins", "-p", "entente", "-p", "entente-node"];
-        let built = Command::new(env!("CARGO")).args(bins).args(features).status();
-        assert!(built.is_ok_and(|status| status.success()) && path.exists(), "{} can be built", path.display());
-    }
+    let made = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        if made(&path) < made(&test) {
+            // With the features of what is built with this test, so that little is built twice.
+            let features = ["--features", "entente-protocols/testing"];
+            let bins = ["build", "--bins", "-p", "entente", "-p", "entente-node"];
+            let built = Command::new(env!("CARGO")).args(bins).args(features).status();
+            assert!(built.is_ok_and(|status| status.success()), "{} can be built", path.display());
+        }
+    });
     path
 }
 
@@ -63,7 +68,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<Output, Error> {
 }
 
 /// Runs a command that must succeed; its output.
-fn good(program: &str, arguments: &[&str]) -> Result<String, Error> {
+pub(super) fn good(program: &str, arguments: &[&str]) -> Result<String, Error> {
     let output = run(program, arguments)?;
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {message}");

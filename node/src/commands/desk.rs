@@ -289,17 +289,20 @@ fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdi
             if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
         return Err(Error::refused(format!("no study `{id}` was proposed to this node; {waiting}")));
     };
-    // Also what was approved, until it is over: no further round or attempt is then computed.
-    let mut open = if verdict == Verdict::Approve { Vec::new() } else { store.approvals(id, now)? };
-    let is_open = |stage: &Stage| if verdict == Verdict::Approve { stage.is_waiting() } else { !stage.has_ended() };
+    let is_finished = attempts.iter().any(|attempt| matches!(attempt.stage, Stage::Finished(_)));
+    let is_open = |stage: &Stage| match verdict {
+        Verdict::Approve => stage.is_waiting(),
+        // Also between two attempts: no further one is then computed.
+        Verdict::Deny(_) => !stage.has_ended() || !is_finished,
+    };
     let proposal = |attempt: &Attempt| attempt.proposal.digest(&attempt.id);
-    open.extend(attempts.iter().filter(|attempt| is_open(&attempt.stage)).map(proposal));
+    let open: Vec<Digest> = attempts.iter().filter(|attempt| is_open(&attempt.stage)).map(proposal).collect();
     if open.is_empty() {
         let stage = newest.stage.name();
         return Err(Error::refused(format!("study `{id}` does not wait for a decision: it is {stage}")));
     }
     // Whoever was shown one proposal is not to decide on the next that takes its place.
-    let mut proposals: Vec<Digest> = attempts.iter().map(proposal).chain(open.iter().copied()).collect();
+    let mut proposals: Vec<Digest> = attempts.iter().map(proposal).collect();
     proposals.sort_unstable();
     proposals.dedup();
     if let Some(digest) = digest {

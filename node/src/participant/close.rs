@@ -172,24 +172,27 @@ impl Participant {
         round.transcript_sha256 == transcript && charged && (!self.contributes(question) || is_stored())
     }
 
-    /// Whether this node has what a receipt states of earlier attempts that it took part in.
+    /// Whether what a receipt states of earlier attempts is what this node has of them, where it took part.
     fn knows_rounds<'r>(
         &self,
         id: &AttemptId,
         mut rounds: impl Iterator<Item = &'r receipt::Round>,
     ) -> Result<bool, Problem> {
         let earlier = lock(&self.studies).of_study(&id.study)?;
-        let took_part = |number: u32| {
-            earlier.iter().find(|attempt| attempt.id.number == number).is_some_and(|attempt| {
-                let question = self.question(&attempt.proposal);
-                attempt.stage.pledge().is_some() && question.is_ok_and(|(_, question)| self.contributes(&question))
-            })
+        let pledge = |number: u32| {
+            let attempt = earlier.iter().find(|attempt| attempt.id.number == number)?;
+            let (_, question) = self.question(&attempt.proposal).ok()?;
+            attempt.stage.pledge().filter(|_| self.contributes(&question))
         };
-        let is_known = |round: &receipt::Round| {
-            let is_stored = lock(&self.ledger).is_stored(release_id(round.transcript_sha256, round.round));
-            round.attempt < id.number && (is_stored || !took_part(round.attempt))
-        };
-        Ok(rounds.all(is_known))
+        Ok(rounds.all(|round| {
+            let own = release_id(round.transcript_sha256, round.round);
+            let is_as_here = pledge(round.attempt).is_none_or(|signed| {
+                lock(&self.ledger).is_stored(own)
+                    && lock(&self.ledger).charge_of(own) == Some((round.rho, round.rho_person))
+                    && round.repeated == (signed.pledge.stored == Some(round.transcript_sha256))
+            });
+            round.attempt < id.number && is_as_here
+        }))
     }
 
     /// Keeps the model that a study trained with this node's part, if it is the receipt's, of the plan, and the one that the

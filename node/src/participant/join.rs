@@ -1,6 +1,7 @@
 //! The beginning of an attempt: may this node take part, does it, and with whom.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
@@ -27,6 +28,10 @@ use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Sig
 const MOST_ATTEMPTS: usize = 64;
 /// The most attempts that go on, or wait for a steward, at once.
 const MOST_OPEN: usize = 256;
+/// The most attempts that are proposed within a day, and how long they may be together.
+const MOST_A_DAY: u64 = 1000;
+const MOST_BYTES_A_DAY: u64 = 16 << 20;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
@@ -174,10 +179,8 @@ impl Participant {
             return Err(Problem::refused("the study had too many attempts; submit it anew"));
         }
         let is_new = !earlier.iter().any(|attempt| attempt.id == *id);
-        // Older ones have no keys any more: a coordinator that never said how they ended takes no place for ever.
-        let since = Timestamp::now().checked_sub(OLDEST).unwrap_or(Timestamp::MIN);
-        if is_new && lock(&self.studies).count_open(since)? >= MOST_OPEN {
-            return Err(Problem::refused(format!("{MOST_OPEN} attempts go on or wait at {} already", self.name())));
+        if is_new {
+            self.has_room()?;
         }
         if self.config.policy.approve == ApprovalMode::Manual {
             return Ok(());
@@ -191,6 +194,25 @@ impl Participant {
             return Ok(());
         }
         Err(Problem::refused("another study was proposed to this node under the same identifier"))
+    }
+
+    /// Whether there is room for one attempt more. None is ever forgotten, as what was proposed before is what decisions and receipts are
+    /// held against; so that is limited which comes.
+    fn has_room(&self) -> Result<(), Problem> {
+        let since = |ago: Duration| Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::MIN);
+        let studies = lock(&self.studies);
+        // Older ones have no keys any more: a coordinator that never said how they ended takes no place for ever.
+        if studies.count_open(since(OLDEST))? >= MOST_OPEN {
+            return Err(Problem::refused(format!("{MOST_OPEN} attempts go on or wait at {} already", self.name())));
+        }
+        let (count, bytes) = studies.proposed(since(DAY))?;
+        if count >= MOST_A_DAY || bytes >= MOST_BYTES_A_DAY {
+            return Err(Problem::refused(format!(
+                "{count} attempts were proposed to {} within a day already",
+                self.name()
+            )));
+        }
+        Ok(())
     }
 
     /// Whether this node's customers are summed over, and its ledger charged.

@@ -57,8 +57,6 @@ use rounds::{Round, Running};
 pub use witness::Connection;
 use witness::Witnesses;
 
-/// How many attempts are remembered that were refused or given up.
-const MOST_ENDED: u32 = 1000;
 /// How often keys of attempts are looked for that are not needed any more.
 const SWEEP: SignedDuration = SignedDuration::from_hours(1);
 
@@ -408,7 +406,6 @@ impl Participant {
         if now.duration_since(*lock(&self.swept)).abs() < SWEEP {
             return Ok(());
         }
-        lock(&self.studies).forget_ended(MOST_ENDED)?;
         let needed = lock(&self.studies).needing_keys()?;
         self.ephemeral.keep(&needed, SWEEP.unsigned_abs());
         *lock(&self.swept) = now;

@@ -297,11 +297,11 @@ impl StudyStore {
         ids.collect::<Result<_, _>>().map_err(read)
     }
 
-    /// Forgets attempts that were refused or given up, but for the newest `kept`: whoever proposes much is not to fill the disk with it.
-    pub fn forget_ended(&self, kept: u32) -> Result<(), StoreError> {
-        let sql = "DELETE FROM attempt WHERE stage IN ('refused', 'abandoned') AND rowid NOT IN
-            (SELECT rowid FROM attempt WHERE stage IN ('refused', 'abandoned') ORDER BY received DESC LIMIT ?1)";
-        self.0.execute(sql, [kept]).map(drop).map_err(written)
+    /// How many were proposed since, and how many bytes long they are together.
+    pub fn proposed(&self, since: Timestamp) -> Result<(u64, u64), StoreError> {
+        let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(proposal)), 0) FROM attempt WHERE received > ?1";
+        let mut count = self.0.prepare_cached(sql).map_err(read)?;
+        count.query_row([since.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).map_err(read)
     }
 
     /// All attempts, the newest first.

@@ -187,6 +187,7 @@ const STUDY_SCHEMA: &str = "
 DROP TABLE IF EXISTS attempts; -- of earlier versions, whose attempts cannot go on
 CREATE TABLE IF NOT EXISTS attempt (study TEXT, number INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
     proposal BLOB NOT NULL, pledge BLOB, signed BLOB, answers INTEGER NOT NULL, PRIMARY KEY (study, number)) STRICT;
+CREATE INDEX IF NOT EXISTS attempt_received ON attempt (received);
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;
@@ -249,21 +250,6 @@ impl StudyStore {
         json.map(|json| serde_json::from_str(&json).map_err(read)).transpose()
     }
 
-    /// What was approved under this identifier and holds.
-    pub fn approvals(&self, study: &str, now: Timestamp) -> Result<Vec<Digest>, StoreError> {
-        let sql = "SELECT proposal FROM verdict WHERE study = ?1 AND approves = 1 AND has_ended = 0";
-        let mut select = self.0.prepare_cached(sql).map_err(read)?;
-        let rows = select.query_map([study], |row| row.get::<_, String>(0)).map_err(read)?;
-        let mut approved = Vec::new();
-        for proposal in rows {
-            let proposal: Digest = proposal.map_err(read)?.parse().map_err(read)?;
-            if self.decision(study, proposal, now)?.is_some() {
-                approved.push(proposal);
-            }
-        }
-        Ok(approved)
-    }
-
     /// No approval of this study holds any more: it is over. A denial stays.
     pub fn end_approvals(&self, study: &str) -> Result<(), StoreError> {
         let sql = "UPDATE verdict SET has_ended = 1 WHERE study = ?1 AND approves = 1";
@@ -321,10 +307,10 @@ mod tests {
         assert_eq!(open().denial("s").unwrap(), Some(decision.clone()));
         let approved = StewardDecision { verdict: Verdict::Approve, ..decision };
         open().decide("s", &approved, "2026-03-08T11:00:00Z").unwrap();
-        assert_eq!((open().approvals("s", now).unwrap(), open().denial("s").unwrap()), (vec![proposal], None));
+        assert_eq!(open().decision("s", proposal, now).unwrap(), Some(approved.clone()));
+        assert_eq!(open().denial("s").unwrap(), None);
         open().end_approvals("s").unwrap();
         assert_eq!(open().decision("s", proposal, now).unwrap(), None, "the study is over");
-        assert!(open().approvals("s", now).unwrap().is_empty());
         assert_eq!(open().recorded_decision("s", proposal).unwrap().unwrap().0, approved);
         assert!(open().all().unwrap().is_empty() && open().get(&AttemptId::new("s", 1)).unwrap().is_none());
     }

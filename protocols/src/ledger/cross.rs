@@ -1,10 +1,10 @@
 //! Several partners' ledgers, and receipts, held against each other: what one says of a study, the others say as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::checkpoint::Checkpoint;
-use super::receipt::{Receipt, Round};
-use super::report::{Facts, Key, Released, Report};
+use super::receipt::{Receipt, Round, Subject};
+use super::report::{Facts, Index, Key, Released, Report};
 
 /// Holds ledgers against each other. All of one alliance, each of another node.
 pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt]) {
@@ -22,11 +22,13 @@ pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt
     });
     let detail = format!("{} studies: participants, plans, transcripts, charges and results agree", studies.len());
     report.note("ledgers agree", agree.map(|()| detail));
+    let computed: Vec<_> = ledgers.iter().map(|ledger| ledger.computed()).collect();
     for receipt in receipts {
-        let held = ledgers
-            .iter()
-            .zip(&indices)
-            .try_fold(0, |count, (ledger, index)| holds(ledger, index, receipt).map(|held| count + u32::from(held)));
+        let mut each = ledgers.iter().zip(indices.iter().zip(&computed));
+        let held = each.try_fold(0, |count, (ledger, (released, computed))| {
+            holds(ledger, (released, computed), receipt).map(|held| count + u32::from(held))
+        });
+        let held = held.and_then(|count| somebody_has(ledgers, &computed, receipt).map(|()| count));
         let detail = |count| format!("study {}: it is as {count} ledgers have it", receipt.statement.subject.study);
         report.note("receipt and ledgers agree", held.map(detail));
     }
@@ -81,8 +83,9 @@ fn agrees(one: &Facts, released: &Released, other: &Facts, theirs: Option<&Relea
     }
 }
 
-/// Whether a ledger has what a receipt says of its node, if it is a participant.
-fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt) -> Result<bool, String> {
+/// Whether a ledger has what a receipt says of its node, if it is a participant: of the receipt's attempt as released, of those that it
+/// went on from as computed.
+fn holds(ledger: &Facts, (released, computed): (&Index<'_>, &Index<'_>), receipt: &Receipt) -> Result<bool, String> {
     let subject = &receipt.statement.subject;
     let Some(part) = receipt.nodes.iter().find(|part| part.node == ledger.node) else { return Ok(false) };
     for (note, which) in [(&part.before, "before"), (&part.after, "after")] {
@@ -93,34 +96,65 @@ fn holds(ledger: &Facts, index: &BTreeMap<Key<'_>, &Released>, receipt: &Receipt
         }
     }
     // And the other way round: what it has of this attempt is in the receipt, as charged for.
-    let of_attempt = |attempt| index.range((&*subject.study, attempt, 0)..=(&*subject.study, attempt, u32::MAX));
-    for (_, released) in of_attempt(subject.attempt) {
-        let is_stated =
-            |round: &Round| (round.attempt, round.round) == (subject.attempt, released.round) && !round.repeated;
+    for own in of_attempt(released, subject, subject.attempt) {
+        let is_stated = |round: &Round| (round.attempt, round.round) == (subject.attempt, own.round) && !round.repeated;
         if !subject.rounds.iter().any(is_stated) {
             return Err(format!(
                 "entry {} of {} is round {} of study {}, which the receipt does not state as charged for",
-                released.sequence, ledger.node, released.round, subject.study
+                own.sequence, ledger.node, own.round, subject.study
             ));
         }
     }
+    for round in subject.rounds.iter().filter(|round| round.repeated) {
+        if let Some(own) = computed.get(&key(subject, round)) {
+            let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
+            return Err(format!("{place}: entry {} of {} says that it was charged for", own.sequence, ledger.node));
+        }
+    }
     for round in subject.rounds.iter().filter(|round| !round.repeated) {
-        let key = (subject.study.as_str(), round.attempt, round.round);
+        let is_last = round.attempt == subject.attempt;
         let place = format!("study {}, attempt {}, round {}", subject.study, round.attempt, round.round);
-        let Some(released) = index.get(&key) else {
-            // Of an earlier attempt it may have taken no part in; of one that it did, it has entries.
-            let has_others = of_attempt(round.attempt).next().is_some();
-            if subject.kind.charges_all() && (round.attempt == subject.attempt || has_others) {
+        let index = if is_last { released } else { computed };
+        let Some(own) = index.get(&key(subject, round)) else {
+            // In an earlier attempt it may have taken no part; of one that it did, it has entries.
+            let took_part = is_last || of_attempt(computed, subject, round.attempt).next().is_some();
+            if subject.kind.charges_all() && took_part {
                 return Err(format!("{place}: {} has no entry of it", ledger.node));
             }
             continue;
         };
-        let same = released.transcript == Some(round.transcript_sha256)
-            && released.rho == Some((round.rho, round.rho_person))
-            && (round.attempt != subject.attempt || released.result == receipt.statement.result());
+        let same = own.transcript == Some(round.transcript_sha256)
+            && own.rho == Some((round.rho, round.rho_person))
+            && (!is_last || own.result == receipt.statement.result());
         if !same {
-            return Err(format!("{place}: entry {} of {} says otherwise", released.sequence, ledger.node));
+            return Err(format!("{place}: entry {} of {} says otherwise", own.sequence, ledger.node));
         }
     }
     Ok(true)
+}
+
+/// Whether each round of earlier attempts is in a ledger, where those of all participants are there.
+fn somebody_has(ledgers: &[&Facts], computed: &[Index<'_>], receipt: &Receipt) -> Result<(), String> {
+    let subject = &receipt.statement.subject;
+    let is_there = |name: &String| ledgers.iter().any(|ledger| ledger.node == *name);
+    if !subject.participants.iter().all(is_there) {
+        return Ok(());
+    }
+    let mut earlier = subject.rounds.iter().filter(|round| !round.repeated && round.attempt != subject.attempt);
+    match earlier.find(|round| !computed.iter().any(|index| index.contains_key(&key(subject, round)))) {
+        None => Ok(()),
+        Some(round) => Err(format!(
+            "study {}, attempt {}, round {}: no ledger has it; whose have taken part in it?",
+            subject.study, round.attempt, round.round
+        )),
+    }
+}
+
+fn key<'a>(subject: &'a Subject, round: &Round) -> Key<'a> {
+    (&subject.study, round.attempt, round.round)
+}
+
+fn of_attempt<'a>(index: &'a Index<'a>, subject: &'a Subject, attempt: u32) -> impl Iterator<Item = &'a Released> {
+    let study = subject.study.as_str();
+    index.range((study, attempt, 0)..=(study, attempt, u32::MAX)).map(|(_, released)| *released)
 }

@@ -91,6 +91,12 @@ impl<S: Store> Ledger<S> {
         self.known.releases.get(&release).map(|known| known.reserved)
     }
 
+    /// What a release cost, and a person who may be a customer of every participant; `None` if it was not charged for here.
+    pub fn charge_of(&self, release: Digest) -> Option<(Rho, Rho)> {
+        let privacy = self.known.releases.get(&release)?.record.privacy.as_ref()?;
+        Some((privacy.rho, privacy.rho_person))
+    }
+
     /// What may be spent on a data set: the recorded cap, or before its first use what `node.toml` says.
     pub fn cap(&self, dataset: &str) -> Option<Rho> {
         self.chain.cap(dataset).or_else(|| Some(self.caps.get(dataset)?.lifetime))

@@ -1,6 +1,6 @@
 //! What a verification finds: checks with their verdicts, and what is held against other ledgers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl Report {
     }
 }
 
-/// A release whose result was recorded, as one ledger has it.
+/// A release as one ledger has it: whose result was recorded, or that was computed and has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
     /// The entry that says so.
@@ -79,6 +79,9 @@ pub struct Released {
 
 /// A study's identifier, an attempt and a round.
 pub(super) type Key<'a> = (&'a str, u32, u32);
+
+/// Releases by what they are of.
+pub(super) type Index<'a> = BTreeMap<Key<'a>, &'a Released>;
 
 impl Released {
     pub(super) fn key(&self) -> Key<'_> {
@@ -95,14 +98,17 @@ pub struct Facts {
     pub origin: String,
     pub(super) chain: Chain,
     pub(super) released: Vec<Released>,
+    /// What was computed and has no result of its own, by release: rounds of attempts that others went on from, or that were lost.
+    pub(super) computed: HashMap<Digest, Released>,
 }
 
 impl Facts {
     pub(super) fn take(&mut self, entry: &Entry<impl AsRef<str>>) {
-        let (State::Released, Some(study)) = (entry.state(), entry.study()) else { return };
+        let (state @ (State::Computed | State::Released), Some(study)) = (entry.state(), entry.study()) else { return };
+        let Some(release) = study.release else { return };
         let same = |before: &&Released| before.participants.iter().eq(study.participants.iter().map(AsRef::as_ref));
         let before = self.released.last().filter(same).map(|before| Arc::clone(&before.participants));
-        self.released.push(Released {
+        let released = Released {
             sequence: entry.sequence,
             study: Arc::clone(&study.study),
             round: study.round.unwrap_or(1),
@@ -111,11 +117,22 @@ impl Facts {
             transcript: study.transcript,
             rho: study.privacy.as_ref().map(|privacy| (privacy.rho, privacy.rho_person)),
             result: study.result_sha256,
-        });
+        };
+        if state == State::Released {
+            self.computed.remove(&release);
+            self.released.push(released);
+        } else {
+            self.computed.insert(release, released);
+        }
     }
 
-    /// The releases, to look up.
-    pub(super) fn index(&self) -> BTreeMap<Key<'_>, &Released> {
+    /// The releases with a result, to look up.
+    pub(super) fn index(&self) -> Index<'_> {
         self.released.iter().map(|released| (released.key(), released)).collect()
+    }
+
+    /// Those without one.
+    pub(super) fn computed(&self) -> Index<'_> {
+        self.computed.values().map(|computed| (computed.key(), computed)).collect()
     }
 }

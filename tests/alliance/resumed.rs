@@ -1,0 +1,113 @@
+//! Trainings that go on from the rounds of an attempt that was lost: whoever signs for them signs for what they cost.
+
+use entente_protocols::digest::Digest;
+use entente_protocols::identity::IdentityKey;
+use entente_protocols::learn::trainer::Trainer;
+use entente_protocols::ledger::cross::cross_check;
+use entente_protocols::ledger::receipt::{self, Coordinator, Part, Receipt, Round};
+use entente_protocols::ledger::report::{Facts, Report};
+use entente_protocols::ledger::verify::verify_to_compare;
+use entente_protocols::privacy::rho::Rho;
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
+use entente_testing::{Error, PARTNERS, Puppets};
+
+use super::ends::{RESULT, restated, signed_transcript};
+use super::hostile_training::{Attempt, ROUNDS, proposal};
+
+/// The rounds that the first of two attempts has made.
+const MADE: u32 = 2;
+
+/// Computes rounds honestly up to this one.
+fn compute(puppets: &Puppets, attempt: &Attempt, trainer: &mut Trainer, last: u32) -> Result<Vec<Round>, Error> {
+    let before = trainer.next() as u32;
+    attempt.until(puppets, trainer, last + 1)?;
+    let transcript_sha256 = signed_transcript(puppets, &attempt.proposed)?;
+    let stated = |round| {
+        let mechanism = attempt.question.round(round).ok_or("a round")?;
+        Ok(Round {
+            attempt: attempt.proposed.id.number,
+            repeated: false,
+            rho: mechanism.rho(),
+            rho_person: mechanism.rho_person(),
+            round,
+            transcript_sha256,
+        })
+    };
+    (before + 1..=last).map(stated).collect()
+}
+
+/// What a partner signs when it is told of an end.
+fn part(puppets: &Puppets, partner: &str, told: ToNode) -> Option<Part> {
+    puppets.tell(partner, told).iter().find_map(|frame| match frame.decode() {
+        Ok(FromNode::Attempt(_, FromAttempt::Closed { part })) => part.map(|part| *part),
+        _ => None,
+    })
+}
+
+fn statement(told: &ToNode) -> Result<receipt::Statement, Error> {
+    let ToNode::Attempt(_, ToAttempt::Finished { statement, .. }) = told else { return Err("an end".into()) };
+    Ok(receipt::parse_statement(statement)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_of_an_attempt_before_are_signed_for_and_pass_as_they_were_charged() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let first = proposal("resumed")?;
+    let attempt = Attempt::new(&puppets, first.clone())?;
+    let mut trainer = attempt.trainer();
+    let mut rounds = compute(&puppets, &attempt, &mut trainer, MADE)?;
+    for partner in PARTNERS {
+        puppets.tell(partner, first.tells(ToAttempt::Abandoned { reason: "lost".into(), is_over: false }));
+    }
+    let second = first.again(2, MADE);
+    rounds.extend(compute(&puppets, &Attempt::new(&puppets, second.clone())?, &mut trainer, ROUNDS)?);
+    let end = puppets.end("clients", &second, signed_transcript(&puppets, &second)?, RESULT)?;
+    let end = |change: fn(&mut Round)| {
+        let mut rounds = rounds.clone();
+        change(&mut rounds[1]);
+        restated(&end, |statement| statement.subject.rounds = rounds)
+    };
+    let lies: [fn(&mut Round); 4] = [
+        |round| round.rho = Rho::ZERO,
+        |round| round.rho_person = Rho::ZERO,
+        |round| round.repeated = true,
+        |round| round.transcript_sha256 = Digest([0x42; 32]),
+    ];
+    for (lie, partner) in lies.iter().flat_map(|lie| PARTNERS.map(|partner| (lie, partner))) {
+        assert!(part(&puppets, partner, end(*lie)?).is_none(), "{partner} signs what was not");
+    }
+    let truth = end(|_| ())?;
+    let parts: Option<Vec<Part>> = PARTNERS.iter().map(|partner| part(&puppets, partner, truth.clone())).collect();
+    let parts = parts.ok_or("everybody signs what was")?;
+
+    let key = IdentityKey::from_secret(&[1; 32]);
+    let with_parts = |statement: receipt::Statement| {
+        let coordinator = Coordinator::sign(&statement, &key);
+        Receipt::new(statement, coordinator, parts.clone())
+    };
+    let mut ledgers: Vec<Facts> = Vec::new();
+    for partner in PARTNERS {
+        let report = verify_to_compare(&puppets.world.export(partner)?, Some(&puppets.roster));
+        assert!(report.passed(), "{}", report.text());
+        ledgers.push(*report.facts.ok_or("facts")?);
+    }
+    let ledgers: Vec<&Facts> = ledgers.iter().collect();
+    let held = |statement, ledgers: &[&Facts]| {
+        let mut report = Report::default();
+        cross_check(&mut report, ledgers, &[&with_parts(statement)]);
+        report
+    };
+    let report = held(statement(&truth)?, &ledgers);
+    assert!(report.passed(), "{}", report.text());
+    for lie in lies {
+        let lie = statement(&end(lie)?)?;
+        assert!(!held(lie.clone(), &ledgers).passed() && !held(lie, &ledgers[..1]).passed());
+    }
+    // Nobody took part in it: no ledger by itself can tell, all together can.
+    let mut invented = statement(&truth)?;
+    let round = Round { attempt: 7, ..invented.subject.rounds[1].clone() };
+    invented.subject.rounds[1] = round;
+    assert!(held(invented.clone(), &ledgers[..1]).passed());
+    assert!(held(invented, &ledgers).text().contains("no ledger has it"));
+    Ok(())
+}
