@@ -13,8 +13,8 @@ use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::study::Question;
-use entente_protocols::study::lookalike::{CANDIDATES, OUTPUTS, Output};
+use entente_protocols::study::lookalike::CANDIDATES;
+use entente_protocols::study::plans::score::{OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
 use serde::Deserialize;
 
@@ -51,10 +51,10 @@ impl Config {
 
     /// What a proposed study tells of single partners, as a sentence for whoever decides on it or looks back at it.
     pub fn own_numbers(&self, proposal: &Proposal) -> Option<String> {
-        let Proposal { study, participants, .. } = proposal;
-        let schema = self.schema(&study.spec.dataset().ok()?)?;
+        let Proposal { participants, .. } = proposal;
         let words = |participants: &[String]| {
-            Question::new(study, schema, participants, proposal.earlier()).ok()?.own_numbers().words()
+            let asked = Proposal { participants: participants.to_vec(), ..proposal.clone() };
+            asked.question().ok()?.own_numbers().words()
         };
         words(participants).or_else(|| {
             // An approval is for any of its attempts, also that with the fewest.

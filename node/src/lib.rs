@@ -3,15 +3,15 @@
 //! ```text
 //! link ──▶ participant ──▶ ledger (store)        what is answered, charged and stored
 //!              │ │
-//!              │ └──▶ study ──▶ data             what is computed, where the data are
-//!              └────▶ peers      │               what is said to other participants, sealed
+//!              │ └──▶ works ──▶ data             what is computed, where the data are
+//!              └────▶ dialogue   │               what is said to other participants, sealed
 //!                                │
 //! commands ──▶ activation ───────┘               what becomes of an audience, at this node alone
 //!     └──▶ roster                                with whom this node works, as a person decides
 //! review ──▶ ledger (store)                      what a compliance officer sees
 //! ```
 //!
-//! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`study`] alone.
+//! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`works`] alone.
 
 pub mod activation;
 #[expect(
@@ -22,6 +22,7 @@ pub mod activation;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod dialogue;
 pub mod link;
 pub mod participant;
 pub mod peers;
@@ -29,7 +30,7 @@ pub mod review;
 pub mod roster;
 pub mod state;
 pub mod store;
-pub mod study;
+pub mod works;
 
 use std::sync::Arc;
 

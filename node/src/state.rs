@@ -71,6 +71,11 @@ impl Folder {
         self.0.join("state")
     }
 
+    /// The folder of audiences.
+    pub fn audiences(&self) -> PathBuf {
+        self.state("audience")
+    }
+
     /// A file in `state/`.
     pub fn state(&self, name: &str) -> PathBuf {
         self.0.join("state").join(name)

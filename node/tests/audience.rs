@@ -49,11 +49,8 @@ async fn node(folder: &Path) {
     let buckets = key.units(&names).into_iter().flatten().zip((0..50).map(|person| person % 10)).collect();
     let config = entente_node::load(&node).unwrap();
     let dataset = Dataset::open(config.datasets["people"].schema.clone(), "people.ndjson", folder, None).unwrap();
-    let naming = Naming {
-        folder: entente_node::activation::audiences(&node),
-        study: "s-1".parse().unwrap(),
-        created: "2026-01-01T00:00:00Z".into(),
-    };
+    let naming =
+        Naming { folder: node.audiences(), study: "s-1".parse().unwrap(), created: "2026-01-01T00:00:00Z".into() };
     let engine = Embedded::new(Options::new(node.state("spill"), key));
     assert_eq!(engine.name_audience(&dataset, Scores::of_buckets(buckets).unwrap(), &naming).await.unwrap(), 50);
 }

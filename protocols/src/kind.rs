@@ -35,6 +35,17 @@ impl Kind {
         Self::ALL.map(Self::name).join(", ")
     }
 
+    /// What a study of this kind leaves at nodes beside their ledgers, in sentences for whoever looks back at it.
+    pub fn stays(self) -> Option<&'static str> {
+        match self {
+            Self::Query | Self::Train => None,
+            Self::Lookalike => Some(
+                "The scores of this node's customers stay at this node. For them, messages were exchanged with the owner of the model that \
+                 are as good as random to it.",
+            ),
+        }
+    }
+
     /// Whether every participant of a study brings customers and is charged, rather than some of them alone.
     pub fn charges_all(self) -> bool {
         match self {

@@ -128,13 +128,13 @@ impl Puppets {
 
     /// A proposal with what its partners publish, as an honest coordinator makes it.
     pub fn with_schemas(&self, proposal: Proposal) -> Proposal {
-        let dataset = proposal.study.spec.dataset().unwrap_or_default();
-        let digest = |partner: &String| {
+        let schema = |partner: &String| {
+            let dataset = proposal.study.spec.dataset_of(partner).ok()??;
             let config = entente_node::load(&self.world.folder(partner)).ok()?;
-            Some((partner.clone(), config.schema(&dataset)?.digest()))
+            Some((partner.clone(), config.schema(&dataset)?.clone()))
         };
-        let schemas = proposal.partners.iter().filter_map(digest).collect();
-        Proposal { schemas, ..proposal }
+        let schemas: Vec<_> = proposal.partners.iter().filter_map(schema).collect();
+        proposal.over(schemas)
     }
 
     /// What a participant answers at once.
@@ -244,7 +244,7 @@ impl Puppets {
             kind: proposal.study.spec.kind(),
             name: proposal.study.name.clone(),
             participants: question.participants().to_vec(),
-            plan_sha256: question.plan().digest(),
+            plan_sha256: question.plan_digest(),
             purpose: proposal.study.purpose.clone(),
             requester: proposal.requester.clone(),
             rounds: vec![round],

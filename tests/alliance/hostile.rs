@@ -6,7 +6,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member};
 use entente_protocols::secagg::collect::Stage;
 use entente_protocols::secagg::pledge::SignedPledge;
-use entente_protocols::study::Plan;
+use entente_protocols::study::parts::Work;
 use entente_protocols::study::query::outcome;
 use entente_testing::{Error, PARTNERS, Proposed, Puppets, refused, study};
 
@@ -100,7 +100,7 @@ async fn kills_and_repetitions_at_every_step_cost_nothing_more() -> Result<(), E
     assert_eq!(puppets.reserved()?, [1, 1, 1]);
     // The sum is the answer: counts of clients with and without a housing loan.
     let sum = collector.sum().ok_or("complete")?;
-    let Plan::Query(plan) = question.plan() else { panic!("a query was asked") };
+    let Work::Sums(plan) = question.work() else { panic!("a query was asked") };
     let rows = outcome::rows(plan, question.mechanism(), sum).ok_or("as long as the plan")?;
     let total: f64 = rows.iter().map(|row| row.measures[0].value).sum();
     let sd = question.mechanism().total_sd(0) * plan.grid_unit(&plan.sums[0]) * 2f64.sqrt();

@@ -13,7 +13,8 @@ use entente_protocols::learn::model::{Parameters, Recode};
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::secagg::collect::Stage;
-use entente_protocols::study::{Plan, Question};
+use entente_protocols::study::Question;
+use entente_protocols::study::parts::Work;
 use entente_protocols::wire::message::{FromNode, ToNode};
 use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, last_study, refused, study};
 
@@ -36,7 +37,7 @@ impl Attempt {
     }
 
     pub(super) fn trainer(&self) -> Trainer {
-        let Plan::Train(plan) = self.question.plan() else { panic!("a training was asked") };
+        let Work::Rounds(plan) = self.question.work() else { panic!("a training was asked") };
         Trainer::new(&plan.training, self.proposed.proposal.participants.len())
     }
 
@@ -320,7 +321,7 @@ async fn kills_and_repetitions_at_every_step_of_every_round_cost_nothing_more() 
     let mut puppets = Puppets::new().await?;
     let proposal = proposal("kills")?;
     let question = puppets.question("clients", &proposal)?;
-    let Plan::Train(plan) = question.plan() else { panic!("a training was asked") };
+    let Work::Rounds(plan) = question.work() else { panic!("a training was asked") };
     let mut trainer = Trainer::new(&plan.training, PARTNERS.len());
     let input = canonical_bytes(&trainer.input());
     let mut collector = puppets.collector(&proposal, &question, input);

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use entente_examples::truth;
-use entente_node::activation::audiences;
 use entente_node::data::UnitKey;
 use entente_node::data::audience::{Audience, Form, Selection, StudyId};
 use entente_protocols::learn::file::ModelFile;
@@ -53,7 +52,7 @@ async fn refused(world: &World, study: Study) -> Result<String, Error> {
 
 /// The audience at a node: score by customer.
 fn audience(world: &World, partner: &str, study: &str) -> Result<BTreeMap<String, f64>, Error> {
-    let folder = audiences(&world.folder(partner));
+    let folder = world.folder(partner).audiences();
     let audience = Audience::read(&study.parse::<StudyId>()?.file(&folder))?;
     let selection = Selection::Share(100.0);
     let csv = audience.choose(&selection, &UnitKey::new([1; 32])).write(Form::Csv, &selection, Vec::new())?;
@@ -152,7 +151,7 @@ async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Re
             assert_eq!(charged, usize::from(candidates.contains(partner)), "{partner}");
         }
         for partner in ["retailer", "bank", "telecom"] {
-            let kept = audiences(&world.folder(partner)).join(format!("{id}.parquet"));
+            let kept = world.folder(partner).audiences().join(format!("{id}.parquet"));
             assert_eq!(kept.exists(), candidates.contains(&partner), "{partner}");
         }
         // The same question again: the same bytes, no charge.

@@ -57,9 +57,8 @@ async fn hundreds_of_repeated_messages_do_not_wedge_the_node() -> Result<(), Err
     timeout(SOON, answered).await.map_err(|_| "the node is wedged")??;
     // It goes on: told once more, it sends what is stored once more, and something else it answers as well.
     bank.say(&go).await?;
-    let study = proposal.proposal.study.clone();
-    let participants = proposal.proposal.participants.clone();
-    bank.say(&ToNode::Check { number: 7, study, participants }).await?;
+    let asked = Box::new(puppets.with_schemas(proposal.proposal.clone()));
+    bank.say(&ToNode::Check { number: 7, proposal: asked }).await?;
     let (mut again, mut checked) = (false, false);
     let both = async {
         while !again || !checked {

@@ -41,11 +41,19 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("examples", &["testing", "protocols::testing"]),
     // Data and link meet only where a study is executed.
     ("node::data", &["node::link", "node::participant", "node::peers", "node::store", "quinn", "rusqlite"]),
-    ("node::link", &["node::data", "node::study", "tables", "arrow_array"]),
+    ("node::link", &["node::data", "node::works", "tables", "arrow_array"]),
     // What a compliance officer sees is read from the ledger: the page has no door to customers.
     (
         "node::review",
-        &["node::activation", "node::data", "node::link", "node::participant", "node::peers", "node::study"],
+        &[
+            "node::activation",
+            "node::data",
+            "node::link",
+            "node::participant",
+            "node::dialogue",
+            "node::peers",
+            "node::works",
+        ],
     ),
     // The ledger's double for tests survives nothing: a permit from it would be a charge that is forgotten.
     ("node", &["protocols::ledger::store::Memory"]),
@@ -66,7 +74,10 @@ const MANIFESTS: &[(&str, &[&str])] = &[
 /// The kinds of study: each is a module of its name in each of [`KINDS_STAND_IN`], and knows no other kind.
 const KINDS: [&str; 3] = ["query", "train", "lookalike"];
 /// What else stands in these folders stands above the kinds, and chooses among them.
-const KINDS_STAND_IN: [&str; 3] = ["protocols::study", "node::study", "coordinator::study"];
+const KINDS_STAND_IN: [&str; 2] = ["protocols::study", "coordinator::study"];
+/// Where no kind is named: there, a study is what its participants do, or what `Kind` says of all kinds.
+const NO_KIND_IN: [&str; 6] =
+    ["protocols::ledger", "node::participant", "node::review", "node::config", "node::commands", "node::dialogue"];
 
 #[test]
 fn a_part_of_protocols_imports_what_stands_below_it() {
@@ -122,6 +133,22 @@ fn crates_depend_downwards_alone() {
 }
 
 #[test]
+fn participants_ledgers_and_pages_name_no_kind_of_study() {
+    for part in NO_KIND_IN {
+        assert!(WORKSPACE.within(part).next().is_some(), "there is no {part}");
+        for (_, module) in WORKSPACE.within(part) {
+            for kind in ["Query", "Train", "Lookalike"] {
+                let named = module
+                    .names
+                    .iter()
+                    .find(|name| ["Kind", "StudySpec"].iter().any(|of| name.ends_with(&format!("{of}::{kind}"))));
+                assert_eq!(named, None, "{module} names a kind of study");
+            }
+        }
+    }
+}
+
+#[test]
 fn kinds_of_study_do_not_know_each_other() {
     for kind in KINDS {
         for folder in KINDS_STAND_IN {
@@ -145,22 +172,18 @@ fn protocols_is_not_async() {
     }
 }
 
-/// What participants say to each other is the one way to the wire beside releases: nothing but the exchange of a lookalike
-/// study takes it.
+/// What participants say to each other is the one way to the wire beside releases: nothing but dialogues take it, and of all works
+/// scoring alone has one.
 #[test]
-fn messages_between_participants_are_sealed_where_a_lookalike_study_talks_alone() {
+fn messages_between_participants_are_sealed_where_scoring_talks_alone() {
     let only = |what: &str, is_there: &dyn Fn(&Module) -> bool, places: &[&str]| {
         let found = WORKSPACE.within("node").filter(|(_, module)| is_there(module)).map(|(path, _)| path.join("::"));
         assert_eq!(found.collect::<Vec<_>>(), places, "{what}");
     };
     let relays = |module: &Module| module.names.contains("protocols::wire::message::FromAttempt::Relay");
-    only("FromAttempt::Relay", &relays, &["node::participant::relay", "node::peers"]);
+    only("FromAttempt::Relay", &relays, &["node::participant::dialogues", "node::peers"]);
     let seals = |module: &Module| module.calls.contains("seal");
-    only(
-        "seal",
-        &seals,
-        &["node::participant::relay", "node::study::lookalike::candidates", "node::study::lookalike::talk"],
-    );
+    only("seal", &seals, &["node::dialogue", "node::works::score::candidates", "node::works::score::talk"]);
 }
 
 #[test]

@@ -92,10 +92,6 @@ const RINGS: &[(&[&str], &str)] = &[
         &["node::store", "node::store::contacts", "node::store::models", "node::store::witnessed"],
         "the folder's mod.rs is the database, and opens each of its tables",
     ),
-    (
-        &["node::study::lookalike", "node::study::lookalike::candidates"],
-        "the folder's mod.rs is what both sides share, and begins them",
-    ),
 ];
 
 #[test]

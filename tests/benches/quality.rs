@@ -20,7 +20,8 @@ use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::privacy::rows::Block;
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::study::{Plan, Question};
+use entente_protocols::study::Question;
+use entente_protocols::study::parts::Work;
 use entente_testing::{DATASET, Parties, study};
 
 const PARTNERS: [&str; 3] = ["bank", "retailer", "telecom"];
@@ -101,7 +102,7 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
     let study = study("quality").train(model, &features).epsilon(epsilon).delta(delta).colluders(1);
     let study = study.with("target", target).with("evaluation", 0.0).with("seed", i64::try_from(seed)?).build()?;
     let question = Question::new(&study, &schema, &PARTNERS.map(str::to_owned), 0)?;
-    let Plan::Train(plan) = question.plan() else { return Err("a training".into()) };
+    let Work::Rounds(plan) = question.work() else { return Err("a training".into()) };
     let mut nodes = Vec::new();
     for (partner, part) in PARTNERS.iter().zip(parts) {
         let path = folder.path().join(format!("{partner}.csv"));

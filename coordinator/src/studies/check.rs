@@ -5,10 +5,11 @@ use std::time::Duration;
 use entente_host::Error;
 use entente_host::terminal::clean;
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 
-use super::question::question;
+use super::question::{question, schemas};
 use crate::coordinator::Shared;
 use crate::study;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
@@ -21,12 +22,14 @@ impl Shared {
     pub(crate) async fn check(&self, study: Study) -> Result<CheckView, Error> {
         let participants = self.participants_of(&study)?;
         // What a node said when it was last here will do: it is asked itself as well.
-        let schemas = self.published(&participants)?;
-        let question = question(&study, &participants, &schemas, Earlier::default());
+        let published = self.published(&participants)?;
+        let question = question(&study, &participants, &published, Earlier::default());
+        let proposal = Proposal::first(study.clone(), &participants, "");
+        let proposal = Box::new(proposal.over(schemas(&study, &published).map_err(Error::refused)?));
         let mut waiting = Vec::new();
         for name in &participants {
             let (number, answer) = self.desk.ask(name);
-            let message = ToNode::Check { number, study: study.clone(), participants: participants.clone() };
+            let message = ToNode::Check { number, proposal: proposal.clone() };
             let sent = self.sessions.send(name, &message);
             waiting.push((name, number, sent, answer));
         }

@@ -19,7 +19,6 @@ use entente_host::locks::lock;
 use entente_host::random::random;
 use entente_host::terminal::clean;
 use entente_protocols::attempt::AttemptId;
-use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
@@ -299,14 +298,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Hash of the public schema of the study's data set at each partner that it is proposed to and that has it.
-    fn schema_digests(&self, record: &StudyRecord) -> Result<BTreeMap<String, Digest>, Error> {
-        let dataset = record.study.spec.dataset().map_err(|refusal| Error::refused(refusal.to_string()))?;
-        let published = self.published(&record.named)?.into_iter();
-        let digest = |(name, published): (String, Vec<DatasetSchema>)| {
-            Some((name, DatasetSchema::named(published.iter(), &dataset)?.digest()))
-        };
-        Ok(published.filter_map(digest).collect())
+    /// The public schema of the study's data set at each partner that it is proposed to and that has it.
+    fn schemas(&self, record: &StudyRecord) -> Result<BTreeMap<String, DatasetSchema>, Error> {
+        question::schemas(&record.study, &self.published(&record.named)?).map_err(Error::refused)
     }
 
     /// The public schemas of those of these partners that have ever connected: as they are now, or were when they were last here.

@@ -29,7 +29,7 @@ impl Shared {
             kind: record.study.spec.kind(),
             name: record.study.name.clone(),
             participants: question.participants().to_vec(),
-            plan_sha256: question.plan().digest(),
+            plan_sha256: question.plan_digest(),
             purpose: record.study.purpose.clone(),
             requester: record.requester.clone(),
             rounds: rounds.iter().map(round).collect(),

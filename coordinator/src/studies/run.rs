@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::terminal::clean;
-use entente_protocols::digest::Digest;
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
@@ -46,8 +46,8 @@ const CLOSING: Duration = Duration::from_secs(3);
 pub(super) struct Runner<'a> {
     shared: Arc<Shared>,
     record: StudyRecord,
-    /// Hashes of the public schemas of all whom the study is proposed to.
-    schemas: BTreeMap<String, Digest>,
+    /// The public schemas of all whom the study is proposed to and who have its data set.
+    schemas: BTreeMap<String, DatasetSchema>,
     /// The rounds that are complete.
     rounds: Vec<RoundRecord>,
     /// Those in which attempts were given up.
@@ -202,14 +202,14 @@ impl<'a> Runner<'a> {
             return Err(Outcome::Lost(distrusted));
         }
         let participants = &self.record.participants;
-        let schemas =
+        let published =
             participants.iter().filter_map(|name| Some((name.clone(), shared.sessions.schemas(name)?))).collect();
-        self.schemas = self.shared.schema_digests(&self.record).map_err(|error| Outcome::Failed(error.to_string()))?;
+        self.schemas = self.shared.schemas(&self.record).map_err(|error| Outcome::Failed(error.to_string()))?;
         let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
         let completed = u32::try_from(completed).unwrap_or(u32::MAX);
         let earlier = Earlier { completed, spent: self.spent() };
-        let question = question(&self.record.study, participants, &schemas, earlier).map_err(Outcome::Refused)?;
-        let plan = question.plan().digest();
+        let question = question(&self.record.study, participants, &published, earlier).map_err(Outcome::Refused)?;
+        let plan = question.plan_digest();
         if self.rounds.iter().any(|round| round.plan != plan) {
             return Err(Outcome::Refused(
                 "the schemas of the data sets have changed since the study began, and with them its plan; submit it anew".into(),
@@ -277,7 +277,7 @@ impl<'a> Runner<'a> {
                     round,
                     attempt: self.record.attempt,
                     participants: mechanism.participants(),
-                    plan: question.plan().digest(),
+                    plan: question.plan_digest(),
                     transcript,
                     repeated: attempt.collector.is_resend(),
                     rho: mechanism.rho(),
@@ -420,8 +420,10 @@ impl<'a> Runner<'a> {
             participants: self.record.participants.clone(),
             requester: self.record.requester.clone(),
             begun: self.record.begun,
-            schemas: self.schemas.clone(),
+            schemas: BTreeMap::new(),
+            datasets: BTreeMap::new(),
         }
+        .over(self.schemas.clone())
     }
 
     /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.

@@ -2,7 +2,8 @@
 
 use entente_protocols::canonical::canonical_bytes;
 use entente_protocols::learn::trainer::Trainer;
-use entente_protocols::study::{Plan, Question};
+use entente_protocols::study::Question;
+use entente_protocols::study::parts::Work;
 
 use crate::store::RoundRecord;
 
@@ -23,10 +24,10 @@ impl Course {
     ///
     /// If their sums are not of this question, in words for the operator.
     pub fn new(question: &Question, rounds: &[RoundRecord]) -> Result<Self, String> {
-        let mut course = match question.plan() {
-            Plan::Query(_) => Self::Query,
-            Plan::Lookalike(_) => Self::Lookalike,
-            Plan::Train(plan) => Self::Train(Box::new(Trainer::new(&plan.training, question.participants().len()))),
+        let mut course = match question.work() {
+            Work::Sums(_) => Self::Query,
+            Work::Score(_) | Work::Hold(_) => Self::Lookalike,
+            Work::Rounds(plan) => Self::Train(Box::new(Trainer::new(&plan.training, question.participants().len()))),
         };
         for round in rounds {
             course.absorb(round).map_err(|problem| format!("round {} cannot be used again: {problem}", round.round))?;

@@ -7,7 +7,8 @@ use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::privacy::rows::UNIT;
-use entente_protocols::study::lookalike::{BUCKET_MILLIS, LookalikePlan, LookalikeSpec, Output};
+use entente_protocols::study::lookalike::LookalikeSpec;
+use entente_protocols::study::plans::score::{BUCKET_MILLIS, Output, ScorePlan};
 
 use super::{Finished, MeasureError, header};
 use crate::results::reach::{self, Reach, Step};
@@ -16,7 +17,7 @@ use crate::results::reach::{self, Reach, Step};
 pub(super) fn finish(
     finished: &Finished<'_>,
     spec: &LookalikeSpec,
-    plan: &LookalikePlan,
+    plan: &ScorePlan,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let round = finished.rounds.last().ok_or("the study has no round; run it again")?;
     let layout = finished.question.mechanism().layout();
@@ -29,14 +30,14 @@ pub(super) fn finish(
     let sd: Vec<f64> = round.sd.iter().map(|sd| sd / unit).collect();
     let (counts, noise) = (&parts[0], sd[0]);
     let of = |cells: &[f64]| Estimate::of_count(cells.iter().sum(), noise * (cells.len() as f64).sqrt());
-    let candidates = match (parts.get(1), &plan.candidate_partners[..]) {
+    let candidates = match (parts.get(1), &plan.scoring.candidate_partners[..]) {
         (Some(owners), names) => {
             names.iter().zip(owners).map(|(name, count)| (name.clone(), Estimate::of_count(*count, sd[1]))).collect()
         }
         (None, names) => names.iter().map(|name| (name.clone(), of(counts))).collect(),
     };
-    let bucketed = matches!(plan.output, Output::Buckets(_));
-    let thresholds = plan.steps();
+    let bucketed = matches!(plan.scoring.output, Output::Buckets(_));
+    let thresholds = plan.scoring.steps();
     let segment = |(segment, counts): (Option<String>, &[f64])| {
         let all = of(counts);
         let step = |(i, share): (usize, &ScoreShare)| {
@@ -49,17 +50,17 @@ pub(super) fn finish(
         thresholds.iter().enumerate().map(step).collect::<Vec<_>>()
     };
     let mut by_segment: Vec<(Option<String>, &[f64])> =
-        names(plan).into_iter().zip(counts.chunks(plan.scores())).collect();
+        names(plan).into_iter().zip(counts.chunks(plan.scoring.scores())).collect();
     // Whoever has no segment comes last.
     by_segment.rotate_left(1);
     let reach = Reach {
         dataset: &plan.rows.dataset,
         privacy_unit: &plan.rows.privacy_unit,
         sql: &spec.features,
-        seed_partner: &plan.seed_partner,
-        output: plan.output.name(),
-        predicts: &plan.model.predicts,
-        model: &plan.model.study,
+        seed_partner: &plan.scoring.seed_partner,
+        output: plan.scoring.output.name(),
+        predicts: &plan.scoring.model.predicts,
+        model: &plan.scoring.model.study,
         candidates,
         segment: plan.segment_output().map(|segment| segment.name.as_str()),
         steps: by_segment.into_iter().flat_map(segment).collect(),
@@ -69,7 +70,7 @@ pub(super) fn finish(
 }
 
 /// What segments are called, by code; one without a name where there are none.
-fn names(plan: &LookalikePlan) -> Vec<Option<String>> {
+fn names(plan: &ScorePlan) -> Vec<Option<String>> {
     let named = |values: Vec<String>| {
         // As models call it, unless a value is called so.
         let mut missing = "missing".to_owned();
@@ -96,14 +97,14 @@ fn lift(seeds: f64, size: Estimate, all: Estimate) -> Estimate {
 }
 
 /// See [`super::expected_error`].
-pub(super) fn expected_error(plan: &LookalikePlan, mechanism: &Mechanism) -> Vec<MeasureError> {
+pub(super) fn expected_error(plan: &ScorePlan, mechanism: &Mechanism) -> Vec<MeasureError> {
     let half_width = |cells: usize| {
         let sd = mechanism.total_sd(0) / f64::from(UNIT);
         Estimate::of_sum(0.0, sd * (cells as f64).sqrt()).high
     };
     vec![MeasureError {
         name: "size".into(),
-        half_width: half_width(plan.scores().div_ceil(2)),
+        half_width: half_width(plan.scoring.scores().div_ceil(2)),
         note: Some(format!(
             "in the middle of the reach{}; {:.0} at its top, where few cells are added up",
             plan.segment_output().map_or_else(String::new, |segment| format!(" of each value of `{}`", segment.name)),
@@ -113,35 +114,38 @@ pub(super) fn expected_error(plan: &LookalikePlan, mechanism: &Mechanism) -> Vec
 }
 
 /// See [`super::notes`].
-pub(super) fn notes(plan: &LookalikePlan) -> Vec<String> {
-    let (opened, most) = (plan.output.name(), plan.candidates);
+pub(super) fn notes(spec: &LookalikeSpec, plan: &ScorePlan) -> Vec<String> {
+    let (opened, most) = (plan.scoring.output.name(), plan.scoring.candidates);
     let mut notes = vec![
         format!(
             "The {opened} are written at {} alone, in the node's folder `audience`; only the reach is released.",
-            plan.candidate_partners.join(" and ")
+            plan.scoring.candidate_partners.join(" and ")
         ),
         format!(
             "Whoever learns the {opened} of many more customers than the model has weights can infer the model; {} lets it score \
              at most {} candidates of each partner.",
-            plan.seed_partner, most
+            plan.scoring.seed_partner, most
         ),
         "A customer for whom `features` yields several rows is left out.".into(),
     ];
-    if plan.candidate_partners.contains(&plan.seed_partner) {
-        let seeds = if plan.leave_out.is_some() {
+    if plan.scoring.candidate_partners.contains(&plan.scoring.seed_partner) {
+        let seeds = if spec.leave_out.is_some() {
             "leaves out those who are seeds"
         } else {
             "leaves nobody out; `leave_out` names whom to"
         };
-        notes.push(format!("{} scores its own customers itself, with its own model, and {seeds}.", plan.seed_partner));
+        notes.push(format!(
+            "{} scores its own customers itself, with its own model, and {seeds}.",
+            plan.scoring.seed_partner
+        ));
     }
-    if let Output::Buckets(asked) = plan.output {
-        let minutes = plan.output.seconds(most).div_ceil(60);
+    if let Output::Buckets(asked) = plan.scoring.output {
+        let minutes = plan.scoring.output.seconds(most).div_ceil(60);
         notes.push(format!(
             "A candidate's bucket takes some {BUCKET_MILLIS} ms of one core of its own partner's machine, {most} of them some {minutes} \
              minutes of one core; `wait_seconds` is how long is waited for that."
         ));
-        let there = plan.scores();
+        let there = plan.scoring.scores();
         if there < asked as usize {
             notes.push(format!("The model tells too few scores apart for {asked} buckets: there are {there}."));
         }
@@ -218,7 +222,7 @@ mod tests {
             round: 1,
             attempt: 1,
             participants: mechanism.participants(),
-            plan: question.plan().digest(),
+            plan: question.plan_digest(),
             transcript: Digest::ZERO,
             repeated: false,
             rho: mechanism.rho(),

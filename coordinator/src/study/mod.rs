@@ -21,10 +21,13 @@ use entente_protocols::kind::Kind;
 use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
-use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec};
+use entente_protocols::study::lookalike::LookalikeSpec;
+use entente_protocols::study::parts::Work;
+use entente_protocols::study::plans::rounds::RoundsPlan;
+use entente_protocols::study::plans::score::ScorePlan;
 use entente_protocols::study::query::QuerySpec;
-use entente_protocols::study::train::{TrainPlan, TrainSpec};
-use entente_protocols::study::{Plan, Question, Study, StudySpec};
+use entente_protocols::study::train::TrainSpec;
+use entente_protocols::study::{Question, Study, StudySpec};
 
 use crate::results::number::{self, Style};
 use crate::results::{Header, PrivacyPart, StudyPart, json, model, reach};
@@ -89,10 +92,11 @@ pub struct MeasureError {
 
 /// How far each measure will be from the truth at 95 %; for averages it is told for a group of 1000 rows.
 pub fn expected_error(question: &Question) -> Vec<MeasureError> {
-    match question.plan() {
-        Plan::Query(plan) => query::expected_error(plan, question.mechanism()),
-        Plan::Train(plan) => train::expected_error(plan, question),
-        Plan::Lookalike(plan) => lookalike::expected_error(plan, question.mechanism()),
+    match question.work() {
+        Work::Sums(plan) => query::expected_error(plan, question.mechanism()),
+        Work::Rounds(plan) => train::expected_error(plan, question),
+        Work::Score(plan) => lookalike::expected_error(plan, question.mechanism()),
+        Work::Hold(_) => Vec::new(),
     }
 }
 
@@ -101,7 +105,7 @@ pub fn notes(study: &Study, question: &Question) -> Vec<String> {
     let mut notes = match planned(study, question) {
         Ok(Planned::Query(spec, plan)) => query::notes(spec, plan),
         Ok(Planned::Train(spec, plan)) => train::notes(spec, plan),
-        Ok(Planned::Lookalike(_, plan)) => lookalike::notes(plan),
+        Ok(Planned::Lookalike(spec, plan)) => lookalike::notes(spec, plan),
         Err(_) => Vec::new(),
     };
     notes.extend(question.own_numbers().words());
@@ -140,15 +144,15 @@ pub fn table(result_json: &[u8]) -> Option<Table> {
 /// A study with its plan, by kind.
 enum Planned<'a> {
     Query(&'a QuerySpec, &'a SumsPlan),
-    Train(&'a TrainSpec, &'a TrainPlan),
-    Lookalike(&'a LookalikeSpec, &'a LookalikePlan),
+    Train(&'a TrainSpec, &'a RoundsPlan),
+    Lookalike(&'a LookalikeSpec, &'a ScorePlan),
 }
 
 fn planned<'a>(study: &'a Study, question: &'a Question) -> Result<Planned<'a>, String> {
-    match (&study.spec, question.plan()) {
-        (StudySpec::Query(spec), Plan::Query(plan)) => Ok(Planned::Query(spec, plan)),
-        (StudySpec::Train(spec), Plan::Train(plan)) => Ok(Planned::Train(spec, plan)),
-        (StudySpec::Lookalike(spec), Plan::Lookalike(plan)) => Ok(Planned::Lookalike(spec, plan)),
+    match (&study.spec, question.work()) {
+        (StudySpec::Query(spec), Work::Sums(plan)) => Ok(Planned::Query(spec, plan)),
+        (StudySpec::Train(spec), Work::Rounds(plan)) => Ok(Planned::Train(spec, plan)),
+        (StudySpec::Lookalike(spec), Work::Score(plan)) => Ok(Planned::Lookalike(spec, plan)),
         (StudySpec::Query(_) | StudySpec::Train(_) | StudySpec::Lookalike(_), _) => Err(UNLIKE.into()),
     }
 }
@@ -168,7 +172,7 @@ fn header<'a>(finished: &Finished<'a>) -> Header<'a> {
         kind: study.spec.kind(),
         purpose: &study.purpose,
         legal_basis: study.legal_basis.as_deref(),
-        plan_sha256: question.plan().digest(),
+        plan_sha256: question.plan_digest(),
     };
     Header {
         study: study_part,

@@ -41,9 +41,9 @@ fn asked(study: Draft, regions: &[&str]) -> (Study, Question) {
 }
 
 fn plan(question: &Question) -> &SumsPlan {
-    match question.plan() {
-        Plan::Query(plan) => plan,
-        Plan::Train(_) | Plan::Lookalike(_) => panic!("a query was asked"),
+    match question.work() {
+        Work::Sums(plan) => plan,
+        Work::Rounds(_) | Work::Score(_) | Work::Hold(_) => panic!("a query was asked"),
     }
 }
 
@@ -54,7 +54,7 @@ fn rounds(question: &Question, sum: &[i64], repeated: bool) -> Vec<RoundRecord> 
         round: 1,
         attempt: 1,
         participants: mechanism.participants(),
-        plan: question.plan().digest(),
+        plan: question.plan_digest(),
         transcript: Digest::plain(b"transcript"),
         repeated,
         rho: mechanism.rho(),
@@ -146,7 +146,7 @@ fn result_json_is_as_agreed() {
     assert_eq!(result["study"]["name"], "spend-by-region");
     assert_eq!(result["study"]["kind"], "query");
     assert_eq!(result["study"]["purpose"], "Quarterly benchmark of the alliance");
-    assert_eq!(result["study"]["plan_sha256"], question.plan().digest().to_string());
+    assert_eq!(result["study"]["plan_sha256"], question.plan_digest().to_string());
     assert_eq!(result["participants"], serde_json::json!(["bank", "retailer", "telecom"]));
     assert_eq!(result["started"], "2026-03-01T12:00:00Z");
     assert_eq!(result["finished"], "2026-03-01T12:03:20.5Z");

@@ -8,7 +8,8 @@ use entente_protocols::learn::frame::{Release, Role};
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::privacy::rho::{MILLION, Rho};
 use entente_protocols::study::Question;
-use entente_protocols::study::train::{TrainPlan, TrainSpec};
+use entente_protocols::study::plans::rounds::RoundsPlan;
+use entente_protocols::study::train::TrainSpec;
 
 use super::{Finished, MeasureError, header};
 use crate::results::Header;
@@ -22,7 +23,7 @@ const TYPICAL_CUSTOMERS: f64 = 10_000.0;
 pub(super) fn finish(
     finished: &Finished<'_>,
     spec: &TrainSpec,
-    plan: &TrainPlan,
+    plan: &RoundsPlan,
     trainer: &Trainer,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let participants = finished.question.participants().len();
@@ -205,7 +206,7 @@ fn worse(changes: &[Change]) -> Option<String> {
 }
 
 /// See [`super::notes`].
-pub(super) fn notes(_: &TrainSpec, plan: &TrainPlan) -> Vec<String> {
+pub(super) fn notes(_: &TrainSpec, plan: &RoundsPlan) -> Vec<String> {
     let mut notes = Vec::new();
     match &plan.training.evaluation {
         Some(evaluation) => notes.push(format!(
@@ -233,7 +234,7 @@ pub(super) fn notes(_: &TrainSpec, plan: &TrainPlan) -> Vec<String> {
 }
 
 /// See [`super::expected_error`].
-pub(super) fn expected_error(plan: &TrainPlan, question: &Question) -> Vec<MeasureError> {
+pub(super) fn expected_error(plan: &RoundsPlan, question: &Question) -> Vec<MeasureError> {
     let expected = || {
         plan.training.evaluation.as_ref()?;
         let mechanism = question.round(*question.rounds().end())?;

@@ -48,11 +48,6 @@ pub struct Request {
     pub out: PathBuf,
 }
 
-/// The folder of audiences.
-pub fn audiences(folder: &Folder) -> PathBuf {
-    folder.state("audience")
-}
-
 /// Where the manifest of an exported file is.
 pub fn manifest_of(file: &Path) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
@@ -133,7 +128,7 @@ pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Resul
 }
 
 fn read(folder: &Folder, study: &StudyId) -> Result<Audience, Error> {
-    let path = study.file(&audiences(folder));
+    let path = study.file(&folder.audiences());
     if !path.exists() {
         return Err(Error::refused(format!(
             "there is no audience of study `{study}` here; `entente-node audience list` shows all"

@@ -45,7 +45,7 @@ async fn scored(folder: &Folder, study: &str) {
     let scores = Scores::of_scores(units.zip((0..200).map(f64::from)).collect()).unwrap();
     let DatasetConfig { source, consent, schema } = &config.datasets["people"];
     let dataset = Dataset::open(schema.clone(), source, folder.path(), consent.as_deref()).unwrap();
-    let naming = Naming { folder: audiences(folder), study: study.parse().unwrap(), created: TUESDAY.into() };
+    let naming = Naming { folder: folder.audiences(), study: study.parse().unwrap(), created: TUESDAY.into() };
     assert_eq!(engine.name_audience(&dataset, scores, &naming).await.unwrap(), 200);
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Dir, table};
 use crate::activation::manifest::Signed;
-use crate::activation::{Request, audiences, export, manifest_of, sha256_of};
+use crate::activation::{Request, export, manifest_of, sha256_of};
 use crate::data::audience::{self, Selection, StudyId};
 use crate::state::Folder;
 
@@ -144,7 +144,7 @@ impl List {
         let folder = self.dir.folder();
         // Says so where no node has joined.
         folder.read(&folder.config())?;
-        let path = audiences(&folder);
+        let path = folder.audiences();
         let found = audience::list(&path).map_err(|error| Error::file("read", &path, &error))?;
         let mut listed = Vec::new();
         for header in found {

@@ -7,7 +7,6 @@ use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::privacy::mechanism::Scope;
-use entente_protocols::study::lookalike::LookalikeSpec;
 use entente_protocols::study::{StudySpec, Terms};
 use serde::Serialize;
 
@@ -204,49 +203,7 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
 /// What a study asks of this node, for whoever decides on it.
 fn asks(spec: &StudySpec, me: &str) -> String {
     // A line end is more than a blank: it ends a comment.
-    let line = |text: &str| one_line(&text.lines().map(str::trim).collect::<Vec<_>>().join(" ⏎ "));
-    match spec {
-        StudySpec::Query(query) => format!("for noisy numbers: {}", line(&query.sql)),
-        StudySpec::Train(train) => {
-            let target = train.target.as_deref().map_or_else(String::new, |target| format!(" that predicts {target}"));
-            let weight = train.weight.as_ref();
-            let weight = weight.map_or_else(String::new, |weight| format!(", weighed by {}", weight.column));
-            format!(
-                "for its part in a {} model{}{}, trained on: {}",
-                line(&train.model),
-                line(&target),
-                line(&weight),
-                line(&train.features)
-            )
-        }
-        StudySpec::Lookalike(spec) if spec.seed_partner == me => format!(
-            "for the model of study {} to score, under encryption, at most {} customers of each of: {}{}",
-            line(&spec.model.study),
-            spec.candidates,
-            spec.candidate_partners.join(", "),
-            own_candidates(spec, line)
-        ),
-        StudySpec::Lookalike(spec) => format!(
-            "to score this node's customers by the model of study {} of {}, keep the scores here, and release how many score \
-             how much{}; features: {}",
-            line(&spec.model.study),
-            spec.seed_partner,
-            line(&spec.segment.as_ref().map_or_else(String::new, |segment| format!(", by {segment}"))),
-            line(&spec.features)
-        ),
-    }
-}
-
-/// What a model's owner is asked of its own customers.
-fn own_candidates(spec: &LookalikeSpec, line: impl Fn(&str) -> String) -> String {
-    if !spec.candidate_partners.contains(&spec.seed_partner) {
-        return String::new();
-    }
-    let but = spec.leave_out.as_ref().map_or_else(String::new, |seeds| format!(", but for those of: {}", line(seeds)));
-    format!(
-        "; this node's own are scored here, the scores kept here, and how many score how much is released{but}; features: {}",
-        line(&spec.features)
-    )
+    spec.asks(me, &|text| one_line(&text.lines().map(str::trim).collect::<Vec<_>>().join(" ⏎ ")))
 }
 
 impl Approve {

@@ -8,8 +8,9 @@ use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
 use entente_protocols::ledger::receipt::{self, Part, Statement};
 use entente_protocols::policy::Request;
+use entente_protocols::study::Question;
+use entente_protocols::study::parts::Learns;
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{Plan, Question};
 use entente_protocols::wire::message::FromAttempt;
 use tracing::{error, info, warn};
 
@@ -17,6 +18,7 @@ use super::refusals::Refusals;
 use super::{Participant, Problem, now, release_id, saying};
 use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Signed, Stage, Started};
+use crate::works;
 
 /// What a node is told of the end of a study.
 struct Told<'a> {
@@ -94,7 +96,7 @@ impl Participant {
         let signed = finished.signed.as_ref().map(|signed| signed.transcript.digest());
         let transcript = signed.or(finished.pledge.pledge.stored);
         let transcript = transcript.ok_or_else(|| Problem::failed("nothing was sent from here"))?;
-        let (_, question) = self.question(&attempt.proposal)?;
+        let question = self.question(&attempt.proposal)?;
         let statement = self.stated(&attempt, transcript, &question, told)?;
         // Whoever has signed one end signs no other.
         if lock(&self.studies).receipt(id)?.is_some_and(|kept| kept != told.statement) {
@@ -151,7 +153,7 @@ impl Participant {
         let is_this = subject.study == id.study
             && subject.attempt == id.number
             && subject.participants == participants
-            && subject.plan_sha256 == question.plan().digest()
+            && subject.plan_sha256 == question.plan_digest()
             && study_is == (&proposed.name, &proposed.purpose, proposed.spec.kind(), &proposal.requester)
             && is_ours
             && of_this.clone().map(|round| round.round).eq(question.rounds())
@@ -181,7 +183,7 @@ impl Participant {
         let earlier = lock(&self.studies).of_study(&id.study)?;
         let pledge = |number: u32| {
             let attempt = earlier.iter().find(|attempt| attempt.id.number == number)?;
-            let (_, question) = self.question(&attempt.proposal).ok()?;
+            let question = self.question(&attempt.proposal).ok()?;
             attempt.stage.pledge().filter(|_| self.contributes(&question))
         };
         Ok(rounds.all(|round| {
@@ -205,13 +207,14 @@ impl Participant {
         statement: &Statement,
         told: &Told<'_>,
     ) -> Result<(), String> {
-        let (Some(bytes), Plan::Train(plan)) = (told.model, question.plan()) else { return Ok(()) };
+        let part = question.parts().of(self.name()).filter(|part| part.learns == Learns::Rounds);
+        let (Some(bytes), Some(part)) = (told.model, part) else { return Ok(()) };
         if statement.files.get(MODEL) != Some(&Digest::plain(bytes)) {
             return Err("it is not the file that the receipt names".into());
         }
         let file = ModelFile::parse(bytes).map_err(|error| error.to_string())?;
         let (subject, study) = (&statement.subject, &file.study);
-        let is_of_study = (&study.id, study.plan_sha256) == (&id.study, question.plan().digest())
+        let is_of_study = (&study.id, study.plan_sha256) == (&id.study, question.plan_digest())
             && file.transcript_sha256 == transcript
             && file.receipt_sha256 == Some(subject.digest())
             && (&study.name, &study.purpose, &file.participants)
@@ -219,13 +222,8 @@ impl Participant {
         if !is_of_study {
             return Err("it says that another study trained it".into());
         }
-        if (&file.model.recipe, &file.model.target) != (&plan.training.recipe, &plan.training.target) {
-            return Err("it has other features or another target than the study's plan".into());
-        }
         let evaluated = lock(&self.studies).evaluated(transcript).map_err(|error| error.to_string())?;
-        if plan.training.evaluation.is_some() && evaluated != Some(file.model.learnt()) {
-            return Err("it is not the model that the last round evaluated".into());
-        }
+        works::has_trained(part, &file, evaluated)?;
         let source = format!("study {}, with result {}", id.study, told.result);
         let model = StoredModel::new(&id.study, &proposal.study.name, &source, &file, bytes, now());
         lock(&self.studies).put_model(&model).map_err(|error| error.to_string())
@@ -291,7 +289,7 @@ impl Participant {
                 let proposal = &attempt.proposal;
                 let refused = EarlyRefusal {
                     study: proposal.study_ref(id),
-                    dataset: proposal.study.spec.dataset().unwrap_or_default(),
+                    dataset: proposal.study.spec.dataset_of(self.name()).ok().flatten().unwrap_or_default(),
                     requester: proposal.requester.clone(),
                     participants: proposal.participants.clone(),
                     reason: reason.into(),

@@ -13,8 +13,9 @@ use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::agreement::Encapsulation;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
+use entente_protocols::study::Question;
+use entente_protocols::study::parts::{Learns, Part};
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt};
 use jiff::Timestamp;
 use tracing::info;
@@ -23,6 +24,7 @@ use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
 use crate::store::OLDEST;
 use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Signed, Stage, Started};
+use crate::works;
 
 /// The most attempts of one study.
 const MOST_ATTEMPTS: usize = 64;
@@ -35,7 +37,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Participant {
     /// What this node would answer, by public facts and policy alone.
-    pub(super) fn check(&self, study: &Study, participants: &[String]) -> CheckAnswer {
+    pub(super) fn check(&self, proposal: &Proposal) -> CheckAnswer {
         let refused = |reason: String| CheckAnswer {
             approval: Approval::Refused(reason),
             rho: Rho::ZERO,
@@ -43,19 +45,21 @@ impl Participant {
             cap: Rho::ZERO,
         };
         // Of no study yet.
-        let id = AttemptId::new("", 0);
-        let proposal = Proposal::first(study.clone(), participants, "");
-        let (schema, question) = match self.question(&proposal) {
-            Ok(found) => found,
+        let id = AttemptId::new("check", 1);
+        if let Err(reason) = proposal.validate(&id) {
+            return refused(reason);
+        }
+        let question = match self.question(proposal) {
+            Ok(question) => question,
             Err(problem) => return refused(problem.told()),
         };
-        if let Err(problem) = self.model_rules(&question, &id) {
+        if let Err(problem) = self.admits(&question, proposal, &id) {
             return refused(problem.told());
         }
         let contributes = self.contributes(&question);
         let rho = if contributes { question.rho_from(0) } else { Rho::ZERO };
         let first = *question.rounds().start();
-        let Ok(request) = self.request((&id, &proposal), schema, &question, first, Digest::ZERO) else {
+        let Ok(request) = self.request((&id, proposal), &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
         let unconfirmed = self.confirmed().err().map(Problem::told);
@@ -110,20 +114,16 @@ impl Participant {
             }
         }
         self.one_study(id, &proposal)?;
-        let (schema, question) = self.question(&proposal)?;
-        if proposal.schemas.get(self.name()) != Some(&schema.digest()) {
-            return Err(Problem::refused(format!(
-                "the study is proposed over another schema than {} has by now; run it again",
-                self.name()
-            )));
-        }
-        self.model_rules(&question, id)?;
+        let question = self.question(&proposal)?;
+        let schema = self.admits(&question, &proposal, id)?;
         self.confirmed_with(question.participants())?;
-        let dataset = self.dataset(schema)?;
-        let snapshot = self.snapshot(&dataset)?;
+        let snapshot = match schema {
+            Some(schema) => self.snapshot(&self.dataset(schema)?)?,
+            None => Digest::ZERO,
+        };
         let stored = self.stored_answer(&question, snapshot);
         let rho = question.rho_from(0);
-        let request = self.request((id, &proposal), schema, &question, *question.rounds().start(), snapshot)?;
+        let request = self.request((id, &proposal), &question, *question.rounds().start(), snapshot)?;
         let refused = |reason: String| Problem::Refused { reason, request: Some(Box::new(request.clone())) };
         // Before a steward is asked, and whether or not there will be a charge.
         self.ledger()?.obstacle(&request.dataset, request.study.kind).map_err(|error| refused(error.to_string()))?;
@@ -217,7 +217,7 @@ impl Participant {
 
     /// Whether this node's customers are summed over, and its ledger charged.
     pub(super) fn contributes(&self, question: &Question) -> bool {
-        question.contributors().iter().any(|name| name == self.name())
+        question.parts().of(self.name()).is_some_and(|part| part.charged)
     }
 
     /// The transcript under which an answer to this question over this snapshot is stored, all rounds of it.
@@ -258,50 +258,89 @@ impl Participant {
         }
     }
 
-    /// The data set's schema and the question that a proposal asks of it.
-    pub(super) fn question(&self, proposal: &Proposal) -> Result<(&DatasetSchema, Question), Problem> {
+    /// What a proposal asks of its participants, of whom this node must be one. It follows from the proposal alone, so that it is
+    /// the same whatever `node.toml` has become.
+    pub(super) fn question(&self, proposal: &Proposal) -> Result<Question, Problem> {
         if !proposal.participants.iter().any(|name| name == self.name()) {
             return Err(Problem::refused("this node is not among the participants"));
         }
+        self.has_dataset(proposal)?;
         proposal.study.validate().map_err(Problem::refused)?;
-        let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
-        let schema = self.config.schema(&name).ok_or_else(|| {
-            let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
-            Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", ")))
-        })?;
-        let question = Question::new(&proposal.study, schema, &proposal.participants, proposal.earlier());
-        let question = question.map_err(Problem::refused)?;
-        Ok((schema, question))
+        proposal.question().map_err(Problem::refused)
+    }
+
+    /// A data set that this node has never declared is named before anything else is.
+    fn has_dataset(&self, proposal: &Proposal) -> Result<(), Problem> {
+        let Some(name) = proposal.study.spec.dataset_of(self.name()).map_err(Problem::refused)? else { return Ok(()) };
+        if proposal.schemas.contains_key(self.name()) || self.config.schema(&name).is_some() {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.config.datasets.keys().map(String::as_str).collect();
+        Err(Problem::refused(format!("{} has no data set `{name}`; it has: {}", self.name(), known.join(", "))))
+    }
+
+    /// What this node does in it.
+    pub(super) fn part<'q>(&self, question: &'q Question) -> Result<&'q Part, Problem> {
+        question.parts().of(self.name()).ok_or_else(|| Problem::refused("this node is not among the participants"))
+    }
+
+    /// The schema of the data set that its part reads, which must be the one that the question was made of; `None` if it reads none.
+    pub(super) fn schema(&self, part: &Part, proposal: &Proposal) -> Result<Option<&DatasetSchema>, Problem> {
+        let Some(reads) = part.work.reads() else { return Ok(None) };
+        let schema = self.config.schema(reads.dataset);
+        if schema.map(DatasetSchema::digest).as_ref() != proposal.schemas.get(self.name()) {
+            return Err(Problem::refused(format!(
+                "the study is proposed over another schema than {} has by now; run it again",
+                self.name()
+            )));
+        }
+        Ok(schema)
+    }
+
+    /// Whether this node can do its part, as far as public facts and the rules of works go; the schema of the data set that it reads.
+    fn admits(
+        &self,
+        question: &Question,
+        proposal: &Proposal,
+        id: &AttemptId,
+    ) -> Result<Option<&DatasetSchema>, Problem> {
+        let part = self.part(question)?;
+        let schema = self.schema(part, proposal)?;
+        works::rules(part, id, self.own())?;
+        Ok(schema)
     }
 
     /// What a round of a proposal asks, as policy and ledger see it.
     pub(super) fn request(
         &self,
         (id, proposal): (&AttemptId, &Proposal),
-        schema: &DatasetSchema,
         question: &Question,
         round: u32,
         snapshot: Digest,
     ) -> Result<Request, Problem> {
+        let part = self.part(question)?;
+        let (dataset, privacy_unit) = part
+            .work
+            .reads()
+            .map_or_else(Default::default, |reads| (reads.dataset.to_owned(), reads.privacy_unit.to_owned()));
         let mechanism = question.round(round).ok_or_else(|| Problem::out_of_place("the study has no such round"))?;
         let mut recipients = vec![proposal.requester.clone()];
         recipients.retain(|name| !name.is_empty());
-        if question.plan().tells_participants() {
-            recipients.extend(question.participants().iter().cloned());
-        }
+        let learn = question.parts().iter().filter(|part| part.learns == Learns::Rounds);
+        recipients.extend(learn.map(|part| part.participant.clone()));
         Ok(Request {
             study: StudyRef {
-                plan_sha256: Some(question.plan().digest()),
+                plan_sha256: Some(question.plan_digest()),
                 question_sha256: Some(question.answer_key()),
                 ..proposal.study_ref(id)
             },
-            dataset: schema.name.clone(),
             snapshot,
-            consent: self.config.datasets.get(&schema.name).and_then(|dataset| dataset.consent.clone()),
+            consent: self.config.datasets.get(&dataset).and_then(|dataset| dataset.consent.clone()),
             requester: proposal.requester.clone(),
             recipients,
             participants: question.participants().to_vec(),
-            privacy_unit: question.plan().privacy_unit().into(),
+            dataset,
+            privacy_unit,
             round,
             mechanism: Arc::new(mechanism.clone()),
             rho: question.rho_from(0),

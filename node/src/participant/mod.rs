@@ -15,9 +15,9 @@
 //! is `Failed`, and this node's log says why.
 
 mod close;
+mod dialogues;
 mod join;
 mod refusals;
-mod relay;
 mod roster;
 mod rounds;
 mod witness;
@@ -46,12 +46,12 @@ use tracing::{error, warn};
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::data::{Embedded, Options, UnitKey};
+use crate::dialogue::Answers;
 use crate::peers::Peers;
 use crate::state::{Folder, Stamp};
 use crate::store::attempts::Attempt;
 use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
-use crate::study::lookalike::keys::OwnKeys;
-use crate::study::lookalike::owner::Owners;
+use crate::works::{self, Memory};
 use refusals::Refusals;
 use rounds::{Round, Running};
 pub use witness::Connection;
@@ -89,10 +89,10 @@ pub struct Participant {
     refusals: Mutex<Refusals>,
     /// The ways to other participants.
     peers: Peers,
-    /// Those whose candidates a model of this node scores.
-    owners: Owners,
-    /// The evaluation keys of those models.
-    own_keys: OwnKeys,
+    /// Other participants that this node answers.
+    answers: Answers,
+    /// What its works keep in memory.
+    memory: Memory,
     /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
     /// once would fork.
     _lock: Option<File>,
@@ -154,13 +154,11 @@ impl Problem {
     }
 }
 
-impl From<crate::study::lookalike::Problem> for Problem {
-    fn from(problem: crate::study::lookalike::Problem) -> Self {
-        use crate::study::lookalike::Problem as Scoring;
+impl From<works::Problem> for Problem {
+    fn from(problem: works::Problem) -> Self {
         match problem {
-            Scoring::Refused(reason) => Self::refused(reason),
-            Scoring::Failed(reason) => Self::failed(reason),
-            Scoring::Unknown => Self::failed("the model's owner does not know the session"),
+            works::Problem::Refused(reason) => Self::refused(reason),
+            works::Problem::Failed(reason) => Self::failed(reason),
         }
     }
 }
@@ -237,8 +235,8 @@ impl Participant {
             unconfirmed: Mutex::default(),
             refusals: Mutex::default(),
             peers: Peers::default(),
-            owners: Owners::default(),
-            own_keys: OwnKeys::default(),
+            answers: Answers::default(),
+            memory: Memory::default(),
             _lock: None,
         })
     }
@@ -300,8 +298,8 @@ impl Participant {
                 }
                 Vec::new()
             }
-            ToNode::Check { number, study, participants } => {
-                let answer = self.check(&study, &participants);
+            ToNode::Check { number, proposal } => {
+                let answer = self.check(&proposal);
                 vec![frame::encode(&FromNode::Checked { number, answer })]
             }
             ToNode::Attempt(id, told) => self.told(&id, told, connection),
@@ -424,7 +422,7 @@ impl Participant {
             return;
         }
         self.peers.end(id);
-        self.owners.end(id);
+        self.answers.end(id);
         self.let_go(id);
     }
 

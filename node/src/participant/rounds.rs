@@ -10,6 +10,7 @@ use entente_protocols::release;
 use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
+use entente_protocols::study::parts::Part;
 use entente_protocols::study::proposal::Proposal;
 use tracing::info;
 
@@ -17,7 +18,7 @@ use super::witness::Release;
 use super::{Participant, Problem, ended, now, release_id};
 use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
-use crate::study::{Computed, Execution};
+use crate::works::{self, Computed, Execution, Means};
 
 /// What the rounds of an attempt that are still to be computed have in common: verified once, and kept in memory while the
 /// attempt goes on. After a restart it is made again.
@@ -26,7 +27,7 @@ pub(super) struct Running {
     agreed: Agreed,
     dataset: Dataset,
     snapshot: Digest,
-    execution: Execution,
+    execution: Box<dyn Execution>,
 }
 
 /// What a node is told of a round.
@@ -69,10 +70,7 @@ impl Participant {
         if let Stage::Started(started) = &attempt.stage {
             let known = running.as_ref().map(|running| self.is_last(&running.question, round.number));
             // Also where it was stored before a crash: that may have come before this was written.
-            let last = known.unwrap_or_else(|| {
-                let (_, question) = self.question(&attempt.proposal).ok()?;
-                self.is_last(&question, round.number)
-            });
+            let last = known.unwrap_or_else(|| self.is_last(&self.question(&attempt.proposal).ok()?, round.number));
             if let Some(answers) = last {
                 self.keep(&attempt.with(Stage::Computed(Started::clone(started).computed(answers))))?;
             }
@@ -84,7 +82,7 @@ impl Participant {
 
     /// Of the last round, whether others may still have to be answered under this node's key, until the attempt ends.
     fn is_last(&self, question: &Question, round: u32) -> Option<bool> {
-        (round == *question.rounds().end()).then(|| question.plan().answers(self.name()))
+        (round == *question.rounds().end()).then(|| question.parts().of(self.name()).is_some_and(Part::answers))
     }
 
     /// What a vector is sent for, and how far the ledger has to be witnessed before.
@@ -108,7 +106,7 @@ impl Participant {
 
     /// The data set of a proposal, as this node writes it; one that it has no longer, as the study does.
     fn dataset_name(&self, proposal: &Proposal) -> Result<String, Problem> {
-        let name = proposal.study.spec.dataset().map_err(Problem::refused)?;
+        let name = proposal.study.spec.dataset_of(self.name()).map_err(Problem::refused)?.unwrap_or_default();
         Ok(self.config.schema(&name).map_or(name, |schema| schema.name.clone()))
     }
 
@@ -117,22 +115,19 @@ impl Participant {
     fn verified(&self, attempt: &Attempt, round: &Round<'_>) -> Result<Running, Problem> {
         let Attempt { proposal, stage: Stage::Started(started), .. } = attempt else { return Err(ended()) };
         started.signed.transcript.verify_signatures(round.signatures).map_err(Problem::refused)?;
-        let (schema, question) = self.question(proposal)?;
+        let question = self.question(proposal)?;
         if started.pledge.pledge.question != question.digest() {
-            return Err(Problem::refused(
-                "the data set's schema has changed since this node joined; run the study again",
-            ));
+            return Err(Problem::failed("the proposal asks something else than this node has pledged to take part in"));
         }
         let transcript = &started.signed.transcript;
         let agreed = Agreed::with_all(transcript, self.name(), &self.key(&attempt.id)?, round.encapsulations)
             .map_err(Problem::refused)?;
-        let dataset = self.dataset(schema)?;
+        let part = self.part(&question)?;
+        let dataset = self.dataset(self.schema(part, proposal)?.ok_or_else(nothing_to_bring)?)?;
         let snapshot = self.snapshot(&dataset)?;
         let contributors = question.contributors();
-        let position = contributors.iter().position(|name| name == self.name());
-        let position = position.ok_or_else(|| Problem::refused("this node has nothing to bring to a round"))?;
-        let place = Place { position, participants: contributors.len() };
-        let execution = Execution::new(question.plan(), place, self.name());
+        let position = contributors.iter().position(|name| name == self.name()).ok_or_else(nothing_to_bring)?;
+        let execution = works::begin(part, Place { position, participants: contributors.len() })?;
         Ok(Running { question, agreed, dataset, snapshot, execution })
     }
 
@@ -155,17 +150,18 @@ impl Participant {
         // Staff may have dropped one of them since.
         self.confirmed_with(question.participants())?;
         // Whatever can be wrong with an input is found before anything is charged for it.
-        let ready = execution.ready(question.plan(), number, input).map_err(Problem::out_of_place)?;
-        let request = self.request((&attempt.id, &attempt.proposal), dataset.schema(), question, number, *snapshot)?;
+        let evaluates = execution.ready(number, input).map_err(Problem::out_of_place)?;
+        let request = self.request((&attempt.id, &attempt.proposal), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
         let approved = self.approved(&attempt.id, request)?;
-        let public = Digest::of("entente round 1", &[&question.plan().digest().0, input]);
+        let public = Digest::of("entente round 1", &[&question.plan_digest().0, input]);
         let contributors = question.contributors();
         let keys = MaskKeys::among(agreed, &contributors, number, public);
-        // A model's owner that is not there is found out before anything is charged.
-        let scorer = self.scorer(attempt, (started, agreed), question.plan())?;
-        execution.meet(question.plan(), scorer.as_ref())?;
-        if let Some(learnt) = ready.evaluates() {
+        // That somebody who is needed is not there, is found out before anything is charged.
+        let dialogues = self.dialogues(attempt, (started, agreed), self.part(question)?)?;
+        let means = Means { own: self.own(), transcript: transcript.digest(), dialogues: &dialogues };
+        execution.meet(&means)?;
+        if let Some(learnt) = evaluates {
             lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
         }
         let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &now())?;
@@ -174,14 +170,10 @@ impl Participant {
             Begin::Compute(mut reservation) => {
                 self.ask_early(&attempt.proposal.participants)?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
-                let bounded =
-                    match execution.compute(ready, &self.engine, dataset, question.plan(), layout, scorer.as_ref())? {
-                        Computed::Bounded(bounded) => bounded,
-                        Computed::Scored(bounded, audience) => {
-                            self.keep_audience(&attempt.id, dataset, audience)?;
-                            bounded
-                        }
-                    };
+                let Computed { bounded, keeps } = execution.compute(&means, dataset, layout)?;
+                if let Some(keeps) = keeps {
+                    keeps.keep(&attempt.id, now(), dataset, self.own())?;
+                }
                 if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(noised, &now())?
@@ -221,10 +213,11 @@ impl Participant {
                 ));
             }
         };
-        let (schema, question) = self.question(&attempt.proposal)?;
+        let question = self.question(&attempt.proposal)?;
+        let schema = self.schema(self.part(&question)?, &attempt.proposal)?.ok_or_else(nothing_to_bring)?;
         // The first of them is recorded, for all.
         let snapshot = self.snapshot(&self.dataset(schema)?)?;
-        let request = self.request((id, &attempt.proposal), schema, &question, round, snapshot)?;
+        let request = self.request((id, &attempt.proposal), &question, round, snapshot)?;
         let approved = self.approved(id, request)?;
         let (outbound, entry) = {
             let mut ledger = self.ledger()?;
@@ -248,6 +241,10 @@ impl Participant {
             Stage::Waiting => Err(not_joined()),
         }
     }
+}
+
+fn nothing_to_bring() -> Problem {
+    Problem::refused("this node has nothing to bring to a round")
 }
 
 fn not_joined() -> Problem {

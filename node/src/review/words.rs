@@ -1,6 +1,5 @@
 //! A study in words that a lawyer can read: what left the node, what each party can learn, why the guarantee holds.
 
-use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::{Entry, Privacy, State, StudyRecord};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
@@ -79,10 +78,7 @@ impl Words {
                 ", and a mask that hides this node's numbers from everybody, the coordinator included"
             },
         )];
-        if record.study.kind == Kind::Lookalike {
-            left.push("The scores of this node's customers stay at this node. For them, messages were exchanged with the owner of the model that \
-                       are as good as random to it.".into());
-        }
+        left.extend(record.study.kind.stays().map(str::to_owned));
         let others = record.participants.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>().join(", ");
         let whom = format!("{} and whoever is given the result ({})", record.requester, record.recipients.join(", "));
         let mut learn = match own {

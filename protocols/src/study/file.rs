@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::lookalike::{self, LookalikeSpec, OUTPUTS, Output};
+use super::lookalike::{self, LookalikeSpec};
+use super::plans::score::{OUTPUTS, Output};
 use super::query::QuerySpec;
 use super::seeded::{Seeded, Stated};
 use super::train::{self, TrainSpec, Weight};

@@ -2,7 +2,7 @@
 //! sees no customer ([`crate::lookalike`]).
 //!
 //! ```text
-//! [lookalike] of a study file + model file ─▶ LookalikeSpec ─(schema)─▶ LookalikePlan = features query + public model
+//! [lookalike] of a study file + model file ─▶ LookalikeSpec ─(schemas)─▶ ScorePlan = features query + public model, at each candidates' owner
 //! ```
 //!
 //! What is released is the reach: how many candidates score at least so much, one bounded vector sum over the candidates'
@@ -23,67 +23,32 @@
 //! is one of these two or neither. The study's public text says whom the condition is on; who fulfils it shows
 //! nowhere but in the noisy counts.
 
-use super::refusal::Refusal;
+use std::sync::Arc;
+
+use super::parts::{Dialogue, Learns, Part, Parts, Schemas, Side, Work, alike};
+use super::plans::score::{OUTPUTS, Output, ScorePlan, Scoring};
+use super::refusal::{Line, Refusal};
 use crate::config::nearest;
 use crate::identity::check_name;
 use crate::kind::Kind;
 use crate::language::expr::Expr;
-use crate::language::rows::{self, RowsPlan};
+use crate::language::rows;
 use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sql;
-use crate::learn::file::ScoreShare;
 use crate::learn::recipe::Values;
 use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
-use crate::lookalike::params::Params;
-use crate::privacy::bounds::{Component, Layout};
-use crate::privacy::rho::{MILLION, Rho};
-use crate::privacy::rows::UNIT;
 
-/// What may be opened of a candidate's score.
-pub const OUTPUTS: [&str; 2] = ["scores", "buckets"];
 /// The most candidates of one partner, unless the study says otherwise.
 pub const CANDIDATES: u64 = 1_000_000;
 /// The same where scores are put into buckets, which takes far longer and tells of keys as well ([`crate::lookalike::buckets`]).
 pub const BUCKETED: u64 = 50_000;
 /// How many buckets there are, unless the study says otherwise.
 pub const BUCKETS: u32 = 10;
-/// Milliseconds that a core may take to put one candidate into its bucket: what is told beforehand, and how long is waited for
-/// it. With room: `cargo bench -p entente-protocols --bench buckets` gave 20.5 on an idle machine.
-pub const BUCKET_MILLIS: u64 = 27;
-/// Where there are several candidates' owners: the share of the budget that says how many candidates each has.
-const OWNERS: u32 = 200_000;
 /// What says who is left out, among the outputs of a plan.
 const LEFT_OUT: &str = "is_left_out";
 /// How much a seed counts, where `seeds` says so, as its features query calls it.
 pub(super) const WEIGHT: &str = "seed_weight";
-
-/// What a candidates' owner learns of each of its candidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub enum Output {
-    /// The score.
-    Scores,
-    /// In which of so many ranges of scores it lies: at most, as ranges of no customer are left out.
-    Buckets(u32),
-}
-
-impl Output {
-    /// One of [`OUTPUTS`].
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scores => OUTPUTS[0],
-            Self::Buckets(_) => OUTPUTS[1],
-        }
-    }
-
-    /// Seconds that one core takes for so many candidates, where that is worth telling.
-    pub fn seconds(self, candidates: u64) -> u32 {
-        match self {
-            Self::Scores => 0,
-            Self::Buckets(_) => u32::try_from(candidates.saturating_mul(BUCKET_MILLIS) / 1000).unwrap_or(u32::MAX / 2),
-        }
-    }
-}
 
 /// A lookalike study as its file states it.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
@@ -100,27 +65,6 @@ pub struct LookalikeSpec {
     pub segment: Option<String>,
     /// A seeds query: whom of its own customers the seed partner leaves out, where these are candidates.
     pub leave_out: Option<String>,
-    /// The most candidates of one partner.
-    pub candidates: u64,
-    /// What is opened.
-    pub output: Output,
-}
-
-/// The typed plan of a lookalike study over one data set.
-#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
-pub struct LookalikePlan {
-    /// The features query, in the order of the model's features; behind them, where there is one, the segment.
-    pub rows: RowsPlan,
-    /// Which of the outputs of `rows` is the segment: the last one. It may have the name of a feature.
-    pub segment: Option<u32>,
-    /// What the seed partner reads instead of `rows`, where it leaves customers out: the same, and behind it whether one is.
-    pub leave_out: Option<RowsPlan>,
-    /// What is public of the model.
-    pub model: PublicModel,
-    /// The partner that holds the model.
-    pub seed_partner: String,
-    /// The partners whose customers are scored, sorted.
-    pub candidate_partners: Vec<String>,
     /// The most candidates of one partner.
     pub candidates: u64,
     /// What is opened.
@@ -155,17 +99,94 @@ impl LookalikeSpec {
         self.model.check().map_err(|problem| format!("`model`: {problem}"))
     }
 
+    pub(super) fn asks(&self, me: &str, line: Line<'_>) -> String {
+        let model = line(&self.model.study);
+        if self.seed_partner == me {
+            return format!(
+                "for the model of study {model} to score, under encryption, at most {} customers of each of: {}{}",
+                self.candidates,
+                self.candidate_partners.join(", "),
+                self.asks_own(line)
+            );
+        }
+        format!(
+            "to score this node's customers by the model of study {model} of {}, keep the scores here, and release how many score \
+             how much{}; features: {}",
+            self.seed_partner,
+            line(&self.segment.as_ref().map_or_else(String::new, |segment| format!(", by {segment}"))),
+            line(&self.features)
+        )
+    }
+
+    /// What a model's owner is asked of its own customers.
+    fn asks_own(&self, line: Line<'_>) -> String {
+        if !self.candidate_partners.contains(&self.seed_partner) {
+            return String::new();
+        }
+        let seeds = self.leave_out.as_ref();
+        let but = seeds.map_or_else(String::new, |seeds| format!(", but for those of: {}", line(seeds)));
+        format!(
+            "; this node's own are scored here, the scores kept here, and how many score how much is released{but}; features: {}",
+            line(&self.features)
+        )
+    }
+
     /// The seed partner, then the candidates' partners.
     pub fn participants(&self) -> Vec<String> {
         participants(&self.seed_partner, &self.candidate_partners)
     }
 
-    /// The typed plan over a data set of this schema.
+    /// The data set whose candidates a participant brings.
+    pub(super) fn dataset_of(&self, participant: &str) -> Result<Option<String>, Refusal> {
+        let is_owner = self.candidate_partners.iter().any(|name| name == participant);
+        Ok(if is_owner { Some(sql::dataset_name(&self.features)?) } else { None })
+    }
+
+    /// Candidates' owners score and are charged; the seed partner holds the model and answers all others of them.
+    pub(super) fn parts(&self, participants: &[String], schemas: &impl Schemas) -> Result<Parts, Refusal> {
+        let is_owner = |name: &&String| self.candidate_partners.contains(name);
+        let owners: Vec<String> = participants.iter().filter(is_owner).cloned().collect();
+        let dataset = sql::dataset_name(&self.features)?;
+        let work = alike(&owners, schemas, &dataset, |schema| Ok(Work::Score(Arc::new(self.plan(schema)?))))?;
+        let part = |participant: &String| {
+            let is_seed = *participant == self.seed_partner;
+            let others = owners.iter().filter(|name| *name != participant);
+            let dialogues = if is_seed {
+                others.map(|with| Dialogue { with: with.clone(), side: Side::Answers }).collect()
+            } else {
+                vec![Dialogue { with: self.seed_partner.clone(), side: Side::Asks }]
+            };
+            let charged = owners.contains(participant);
+            let work = match (&work, &self.leave_out, schemas.of(participant)) {
+                _ if !charged => Work::Hold(Arc::new(self.scoring())),
+                (Work::Score(plan), Some(seeds), Some(schema)) if is_seed => {
+                    Work::Score(Arc::new(self.leaving_out(seeds, ScorePlan::clone(plan), schema)?))
+                }
+                _ => work.clone(),
+            };
+            Ok(Part { participant: participant.clone(), work, charged, learns: Learns::Nothing, dialogues })
+        };
+        Ok(Parts::new(participants.iter().map(part).collect::<Result<_, Refusal>>()?))
+    }
+
+    fn scoring(&self) -> Scoring {
+        let mut candidate_partners = self.candidate_partners.clone();
+        candidate_partners.sort();
+        Scoring {
+            model: self.model.clone(),
+            seed_partner: self.seed_partner.clone(),
+            candidate_partners,
+            candidates: self.candidates,
+            output: self.output,
+        }
+    }
+
+    /// The typed plan over a data set of this schema, where nobody is left out.
     ///
     /// # Errors
     ///
     /// The features query's refusal; features that are not the model's; or a model that does not fit the parameters.
-    pub fn plan(&self, schema: &DatasetSchema) -> Result<LookalikePlan, Refusal> {
+    pub fn plan(&self, schema: &DatasetSchema) -> Result<ScorePlan, Refusal> {
         let rows = sql::rows(&self.features, schema)?;
         let names: Vec<&str> = rows.outputs.iter().map(|output| output.name.as_str()).collect();
         for feature in &self.model.recipe.features {
@@ -207,28 +228,17 @@ impl LookalikeSpec {
                 Some(rows.outputs.len() as u32 - 1)
             }
         };
-        let leave_out = self.leave_out.as_ref().map(|seeds| self.leaving_out(seeds, &rows, schema)).transpose()?;
-        let mut candidate_partners = self.candidate_partners.clone();
-        candidate_partners.sort();
-        let plan = LookalikePlan {
-            rows,
-            segment,
-            leave_out,
-            model: self.model.clone(),
-            seed_partner: self.seed_partner.clone(),
-            candidate_partners,
-            candidates: self.candidates,
-            output: self.output,
-        };
-        plan.params().map_err(|infeasible| refused(format!("the model cannot be scored blindly: {infeasible}")))?;
+        let plan = ScorePlan { rows, segment, left_out: None, scoring: self.scoring() };
+        let params = plan.scoring.params();
+        params.map_err(|infeasible| refused(format!("the model cannot be scored blindly: {infeasible}")))?;
         // Cells are counted in 16 bits; long before that, there is nothing but noise in them.
-        let cells = plan.scores() * plan.segments();
+        let cells = plan.cells();
         if cells > usize::from(u16::MAX) {
             return Err(refused(format!(
                 "`segment` has {} values, and the reach {} cells for each: {cells} in all, where it has at most {}; declare a \
                  coarser category at each partner",
                 plan.segments(),
-                plan.scores(),
+                plan.scoring.scores(),
                 u16::MAX
             )));
         }
@@ -237,91 +247,19 @@ impl LookalikeSpec {
 }
 
 impl LookalikeSpec {
-    /// The rows with, behind all else, whether a customer is one of `seeds`.
-    fn leaving_out(&self, seeds: &str, rows: &RowsPlan, schema: &DatasetSchema) -> Result<RowsPlan, Refusal> {
+    /// The plan with, behind all else that is read, whether a customer is one of `seeds`.
+    fn leaving_out(&self, seeds: &str, mut plan: ScorePlan, schema: &DatasetSchema) -> Result<ScorePlan, Refusal> {
         let refusal = |refusal: sql::LabelRefusal| refused(format!("who is left out: {refusal}"));
         let (labelled, _) = sql::labelled(&self.features, seeds, LEFT_OUT, WEIGHT).map_err(refusal)?;
         let labelled = sql::rows(&labelled, schema)?;
-        let mut leave_out = rows.clone();
-        leave_out.outputs.extend(labelled.outputs.into_iter().filter(|output| output.name == LEFT_OUT));
+        plan.left_out = Some(plan.rows.outputs.len() as u32);
+        plan.rows.outputs.extend(labelled.outputs.into_iter().filter(|output| output.name == LEFT_OUT));
         for (name, column) in labelled.columns {
-            if let Err(place) = leave_out.columns.binary_search_by(|(other, _)| other.cmp(&name)) {
-                leave_out.columns.insert(place, (name, column));
+            if let Err(place) = plan.rows.columns.binary_search_by(|(other, _)| other.cmp(&name)) {
+                plan.rows.columns.insert(place, (name, column));
             }
         }
-        Ok(leave_out)
-    }
-}
-
-impl LookalikePlan {
-    /// What a partner reads, and which of the outputs says who is left out, if one does: the seed partner can tell alone.
-    pub fn reads(&self, partner: &str) -> (&RowsPlan, Option<usize>) {
-        match &self.leave_out {
-            Some(rows) if partner == self.seed_partner => (rows, rows.outputs.len().checked_sub(1)),
-            _ => (&self.rows, None),
-        }
-    }
-
-    /// The columns that any of the participants reads.
-    pub(super) fn columns(&self) -> &[(String, ColumnType)] {
-        &self.leave_out.as_ref().unwrap_or(&self.rows).columns
-    }
-
-    /// The parameters of the encryption, which every node computes by itself.
-    ///
-    /// # Errors
-    ///
-    /// If none fit.
-    pub fn params(&self) -> Result<Params, crate::lookalike::params::Infeasible> {
-        self.model.params(self.candidates)
-    }
-
-    /// The scores by which candidates are counted, ascending: all that the model's evaluation has, or the edges of the
-    /// buckets.
-    pub fn steps(&self) -> Vec<ScoreShare> {
-        match self.output {
-            Output::Scores => self.model.shares.clone(),
-            Output::Buckets(count) => self.model.edges(count),
-        }
-    }
-
-    /// Cells by score: below the first threshold, from each threshold to the next, and from the last.
-    pub fn scores(&self) -> usize {
-        self.steps().len() + 1
-    }
-
-    /// How many segments there are, by a customer's code: the declared values, and before them, under code 0, whoever has none
-    /// of these. One where there is no segment.
-    pub fn segments(&self) -> usize {
-        self.segment_output().map_or(1, |output| output.values.column().dims())
-    }
-
-    /// The segment, where there is one.
-    pub fn segment_output(&self) -> Option<&rows::Output> {
-        self.rows.outputs.get(self.segment? as usize)
-    }
-
-    /// Cells of the reach: of each segment those by score, segment after segment.
-    pub fn cells(&self) -> usize {
-        self.scores() * self.segments()
-    }
-
-    /// How the one released vector is laid out and bounded, with what each component may cost of `rho`: a candidate
-    /// counts in the cell of its segment and score, and, where there are several owners, in that of its owner.
-    pub(super) fn round(&self, rho: Rho) -> (Layout, Vec<Rho>) {
-        let component =
-            |cells: usize, touches| Component::Cells { cells: cells as u64, touches, per_cell: UNIT as u64 };
-        // Under the cap, one customer can take another's place: see the module.
-        let (by_score, by_owner) = (component(self.cells(), 2), component(self.candidate_partners.len(), 1));
-        if self.candidate_partners.len() < 2 {
-            return (Layout::sums(vec![by_score]), vec![rho]);
-        }
-        let part = |share: u32| {
-            let part = u128::from(rho.micro()) * u128::from(share) / u128::from(MILLION);
-            Rho::from_micro(u64::try_from(part).unwrap_or(u64::MAX))
-        };
-        let components = vec![by_score, by_owner];
-        (Layout::sums(components), vec![part(MILLION - OWNERS), part(OWNERS)])
+        Ok(plan)
     }
 }
 
@@ -394,9 +332,15 @@ pub(super) fn unknown_output(output: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::digest::Digest;
+    use crate::language::rows::RowsPlan;
+    use crate::learn::file::ScoreShare;
     use crate::learn::recipe::{Feature, Recipe};
+    use crate::privacy::bounds::Component;
+    use crate::privacy::rows::UNIT;
     use crate::study::Question;
     use crate::testing::lookalike as study;
 
@@ -454,13 +398,30 @@ mod tests {
         assert_eq!(question.participants().len(), 3);
         assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (2, 1));
         assert_eq!(question.mechanism().layout().len(), 3 + 2);
-        let crate::study::Plan::Lookalike(plan) = question.plan() else { panic!("a lookalike plan") };
+        let Work::Score(plan) = question.work() else { panic!("a lookalike plan") };
         assert_eq!(plan.rows.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["active", "age"]);
         assert!(question.rho_from(0) <= several.privacy.rho);
         let one = study(LookalikeSpec { candidate_partners: vec!["telecom".into()], ..spec() });
         let question = Question::new(&one, &schema(), &one.partners, 0).unwrap();
         assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (1, 0));
         assert_eq!(question.mechanism().layout().len(), 3);
+    }
+
+    /// Whoever holds the model needs no data set: it answers those who ask.
+    #[test]
+    fn the_model_s_owner_reads_nothing_and_answers_the_others() {
+        let asked = study(spec());
+        let owners = BTreeMap::from(["bank", "telecom"].map(|name| (name.to_owned(), schema())));
+        let question = Question::new(&asked, &owners, &asked.partners, 0).unwrap();
+        assert_eq!(question, Question::new(&asked, &schema(), &asked.partners, 0).unwrap());
+        let part = |name: &str| question.parts().of(name).unwrap().clone();
+        let with = |name: &str| part(name).dialogues.into_iter().map(|dialogue| dialogue.with).collect::<Vec<_>>();
+        assert!(part("retailer").work.reads().is_none() && !part("retailer").charged && part("retailer").answers());
+        assert_eq!(with("retailer"), ["bank", "telecom"]);
+        assert!(part("bank").work.reads().is_some() && part("bank").charged && !part("bank").answers());
+        assert_eq!(with("bank"), ["retailer"]);
+        let refusal = Question::new(&asked, &BTreeMap::from([("bank".to_owned(), schema())]), &asked.partners, 0);
+        assert!(refusal.unwrap_err().to_string().contains("`telecom` has no data set"));
     }
 
     /// The seed partner's own customers are summed over like others'; it alone reads who is left out.
@@ -475,18 +436,20 @@ mod tests {
         let question = Question::new(&asked, &schema(), &asked.partners, 0).unwrap();
         assert_eq!(question.contributors(), ["bank", "retailer", "telecom"]);
         assert_eq!(question.mechanism().participants(), 3);
-        let crate::study::Plan::Lookalike(plan) = question.plan() else { panic!("a lookalike plan") };
+        let plan = |name: &str| match &question.parts().of(name).unwrap().work {
+            Work::Score(plan) => plan.clone(),
+            other => panic!("a candidates' owner: {other:?}"),
+        };
         let names = |rows: &RowsPlan| rows.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
         let read = |rows: &RowsPlan| rows.columns.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        let (own, left_out) = plan.reads("retailer");
-        assert_eq!((names(own), left_out), (["active", "age", "region", LEFT_OUT].map(String::from).to_vec(), Some(3)));
-        assert_eq!(read(own), ["active", "age", "other", "region"]);
+        let own = plan("retailer");
+        assert_eq!(names(&own.rows), ["active", "age", "region", LEFT_OUT]);
+        assert_eq!((read(&own.rows).join(" "), own.left_out), ("active age other region".into(), Some(3)));
         for other in ["bank", "telecom"] {
-            let (theirs, left_out) = plan.reads(other);
-            assert_eq!((names(theirs).len(), left_out), (3, None));
-            assert_eq!(read(theirs), ["active", "age", "region"], "nothing of the condition");
+            let theirs = plan(other);
+            assert_eq!((names(&theirs.rows).len(), theirs.left_out), (3, None));
+            assert_eq!(read(&theirs.rows), ["active", "age", "region"], "nothing of the condition");
         }
-        assert_eq!(question.plan().columns().len(), 4);
         // The same cells, and another question.
         let none = study(LookalikeSpec { leave_out: None, ..with });
         let none = Question::new(&none, &schema(), &none.partners, 0).unwrap();
@@ -513,9 +476,9 @@ mod tests {
         let (all, few) = (question(&scores), question(&bucketed));
         assert_eq!((all.mechanism().layout().len(), few.mechanism().layout().len()), (101 + 2, 4 + 2));
         assert_ne!(all.digest(), few.digest());
-        let crate::study::Plan::Lookalike(plan) = few.plan() else { panic!("a lookalike plan") };
+        let Work::Score(plan) = few.work() else { panic!("a lookalike plan") };
         // A quarter of the seeds in each.
-        assert_eq!(plan.steps().iter().map(|step| step.events).collect::<Vec<_>>(), [0.75, 0.5, 0.25]);
+        assert_eq!(plan.scoring.steps().iter().map(|step| step.events).collect::<Vec<_>>(), [0.75, 0.5, 0.25]);
         // Where the model tells fewer scores apart, there are fewer.
         scores.model.shares.truncate(2);
         assert_eq!(
@@ -532,14 +495,14 @@ mod tests {
         for (segment, segments) in [("region", 3), ("active", 3)] {
             let study = study(LookalikeSpec { segment: Some(segment.into()), ..spec() });
             let question = Question::new(&study, &schema(), &study.partners, 0).unwrap();
-            let crate::study::Plan::Lookalike(plan) = question.plan() else { panic!("a lookalike plan") };
+            let Work::Score(plan) = question.work() else { panic!("a lookalike plan") };
             let names: Vec<&str> = plan.rows.outputs.iter().map(|output| output.name.as_str()).collect();
             assert_eq!((names, plan.segment), (vec!["active", "age", segment], Some(2)));
             assert!(
                 plan.rows.columns.is_sorted_by(|(a, _), (b, _)| a < b)
                     && plan.rows.columns.iter().any(|(name, _)| name == segment)
             );
-            assert_eq!((plan.scores(), plan.segments(), plan.cells()), (3, segments, 3 * segments));
+            assert_eq!((plan.scoring.scores(), plan.segments(), plan.cells()), (3, segments, 3 * segments));
             let layout = question.mechanism().layout();
             let unit = UNIT as u64;
             let cells = |cells: usize, touches| Component::Cells { cells: cells as u64, touches, per_cell: unit };

@@ -1,17 +1,19 @@
-//! What may be asked: a study file becomes a [`Study`], and with a data set's schema a [`Question`].
+//! What may be asked: a study file becomes a [`Study`], and with the schemas of those who take part a [`Question`].
 //!
 //! ```text
-//! study.toml ─▶ Study ─(schema, participants)─▶ Question = plan + mechanism + participants
+//! study.toml ─▶ Study ─(participants, their schemas)─▶ Question = parts + mechanisms + participants
 //! ```
 //!
-//! A study kind is one file or folder here, one in the node and one in the coordinator, and a variant of
-//! [`StudySpec`] and [`Plan`], which are matched without wildcards: the compiler lists what a new kind still lacks.
-//! Coordinator and nodes make the question themselves, by the same code from the same study; its hash is in every
-//! signed join, so that nobody computes what another was not asked.
+//! A study kind is one file or folder here and one at the coordinator, and a variant of [`StudySpec`], which is matched without
+//! wildcards: the compiler lists what a new kind still lacks. Nodes know no kinds, but what each participant does ([`parts`]).
+//! Coordinator and nodes make the question themselves, by the same code from the same study and schemas; its hash is in every
+//! pledge, so that nobody computes what another was not asked.
 
 pub mod file;
 pub mod lookalike;
 mod own_numbers;
+pub mod parts;
+pub mod plans;
 pub mod proposal;
 pub mod query;
 mod refusal;
@@ -21,20 +23,18 @@ pub mod train;
 use crate::digest::Digest;
 use crate::identity::check_name;
 use crate::kind::Kind;
-use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sql;
-use crate::language::sums::SumsPlan;
-use crate::learn::frame::Release;
 use crate::policy::usual_colluders;
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
-use crate::privacy::rho::{MILLION, Rho};
-use lookalike::{LookalikePlan, LookalikeSpec};
+use crate::privacy::rho::Rho;
+use lookalike::LookalikeSpec;
+use parts::{Parts, Schemas, Work};
 use query::QuerySpec;
-use train::{TrainPlan, TrainSpec};
+use train::TrainSpec;
 
 pub use own_numbers::OwnNumbers;
-pub use refusal::Refusal;
+pub use refusal::{Line, Refusal};
 
 /// A study as its file states it, checked.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
@@ -168,128 +168,40 @@ impl StudySpec {
         }
     }
 
-    /// The data set it is about, as the study writes it; SQL does not distinguish its case.
-    pub fn dataset(&self) -> Result<String, Refusal> {
+    /// The data set whose customers a participant brings, as the study writes it; SQL does not distinguish its case. `None` for a
+    /// participant that brings none.
+    pub fn dataset_of(&self, participant: &str) -> Result<Option<String>, Refusal> {
         match self {
-            Self::Query(query) => Ok(sql::dataset_name(&query.sql)?),
-            Self::Train(train) => Ok(sql::dataset_name(&train.features)?),
-            Self::Lookalike(lookalike) => Ok(sql::dataset_name(&lookalike.features)?),
+            Self::Query(query) => Ok(Some(sql::dataset_name(&query.sql)?)),
+            Self::Train(train) => Ok(Some(sql::dataset_name(&train.features)?)),
+            Self::Lookalike(lookalike) => lookalike.dataset_of(participant),
         }
     }
 
-    /// The typed plan over a data set of this schema, for a study that may spend `rho`.
-    pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<Plan, Refusal> {
+    /// What it asks of a participant, for whoever decides on that; what others have written passes through `line`.
+    pub fn asks(&self, participant: &str, line: Line<'_>) -> String {
         match self {
-            Self::Query(query) => Ok(Plan::Query(query.plan(schema)?)),
-            Self::Train(train) => Ok(Plan::Train(Box::new(train.plan(schema, rho)?))),
-            Self::Lookalike(lookalike) => Ok(Plan::Lookalike(Box::new(lookalike.plan(schema)?))),
-        }
-    }
-}
-
-/// A typed plan, by study kind.
-#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
-pub enum Plan {
-    /// Of a query.
-    Query(SumsPlan),
-    /// Of a training.
-    Train(Box<TrainPlan>),
-    /// Of a lookalike study.
-    Lookalike(Box<LookalikePlan>),
-}
-
-impl Plan {
-    /// Hash of the canonical plan.
-    pub fn digest(&self) -> Digest {
-        Digest::of("entente plan 1", &[&crate::canonical::canonical_bytes(self)])
-    }
-
-    /// The rounds in order: how the vector that each releases is laid out and bounded, and what each of its components
-    /// may cost of `rho`.
-    fn rounds(&self, participants: usize, rho: Rho) -> Vec<(Layout, Vec<Rho>)> {
-        match self {
-            Self::Query(plan) => {
-                let layout = plan.layout();
-                let components = layout.components().len();
-                let each = rho.micro().checked_div(components as u64).unwrap_or(0);
-                vec![(layout, vec![Rho::from_micro(each); components])]
-            }
-            Self::Train(plan) => {
-                let budget = |share: u32| {
-                    let part = u128::from(rho.micro()) * u128::from(share.min(MILLION)) / u128::from(MILLION);
-                    Rho::from_micro(u64::try_from(part).unwrap_or(u64::MAX))
-                };
-                let releases = plan.training.releases(participants).into_iter();
-                let round = |release: Release| {
-                    let budgets = release.components.iter().map(|(_, share)| budget(*share)).collect();
-                    (release.layout(), budgets)
-                };
-                releases.map(round).collect()
-            }
-            Self::Lookalike(plan) => vec![plan.round(rho)],
+            Self::Query(query) => query.asks(line),
+            Self::Train(train) => train.asks(line),
+            Self::Lookalike(lookalike) => lookalike.asks(participant, line),
         }
     }
 
-    /// Those of the participants, who are sorted, whose customers are summed over: the others are charged nothing, and send
-    /// nothing in rounds.
-    pub fn contributors(&self, participants: &[String]) -> Vec<String> {
+    /// What each of the participants does, in a study that may spend `rho`.
+    fn parts(&self, participants: &[String], schemas: &impl Schemas, rho: Rho) -> Result<Parts, Refusal> {
         match self {
-            Self::Query(_) | Self::Train(_) => participants.to_vec(),
-            Self::Lookalike(plan) => {
-                let owner = |name: &&String| plan.candidate_partners.contains(name);
-                participants.iter().filter(owner).cloned().collect()
-            }
-        }
-    }
-
-    /// Whether a participant has to answer others beside its own part in rounds: as the owner of a model that scores theirs.
-    pub fn answers(&self, participant: &str) -> bool {
-        match self {
-            Self::Query(_) | Self::Train(_) => false,
-            Self::Lookalike(plan) => plan.seed_partner == participant,
-        }
-    }
-
-    /// The privacy-unit column.
-    pub fn privacy_unit(&self) -> &str {
-        match self {
-            Self::Query(plan) => &plan.privacy_unit,
-            Self::Train(plan) => &plan.rows.privacy_unit,
-            Self::Lookalike(plan) => &plan.rows.privacy_unit,
-        }
-    }
-
-    /// Whether participants are told what is released, round by round: a model is sent to those who train it.
-    pub fn tells_participants(&self) -> bool {
-        match self {
-            Self::Query(_) | Self::Lookalike(_) => false,
-            Self::Train(_) => true,
-        }
-    }
-
-    /// Whether each partner's held-out customers are evaluated by themselves as well.
-    fn evaluates_each(&self) -> bool {
-        match self {
-            Self::Query(_) | Self::Lookalike(_) => false,
-            Self::Train(plan) => plan.training.evaluation.as_ref().is_some_and(|evaluation| evaluation.per_partner),
-        }
-    }
-
-    /// The columns that it reads, with the types and bounds that it relies on.
-    pub fn columns(&self) -> &[(String, ColumnType)] {
-        match self {
-            Self::Query(plan) => &plan.columns,
-            Self::Train(plan) => &plan.rows.columns,
-            Self::Lookalike(plan) => plan.columns(),
+            Self::Query(query) => query.parts(participants, schemas),
+            Self::Train(train) => train.parts(participants, schemas, rho),
+            Self::Lookalike(lookalike) => lookalike.parts(participants, schemas),
         }
     }
 }
 
-/// A plan with the participants and the noise that go with it: what is released, round after round, by whom and how well
+/// The parts of all participants with the noise that goes with them: what is released, round after round, by whom and how well
 /// protected.
 #[derive(Clone, Debug, PartialEq, bincode::Encode)]
 pub struct Question {
-    plan: Plan,
+    parts: Parts,
     completed: u32,
     spent: Rho,
     mechanisms: Vec<Mechanism>,
@@ -312,29 +224,28 @@ impl From<u32> for Earlier {
 }
 
 impl Question {
-    /// The question that `study` asks of `participants` whose data set has `schema`, behind what earlier attempts have
+    /// The question that `study` asks of `participants`, whose data sets have these schemas, behind what earlier attempts have
     /// done.
     ///
     /// Where they have completed rounds, the rounds that are left share what they have left over of the study's budget:
     /// a round that was charged and lost makes the others noisier, not the study more expensive.
     pub fn new(
         study: &Study,
-        schema: &DatasetSchema,
+        schemas: &impl Schemas,
         participants: &[String],
         earlier: impl Into<Earlier>,
     ) -> Result<Self, Refusal> {
         let Earlier { completed, spent } = earlier.into();
         // Without complete rounds to go on from, the question is the same as if it were asked for the first time.
         let spent = if completed > 0 { spent } else { Rho::ZERO };
-        let plan = study.spec.plan(schema, study.privacy.rho)?;
         let mut participants = participants.to_vec();
         participants.sort();
         participants.dedup();
-        let contributors = plan.contributors(&participants);
-        let n = u32::try_from(contributors.len()).unwrap_or(u32::MAX);
+        let parts = study.spec.parts(&participants, schemas, study.privacy.rho)?;
+        let n = u32::try_from(parts.contributors().len()).unwrap_or(u32::MAX);
         let terms = &study.privacy;
-        let all = plan.rounds(contributors.len(), terms.rho).into_iter();
-        let mut rounds: Vec<(Layout, Vec<Rho>)> = all.skip(completed as usize).collect();
+        let mut rounds: Vec<(Layout, Vec<Rho>)> =
+            parts.rounds(terms.rho).into_iter().skip(completed as usize).collect();
         let (left, wanted) = (terms.rho.minus(spent), rounds.iter().flat_map(|(_, budgets)| budgets).copied().sum());
         if left < wanted {
             let part = |budget: Rho| u128::from(budget.micro()) * u128::from(left.micro()) / u128::from(wanted.micro());
@@ -350,12 +261,22 @@ impl Question {
         if mechanisms.is_empty() {
             return Err(Infeasible::Budget { rho: terms.rho, components: 0 }.into());
         }
-        Ok(Self { plan, completed, spent, mechanisms, participants })
+        Ok(Self { parts, completed, spent, mechanisms, participants })
     }
 
-    /// The plan.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// What each participant does.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What is done by those whose customers are summed over.
+    pub fn work(&self) -> &Work {
+        self.parts.work()
+    }
+
+    /// Hash of what is done by those whose customers are summed over, whoever they are.
+    pub fn plan_digest(&self) -> Digest {
+        self.work().digest()
     }
 
     /// Noise and charge of the first of the rounds that are left, which for a query is its only one.
@@ -392,25 +313,17 @@ impl Question {
 
     /// Those of them who bring something to a round, sorted.
     pub fn contributors(&self) -> Vec<String> {
-        self.plan.contributors(&self.participants)
+        self.parts.contributors()
     }
 
     /// What it tells of single partners.
     pub fn own_numbers(&self) -> OwnNumbers {
-        let contributors = self.contributors();
-        if self.plan.evaluates_each() {
-            return OwnNumbers::Evaluated(contributors);
-        }
-        match (<[String; 1]>::try_from(contributors), &self.plan) {
-            (Ok([alone]), _) => OwnNumbers::Alone(alone),
-            (Err(several), Plan::Lookalike(_)) => OwnNumbers::Candidates(several),
-            (Err(_), Plan::Query(_) | Plan::Train(_)) => OwnNumbers::None,
-        }
+        self.parts.own_numbers()
     }
 
     /// Hash of the question: equal for the same question under any name or purpose.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente question 1", &[&crate::canonical::canonical_bytes(self)])
+        Digest::of("entente question 2", &[&crate::canonical::canonical_bytes(self)])
     }
 
     /// What answers are stored by: [`Self::digest`], but that a lookalike study's model is told by what it is and not by the
@@ -420,12 +333,6 @@ impl Question {
     /// one a node finds only bytes that it has sent before, under the transcript it sent them under, so whoever makes two
     /// questions agree in it gets nothing new.
     pub fn answer_key(&self) -> Digest {
-        match &self.plan {
-            Plan::Query(_) | Plan::Train(_) => self.digest(),
-            Plan::Lookalike(plan) => {
-                let plan = LookalikePlan { model: plan.model.unnamed(), ..(**plan).clone() };
-                Self { plan: Plan::Lookalike(Box::new(plan)), ..self.clone() }.digest()
-            }
-        }
+        Self { parts: self.parts.unnamed(), ..self.clone() }.digest()
     }
 }

@@ -13,16 +13,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Earlier, Study};
+use super::parts::Schemas;
+use super::{Earlier, Question, Refusal, Study};
 use crate::attempt::AttemptId;
 use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
 use crate::identity::check_name;
+use crate::language::schema::DatasetSchema;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
 /// The most bytes of a study in its canonical form.
 const MAX_STUDY: usize = 256 << 10;
+/// The most bytes of all schemas in their canonical form.
+const MAX_SCHEMAS: usize = 1 << 20;
 /// The longest identifier of a study.
 const MAX_ID: usize = 100;
 /// The most partners.
@@ -47,6 +51,14 @@ pub struct Proposal {
     pub begun: u32,
     /// Hash of the public schema of each partner's data set, of those that have it.
     pub schemas: BTreeMap<String, Digest>,
+    /// Those schemas.
+    pub datasets: BTreeMap<Digest, DatasetSchema>,
+}
+
+impl Schemas for Proposal {
+    fn of(&self, participant: &str) -> Option<&DatasetSchema> {
+        self.datasets.get(self.schemas.get(participant)?)
+    }
 }
 
 impl Proposal {
@@ -63,7 +75,29 @@ impl Proposal {
             requester: requester.into(),
             begun: 1,
             schemas: BTreeMap::new(),
+            datasets: BTreeMap::new(),
         }
+    }
+
+    /// The same, with the public schema of the study's data set at each partner that has it.
+    #[must_use]
+    pub fn over(mut self, schemas: impl IntoIterator<Item = (String, DatasetSchema)>) -> Self {
+        (self.schemas, self.datasets) = Default::default();
+        for (partner, schema) in schemas {
+            let digest = schema.digest();
+            self.schemas.insert(partner, digest);
+            self.datasets.insert(digest, schema);
+        }
+        self
+    }
+
+    /// What is asked of its participants, as everybody plans it from what is in it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be asked.
+    pub fn question(&self) -> Result<Question, Refusal> {
+        Question::new(&self.study, self, &self.participants, self.earlier())
     }
 
     /// What earlier attempts have done.
@@ -82,7 +116,7 @@ impl Proposal {
     ///
     /// What is wrong with it, in words that repeat nothing of it.
     pub fn validate(&self, id: &AttemptId) -> Result<(), String> {
-        let Self { study, partners, participants, requester, begun, schemas, .. } = self;
+        let Self { study, partners, participants, requester, begun, schemas, datasets, .. } = self;
         let is_sign = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if !(1..=MAX_ID).contains(&id.study.len()) || id.study.starts_with(['-', '_']) || !id.study.chars().all(is_sign)
         {
@@ -108,6 +142,15 @@ impl Proposal {
         }
         if canonical_bytes(study).len() > MAX_STUDY {
             return Err(format!("the study is longer than {MAX_STUDY} bytes"));
+        }
+        if canonical_bytes(datasets).len() > MAX_SCHEMAS {
+            return Err(format!("the schemas are longer than {MAX_SCHEMAS} bytes"));
+        }
+        let is_stated = |(digest, schema): (&Digest, &DatasetSchema)| {
+            schema.validate().is_ok() && schema.digest() == *digest && schemas.values().any(|stated| stated == digest)
+        };
+        if !datasets.iter().all(is_stated) || schemas.values().any(|digest| !datasets.contains_key(digest)) {
+            return Err("the schemas are not those whose hashes the proposal states".into());
         }
         study.validate()?;
         let mut stated = study.partners.clone();

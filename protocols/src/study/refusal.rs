@@ -1,4 +1,4 @@
-//! Why a study cannot be asked.
+//! Why a study cannot be asked, and how what it says is shown.
 
 use crate::kind::Kind;
 use crate::language::sql;
@@ -18,7 +18,21 @@ pub enum Refusal {
         /// What is wrong, and what to write instead.
         problem: String,
     },
+    /// Somebody whose customers are to be summed over has none.
+    #[error("`{participant}` has no data set `{dataset}`; name the data set alike at every partner, in node.toml")]
+    NoData {
+        /// Who.
+        participant: String,
+        /// What it lacks.
+        dataset: String,
+    },
+    /// Participants whose data sets are declared differently.
+    #[error("{0}")]
+    Differs(String),
     /// The budget or the participants.
     #[error(transparent)]
     Infeasible(#[from] Infeasible),
 }
+
+/// What makes text that others have written fit for one line of a terminal.
+pub type Line<'a> = &'a dyn Fn(&str) -> String;

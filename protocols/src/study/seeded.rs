@@ -11,7 +11,8 @@
 
 use std::collections::BTreeMap;
 
-use super::lookalike::{self, LookalikeSpec, Output, WEIGHT, check_parties};
+use super::lookalike::{self, LookalikeSpec, WEIGHT, check_parties};
+use super::plans::score::Output;
 use super::train::{TrainSpec, Weight};
 use super::{Study, StudySpec, Terms};
 use crate::config::nearest;
@@ -213,8 +214,9 @@ mod tests {
     use super::*;
     use crate::kind::Kind;
     use crate::language::schema::ColumnType;
+    use crate::study::Question;
     use crate::study::file::{Asked, parse_asked, parse_with};
-    use crate::study::{Plan, Question};
+    use crate::study::parts::Work;
 
     const GOOD: &str = r#"
 name = "like-gold"
@@ -269,7 +271,7 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
         assert_eq!((training.name.as_str(), training.privacy.epsilon), ("like-gold", 0.5));
         let question = Question::new(training, &schema(|_| ())[0], &training.partners, 0).unwrap();
         assert_eq!((question.mechanism().participants(), question.mechanism().colluders()), (1, 0));
-        let Plan::Train(plan) = question.plan() else { panic!("a training's plan") };
+        let Work::Rounds(plan) = question.work() else { panic!("a training's plan") };
         assert_eq!(plan.target, Some(2));
         assert!(plan.training.evaluation.is_some(), "a lookalike study needs how scores lie");
         let features: Vec<&str> = plan.training.recipe.features.iter().map(|feature| feature.name.as_str()).collect();
@@ -287,7 +289,7 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
     fn seeds_may_say_how_much_they_count() {
         let valued = asked(&GOOD.replace("SELECT id FROM", "SELECT id, age FROM")).unwrap();
         let question = Question::new(valued.training(), &schema(|_| ())[0], &valued.training().partners, 0).unwrap();
-        let Plan::Train(plan) = question.plan() else { panic!("a training's plan") };
+        let Work::Rounds(plan) = question.work() else { panic!("a training's plan") };
         let features: Vec<&str> = plan.training.recipe.features.iter().map(|feature| feature.name.as_str()).collect();
         assert_eq!((features, plan.target, plan.weight), (vec!["age", "active"], Some(2), Some((3, true))));
         assert!(valued.check(&schemas(|_| ())).is_ok());

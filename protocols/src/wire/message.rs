@@ -39,10 +39,8 @@ pub enum ToNode {
     Check {
         /// Echoed in the answer.
         number: u64,
-        /// The study.
-        study: Study,
-        /// The participants.
-        participants: Vec<String>,
+        /// The study, as it would be proposed.
+        proposal: Box<Proposal>,
     },
     /// About an attempt of a study.
     Attempt(AttemptId, ToAttempt),

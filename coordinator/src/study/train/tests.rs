@@ -11,7 +11,8 @@ use entente_protocols::learn::frame::Place;
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::rows::Block;
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::study::{Plan, Study};
+use entente_protocols::study::Study;
+use entente_protocols::study::parts::Work;
 use entente_protocols::testing::{self, Draft, Parties};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -95,7 +96,7 @@ fn train_with(
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let question = Question::new(study, &schema(), &[PARTNER.to_owned()], 0).unwrap();
     let mut parties = Parties::new(&[PARTNER], question.digest(), question.rho_from(0));
-    let Plan::Train(plan) = question.plan() else { panic!("a training was asked") };
+    let Work::Rounds(plan) = question.work() else { panic!("a training was asked") };
     let names: Vec<&str> = plan.rows.outputs.iter().map(|output| output.name.as_str()).collect();
     let order = ["age", "region", "joined", "consent", "spend", "churned"];
     let mut random = Random(3);
@@ -130,7 +131,7 @@ fn train_with(
             round,
             attempt: 1,
             participants: 1,
-            plan: question.plan().digest(),
+            plan: question.plan_digest(),
             transcript: Digest::plain(b"transcript"),
             repeated: false,
             rho: mechanism.rho(),

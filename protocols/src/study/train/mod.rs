@@ -1,19 +1,22 @@
 //! The study kind `train`: one model, trained together on features that a query yields for each customer.
 //!
 //! ```text
-//! [train] of a study file ─▶ TrainSpec ─(schema, budget)─▶ TrainPlan = features query + Training
+//! [train] of a study file ─▶ TrainSpec ─(schema, budget)─▶ RoundsPlan = features query + Training
 //! ```
 //!
 //! How models are trained is [`crate::learn`]'s; here is what may be asked, and what cannot be: all of it is decided on
 //! public facts, before anything is charged.
 
-use super::refusal::Refusal;
+use std::sync::Arc;
+
+use super::parts::{Learns, Parts, Schemas, Work, alike};
+use super::plans::rounds::RoundsPlan;
+use super::refusal::{Line, Refusal};
 use crate::config::nearest;
 use crate::kind::Kind;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
 use crate::language::sql;
-use crate::learn::frame::FULL;
 use crate::learn::options::Options;
 use crate::learn::recipe::{Feature, Recipe, Target, Values};
 use crate::learn::training::{EvaluationSettings, Method, Training};
@@ -60,35 +63,39 @@ pub struct Weight {
     pub events: bool,
 }
 
-/// The typed plan of a training over one data set.
-#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
-pub struct TrainPlan {
-    /// The features query.
-    pub rows: RowsPlan,
-    /// Which of its outputs is the target.
-    pub target: Option<u32>,
-    /// Which of its outputs says how much a customer counts, and whether of customers with the event alone.
-    pub weight: Option<(u32, bool)>,
-    /// Customers per million that are held out.
-    pub holdout: u32,
-    /// Another seed gives another choice of held-out customers.
-    pub seed: u64,
-    /// How the model is trained.
-    pub training: Training,
-}
-
 /// The refusal of what a training states.
 fn refused(problem: impl Into<String>) -> Refusal {
     Refusal::Stated { kind: Kind::Train, problem: problem.into() }
 }
 
 impl TrainSpec {
+    /// Everybody trains with its own customers, and is given the model.
+    pub(super) fn parts(&self, participants: &[String], schemas: &impl Schemas, rho: Rho) -> Result<Parts, Refusal> {
+        let dataset = sql::dataset_name(&self.features)?;
+        let work =
+            alike(participants, schemas, &dataset, |schema| Ok(Work::Rounds(Arc::new(self.plan(schema, rho)?))))?;
+        Ok(Parts::of_all(participants, work, Learns::Rounds))
+    }
+
+    pub(super) fn asks(&self, line: Line<'_>) -> String {
+        let target = self.target.as_deref().map_or_else(String::new, |target| format!(" that predicts {target}"));
+        let weight = self.weight.as_ref();
+        let weight = weight.map_or_else(String::new, |weight| format!(", weighed by {}", weight.column));
+        format!(
+            "for its part in a {} model{}{}, trained on: {}",
+            line(&self.model),
+            line(&target),
+            line(&weight),
+            line(&self.features)
+        )
+    }
+
     /// The typed plan over a data set of this schema, for a study that may spend `rho`.
     ///
     /// # Errors
     ///
     /// The features query's refusal, or a target, model or number of features that cannot be.
-    pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<TrainPlan, Refusal> {
+    pub fn plan(&self, schema: &DatasetSchema, rho: Rho) -> Result<RoundsPlan, Refusal> {
         let rows = sql::rows(&self.features, schema)?;
         let names: Vec<&str> = rows.outputs.iter().map(|output| output.name.as_str()).collect();
         let position = match &self.target {
@@ -112,7 +119,7 @@ impl TrainSpec {
         let target = target.map(|output| Target { name: output.name.clone(), values: output.values.clone() });
         let training = self.training(recipe, target, rho)?;
         let holdout = if training.evaluation.is_some() { self.holdout.unwrap_or(HOLDOUT) } else { 0.0 };
-        Ok(TrainPlan {
+        Ok(RoundsPlan {
             rows,
             target: position.map(|position| position as u32),
             weight: self.weight.as_ref().zip(weight).map(|(weight, position)| (position as u32, weight.events)),
@@ -210,37 +217,6 @@ impl TrainSpec {
     }
 }
 
-impl TrainPlan {
-    /// How much customers count, by their codes of the weight and of the target; `None` where all count in full.
-    pub fn weigher(&self) -> Option<Weigher> {
-        let (position, events) = self.weight?;
-        let values = &self.rows.outputs.get(position as usize)?.values;
-        let (_, high) = values.bounds()?;
-        let weight = |code: u16| {
-            let share = values.number(code).map_or(0.0, |value| value / high);
-            // Within 0 to FULL; of a plan that the planner did not make, whatever it is, the clipping step bounds what it does.
-            (share.clamp(0.0, 1.0) * f64::from(FULL) + 0.5) as u16
-        };
-        Some(Weigher { table: (0..=u16::MAX).map(weight).collect(), events })
-    }
-}
-
-/// From codes to weights in steps of 1/[`FULL`].
-pub struct Weigher {
-    /// By code.
-    table: Vec<u16>,
-    events: bool,
-}
-
-impl Weigher {
-    /// The weights of some customers.
-    pub fn weights(&self, codes: &[u16], target: &[u16]) -> Vec<u16> {
-        let counts = |row: usize| !self.events || target.get(row) == Some(&2);
-        let weight = |(row, code): (usize, &u16)| if counts(row) { self.table[usize::from(*code)] } else { FULL };
-        codes.iter().enumerate().map(weight).collect()
-    }
-}
-
 /// What is said of a model that does not exist.
 pub(super) fn unknown_model(model: &str) -> String {
     let near = nearest(model, MODELS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -251,6 +227,7 @@ pub(super) fn unknown_model(model: &str) -> String {
 mod tests {
     use super::*;
     use crate::language::schema::ColumnType;
+    use crate::learn::frame::FULL;
 
     fn schema() -> DatasetSchema {
         let number = |min, max| ColumnType::Float { min: Some(min), max: Some(max) };
@@ -282,7 +259,7 @@ mod tests {
         }
     }
 
-    fn plan(spec: &TrainSpec) -> Result<TrainPlan, String> {
+    fn plan(spec: &TrainSpec) -> Result<RoundsPlan, String> {
         spec.plan(&schema(), Rho::within(1.0, 1e-6).unwrap()).map_err(|refusal| refusal.to_string())
     }
 

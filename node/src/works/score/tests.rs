@@ -29,7 +29,8 @@ use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::study::Question;
-use entente_protocols::study::lookalike::{LookalikePlan, LookalikeSpec, Output};
+use entente_protocols::study::lookalike::LookalikeSpec;
+use entente_protocols::study::plans::score::{Output, ScorePlan, Scoring};
 use entente_protocols::testing;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
@@ -38,8 +39,10 @@ use zeroize::Zeroizing;
 use super::candidates::Session;
 use super::keys::{GivenKeys, OwnKey};
 use super::owner::{Buckets, Owner};
-use super::{Meeting, Problem, Talk, cells, context, kept, scored_here};
+use super::talk::{Meeting, Stop, Talk, context};
+use super::{cells, kept, scored_here};
 use crate::data::{BlockSpec, Candidates, Dataset, Embedded, Engine, Labels, Options, UnitKey};
+use crate::dialogue::Dialogue;
 use crate::peers::Peers;
 use crate::state::Folder;
 
@@ -166,7 +169,7 @@ fn spec() -> LookalikeSpec {
 #[test]
 fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
     let plan = LookalikeSpec { segment: Some("tier".into()), ..spec() }.plan(&schema()).unwrap();
-    assert_eq!((plan.scores(), plan.segments()), (3, 4));
+    assert_eq!((plan.scoring.scores(), plan.segments()), (3, 4));
     let scores: Vec<u16> = (0..32).map(|row| row % 3).collect();
     let segments: Vec<u16> = (0..32).map(|row| row / 3 % 4).collect();
     let all = cells(&plan, &scores, &segments);
@@ -186,11 +189,11 @@ fn a_candidate_counts_in_the_one_cell_of_its_segment_and_score() {
     let whole = spec().plan(&schema()).unwrap();
     assert!(cells(&whole, &scores, &[]).iter().zip(&scores).all(|(cell, score)| cell == score));
     // What is scored, and so what the model's owner answers, is of the same columns with segments as without.
-    assert_eq!(plan.params().unwrap().shape(), whole.params().unwrap().shape());
+    assert_eq!(plan.scoring.params().unwrap().shape(), whole.scoring.params().unwrap().shape());
 }
 
 /// A plan over [`candidates`] with three buckets and room for `room`, and the layout of what is released by it.
-fn plan_of_buckets(room: u64) -> (LookalikePlan, Layout) {
+fn plan_of_buckets(room: u64) -> (ScorePlan, Layout) {
     let shares = [(0.0, 0.75), (0.5, 0.25)].map(|(threshold, events)| ScoreShare { threshold, events, others: 0.5 });
     let model = PublicModel { shares: shares.to_vec(), ..model().0 };
     let spec = LookalikeSpec { model, candidates: room, output: Output::Buckets(4), ..spec() };
@@ -201,14 +204,19 @@ fn plan_of_buckets(room: u64) -> (LookalikePlan, Layout) {
     (plan, layout)
 }
 
+/// The same, but that scores are opened.
+fn opened_as_scores(plan: &ScorePlan) -> ScorePlan {
+    ScorePlan { scoring: Scoring { output: Output::Scores, ..plan.scoring.clone() }, ..plan.clone() }
+}
+
 /// A node's own customers lie in the buckets of their scores.
 #[test]
 fn buckets_of_own_customers_are_those_of_their_scores() {
     let (plan, _) = plan_of_buckets(1000);
-    let own = plan.model.quantised(&model().1).unwrap();
+    let own = plan.scoring.model.quantised(&model().1).unwrap();
     let candidates = candidates(300);
     let buckets = scored_here(&plan, &candidates, &own).unwrap();
-    let scores = scored_here(&LookalikePlan { output: Output::Scores, ..plan.clone() }, &candidates, &own).unwrap();
+    let scores = scored_here(&opened_as_scores(&plan), &candidates, &own).unwrap();
     let mut found = [0; 3];
     for (bucket, score) in buckets.iter().flatten().zip(scores.iter().flatten()) {
         let log_odds = *score as f64 * f64::from(-own.bits).exp2();
@@ -223,9 +231,9 @@ fn buckets_of_own_customers_are_those_of_their_scores() {
 #[test]
 fn one_customer_more_under_a_cap_moves_the_reach_by_what_is_charged_for() {
     let (plan, layout) = plan_of_buckets(20);
-    let own = plan.model.quantised(&model().1).unwrap();
+    let own = plan.scoring.model.quantised(&model().1).unwrap();
     let reach = |without: Option<usize>| {
-        let candidates = candidates_of((0..60).filter(|row| Some(*row) != without), Some(plan.candidates));
+        let candidates = candidates_of((0..60).filter(|row| Some(*row) != without), Some(plan.scoring.candidates));
         let mut reach = vec![0i64; plan.cells()];
         let buckets = scored_here(&plan, &candidates, &own).unwrap();
         buckets.iter().flatten().for_each(|bucket| reach[*bucket as usize] += i64::from(UNIT));
@@ -292,9 +300,9 @@ fn opened(
     let peers = Peers::default();
     peers.connected(sender);
     let id = AttemptId::new("s", 1);
-    let mut talk = Talk::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
-    talk.again_after(again);
-    let meeting = Meeting { context, talk, keys: GivenKeys::of(folder) };
+    let dialogue = Dialogue::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
+    let dialogue = dialogue.again_after(again);
+    let meeting = Meeting { context, talk: Talk::new(&dialogue), keys: GivenKeys::of(folder) };
     let key = KEY.get_or_init(|| Arc::new(OwnKey::new(Zeroizing::new([7; 32])))).clone();
     let edges = public.shares.clone();
     let (done, stop) = mpsc::channel::<()>();
@@ -332,7 +340,7 @@ fn opened(
                 }
                 for _ in 0..times {
                     let Ok(opened) = owner_channel.open(&sealed) else { continue };
-                    let answer = owner.answer(from_canonical(&opened, LIMIT).unwrap()).unwrap();
+                    let answer = owner.answered(from_canonical(&opened, LIMIT).unwrap()).unwrap();
                     let nonce = entente_host::random::random::<NONCE>().unwrap();
                     let sealed = owner_channel.seal(nonce, &canonical_bytes(&answer));
                     peers.deliver(&AttemptId::new("s", 1), NAMES[0], sealed);
@@ -344,7 +352,7 @@ fn opened(
             loop {
                 let session = Session::begin(params.clone(), output, &meeting)?;
                 match session.score(&public, &candidates, &meeting.talk) {
-                    Err(Problem::Unknown) => {}
+                    Err(Stop::Unknown) => {}
                     done => return done,
                 }
             }
@@ -461,7 +469,7 @@ fn block(number: u32, fill: u8) -> MaskedBlock {
 #[test]
 fn a_model_owner_answers_each_block_once_and_no_more_than_the_study_has() {
     let (mut owner, _) = owner();
-    let mut answer = |message: ToModelOwner| owner.answer(message).unwrap();
+    let mut answer = |message: ToModelOwner| owner.answered(message).unwrap();
     let ToCandidatesOwner::Offered { commitment: session, .. } = answer(ToModelOwner::Hello { session: 7 }) else {
         panic!("an offer")
     };

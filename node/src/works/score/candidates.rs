@@ -19,15 +19,15 @@ use entente_protocols::lookalike::exchange::{BATCH, KEY_PARTS, ToCandidatesOwner
 use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Share};
 use entente_protocols::lookalike::model::{Features, PublicModel};
 use entente_protocols::lookalike::params::Params;
-use entente_protocols::study::lookalike::Output;
+use entente_protocols::study::plans::score::Output;
 use rayon::prelude::*;
 use tracing::info;
 
-use super::Meeting;
 use super::keys::GivenKeys;
-use super::talk::{Problem, Talk};
+use super::talk::{Meeting, Stop, Talk};
 use crate::data::Candidates;
 use crate::peers::Watch;
+use crate::works::execution::Problem;
 
 /// A session with the model's owner: its encrypted weights, ready to be evaluated.
 pub(super) struct Session {
@@ -87,28 +87,28 @@ impl Session {
     pub(super) fn begin(params: Params, output: Output, meeting: &Meeting<'_>) -> Result<Self, Problem> {
         loop {
             match Self::try_begin(params.clone(), output, meeting) {
-                Err(Problem::Unknown) => {}
-                done => return done,
+                Ok(session) => return Ok(session),
+                Err(Stop::Unknown) => {}
+                Err(Stop::For(problem)) => return Err(problem),
             }
         }
     }
 
-    fn try_begin(params: Params, output: Output, meeting: &Meeting<'_>) -> Result<Self, Problem> {
+    fn try_begin(params: Params, output: Output, meeting: &Meeting<'_>) -> Result<Self, Stop> {
         let Meeting { context, talk, keys } = meeting;
-        let failed = |error: entente_host::Error| Problem::Failed(error.to_string());
-        let number = u32::from_le_bytes(random::<4>().map_err(failed)?);
+        let number = u32::from_le_bytes(random::<4>()?);
         let name = talk.ask(&ToModelOwner::Hello { session: number }, |answer| match answer {
             ToCandidatesOwner::Offered { session, commitment } if session == number => Some(Ok(commitment)),
             _ => None,
         })?;
         let blocks = params.shape().blocks as usize;
-        let awaiting = Awaiting::new(*context, params, name, random_secret().map_err(failed)?);
+        let awaiting = Awaiting::new(*context, params, name, random_secret()?);
         let contribution = ToModelOwner::Part { session: name, contribution: awaiting.contribution() };
         let (request, bits, buckets) = talk.ask(&contribution, |answer| match answer {
             ToCandidatesOwner::Weights { session, request, bits, buckets } if session == name => {
                 Some(Ok((request, bits, buckets)))
             }
-            ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Problem::Unknown)),
+            ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Stop::Unknown)),
             _ => None,
         })?;
         let refused = |refused: Refused| Problem::Refused(refused.to_string());
@@ -120,16 +120,15 @@ impl Session {
                 Evaluate::Buckets(awaiting.accept_buckets(&request, &buckets, evaluation).map_err(refused)?)
             }
             _ => {
-                return Err(Problem::Refused(
-                    "the model's owner sent what another output than the study's needs".into(),
-                ));
+                let reason = "the model's owner sent what another output than the study's needs";
+                return Err(Problem::Refused(reason.into()).into());
             }
         };
         Ok(Self { name, blocks, evaluate, bits: bits.clamp(-1000, 1000) })
     }
 
     /// The evaluation key of this digest: the one that is kept here, or else asked for, part by part.
-    fn key(name: Commitment, digest: Digest, talk: &Talk<'_>, keys: &GivenKeys) -> Result<EvaluationKey, Problem> {
+    fn key(name: Commitment, digest: Digest, talk: &Talk<'_>, keys: &GivenKeys) -> Result<EvaluationKey, Stop> {
         if let Some(key) = keys.get(digest) {
             return Ok(key);
         }
@@ -140,7 +139,7 @@ impl Session {
                 ToCandidatesOwner::KeyPart { session, part, bytes } if session == name && part == wanted => {
                     Some(Ok(bytes))
                 }
-                ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Problem::Unknown)),
+                ToCandidatesOwner::Unknown { session } if session == name => Some(Err(Stop::Unknown)),
                 _ => None,
             })?);
         }
@@ -148,7 +147,7 @@ impl Session {
         let key = key.filter(|key| key.fits() && key.digest() == digest);
         let key =
             key.ok_or_else(|| Problem::Refused("the model's owner sent another evaluation key than it named".into()))?;
-        keys.put(&key).map_err(|error| Problem::Failed(error.to_string()))?;
+        keys.put(&key)?;
         info!(bytes = bytes.len(), "the evaluation key of the model is here, and is kept");
         Ok(key)
     }
@@ -164,7 +163,7 @@ impl Session {
         model: &PublicModel,
         candidates: &Candidates,
         talk: &Talk<'_>,
-    ) -> Result<Vec<Vec<i64>>, Problem> {
+    ) -> Result<Vec<Vec<i64>>, Stop> {
         let blocks = self.blocks.max(candidates.blocks());
         let mut scores: Vec<Vec<i64>> = vec![Vec::new(); candidates.blocks()];
         // By the number that a block has in the session: its place, what is kept of it, and its batch.
@@ -197,7 +196,7 @@ impl Session {
             let again = || batches.values().for_each(|batch| talk.send(batch.sealed.clone()));
             let shares: Vec<Share> = talk.listen(again, |answer| match answer {
                 ToCandidatesOwner::Shares { session, shares } if session == self.name => Ok(Some(shares)),
-                ToCandidatesOwner::Unknown { session } if session == self.name => Err(Problem::Unknown),
+                ToCandidatesOwner::Unknown { session } if session == self.name => Err(Stop::Unknown),
                 _ => Ok(None),
             })?;
             for share in &shares {
@@ -227,7 +226,7 @@ impl Session {
         candidates: &Candidates,
         blocks: Range<usize>,
         (watch, progress): (Watch<'_>, &Progress),
-    ) -> Result<Vec<(MaskedBlock, Pending)>, Problem> {
+    ) -> Result<Vec<(MaskedBlock, Pending)>, Stop> {
         match &self.evaluate {
             Evaluate::Scores(evaluator) => {
                 let evaluate = |worker: &mut Worker<'_>, number: usize| {
@@ -258,7 +257,7 @@ impl Session {
 }
 
 /// The features of a block; behind the last there is nobody.
-fn features(model: &PublicModel, candidates: &Candidates, number: usize) -> Result<Features, Problem> {
+fn features(model: &PublicModel, candidates: &Candidates, number: usize) -> Result<Features, Stop> {
     if number >= candidates.blocks() {
         let nobody: Vec<&[u16]> = vec![&[]; candidates.columns().len()];
         return Ok(model.features(&nobody)?);

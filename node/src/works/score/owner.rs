@@ -4,35 +4,27 @@
 //! once: another block under it is refused, and so are more blocks than the study has candidates. A candidates' owner
 //! that has lost its state begins another session, a few times.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use entente_host::Error;
-use entente_host::locks::lock;
 use entente_host::random::random_secret;
-use entente_protocols::attempt::AttemptId;
-use entente_protocols::canonical::canonical_bytes;
+use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ScoreShare;
 use entente_protocols::learn::model::Parameters;
 use entente_protocols::lookalike::buckets::message::BucketRequest;
-use entente_protocols::lookalike::exchange::{BATCH, KEY_PART, SESSIONS, ToCandidatesOwner, ToModelOwner, WINDOW};
+use entente_protocols::lookalike::exchange::{
+    BATCH, KEY_PART, LIMIT, SESSIONS, ToCandidatesOwner, ToModelOwner, WINDOW,
+};
 use entente_protocols::lookalike::message::{Commitment, MaskedBlock, Request, SeedPart, Share};
 use entente_protocols::lookalike::model::{PublicModel, PublicModelError, Quantised};
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::Params;
-use entente_protocols::secagg::channel::Channel;
 use rayon::prelude::*;
 
 use super::keys::OwnKey;
-use crate::peers::With;
-
-/// The other participants that this node answers, by attempt.
-#[derive(Default)]
-pub struct Owners(Mutex<HashMap<With, Answers>>);
-
-/// The channel to a candidates' owner, and the state towards it.
-pub type Answers = Arc<Mutex<(Channel, Owner)>>;
+use crate::dialogue::Answer;
 
 /// A model's owner towards one candidates' owner in one attempt.
 pub struct Owner {
@@ -74,27 +66,10 @@ struct Answering {
     recent: BTreeMap<u32, (Digest, Share)>,
 }
 
-impl Owners {
-    /// The channel to a candidates' owner and the state towards it, made at its first message.
-    pub fn of(
-        &self,
-        attempt: &AttemptId,
-        candidates: &str,
-        make: impl FnOnce() -> Result<(Channel, Owner), Error>,
-    ) -> Result<Answers, Error> {
-        let mut owners = lock(&self.0);
-        let key = (attempt.clone(), candidates.to_owned());
-        if let Some(owner) = owners.get(&key) {
-            return Ok(owner.clone());
-        }
-        let owner = Arc::new(Mutex::new(make()?));
-        owners.insert(key, owner.clone());
-        Ok(owner)
-    }
-
-    /// Forgets an attempt that has ended, and its keys with it.
-    pub fn end(&self, attempt: &AttemptId) {
-        lock(&self.0).retain(|(of, _), _| of != attempt);
+impl Answer for Owner {
+    fn answer(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let message = from_canonical(message, LIMIT).map_err(|malformed| Error::failed(malformed.to_string()))?;
+        Ok(canonical_bytes(&self.answered(message)?))
     }
 }
 
@@ -119,7 +94,7 @@ impl Owner {
     /// # Errors
     ///
     /// If there is no randomness.
-    pub fn answer(&mut self, message: ToModelOwner) -> Result<ToCandidatesOwner, Error> {
+    pub fn answered(&mut self, message: ToModelOwner) -> Result<ToCandidatesOwner, Error> {
         Ok(match message {
             ToModelOwner::Hello { session } => return self.hello(session),
             ToModelOwner::Part { session, contribution } => self.contribution(session, contribution),

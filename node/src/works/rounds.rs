@@ -1,15 +1,17 @@
-//! The study kind `train`: the rows of the features query are read once; every round sums over them.
+//! Rounds: the rows of the features query are read once; every round sums over them.
 
 use std::sync::Arc;
 
 use entente_protocols::canonical::from_canonical;
 use entente_protocols::digest::Digest;
+use entente_protocols::learn::file::ModelFile;
 use entente_protocols::learn::frame::{Contribute, Input, Place, Role};
 use entente_protocols::learn::model::Recoding;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::sums::Sums;
-use entente_protocols::study::train::{TrainPlan, Weigher};
+use entente_protocols::study::plans::rounds::{RoundsPlan, Weigher};
 
+use super::execution::{self, Computed, Means, Problem};
 use crate::data::{Customers, DataError, Dataset, Engine, Labels, Split};
 
 /// The longest input of a round, as messages to nodes have it.
@@ -17,39 +19,35 @@ const MAX_INPUT: usize = 0x40_0000;
 
 /// What the rounds of a training share.
 pub struct Execution {
+    plan: Arc<RoundsPlan>,
     place: Place,
     customers: Option<Customers>,
     /// How much they count, unless all count in full.
     weigher: Option<Weigher>,
     /// What the customers' codes have been changed by.
     recoding: Option<Recoding>,
+    /// The round that is next.
+    next: Option<Ready>,
 }
 
 /// A round whose input has been checked.
-pub struct Ready {
+struct Ready {
     contribute: Box<dyn Contribute>,
     role: Role,
-    /// Hash of the model that the round is told of.
-    learnt: Digest,
     /// What the codes have to be changed by first.
     recode: Option<(Recoding, Vec<entente_protocols::privacy::rows::Column>)>,
 }
 
-impl Ready {
-    /// Hash of the model that the round evaluates, if it evaluates one.
-    pub fn evaluates(&self) -> Option<Digest> {
-        (self.role == Role::HeldOut).then_some(self.learnt)
+impl Execution {
+    /// Of this plan; nothing is read yet.
+    pub fn new(plan: Arc<RoundsPlan>, place: Place) -> Self {
+        Self { plan, place, customers: None, weigher: None, recoding: None, next: None }
     }
 }
 
-impl Execution {
-    /// Nothing is read yet.
-    pub fn new(place: Place) -> Self {
-        Self { place, customers: None, weigher: None, recoding: None }
-    }
-
-    /// Checks what a round is told.
-    pub fn ready(&self, plan: &TrainPlan, round: u32, input: &[u8]) -> Result<Ready, String> {
+impl execution::Execution for Execution {
+    fn ready(&mut self, round: u32, input: &[u8]) -> Result<Option<Digest>, String> {
+        let plan = &self.plan;
         let input: Input = from_canonical(input, MAX_INPUT).map_err(|error| format!("the round's input: {error}"))?;
         let learnt = input.learnt();
         let index = round.saturating_sub(1) as usize;
@@ -65,11 +63,37 @@ impl Execution {
             }
             (Some(_), _) => return Err("the coordinator changed the recoding of features in mid-training".into()),
         };
-        Ok(Ready { contribute, role, learnt, recode })
+        self.next = Some(Ready { contribute, role, recode });
+        Ok((role == Role::HeldOut).then_some(learnt))
     }
 
+    fn compute(&mut self, means: &Means<'_>, dataset: &Dataset, layout: Layout) -> Result<Computed, Problem> {
+        tokio::runtime::Handle::current().block_on(self.read(means.own.engine, dataset))?;
+        let bounded = self.sums(Arc::new(layout))?;
+        Ok(Computed { bounded, keeps: None })
+    }
+}
+
+/// Whether a model is the one that the rounds of a plan led to. Where none of them evaluates, no node is shown the last one: what
+/// was learnt is then what the coordinator says.
+///
+/// # Errors
+///
+/// What tells that it is not.
+pub fn has_trained(plan: &RoundsPlan, file: &ModelFile, evaluated: Option<Digest>) -> Result<(), String> {
+    if (&file.model.recipe, &file.model.target) != (&plan.training.recipe, &plan.training.target) {
+        return Err("it has other features or another target than the study's plan".into());
+    }
+    if plan.training.evaluation.is_some() && evaluated != Some(file.model.learnt()) {
+        return Err("it is not the model that the last round evaluated".into());
+    }
+    Ok(())
+}
+
+impl Execution {
     /// Reads the customers, unless that is done.
-    pub async fn read(&mut self, engine: &impl Engine, dataset: &Dataset, plan: &TrainPlan) -> Result<(), DataError> {
+    async fn read(&mut self, engine: &impl Engine, dataset: &Dataset) -> Result<(), DataError> {
+        let plan = &self.plan;
         if self.customers.is_none() {
             let target = plan.target.map(|target| target as usize);
             let weight = plan.weight.map(|(weight, _)| weight as usize);
@@ -80,9 +104,10 @@ impl Execution {
         Ok(())
     }
 
-    /// The sums of a round over the customers that were read.
-    pub fn compute(&mut self, ready: Ready, layout: Arc<Layout>) -> Result<Bounded, DataError> {
-        let Ready { contribute, role, recode, .. } = ready;
+    /// The sums of the next round over the customers that were read.
+    fn sums(&mut self, layout: Arc<Layout>) -> Result<Bounded, DataError> {
+        let next = self.next.take().ok_or_else(|| DataError::opaque("no round is ready"))?;
+        let Ready { contribute, role, recode } = next;
         let customers = self.customers.as_mut().ok_or_else(|| DataError::opaque("the customers are not read"))?;
         if let Some((recoding, columns)) = recode {
             let tables: Vec<Vec<u16>> = (0..columns.len()).map(|feature| recoding.table(feature)).collect();

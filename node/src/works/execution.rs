@@ -1,0 +1,117 @@
+//! What works have in common: how they are executed, with what, and why they stop.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use entente_host::Error;
+use entente_protocols::digest::Digest;
+use entente_protocols::privacy::bounds::{Bounded, Layout};
+
+use super::score::keys::OwnKeys;
+use crate::config::ModelRules;
+use crate::data::audience::Scores;
+use crate::data::{DataError, Dataset, Embedded};
+use crate::dialogue::Dialogue;
+use crate::state::Folder;
+use crate::store::StudyStore;
+
+/// The execution of one part in one attempt: what its rounds share. Calls block, and must be made where that is allowed.
+pub trait Execution: Send {
+    /// Checks what the next round is told, which [`Self::compute`] goes by: hash of the model that it evaluates, if it evaluates one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn ready(&mut self, round: u32, input: &[u8]) -> Result<Option<Digest>, String>;
+
+    /// Tells and asks other participants what has to be known before anything is charged.
+    ///
+    /// # Errors
+    ///
+    /// If they refuse, or are silent.
+    fn meet(&mut self, _: &Means<'_>) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// What the round comes to that was made ready.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be computed.
+    fn compute(&mut self, means: &Means<'_>, dataset: &Dataset, layout: Layout) -> Result<Computed, Problem>;
+}
+
+/// What a round comes to at this node.
+pub struct Computed {
+    /// What goes on to noise and masks.
+    pub bounded: Bounded,
+    /// What stays here.
+    pub keeps: Option<Keep>,
+}
+
+/// What a study leaves at a node, for its own staff.
+pub enum Keep {
+    /// The scores of its customers.
+    Audience(Scores),
+}
+
+/// What an execution does its work with.
+pub struct Means<'a> {
+    /// What this node has of its own.
+    pub own: Own<'a>,
+    /// What all participants have signed.
+    pub transcript: Digest,
+    /// The other participants that this one asks, by name.
+    pub dialogues: &'a BTreeMap<String, Dialogue<'a>>,
+}
+
+/// What a node has of its own, beside its data sets.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its folder.
+    pub folder: &'a Folder,
+    /// Its models, and the studies that it took part in.
+    pub studies: &'a Mutex<StudyStore>,
+    /// How far its models may score others' customers.
+    pub rules: ModelRules,
+    /// What reads its data sets.
+    pub engine: &'a Embedded,
+    /// What works keep in memory over attempts.
+    pub memory: &'a Memory,
+}
+
+/// What works keep in memory over attempts.
+#[derive(Default)]
+pub struct Memory {
+    /// Evaluation keys of this node's models.
+    pub(super) keys: OwnKeys,
+}
+
+/// Why a work does not go on.
+#[derive(Debug)]
+pub enum Problem {
+    /// By public facts: this node, or another participant, refuses.
+    Refused(String),
+    /// Here, and in detail only.
+    Failed(String),
+}
+
+impl From<DataError> for Problem {
+    fn from(error: DataError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<entente_protocols::lookalike::Refused> for Problem {
+    fn from(refused: entente_protocols::lookalike::Refused) -> Self {
+        Self::Failed(refused.to_string())
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
