@@ -13,7 +13,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use entente_examples::alliance::{Error, Folders, PARTNERS, confirm, enrol, found, start};
-use entente_node::activation::audiences;
 use entente_node::state::Folder;
 use entente_testing::study;
 
@@ -78,7 +77,7 @@ async fn bench(candidates: usize) -> Result<(), Error> {
         let elapsed = started.elapsed().as_secs_f64();
         let result: serde_json::Value = serde_json::from_slice(files.get("result.json").ok_or("a result")?)?;
         let id = result["study"]["id"].as_str().ok_or("an id")?;
-        let audience = audiences(&Folder::new(folders.node("telecom"))).join(format!("{id}.parquet"));
+        let audience = Folder::new(folders.node("telecom")).audiences().join(format!("{id}.parquet"));
         println!(
             "{candidates} candidates with {FEATURES} features: {elapsed:.2} s ({:.2} µs each), an audience of {} MiB; asked: 10 s. At \
              most {} MiB so far for both sides and the coordinator, asked: 1024 a side",
