@@ -164,7 +164,7 @@ fn save(keys: &Path, name: &str, certificate: &CertificateDer<'_>, key: &KeyPair
 
 /// From yesterday, as clocks differ, for some years.
 fn limit(params: &mut CertificateParams, years: i16) {
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = entente_host::clock::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let day = |date: jiff::civil::Date| {
         date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
     };

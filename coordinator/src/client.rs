@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::moment;
 use entente_host::link::{self, Dialled, Frames, LinkError, dial};
 use entente_protocols::study::Study;
 use entente_protocols::wire::frame::{self, FrameReader};
@@ -230,8 +231,8 @@ pub(crate) async fn served<T>(
     }
     let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
     if let Some((study, enough)) = partners {
-        let deadline = tokio::time::Instant::now() + enough;
-        while !running.has_all(study)? && tokio::time::Instant::now() < deadline {
+        let deadline = moment() + enough;
+        while !running.has_all(study)? && moment() < deadline {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::seconds;
+use entente_host::clock::Clock;
 use entente_host::files;
 use entente_host::locks::lock;
 use entente_protocols::identity::{Member, Roster};
@@ -48,6 +48,7 @@ pub struct Running {
 /// What link and studies share.
 pub(crate) struct Shared {
     pub(crate) alliance: Alliance,
+    pub(crate) clock: Clock,
     pub(crate) authority: Authority,
     pub(crate) store: Store,
     pub(crate) access: Access,
@@ -85,6 +86,7 @@ impl Coordinator {
         let address = endpoint.local_addr().map_err(|error| Error::failed(error.to_string()))?;
         let shared = Arc::new(Shared {
             alliance,
+            clock: Clock::default(),
             authority,
             store,
             access,
@@ -173,7 +175,7 @@ impl Shared {
             refusal => Error::refused(refusal.to_string()),
         };
         let _changing = lock(&self.roster);
-        let admission = self.store.admit(partner, secret, member, seconds()).map_err(refused)?;
+        let admission = self.store.admit(partner, secret, member, self.clock.now().as_second()).map_err(refused)?;
         // Not before the ticket is known to be one: what strangers send is neither parsed nor signed.
         let key = RequestedKey::of(request, member.tls)?;
         if let Admission::Again(certificate) = admission {
@@ -181,7 +183,7 @@ impl Shared {
             return Ok(certificate);
         }
         let certificate = self.authority.issue_node(partner, &key)?;
-        self.store.enrol(partner, secret, member, &certificate, seconds()).map_err(refused)?;
+        self.store.enrol(partner, secret, member, &certificate, self.clock.now().as_second()).map_err(refused)?;
         self.access.allow(member.tls, Role::Node(partner.into()));
         self.publish_roster()?;
         tracing::info!(partner, identity = %member.identity, "enrolled");
@@ -192,7 +194,7 @@ impl Shared {
     pub(crate) async fn revoke(&self, partner: &str) -> Result<String, Error> {
         {
             let _changing = lock(&self.roster);
-            let Some(member) = self.store.revoke(partner, seconds())? else {
+            let Some(member) = self.store.revoke(partner, self.clock.now().as_second())? else {
                 let partners = self.store.partners()?;
                 return Err(Error::refused(not_enrolled(partner, partners.keys().map(String::as_str))));
             };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::seconds;
+use entente_host::clock::now;
 use entente_host::random::random_secret;
 use entente_protocols::identity::{Ticket, check_name};
 
@@ -30,7 +30,7 @@ pub fn invite(dir: &Path, partner: &str, expires: Duration) -> Result<Ticket, Er
     let alliance = Alliance::open(dir)?;
     let store = Store::open(dir)?;
     let secret = random_secret()?;
-    let expires = seconds().saturating_add(i64::try_from(expires.as_secs()).unwrap_or(i64::MAX));
+    let expires = now().as_second().saturating_add(i64::try_from(expires.as_secs()).unwrap_or(i64::MAX));
     store.add_ticket(partner, &secret, expires)?;
     Ok(Ticket {
         alliance: alliance.name().into(),

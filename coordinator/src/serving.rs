@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::files;
+use entente_host::{clock, files};
 use serde::{Deserialize, Serialize};
 
 /// Held while the coordinator runs.
@@ -53,12 +53,12 @@ impl Drop for Serving {
 
 /// Where the coordinator of `dir` can be reached from this machine; `None` if it does not run.
 pub(crate) fn running(dir: &Path) -> Result<Option<SocketAddr>, Error> {
-    let begin = Instant::now();
+    let begin = clock::moment();
     while files::is_locked(&path(dir))? {
         if let Some(Where { address, .. }) = read(dir) {
             return Ok(Some(reachable(address)));
         }
-        if begin.elapsed() > Duration::from_secs(5) {
+        if clock::moment().since(begin) > Duration::from_secs(5) {
             return Err(Error::failed("the coordinator is starting or stopping and does not say where it listens"));
         }
         std::thread::sleep(Duration::from_millis(50));

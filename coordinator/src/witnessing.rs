@@ -5,10 +5,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::seconds;
+use entente_host::clock::Moment;
 use entente_host::locks::lock;
 use entente_protocols::identity::Member;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
@@ -31,7 +31,7 @@ pub(crate) struct Witnessing {
     /// Held from before checkpoints are taken up until they are kept, so that what is kept only grows.
     writing: Mutex<()>,
     /// When a partner was passed on requests of a node that it has not answered, by who asks and who is asked.
-    open: Mutex<HashMap<(String, String), VecDeque<Instant>>>,
+    open: Mutex<HashMap<(String, String), VecDeque<Moment>>>,
 }
 
 /// The most requests of one node that a partner has at once; after how long one makes room for another, and is not answered any more.
@@ -41,25 +41,25 @@ const LOST: Duration = Duration::from_secs(60);
 
 impl Witnessing {
     /// Whether a node's request is to be passed on to a partner now: unless that has many of its requests already.
-    pub(crate) fn asks(&self, node: &str, partner: &str) -> bool {
+    pub(crate) fn asks(&self, node: &str, partner: &str, now: Moment) -> bool {
         let mut open = lock(&self.open);
         let asked = open.entry((node.to_owned(), partner.to_owned())).or_default();
-        let oldest = asked.front().map_or(Duration::ZERO, Instant::elapsed);
+        let oldest = asked.front().map_or(Duration::ZERO, |asked| now.since(*asked));
         if asked.len() == MOST_OPEN && oldest > SLOW || oldest > LOST {
             asked.pop_front();
         }
         if asked.len() == MOST_OPEN {
             return false;
         }
-        asked.push_back(Instant::now());
+        asked.push_back(now);
         true
     }
 
     /// Whether a node has asked this partner of late; then one request is answered.
-    pub(crate) fn is_answered(&self, node: &str, partner: &str) -> bool {
+    pub(crate) fn is_answered(&self, node: &str, partner: &str, now: Moment) -> bool {
         let mut open = lock(&self.open);
         let Some(asked) = open.get_mut(&(node.to_owned(), partner.to_owned())) else { return false };
-        asked.pop_front().is_some_and(|asked| asked.elapsed() <= LOST)
+        asked.pop_front().is_some_and(|asked| now.since(asked) <= LOST)
     }
 }
 
@@ -77,7 +77,7 @@ impl Shared {
     /// Raises an alarm about a node's ledger: it is in the log, and stays until an operator acknowledges it.
     pub(crate) fn alarm(&self, node: &str, contradiction: &str) {
         tracing::warn!(node, contradiction, "no studies with this node");
-        if let Err(error) = self.store.alarm(node, contradiction, seconds()) {
+        if let Err(error) = self.store.alarm(node, contradiction, self.clock.now().as_second()) {
             tracing::error!(node, %error, "the alarm could not be kept");
         }
     }
@@ -115,7 +115,7 @@ impl Shared {
         let members = self.roster()?.members;
         let authority = self.alliance.authority();
         let by = (&*coordinator_origin(authority), self.alliance.identity());
-        let time = u64::try_from(seconds()).unwrap_or_default();
+        let time = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
         self.store.witness(|checkpoints| {
             let judge = |Asked { node, request, .. }: &Asked| {
                 let Some(Member { identity, .. }) = members.get(node) else {
@@ -141,17 +141,30 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use entente_host::clock::moment;
+
     use super::*;
 
     #[test]
     fn each_answer_is_to_a_request_and_many_requests_wait() {
-        let witnessing = Witnessing::default();
-        assert!(!witnessing.is_answered("bank", "telecom"), "nobody has asked");
-        let passed_on = (0..2 * MOST_OPEN).filter(|_| witnessing.asks("bank", "telecom")).count();
+        let (witnessing, now) = (Witnessing::default(), moment());
+        assert!(!witnessing.is_answered("bank", "telecom", now), "nobody has asked");
+        let passed_on = (0..2 * MOST_OPEN).filter(|_| witnessing.asks("bank", "telecom", now)).count();
         assert_eq!(passed_on, MOST_OPEN);
-        assert!(witnessing.asks("bank", "retailer") && !witnessing.is_answered("telecom", "bank"));
-        let answered = (0..2 * MOST_OPEN).filter(|_| witnessing.is_answered("bank", "telecom")).count();
+        assert!(witnessing.asks("bank", "retailer", now) && !witnessing.is_answered("telecom", "bank", now));
+        let answered = (0..2 * MOST_OPEN).filter(|_| witnessing.is_answered("bank", "telecom", now)).count();
         assert_eq!(answered, MOST_OPEN);
-        assert!(witnessing.asks("bank", "telecom"), "there is room again");
+        assert!(witnessing.asks("bank", "telecom", now), "there is room again");
+    }
+
+    #[test]
+    fn requests_that_are_not_answered_make_room_and_are_answered_no_more() {
+        let (witnessing, now) = (Witnessing::default(), moment());
+        let asked = |now| (0..2 * MOST_OPEN).filter(|_| witnessing.asks("bank", "telecom", now)).count();
+        assert_eq!((asked(now), asked(now + SLOW)), (MOST_OPEN, 0));
+        let slow = now + SLOW + Duration::from_millis(1);
+        assert_eq!(asked(slow), MOST_OPEN, "each new one takes the place of one that was slow");
+        assert!(witnessing.is_answered("bank", "telecom", slow + LOST));
+        assert!(!witnessing.is_answered("bank", "telecom", slow + LOST + Duration::from_millis(1)));
     }
 }

@@ -1,7 +1,7 @@
 //! What a node and a coordinator share as programs on a machine: how they write files, open databases, dial each other,
 //! talk to a terminal and end. Nothing here knows what a study is.
 //!
-//! - [`clock`]: how far two machines' clocks may differ;
+//! - [`clock`]: the time, and how far two machines' clocks may differ;
 //! - [`error`]: one error, refused or failed, and the exit code it means;
 //! - [`files`]: files and folders that only their owner can read, written whole or not at all;
 //! - [`link`]: frames over QUIC, and what every link's TLS has in common;

@@ -10,9 +10,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::Clock;
 use entente_host::locks::lock;
 use entente_host::random::random;
 use entente_protocols::attempt::AttemptId;
@@ -28,6 +29,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub struct Dialogue<'a> {
     conversation: Conversation<'a>,
     channel: Channel,
+    clock: Clock,
     /// How long the other side may be silent.
     patience: Duration,
     again: Duration,
@@ -46,8 +48,8 @@ pub enum Silence {
 
 impl<'a> Dialogue<'a> {
     /// Over this conversation and channel, with a participant that may be silent for so long.
-    pub fn new(conversation: Conversation<'a>, channel: Channel, patience: Duration) -> Self {
-        Self { conversation, channel, patience, again: AGAIN }
+    pub fn new(conversation: Conversation<'a>, channel: Channel, clock: Clock, patience: Duration) -> Self {
+        Self { conversation, channel, clock, patience, again: AGAIN }
     }
 
     /// The same, but that what was lost is said again after so long.
@@ -85,7 +87,7 @@ impl<'a> Dialogue<'a> {
         mut again: impl FnMut(),
         mut take: impl FnMut(&[u8]) -> Result<Option<T>, E>,
     ) -> Result<T, E> {
-        let mut heard = Instant::now();
+        let mut heard = self.clock.moment();
         loop {
             match self.conversation.receive(self.again).map_err(Silence::from)? {
                 Some(sealed) => {
@@ -94,12 +96,12 @@ impl<'a> Dialogue<'a> {
                         warn!("a message of another participant was changed on its way, and is passed over");
                         continue;
                     };
-                    heard = Instant::now();
+                    heard = self.clock.moment();
                     if let Some(taken) = take(&opened)? {
                         return Ok(taken);
                     }
                 }
-                None if heard.elapsed() > self.patience => return Err(Silence::Unanswered(self.patience).into()),
+                None if self.clock.moment().since(heard) > self.patience => return Err(Silence::Unanswered(self.patience).into()),
                 None => again(),
             }
         }

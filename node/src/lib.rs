@@ -35,6 +35,7 @@ pub mod works;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::clock::Clock;
 use participant::Participant;
 use state::Folder;
 
@@ -49,7 +50,7 @@ pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::con
     // A crash may have left pieces of data behind.
     let _ = std::fs::remove_dir_all(participant::spill_folder(folder));
     let coordinator = config.coordinator.clone();
-    let participant = Arc::new(Participant::open(folder, config.clone())?.holding(lock));
+    let participant = Arc::new(Participant::open(folder, config.clone(), Clock::default())?.holding(lock));
     let _stop = StopOnDrop(participant.clone());
     let page = async {
         match review::serve(folder, &config).await {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use entente_examples::alliance::{Error, let_go};
+use entente_host::clock::Clock;
 use entente_host::link::{Frames, dial, send};
 use entente_node::link::inbox::Inbox;
 use entente_node::link::tls;
@@ -88,7 +89,8 @@ impl Driven {
     pub async fn start(world: &World, partner: &str, manners: Manners) -> Result<Self, Error> {
         let folder = world.folder(partner);
         let lock = folder.lock()?;
-        let participant = Arc::new(Participant::open(&folder, entente_node::load(&folder)?)?.holding(lock));
+        let participant =
+            Arc::new(Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?.holding(lock));
         let (sender, heard) = mpsc::unbounded_channel();
         let node = Node {
             inbox: Inbox::new(participant),

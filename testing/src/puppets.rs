@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use entente_examples::alliance::{Error, PARTNERS};
+use entente_host::clock::Clock;
 use entente_node::participant::Participant;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
@@ -59,7 +60,7 @@ impl Puppets {
     pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
         self.participants.remove(partner);
         let folder = self.world.folder(partner);
-        self.participants.insert(partner, Participant::open(&folder, entente_node::load(&folder)?)?);
+        self.participants.insert(partner, Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?);
         self.welcome(partner)
     }
 

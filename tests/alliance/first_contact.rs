@@ -1,5 +1,6 @@
 //! A coordinator that lies from the first day on: nodes whose staff have not compared anything yet.
 
+use entente_host::clock::Clock;
 use entente_node::participant::Participant;
 use entente_node::roster;
 use entente_node::store::StudyStore;
@@ -210,7 +211,7 @@ async fn a_node_says_with_whom_it_works_as_it_is_on_the_disk() -> Result<(), Err
         FromNode::Hello { roster, .. } => roster,
         other => panic!("a hello: {other:?}"),
     };
-    let unheard = Participant::open(&folder, entente_node::load(&folder)?)?;
+    let unheard = Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?;
     assert!(matches!(unheard.hello(), FromNode::Hello { roster: Some(_), .. }), "before anybody has spoken to it");
     assert_eq!(says(), Some(puppets.roster.fingerprint()));
     let left = roster::drop_partner(&folder, "telecom")?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entente_host::Error;
-use entente_host::clock::{self, seconds};
+use entente_host::clock::is_off;
 use entente_host::link::{Frames, LinkError};
 use entente_host::terminal::clean;
 use entente_protocols::attempt::AttemptId;
@@ -86,9 +86,10 @@ fn greet(
         return Err(Error::refused("the first message must be a hello"));
     };
     check_datasets(&datasets)?;
-    let (software, now) = (clean(&software), seconds());
-    let clock_ahead = clock::ahead(clock);
-    if clock::is_off(clock_ahead) {
+    let (software, since) = (clean(&software), shared.clock.now());
+    let now = since.as_second();
+    let clock_ahead = shared.clock.ahead(clock);
+    if is_off(clock_ahead) {
         tracing::warn!(node = name, clock_ahead, "its clock and this one's differ by so many seconds; set them by NTP");
     }
     let contradiction = shared.contradiction(name, ledger)?;
@@ -100,7 +101,6 @@ fn greet(
     let welcome = frame::encode(&ToNode::Welcome { roster: shared.roster()?, clock: now });
     // The first message of a queue that nobody else has yet.
     let _ = outgoing.try_send(welcome);
-    let since = jiff::Timestamp::now();
     let session = Session { number: 0, connection: connection.clone(), outgoing, since, clock_ahead, software };
     Ok(shared.sessions.insert(name, session, datasets))
 }
@@ -156,7 +156,7 @@ async fn receive_frame(
         }
         FromNode::Witness { request, of } => witness(shared, name, request, of).await,
         // What nobody has asked for is dropped.
-        FromNode::Witnessed { node, answer } if shared.witnessing.is_answered(&node, name) => {
+        FromNode::Witnessed { node, answer } if shared.witnessing.is_answered(&node, name, shared.clock.moment()) => {
             shared.sessions.pass_on(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
         }
         FromNode::Witnessed { .. } => {}
@@ -187,7 +187,7 @@ async fn witness(shared: &Arc<Shared>, name: &str, request: Request, of: Option<
         None => others,
     };
     for other in &asked {
-        if shared.witnessing.asks(name, other) {
+        if shared.witnessing.asks(name, other, shared.clock.moment()) {
             shared.sessions.pass_on(other, &told);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entente_host::Error;
-use entente_host::clock::{is_off, seconds};
+use entente_host::clock::is_off;
 use entente_host::link::{Frames, LinkError};
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{Statement, Totals};
@@ -68,7 +68,7 @@ async fn answer(shared: &Arc<Shared>, request: FromOperator, answers: &mut Answe
         FromOperator::Revoke(partner) => shared.revoke(&partner).await.map(ToOperator::Done),
         FromOperator::Acknowledge { alarm, note } => shared
             .store
-            .acknowledge(alarm, &note, seconds())
+            .acknowledge(alarm, &note, shared.clock.now().as_second())
             .map(|()| ToOperator::Done(format!("alarm {alarm} is acknowledged"))),
         FromOperator::Run { study, follow } => match shared.submit(study) {
             Ok(id) => {

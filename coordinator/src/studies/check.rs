@@ -34,12 +34,12 @@ impl Shared {
             waiting.push((name, number, sent, answer));
         }
         let mut partners = Vec::new();
-        let deadline = tokio::time::Instant::now() + ANSWER;
+        let deadline = self.clock.moment() + ANSWER;
         for (name, number, sent, answer) in waiting {
             let answer = match (self.sessions.distrusted(name), sent) {
                 (Some(why), _) => Err(("refused", why)),
                 (None, false) => Err(("unknown", "not connected".to_owned())),
-                (None, true) => match tokio::time::timeout_at(deadline, answer).await {
+                (None, true) => match tokio::time::timeout(deadline.since(self.clock.moment()), answer).await {
                     Ok(Ok(answer)) => Ok(answer),
                     _ => Err(("unknown", format!("did not answer within {} s", ANSWER.as_secs()))),
                 },

@@ -150,7 +150,7 @@ impl Shared {
     /// Starts a new study. Its identifier.
     pub(crate) fn submit(self: &Arc<Self>, study: Study) -> Result<String, Error> {
         let participants = self.participants_of(&study)?;
-        let created = jiff::Timestamp::now();
+        let created = self.clock.now();
         let random = random::<3>()?;
         let id = format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random));
         let record = StudyRecord {

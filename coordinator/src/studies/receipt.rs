@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use entente_host::Error;
-use entente_host::clock::seconds;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::receipt::{Coordinator, Part, Round, Statement, Subject, parse_statement};
 use entente_protocols::study::Question;
@@ -41,7 +40,7 @@ impl Shared {
     pub(super) fn state(&self, subject: Subject, files: &BTreeMap<String, Vec<u8>>) -> (Statement, Coordinator) {
         let files = files.iter().map(|(name, content)| (name.clone(), Digest::plain(content))).collect();
         // To the second, as signatures are for people.
-        let finished = jiff::Timestamp::from_second(seconds()).unwrap_or_default().to_string();
+        let finished = jiff::Timestamp::from_second(self.clock.now().as_second()).unwrap_or_default().to_string();
         let statement = Statement { files, finished, subject };
         let signature = Coordinator::sign(&statement, self.alliance.identity());
         (statement, signature)

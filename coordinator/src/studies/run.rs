@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::Moment;
 use entente_host::terminal::clean;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::receipt::canonical;
@@ -27,7 +28,7 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question};
 use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt, ToNode};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::question::question;
 use super::{AttemptEvent, NodeEvent, Status};
@@ -88,11 +89,11 @@ struct Attempt {
     collector: Collector,
     /// What partners say they wait for.
     waiting: BTreeMap<String, String>,
-    proposed: Instant,
+    proposed: Moment,
     /// When anybody was last told what to do.
-    asked: Instant,
+    asked: Moment,
     /// When the last one joined, then when the present round began.
-    since: Option<Instant>,
+    since: Option<Moment>,
     /// The numbers of this attempt's rounds.
     rounds: RangeInclusive<u32>,
 }
@@ -161,9 +162,13 @@ impl<'a> Runner<'a> {
         Duration::from_secs(u64::from(self.record.study.wait.max(1)))
     }
 
+    fn left_until(&self, deadline: Moment) -> Duration {
+        deadline.since(self.shared.clock.moment())
+    }
+
     /// Waits until every participant has connected, and makes the question from what they publish.
     async fn gather(&mut self) -> Result<Question, Outcome> {
-        let deadline = Instant::now() + self.wait();
+        let deadline = self.shared.clock.moment() + self.wait();
         let shared = self.shared.clone();
         loop {
             let roster = shared.roster().map_err(|error| Outcome::Failed(error.to_string()))?;
@@ -179,7 +184,7 @@ impl<'a> Runner<'a> {
             }
             let waiting = missing.iter().map(|name| (name.clone(), "not connected".to_owned()));
             self.report("waiting", waiting.collect(), (0, 0));
-            match timeout_at(deadline, self.events.recv()).await {
+            match timeout(self.left_until(deadline), self.events.recv()).await {
                 Err(_) => {
                     let reason = format!("did not connect within {} s", self.wait().as_secs());
                     return Err(Outcome::Lost(losses(missing.iter(), &reason, false)));
@@ -263,7 +268,7 @@ impl<'a> Runner<'a> {
                 .over(question.contributors());
         let rounds = question.rounds();
         let collector = collector.about(self.proposal(&rounds).digest(&self.record.attempt_id()));
-        let (waiting, now) = (BTreeMap::new(), Instant::now());
+        let (waiting, now) = (BTreeMap::new(), self.shared.clock.moment());
         let mut attempt = Attempt { collector, waiting, proposed: now, asked: now, since: None, rounds };
         self.send_all(&mut attempt);
         loop {
@@ -284,7 +289,7 @@ impl<'a> Runner<'a> {
                     rho_person: mechanism.rho_person(),
                     sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
                     sum: values.to_vec(),
-                    seconds: since.elapsed().as_secs_f64(),
+                    seconds: self.shared.clock.moment().since(since).as_secs_f64(),
                 };
                 if let Err(problem) = course.absorb(&record) {
                     return Outcome::Failed(format!(
@@ -299,7 +304,7 @@ impl<'a> Runner<'a> {
                     return Outcome::Complete(Box::new(Complete { question, course }));
                 };
                 attempt.collector.next_round(course.input(), next.layout().len());
-                attempt.since = Some(Instant::now());
+                attempt.since = Some(self.shared.clock.moment());
                 self.send_all(&mut attempt);
             }
             if attempt.collector.stage() == Stage::Summing
@@ -311,13 +316,13 @@ impl<'a> Runner<'a> {
             self.report_on(&attempt);
             let deadline = attempt.deadline(self.wait());
             let again = attempt.asked + AGAIN.min(self.wait() / 4);
-            let event = match timeout_at(deadline.min(again), self.events.recv()).await {
+            let event = match timeout(self.left_until(deadline.min(again)), self.events.recv()).await {
                 Ok(Some(event)) => event,
                 Ok(None) => return stopped(),
                 Err(_) => {
-                    let late = attempt.late(self.wait());
+                    let late = attempt.late(self.wait(), self.shared.clock.moment());
                     if late.is_empty() {
-                        if again <= Instant::now() {
+                        if again <= self.shared.clock.moment() {
                             self.ask_again(&mut attempt);
                         }
                         continue;
@@ -370,7 +375,7 @@ impl<'a> Runner<'a> {
                 let changed = attempt.collector.pledged(&from, *pledge).map_err(unusable)?;
                 attempt.waiting.remove(&from);
                 if changed {
-                    attempt.since = Some(Instant::now());
+                    attempt.since = Some(self.shared.clock.moment());
                 }
                 changed
             }
@@ -394,7 +399,7 @@ impl<'a> Runner<'a> {
 
     /// Sends everybody what to do next.
     fn send_all(&self, attempt: &mut Attempt) {
-        attempt.asked = Instant::now();
+        attempt.asked = self.shared.clock.moment();
         for participant in &self.record.participants {
             self.send(attempt, participant);
         }
@@ -402,7 +407,7 @@ impl<'a> Runner<'a> {
 
     /// Asks those again who have not answered. A node whose steward decides says so by itself.
     fn ask_again(&self, attempt: &mut Attempt) {
-        attempt.asked = Instant::now();
+        attempt.asked = self.shared.clock.moment();
         let joining = attempt.collector.stage() == Stage::Joining;
         let decides = |name: &&str| joining && attempt.waiting.contains_key(*name);
         for participant in attempt.collector.waiting_for().into_iter().filter(|name| !decides(name)) {
@@ -468,6 +473,7 @@ impl<'a> Runner<'a> {
         let (record, rounds, lost) = (self.record.clone(), self.rounds.clone(), self.lost.clone());
         let subject = self.shared.subject(&record, &complete.question, &rounds);
         let receipt = subject.digest();
+        let finished = self.shared.clock.now();
         let mut made = tokio::task::spawn_blocking(move || {
             study::finish(&study::Finished {
                 id: &record.id,
@@ -477,7 +483,7 @@ impl<'a> Runner<'a> {
                 rounds: &rounds,
                 lost: &lost,
                 started: record.created,
-                finished: jiff::Timestamp::now(),
+                finished,
                 warnings: &record.warnings,
                 receipt,
             })
@@ -507,9 +513,9 @@ impl<'a> Runner<'a> {
                 open.remove(participant);
             }
         }
-        let deadline = Instant::now() + CLOSING;
+        let deadline = self.shared.clock.moment() + CLOSING;
         while !open.is_empty() {
-            match timeout_at(deadline, self.events.recv()).await {
+            match timeout(self.left_until(deadline), self.events.recv()).await {
                 Ok(Some(AttemptEvent::Node { node, event })) => {
                     let gone = match event {
                         NodeEvent::Said { number, said } => {
@@ -578,12 +584,12 @@ impl<'a> Runner<'a> {
 
 impl Attempt {
     /// By when the next of those waited for must have answered.
-    fn deadline(&self, wait: Duration) -> Instant {
+    fn deadline(&self, wait: Duration) -> Moment {
         let deadlines = self.collector.waiting_for().into_iter().map(|name| self.deadline_of(name, wait));
         deadlines.min().unwrap_or(self.proposed + STEWARD)
     }
 
-    fn deadline_of(&self, name: &str, wait: Duration) -> Instant {
+    fn deadline_of(&self, name: &str, wait: Duration) -> Moment {
         match self.since {
             Some(since) => since + wait,
             None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(wait),
@@ -592,8 +598,7 @@ impl Attempt {
     }
 
     /// Those who should have answered by now.
-    fn late(&self, wait: Duration) -> Vec<Loss> {
-        let now = Instant::now();
+    fn late(&self, wait: Duration, now: Moment) -> Vec<Loss> {
         let late = self.collector.waiting_for().into_iter().filter(|name| self.deadline_of(name, wait) <= now);
         let loss = |name: &str| {
             let reason = match self.waiting.get(name) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use entente_host::Error;
+use entente_host::clock;
 use entente_host::process::block_on;
 use entente_host::terminal::{print, print_json};
 use entente_protocols::identity::PublicIdentity;
@@ -185,7 +186,7 @@ impl Export {
         let study: StudyId = study.parse().map_err(|error| Error::refused(format!("{error}")))?;
         let out = out.unwrap_or_else(|| format!("{study}.csv").into());
         let request = Request { study, selection: choice.selection(), out };
-        let manifest = export(&dir.folder(), &request, jiff::Timestamp::now()).await?;
+        let manifest = export(&dir.folder(), &request, clock::now()).await?;
         if json {
             return print_json(&manifest);
         }

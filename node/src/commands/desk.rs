@@ -2,6 +2,7 @@
 
 use clap::Args;
 use entente_host::Error;
+use entente_host::clock;
 use entente_host::terminal::{one_line, print, print_json};
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
@@ -236,7 +237,7 @@ fn shown(proposal: Digest) -> String {
 
 /// Records a decision on the one proposal under this identifier that it can be about. Which it was.
 fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdict: Verdict) -> Result<Digest, Error> {
-    let (store, now) = (studies(folder)?, jiff::Timestamp::now());
+    let (store, now) = (studies(folder)?, clock::now());
     let attempts = store.of_study(id)?;
     let Some(newest) = attempts.first() else {
         let all = store.all()?;
@@ -393,12 +394,12 @@ delta = 1e-6
         }
         assert!(approve(None).unwrap_err().contains("2 different proposals"));
         assert!(approve(Some(&digits)).unwrap_err().contains("nothing waits"));
-        let now = jiff::Timestamp::now();
+        let now = clock::now();
         assert!(store.decision("s", digest(&read), now).unwrap().is_some());
         // Between two attempts, what was approved can be taken back.
         let deny = Verdict::Deny("second thoughts".into());
         assert_eq!(decide(&folder, ("s", Some(&digits)), "ann".into(), deny.clone()).unwrap(), digest(&read));
-        let now = jiff::Timestamp::now();
+        let now = clock::now();
         assert_eq!(store.decision("s", digest(&read), now).unwrap().unwrap().verdict, deny);
         assert_eq!(store.denial("s").unwrap().unwrap().verdict, deny);
         assert!(store.decision("s", digest(&swapped), now).unwrap().is_none());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use entente_host::terminal::{print, print_json, write};
-use entente_host::{Error, files};
+use entente_host::{Error, clock, files};
 use entente_protocols::learn::file::ModelFile;
 
 use super::{Dir, studies, table};
@@ -101,7 +101,7 @@ impl Import {
         let bytes = std::fs::read(&path).map_err(|error| Error::file("read", &path, &error))?;
         let file =
             ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
-        let (source, now) = (format!("file {}", path.display()), jiff::Timestamp::now().to_string());
+        let (source, now) = (format!("file {}", path.display()), clock::now().to_string());
         let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
         studies(&folder)?.put_model(&model)?;
         print(format!("model of study {} ({}) is kept", model.study, model.name))

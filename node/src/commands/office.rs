@@ -2,6 +2,7 @@
 
 use clap::Args;
 use entente_host::Error;
+use entente_host::clock;
 use entente_host::terminal::print;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::office::Subject;
@@ -102,7 +103,7 @@ fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error
 }
 
 fn now() -> String {
-    jiff::Timestamp::now().to_string()
+    clock::now().to_string()
 }
 
 impl By {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock;
+use entente_host::clock::is_off;
 use entente_host::link::{Frames, LinkError, send};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame::{self, FrameReader};
@@ -112,8 +112,8 @@ async fn exchange(
     let ToNode::Welcome { roster, clock } = frames.next_within(CONNECT_TIMEOUT).await?.decode()? else {
         return Err(LinkError::Connection("the coordinator did not answer the hello".into()));
     };
-    let ahead = clock::ahead(clock);
-    if clock::is_off(ahead) {
+    let ahead = participant.clock().ahead(clock);
+    if is_off(ahead) {
         warn!(seconds = ahead, "this machine's clock and the coordinator's differ; set the one that is wrong");
     }
     participant.welcome(roster).map_err(|error| LinkError::Connection(error.to_string()))?;

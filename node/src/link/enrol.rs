@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::seconds;
+use entente_host::clock::now;
 use entente_host::files::write_private;
 use entente_host::link::tls::pem;
 use entente_host::link::{Frames, LinkError, send};
@@ -33,10 +33,10 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
         )));
     }
     // Whoever was here before may have used the ticket in time.
-    if seconds() > ticket.expires && !folder.has_identity() {
+    if now().as_second() > ticket.expires && !folder.has_identity() {
         return Err(Error::refused(format!(
             "the ticket has expired (by this machine's clock it is {}); ask the operator for a new one: `entente invite {}`",
-            jiff::Timestamp::now().strftime("%F %T UTC"),
+            now().strftime("%F %T UTC"),
             ticket.partner
         )));
     }

@@ -15,7 +15,7 @@ use entente_protocols::wire::message::FromAttempt;
 use tracing::{error, info, warn};
 
 use super::refusals::Refusals;
-use super::{Participant, Problem, now, release_id, saying};
+use super::{Participant, Problem, release_id, saying};
 use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Signed, Stage, Started};
 use crate::works;
@@ -124,7 +124,7 @@ impl Participant {
         let releases = (completed + 1..).map(|round| release_id(transcript, round));
         let stored: Vec<Digest> = releases.take_while(|release| ledger.is_stored(*release)).collect();
         for release in stored {
-            ledger.released(release, result, &now())?;
+            ledger.released(release, result, &self.now())?;
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Participant {
         let evaluated = lock(&self.studies).evaluated(transcript).map_err(|error| error.to_string())?;
         works::has_trained(part, &file, evaluated)?;
         let source = format!("study {}, with result {}", id.study, told.result);
-        let model = StoredModel::new(&id.study, &proposal.study.name, &source, &file, bytes, now());
+        let model = StoredModel::new(&id.study, &proposal.study.name, &source, &file, bytes, self.now());
         lock(&self.studies).put_model(&model).map_err(|error| error.to_string())
     }
 
@@ -276,15 +276,15 @@ impl Participant {
     ) -> Result<(), Error> {
         let known = lock(&self.studies).get(id)?;
         let is_known = known.is_some();
-        let attempt = known.or_else(|| proposal.map(|proposal| Attempt::proposed(id.clone(), proposal, now())));
+        let attempt = known.or_else(|| proposal.map(|proposal| Attempt::proposed(id.clone(), proposal, self.now())));
         let Some(attempt) = attempt.filter(|attempt| self.can_refuse(attempt)) else { return Ok(()) };
         // Of what was waiting or joined, of which there is never much, each is recorded: a steward's denial is one of these.
         let reason =
-            if is_known { Some(Refusals::short(reason)) } else { lock(&self.refusals).recorded(reason, &now()) };
+            if is_known { Some(Refusals::short(reason)) } else { lock(&self.refusals).recorded(reason, &self.now()) };
         let Some(reason) = reason else { return Ok(()) };
         let reason = reason.as_str();
         match request {
-            Some(request) => lock(&self.ledger).refused(request, reason, &now())?,
+            Some(request) => lock(&self.ledger).refused(request, reason, &self.now())?,
             None => {
                 let proposal = &attempt.proposal;
                 let refused = EarlyRefusal {
@@ -294,7 +294,7 @@ impl Participant {
                     participants: proposal.participants.clone(),
                     reason: reason.into(),
                 };
-                lock(&self.ledger).refused_early(&refused, &now())?;
+                lock(&self.ledger).refused_early(&refused, &self.now())?;
             }
         }
         let ended = attempt.stage.ended(reason);

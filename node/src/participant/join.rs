@@ -20,7 +20,7 @@ use entente_protocols::wire::message::{Approval, CheckAnswer, FromAttempt};
 use jiff::Timestamp;
 use tracing::info;
 
-use super::{Participant, Problem, ended, now, release_id};
+use super::{Participant, Problem, ended, release_id};
 use crate::data::Dataset;
 use crate::store::OLDEST;
 use crate::store::attempts::{Attempt, Computed, Finished, Pledged, Repeated, Signed, Stage, Started};
@@ -127,9 +127,9 @@ impl Participant {
         let refused = |reason: String| Problem::Refused { reason, request: Some(Box::new(request.clone())) };
         // Before a steward is asked, and whether or not there will be a charge.
         self.ledger()?.obstacle(&request.dataset, request.study.kind).map_err(|error| refused(error.to_string()))?;
-        let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, now()));
+        let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, self.now()));
         let decided_on = request.study.proposal_sha256;
-        let steward = lock(&self.studies).decision(&id.study, decided_on, Timestamp::now())?;
+        let steward = lock(&self.studies).decision(&id.study, decided_on, self.clock.now())?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Refused(refusal) => return Err(refused(refusal.to_string())),
             Decision::Approved(_) => {}
@@ -160,7 +160,7 @@ impl Participant {
             participant: self.name().into(),
             proposal: decided_on,
             question: question.digest(),
-            ephemeral: self.ephemeral.make(id)?.public(),
+            ephemeral: self.ephemeral.make(id, self.clock.now())?.public(),
             ledger: lock(&self.ledger).head(),
             stored,
         };
@@ -199,7 +199,7 @@ impl Participant {
     /// Whether there is room for one attempt more. None is ever forgotten, as what was proposed before is what decisions and receipts are
     /// held against; so that is limited which comes.
     fn has_room(&self) -> Result<(), Problem> {
-        let since = |ago: Duration| Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::MIN);
+        let since = |ago: Duration| self.clock.now().checked_sub(ago).unwrap_or(Timestamp::MIN);
         let studies = lock(&self.studies);
         // Older ones have no keys any more: a coordinator that never said how they ended takes no place for ever.
         if studies.count_open(since(OLDEST))? >= MOST_OPEN {
@@ -352,7 +352,7 @@ impl Participant {
 
     pub(super) fn approved(&self, id: &AttemptId, request: Request) -> Result<Approved, Problem> {
         let decided_on = request.study.proposal_sha256;
-        let steward = lock(&self.studies).decision(&id.study, decided_on, Timestamp::now())?;
+        let steward = lock(&self.studies).decision(&id.study, decided_on, self.clock.now())?;
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Approved(approved) => Ok(approved),
             Decision::Refused(refusal) => {

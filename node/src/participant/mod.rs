@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
+use entente_host::clock::Clock;
 use entente_host::locks::lock;
 use entente_host::process::runtime_folder;
 use entente_protocols::attempt::AttemptId;
@@ -65,6 +66,7 @@ const SWEEP: SignedDuration = SignedDuration::from_hours(1);
 pub struct Participant {
     folder: Folder,
     config: Config,
+    clock: Clock,
     /// Whose ledger it is; its key signs pledges and transcripts as well.
     signer: Signer,
     snapshot_secret: Digest,
@@ -196,18 +198,14 @@ fn release_id(transcript: Digest, round: u32) -> Digest {
     Digest::of("entente release 1", &[&transcript.0, &round.to_le_bytes()])
 }
 
-fn now() -> String {
-    jiff::Timestamp::now().to_string()
-}
-
 impl Participant {
-    /// Opens what is in the folder.
-    pub fn open(folder: &Folder, config: Config) -> Result<Self, Error> {
+    /// Opens what is in the folder. `clock` tells the time of everything that is done and recorded from now on.
+    pub fn open(folder: &Folder, config: Config, clock: Clock) -> Result<Self, Error> {
         let signer = folder.signer(&config.name)?;
         let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
         let store = LedgerStore::open(&folder.state("ledger.sqlite"))?;
         let mut ledger = Ledger::open(store, caps, SOFTWARE)?;
-        ledger.follow_configuration(&now())?;
+        ledger.follow_configuration(&clock.now().to_string())?;
         if let Some(words) = ledger.quarantine() {
             error!("{words}");
         }
@@ -221,6 +219,7 @@ impl Participant {
             snapshot_secret: folder.local_secret("snapshots")?,
             folder: folder.clone(),
             config,
+            clock,
             signer,
             engine,
             ledger: Mutex::new(ledger),
@@ -245,6 +244,16 @@ impl Participant {
     #[must_use]
     pub fn holding(self, lock: File) -> Self {
         Self { _lock: Some(lock), ..self }
+    }
+
+    /// The node's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time of day, as it is recorded.
+    fn now(&self) -> String {
+        self.clock.now().to_string()
     }
 
     /// The node's name.
@@ -278,7 +287,7 @@ impl Participant {
             roster: self.rosters().ok().and_then(|rosters| Some(rosters.pinned.as_ref()?.fingerprint())),
             datasets: self.config.datasets.values().map(|dataset| dataset.schema.clone()).collect(),
             ledger: lock(&self.ledger).head(),
-            clock: jiff::Timestamp::now().as_second(),
+            clock: self.clock.now().as_second(),
         }
     }
 
@@ -400,12 +409,12 @@ impl Participant {
 
     /// Deletes keys that no attempt needs, or has needed for too long: a coordinator need not say that an attempt is over.
     fn sweep(&self) -> Result<(), StoreError> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         if now.duration_since(*lock(&self.swept)).abs() < SWEEP {
             return Ok(());
         }
         let needed = lock(&self.studies).needing_keys()?;
-        self.ephemeral.keep(&needed, SWEEP.unsigned_abs());
+        self.ephemeral.keep(&needed, SWEEP.unsigned_abs(), now);
         *lock(&self.swept) = now;
         Ok(())
     }
@@ -452,7 +461,7 @@ impl Participant {
         let decided = waiting.into_iter().filter_map(|id| {
             let studies = lock(&self.studies);
             let known = studies.get(&id).ok()??;
-            studies.decision(&id.study, known.proposal.digest(&id), Timestamp::now()).ok()??;
+            studies.decision(&id.study, known.proposal.digest(&id), self.clock.now()).ok()??;
             Some(ToNode::Attempt(id, ToAttempt::Propose(Box::new(known.proposal))))
         });
         let mut decided: Vec<ToNode> = decided.collect();

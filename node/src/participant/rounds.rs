@@ -15,7 +15,7 @@ use entente_protocols::study::proposal::Proposal;
 use tracing::info;
 
 use super::witness::Release;
-use super::{Participant, Problem, ended, now, release_id};
+use super::{Participant, Problem, ended, release_id};
 use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
 use crate::works::{self, Computed, Execution, Means};
@@ -164,7 +164,7 @@ impl Participant {
         if let Some(learnt) = evaluates {
             lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
         }
-        let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &now())?;
+        let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &self.now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
@@ -176,11 +176,11 @@ impl Participant {
                 }
                 if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
-                    lock(&self.ledger).computed(noised, &now())?
+                    lock(&self.ledger).computed(noised, &self.now())?
                 } else {
                     let noised = release::add_noise(permit, bounded).map_err(Problem::failed)?;
                     let masked = noised.mask(&keys).map_err(Problem::failed)?;
-                    lock(&self.ledger).computed(masked, &now())?
+                    lock(&self.ledger).computed(masked, &self.now())?
                 }
             }
         };
@@ -221,7 +221,7 @@ impl Participant {
         let approved = self.approved(id, request)?;
         let (outbound, entry) = {
             let mut ledger = self.ledger()?;
-            let outbound = ledger.repeated(approved, release, &now())?;
+            let outbound = ledger.repeated(approved, release, &self.now())?;
             (outbound, ledger.head().entries)
         };
         let dataset = schema.name.clone();

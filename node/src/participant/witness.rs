@@ -15,9 +15,10 @@
 //! asked where those do not answer, when a study ends, and when the node connects.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::Moment;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::identity::{PublicIdentity, Roster};
@@ -31,7 +32,7 @@ use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
 use tracing::{debug, error, info, warn};
 
-use super::{Participant, Problem, now, saying};
+use super::{Participant, Problem, saying};
 
 /// After how long witnesses are asked again, and the coordinator is told who is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ pub(super) struct Witnesses {
     /// The recoveries that those need to see who hold what was recovered from.
     recoveries: BTreeMap<String, u64>,
     waiting: Vec<Waiting>,
-    last_asked: Option<Instant>,
+    last_asked: Option<Moment>,
     /// Which connection to the coordinator this is.
     connection: Connection,
 }
@@ -65,7 +66,7 @@ pub type Connection = u64;
 struct Waiting {
     release: Release,
     outbound: Outbound,
-    since: Instant,
+    since: Moment,
     told: Option<String>,
 }
 
@@ -174,7 +175,7 @@ impl Participant {
         while witnesses.asked.len() > MAX_ASKED {
             witnesses.asked.pop_first();
         }
-        witnesses.last_asked = Some(Instant::now());
+        witnesses.last_asked = Some(self.clock.moment());
         Ok(frame::encode(&FromNode::Witness { request, of }))
     }
 
@@ -212,7 +213,7 @@ impl Participant {
                 let known = known.map(|place| witnesses.waiting.swap_remove(place));
                 // Asked for again, it has waited since it was asked for first.
                 let known = known.filter(|known| known.release.round == release.round);
-                let (since, told) = known.map_or((Instant::now(), None), |known| (known.since, known.told));
+                let (since, told) = known.map_or((self.clock.moment(), None), |known| (known.since, known.told));
                 let asked = witnesses.asked.last_key_value().is_some_and(|(size, _)| *size >= release.entry)
                     && witnesses.last_asked.is_some();
                 witnesses.waiting.push(Waiting { release, outbound, since, told });
@@ -311,7 +312,7 @@ impl Participant {
         let mut ledger = self.ledger()?;
         let statement = checkpoint.statement();
         let was_quarantined = ledger.quarantine().is_some();
-        if ledger.sighted(&checkpoint, called(by), &now())? {
+        if ledger.sighted(&checkpoint, called(by), &self.now())? {
             let words = ledger.quarantine().unwrap_or_default();
             drop(ledger);
             if !was_quarantined {
@@ -358,8 +359,9 @@ impl Participant {
     /// Whether vectors have waited for so long that it is worth a word.
     pub(super) fn waits_for_witnesses(&self) -> bool {
         let witnesses = lock(&self.witnesses);
-        let late = |waiting: &Waiting| waiting.since.elapsed() >= PATIENCE;
-        witnesses.waiting.iter().any(late) && witnesses.last_asked.is_none_or(|asked| asked.elapsed() >= PATIENCE)
+        let now = self.clock.moment();
+        let is_late = |since: Moment| now.since(since) >= PATIENCE;
+        witnesses.waiting.iter().any(|waiting| is_late(waiting.since)) && witnesses.last_asked.is_none_or(is_late)
     }
 
     /// Whether officers have ended the ledger's quarantine since this node last looked: witnesses have to see that.
@@ -423,7 +425,7 @@ impl Participant {
         let store = lock(&self.witnessed);
         let held = store.newest(&identity)?;
         let by = (&*self.signer.origin, &self.signer.key);
-        let time = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let time = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
         let keep = |checkpoint: &Checkpoint| store.keep(node, &identity, checkpoint);
         Ok(answer(request, (&origin, &identity), held, by, time, keep)?)
     }

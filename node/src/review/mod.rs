@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -26,6 +26,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entente_host::Error;
+use entente_host::clock::{self, Moment};
 use entente_host::locks::lock;
 use entente_host::pages::Access;
 use entente_protocols::attempt::AttemptId;
@@ -59,7 +60,7 @@ pub struct Review {
 
 /// When the ledger was last verified from its first entry on.
 struct Verified {
-    began: Instant,
+    began: Moment,
     at: Option<jiff::Timestamp>,
 }
 
@@ -100,7 +101,7 @@ impl Review {
     /// Opens what the page shows.
     pub fn open(folder: &Folder, config: Config) -> Result<Self, Error> {
         let store = Mutex::new(LedgerStore::open_read_only(&folder.state("ledger.sqlite"))?);
-        let verified = Mutex::new(Verified { began: Instant::now(), at: None });
+        let verified = Mutex::new(Verified { began: clock::moment(), at: None });
         Ok(Self {
             folder: folder.clone(),
             config,
@@ -127,16 +128,16 @@ impl Review {
                 }
             }
         }
-        lock(&self.verified).at.get_or_insert_with(jiff::Timestamp::now);
+        lock(&self.verified).at.get_or_insert_with(clock::now);
     }
 
     /// The index, with what was added since; the whole is verified anew beside it from time to time.
     fn index(self: &Arc<Self>) -> Result<MutexGuard<'_, Index>, Error> {
         let is_due = {
             let mut verified = lock(&self.verified);
-            let is_due = verified.at.is_some() && verified.began.elapsed() > ANEW;
+            let is_due = verified.at.is_some() && clock::moment().since(verified.began) > ANEW;
             if is_due {
-                verified.began = Instant::now();
+                verified.began = clock::moment();
             }
             is_due
         };
@@ -156,7 +157,7 @@ impl Review {
         let mut index = Index::default();
         while matches!(index.take(&store, AT_ONCE), Ok(false)) {}
         *lock(&self.index) = index;
-        lock(&self.verified).at = Some(jiff::Timestamp::now());
+        lock(&self.verified).at = Some(clock::now());
     }
 
     /// What the study of these entries tells of single partners, as it was proposed.

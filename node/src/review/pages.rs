@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::clock;
 use entente_host::locks::lock;
 use entente_host::pages::look::{facts, gauge, page, steps};
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
@@ -166,7 +167,7 @@ pub(super) fn overview(review: &Arc<Review>, asked: &HashMap<String, String>) ->
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let delta = review.config.caps.delta;
-    let today = jiff::Timestamp::now().to_string();
+    let today = clock::now().to_string();
     let today = today.get(..10).unwrap_or_default().to_owned();
     let body = html! {
         (status(review, &index)?)

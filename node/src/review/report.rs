@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::clock;
 use entente_host::locks::lock;
 use entente_host::pages::look::{STYLE, facts};
 use entente_protocols::ledger::entry::{Entry, Privacy};
@@ -72,7 +73,7 @@ pub(super) fn report(review: &Arc<Review>, period: &Period) -> Result<Markup, Er
             }
             body { main {
                 h1 { (title) }
-                p.soft { "Made " (minute(&jiff::Timestamp::now().to_string())) " UTC by " (SOFTWARE) " from the ledger. Keep it for at least three years; the ledger itself is never shortened." }
+                p.soft { "Made " (minute(&clock::now().to_string())) " UTC by " (SOFTWARE) " from the ledger. Keep it for at least three years; the ledger itself is never shortened." }
                 (state)
                 (record(review, &lines, &purposes))
                 (assessment(review, &lines))

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -20,6 +20,7 @@ use entente_host::random::{random, random_secret};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::secagg::pledge::EphemeralKey;
+use jiff::Timestamp;
 use tracing::warn;
 use zeroize::Zeroizing;
 
@@ -65,17 +66,22 @@ impl EphemeralStore {
         Ok(Self { folder: folder.to_owned(), cipher: XChaCha20Poly1305::new(&Key::from(*wrapping_key(&path)?)) })
     }
 
-    /// Makes an attempt's key. It is on the disk when this returns; one that was there is replaced.
+    /// Makes an attempt's key, whose age is counted from `now`. It is on the disk when this returns; one that was there
+    /// is replaced.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn make(&self, id: &AttemptId) -> Result<EphemeralKey, Error> {
+    pub fn make(&self, id: &AttemptId, now: Timestamp) -> Result<EphemeralKey, Error> {
         let (secret, nonce) = (random_secret()?, random::<NONCE>()?);
         let payload = Payload { msg: &secret[..], aad: &bound(id).0 };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|_| Error::failed("an ephemeral key could not be sealed"))?;
-        write_private(&self.path(id), &[&nonce[..], &sealed].concat())?;
+        let path = self.path(id);
+        write_private(&path, &[&nonce[..], &sealed].concat())?;
+        // By the clock that its age is read from as well.
+        let dated = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_modified(now.into()));
+        dated.map_err(|error| failed(&path, error))?;
         Ok(EphemeralKey::from_secret(*secret))
     }
 
@@ -105,13 +111,16 @@ impl EphemeralStore {
         delete(&self.path(id));
     }
 
-    /// Deletes the keys of other attempts than these, unless they were made in the `last` while, and of all that are too old.
-    pub fn keep(&self, attempts: &[AttemptId], last: Duration) {
+    /// Deletes the keys of other attempts than these, unless they were made in the `last` while before `now`, and of
+    /// all that are too old.
+    pub fn keep(&self, attempts: &[AttemptId], last: Duration, now: Timestamp) {
+        let now = SystemTime::from(now);
         let kept: HashSet<PathBuf> = attempts.iter().map(|id| self.path(id)).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let path = entry.path();
             // By a clock that was set back, a file is of the future; it is looked at again.
-            let age = entry.metadata().and_then(|file| file.modified()).ok().and_then(|made| made.elapsed().ok());
+            let age =
+                entry.metadata().and_then(|file| file.modified()).ok().and_then(|made| now.duration_since(made).ok());
             let most = if kept.contains(&path) { OLDEST } else { last };
             if !path.ends_with(BESIDE) && age.is_some_and(|age| age >= most) {
                 delete(&path);
@@ -163,6 +172,8 @@ fn failed(path: &Path, error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use entente_host::clock::now;
+
     use super::*;
 
     fn id(number: u32) -> AttemptId {
@@ -173,7 +184,7 @@ mod tests {
     fn a_key_survives_a_restart_of_the_process_and_not_one_of_the_machine() {
         let (disk, runtime) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let open = || EphemeralStore::open(&disk.path().join("ephemeral"), Some(runtime.path())).unwrap();
-        let made = open().make(&id(1)).unwrap().public();
+        let made = open().make(&id(1), now()).unwrap().public();
         assert!(open().get(&id(1)).unwrap().is_some_and(|key| key.public() == made));
         assert!(open().get(&id(2)).unwrap().is_none());
         // Under another attempt's name it is nothing.
@@ -192,13 +203,13 @@ mod tests {
         for runtime in [None, Some(runtime.path())] {
             let disk = tempfile::tempdir().unwrap();
             let store = EphemeralStore::open(disk.path(), runtime).unwrap();
-            (1..=3).for_each(|number| drop(store.make(&id(number)).unwrap()));
+            (1..=3).for_each(|number| drop(store.make(&id(number), now()).unwrap()));
             let second = fs::read(store.path(&id(2))).unwrap();
             assert_eq!(second.len(), LENGTH);
             store.remove(&id(2));
-            store.keep(&[], Duration::from_secs(3600));
+            store.keep(&[], Duration::from_secs(3600), now());
             assert!(store.get(&id(1)).unwrap().is_some(), "it was made just now");
-            store.keep(&[id(3)], Duration::ZERO);
+            store.keep(&[id(3)], Duration::ZERO, now());
             let left: Vec<PathBuf> = fs::read_dir(disk.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
             let all = usize::from(runtime.is_none()) + 1;
             assert!(left.contains(&store.path(&id(3))) && left.len() == all, "{left:?}");

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use entente_host::clock::Clock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
@@ -300,8 +301,8 @@ fn opened(
     let peers = Peers::default();
     peers.connected(sender);
     let id = AttemptId::new("s", 1);
-    let dialogue = Dialogue::new(peers.converse(id.clone(), NAMES[0]), channel, Duration::from_secs(60));
-    let dialogue = dialogue.again_after(again);
+    let dialogue = peers.converse(id.clone(), NAMES[0]);
+    let dialogue = Dialogue::new(dialogue, channel, Clock::default(), Duration::from_secs(60)).again_after(again);
     let meeting = Meeting { context, talk: Talk::new(&dialogue), keys: GivenKeys::of(folder) };
     let key = KEY.get_or_init(|| Arc::new(OwnKey::new(Zeroizing::new([7; 32])))).clone();
     let edges = public.shares.clone();
