@@ -20,6 +20,8 @@ mod join;
 mod refusals;
 mod roster;
 mod rounds;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 use std::collections::{HashMap, HashSet};
