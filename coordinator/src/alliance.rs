@@ -58,6 +58,7 @@ struct Table {
 /// Makes an alliance in the folder `dir`: authority, coordinator identity and `alliance.toml`.
 ///
 /// `listen` is where the coordinator will listen; `address` what tickets will tell partners to dial, if that differs.
+#[expect(clippy::disallowed_methods, reason = "a folder of keys appears under its name as one")]
 pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Result<Alliance, Error> {
     check_alliance_name(name)?;
     let listen = resolve(listen, "--listen")?;
@@ -71,7 +72,7 @@ pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Resu
         None => dialable(listen),
     };
     let (toml, keys) = (dir.join("alliance.toml"), dir.join("keys"));
-    if toml.exists() || keys.exists() {
+    if files::exists(&toml) || files::exists(&keys) {
         return Err(Error::refused(format!(
             "{} holds an alliance already, whose keys would be lost; give another folder, or go on with this one: entente invite PARTNER --dir {0}",
             dir.display()
@@ -80,9 +81,7 @@ pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Resu
     files::private_folder(dir)?;
     // Complete or not at all: the keys appear under their name when all are there, and the configuration last.
     let unfinished = dir.join("keys.new");
-    if unfinished.exists() {
-        std::fs::remove_dir_all(&unfinished).map_err(|error| Error::file("remove", &unfinished, &error))?;
-    }
+    files::remove_folder(&unfinished)?;
     files::private_folder(&unfinished)?;
     certificates::create(&unfinished, name)?;
     let secret = random_secret()?;
@@ -117,7 +116,7 @@ impl Alliance {
     /// The alliance in the folder `dir`.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("alliance.toml");
-        if !path.is_file() {
+        if !files::exists(&path) {
             return Err(Error::refused(format!(
                 "there is no alliance in {}; give its folder with --dir, or make one: entente init --dir {0} --name NAME",
                 dir.display()

@@ -1,6 +1,5 @@
 //! Whether the coordinator runs: a lock that only one process can hold, and a file that says where it listens.
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Held while the coordinator runs.
 pub(crate) struct Serving {
     dir: PathBuf,
-    _lock: File,
+    _lock: files::Lock,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -26,7 +25,7 @@ impl Serving {
     pub(crate) fn claim(dir: &Path) -> Result<Self, Error> {
         if let Some(lock) = files::lock_file(&path(dir))? {
             // One that crashed may have left its address behind.
-            let _ = std::fs::remove_file(dir.join("serve.json"));
+            let _ = files::remove(&dir.join("serve.json"));
             return Ok(Self { dir: dir.into(), _lock: lock });
         }
         let place = match read(dir) {
@@ -47,7 +46,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         // If it stays behind, the free lock tells that nothing runs.
-        let _ = std::fs::remove_file(self.dir.join("serve.json"));
+        let _ = files::remove(&self.dir.join("serve.json"));
     }
 }
 
@@ -80,7 +79,7 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 fn read(dir: &Path) -> Option<Where> {
-    serde_json::from_slice(&std::fs::read(dir.join("serve.json")).ok()?).ok()
+    serde_json::from_slice(&files::read(&dir.join("serve.json")).ok()?).ok()
 }
 
 #[cfg(test)]

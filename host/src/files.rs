@@ -180,6 +180,28 @@ pub fn create_private(path: &Path) -> io::Result<()> {
     with_mode(0o600).write(true).create(true).truncate(false).open(path).map(drop)
 }
 
+/// Reads a file.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| Error::file("read", path, &error))
+}
+
+/// Reads a file; `None` where there is none.
+///
+/// # Errors
+///
+/// If it is there and cannot be read.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path, &error)),
+    }
+}
+
 /// Reads a file as text.
 ///
 /// # Errors
@@ -187,6 +209,37 @@ pub fn create_private(path: &Path) -> io::Result<()> {
 /// If it cannot be read, or is not text.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))
+}
+
+/// Whether something is there, as far as can be told.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// Whether a folder is there.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// Removes a file.
+///
+/// # Errors
+///
+/// If it is not there or cannot be removed.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    fs::remove_file(path).map_err(|error| Error::file("remove", path, &error))
+}
+
+/// Removes a folder with all that is in it, if it is there.
+///
+/// # Errors
+///
+/// If something of it cannot be removed.
+pub fn remove_folder(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a folder that only its owner can enter; an existing one is closed to others. Folders above it that have to be
@@ -213,19 +266,24 @@ pub fn private_folder(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes the lock of a file, which is made if it is not there; `None` where another process holds it. The lock ends
-/// when the file is dropped, or with the process, however that ends.
+/// The lock of a file. It ends when this is dropped, or with the process, however that ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes the lock of a file, which is made if it is not there; `None` where another process holds it.
 ///
 /// # Errors
 ///
 /// If the file cannot be made or locked.
-pub fn lock_file(path: &Path) -> Result<Option<File>, Error> {
+pub fn lock_file(path: &Path) -> Result<Option<Lock>, Error> {
     let file = with_mode(0o600).read(true).write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| Error::file("open", path, &error))?;
     // `is_locked` holds it for an instant: a few attempts.
     for _ in 0..10 {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
+            Ok(()) => return Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(30)),
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", path, &error)),
         }
@@ -264,6 +322,23 @@ mod tests {
     #[cfg(unix)]
     fn mode(path: &Path) -> u32 {
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+    }
+
+    #[test]
+    fn what_is_not_there_is_none_and_what_cannot_be_read_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, file) = (place.path().join("folder"), place.path().join("folder").join("file"));
+        assert_eq!(read_if_there(&file).unwrap(), None);
+        remove_folder(&folder).unwrap();
+        let why = remove(&file).unwrap_err().to_string();
+        assert!(read(&file).is_err() && why.contains(&file.display().to_string()), "{why}");
+        private_folder(&folder).unwrap();
+        write_private(&file, b"x").unwrap();
+        assert_eq!((read(&file).unwrap(), read_if_there(&file).unwrap()), (b"x".to_vec(), Some(b"x".to_vec())));
+        assert!(read_if_there(&folder).is_err() && remove_folder(&file).is_err(), "the wrong way round");
+        assert!(is_folder(&folder) && !is_folder(&file) && exists(&file));
+        remove_folder(&folder).unwrap();
+        assert!(!exists(&folder));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
+use crate::files;
 use crate::terminal::printable;
 
 /// What a daemon logs unless told otherwise: what it does, and the warnings of the libraries below it.
@@ -33,7 +34,7 @@ pub fn runtime_folder() -> Option<PathBuf> {
     let first = |folders: OsString| std::env::split_paths(&folders).next();
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let folder = set("RUNTIME_DIRECTORY").and_then(first).or_else(|| set("XDG_RUNTIME_DIR").map(PathBuf::from));
-    folder.filter(|folder| folder.is_dir())
+    folder.filter(|folder| files::is_folder(folder))
 }
 
 /// Parses the arguments of this process. Where there is nothing to run, prints why.

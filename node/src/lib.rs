@@ -13,12 +13,11 @@
 //!
 //! [`data`] knows nothing of the link, and the link nothing of the data: they meet in [`participant`] and [`works`] alone.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make files and wait"))]
+
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "an export of an audience is a file")]
 pub mod activation;
-#[expect(
-    clippy::disallowed_macros,
-    clippy::disallowed_methods,
-    reason = "what is no result goes to stderr; a steward is who has logged in"
-)]
+#[expect(clippy::disallowed_macros, reason = "what is no result goes to stderr")]
 pub mod commands;
 pub mod config;
 pub mod data;
@@ -34,8 +33,8 @@ pub mod works;
 
 use std::sync::Arc;
 
-use entente_host::Error;
 use entente_host::clock::Clock;
+use entente_host::{Error, files};
 use participant::Participant;
 use state::Folder;
 
@@ -48,7 +47,7 @@ pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::con
     let config = load(folder)?;
     let lock = folder.lock()?;
     // A crash may have left pieces of data behind.
-    let _ = std::fs::remove_dir_all(participant::spill_folder(folder));
+    let _ = files::remove_folder(&participant::spill_folder(folder));
     let coordinator = config.coordinator.clone();
     let participant = Arc::new(Participant::open(folder, config.clone(), Clock::default())?.holding(lock));
     let _stop = StopOnDrop(participant.clone());

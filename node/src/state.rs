@@ -18,12 +18,11 @@
 //! state/serve.lock           held by a running node
 //! ```
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use entente_host::Error;
-use entente_host::files::{self, private_folder, write_private};
+use entente_host::files::{self, Lock, private_folder, write_private};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{IdentityKey, Member, Roster};
 use entente_protocols::ledger::Signer;
@@ -91,12 +90,12 @@ impl Folder {
 
     /// Whether a node has joined here.
     pub fn is_joined(&self) -> bool {
-        self.key("tls.crt").exists()
+        files::exists(&self.key("tls.crt"))
     }
 
     /// Whether there is an identity, be it of a node that has not joined to the end.
     pub fn has_identity(&self) -> bool {
-        self.key("identity.key").exists()
+        files::exists(&self.key("identity.key"))
     }
 
     /// The identity key made by `join`.
@@ -140,12 +139,12 @@ impl Folder {
 
     /// A text file of this folder; a missing one most likely means that the node has not joined.
     pub fn read(&self, path: &Path) -> Result<String, Error> {
-        fs::read_to_string(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound if !self.is_joined() => Error::refused(format!(
+        files::read_text(path).map_err(|error| match files::exists(path) || self.is_joined() {
+            true => error,
+            false => Error::refused(format!(
                 "no node has joined in {}: run `entente-node join TICKET --dir {0}` first",
                 self.0.display()
             )),
-            _ => Error::file("read", path, &error),
         })
     }
 
@@ -155,8 +154,9 @@ impl Folder {
     }
 
     /// What tells whether the pinned roster's file is the one that was read before; `None` where there is none.
+    #[expect(clippy::disallowed_methods, reason = "asked for on every message, where reading the file would be dear")]
     pub fn pinned_stamp(&self) -> Option<Stamp> {
-        let file = fs::metadata(self.state("roster.json")).ok()?;
+        let file = std::fs::metadata(self.state("roster.json")).ok()?;
         #[cfg(unix)]
         let number = std::os::unix::fs::MetadataExt::ino(&file);
         #[cfg(not(unix))]
@@ -180,16 +180,16 @@ impl Folder {
     }
 
     /// Locks the folder for a running node. The lock ends with the process, however it ends.
-    pub fn lock(&self) -> Result<File, Error> {
+    pub fn lock(&self) -> Result<Lock, Error> {
         self.lock_file("serve.lock", "a node is already running", "stop it first")
     }
 
     /// Locks the audiences for an export, beside a running node or without one.
-    pub fn lock_audiences(&self) -> Result<File, Error> {
+    pub fn lock_audiences(&self) -> Result<Lock, Error> {
         self.lock_file("audience.lock", "another audience is being exported", "try again when it is done")
     }
 
-    fn lock_file(&self, name: &str, held: &str, advice: &str) -> Result<File, Error> {
+    fn lock_file(&self, name: &str, held: &str, advice: &str) -> Result<Lock, Error> {
         let lock = files::lock_file(&self.state(name))?;
         lock.ok_or_else(|| Error::refused(format!("{held} in {}; {advice}", self.0.display())))
     }
@@ -202,16 +202,13 @@ impl Folder {
 }
 
 fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Error::failed(format!(
-                "{} is damaged ({error}); compare fingerprints with the other partners, then `entente-node roster --accept` writes it anew",
-                path.display()
-            ))
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", path, &error)),
-    }
+    let Some(bytes) = files::read_if_there(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        Error::failed(format!(
+            "{} is damaged ({error}); compare fingerprints with the other partners, then `entente-node roster --accept` writes it anew",
+            path.display()
+        ))
+    })
 }
 
 fn write_roster(path: &Path, roster: &Roster) -> Result<(), Error> {

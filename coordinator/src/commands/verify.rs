@@ -96,7 +96,7 @@ fn verify(path: &Path, roster: Option<&Roster>, compare: bool) -> Result<(Report
         let entry = entry.map_err(|error| Error::file("read", path, &error))?;
         let (place, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if place.is_file() {
-            contents.insert(name, std::fs::read(&place).map_err(|error| Error::file("read", &place, &error))?);
+            contents.insert(name, files::read(&place)?);
         }
     }
     if let Some(receipt) = &receipt {

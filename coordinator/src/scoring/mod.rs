@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{Field, Schema};
-use entente_host::Error;
+use entente_host::{Error, files};
 use entente_protocols::config::nearest;
 use entente_protocols::learn::file::{MAX_BYTES, ModelFile};
 use entente_tables::codes::FeatureReader;
@@ -32,7 +32,7 @@ pub fn read_model(path: &Path) -> Result<ModelFile, Error> {
     if size > MAX_BYTES as u64 {
         return Err(none(format!("has more than {} MiB, more than any model file", MAX_BYTES >> 20)));
     }
-    let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+    let bytes = files::read(path)?;
     ModelFile::parse(&bytes).map_err(|error| none(error.to_string()))
 }
 

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use entente_host::Error;
-use entente_host::clock;
 use entente_host::process::block_on;
 use entente_host::terminal::{print, print_json};
+use entente_host::{Error, clock, files};
 use entente_protocols::identity::PublicIdentity;
 use serde::Serialize;
 
@@ -202,7 +201,7 @@ impl Export {
 impl Verify {
     fn run(self) -> Result<(), Error> {
         let path = &self.manifest;
-        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let bytes = files::read(path)?;
         // What is printed says what fails.
         let failed = || Err(Error::failed(""));
         let signed = match Signed::parse(&String::from_utf8_lossy(&bytes)) {

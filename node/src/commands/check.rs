@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use entente_host::Error;
 use entente_host::terminal::{print, print_json};
+use entente_host::{Error, files};
 use entente_protocols::ledger::verify::{export, verify_export};
 use serde::Serialize;
 
@@ -129,7 +129,7 @@ async fn data_set(lines: &mut Vec<Line>, folder: &Folder, name: &str, dataset: &
 
 fn ledger(folder: &Folder, config: &Config) -> Line {
     let path = folder.state("ledger.sqlite");
-    if !path.exists() {
+    if !files::exists(&path) {
         return Line::ok("ledger", "has no entries yet".into());
     }
     let text = LedgerStore::open_read_only(&path)

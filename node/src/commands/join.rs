@@ -1,8 +1,10 @@
 //! `entente-node join`.
 
+use std::path::Path;
+
 use clap::Args;
-use entente_host::Error;
 use entente_host::terminal::print;
+use entente_host::{Error, files};
 use entente_protocols::identity::Ticket;
 
 use super::Dir;
@@ -19,7 +21,7 @@ pub(super) struct Join {
 impl Join {
     pub(super) async fn run(self) -> Result<(), Error> {
         // A ticket, or the file that `entente invite --out` wrote.
-        let text = std::fs::read_to_string(&self.ticket).unwrap_or(self.ticket);
+        let text = files::read_text(Path::new(&self.ticket)).unwrap_or(self.ticket);
         let ticket: Ticket = text.parse().map_err(|error| Error::refused(format!("{error}")))?;
         let folder = self.dir.folder();
         let roster = enrol::join(&ticket, &folder).await?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use entente_host::Error;
-use entente_host::files::write_private;
+use entente_host::files::{exists, write_private};
 use entente_host::terminal::{print, print_json_text, write};
 use entente_protocols::ledger;
 use entente_protocols::ledger::entry::{Entry, Record};
@@ -84,7 +84,7 @@ fn open(folder: &Folder) -> Result<LedgerStore, Error> {
     let path = folder.state("ledger.sqlite");
     folder.read(&folder.config())?;
     // A node that has never served has an empty ledger.
-    let store = if path.exists() { LedgerStore::open_read_only(&path) } else { LedgerStore::open(&path) };
+    let store = if exists(&path) { LedgerStore::open_read_only(&path) } else { LedgerStore::open(&path) };
     Ok(store?)
 }
 

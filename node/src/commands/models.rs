@@ -98,7 +98,7 @@ impl Export {
 impl Import {
     fn run(self) -> Result<(), Error> {
         let (folder, path) = (self.dir.folder(), self.file);
-        let bytes = std::fs::read(&path).map_err(|error| Error::file("read", &path, &error))?;
+        let bytes = files::read(&path)?;
         let file =
             ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
         let (source, now) = (format!("file {}", path.display()), clock::now().to_string());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::clock::now;
-use entente_host::files::write_private;
+use entente_host::files::{exists, write_private};
 use entente_host::link::tls::pem;
 use entente_host::link::{Frames, LinkError, send};
 use entente_host::random::random_secret;
@@ -82,7 +82,7 @@ fn identity(folder: &Folder) -> Result<IdentityKey, Error> {
 /// The TLS key in the folder, in the same way.
 fn tls_key(folder: &Folder) -> Result<KeyPair, Error> {
     let path = folder.key("tls.key");
-    if path.exists() {
+    if exists(&path) {
         return KeyPair::from_pem(&Zeroizing::new(folder.read(&path)?)).map_err(|error| {
             Error::refused(format!(
                 "{} is not a private key ({error}); restore it from a backup, or join in another folder",
@@ -132,7 +132,7 @@ fn accept(
     }
     write_private(&folder.key("authority.crt"), pem(authority).as_bytes())?;
     folder.keep_offered(roster)?;
-    if !folder.config().exists() {
+    if !exists(&folder.config()) {
         write_private(&folder.config(), config::template(&ticket.partner, &ticket.address).as_bytes())?;
     }
     // The certificate last: a node counts as joined once it is there.

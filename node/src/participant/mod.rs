@@ -25,12 +25,12 @@ mod tests;
 mod witness;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
 use entente_host::clock::Clock;
+use entente_host::files::Lock;
 use entente_host::locks::lock;
 use entente_host::process::runtime_folder;
 use entente_protocols::attempt::AttemptId;
@@ -99,7 +99,7 @@ pub struct Participant {
     memory: Memory,
     /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
     /// once would fork.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 struct Rosters {
@@ -244,7 +244,7 @@ impl Participant {
 
     /// The same, holding the folder's lock for as long as it lives.
     #[must_use]
-    pub fn holding(self, lock: File) -> Self {
+    pub fn holding(self, lock: Lock) -> Self {
         Self { _lock: Some(lock), ..self }
     }
 

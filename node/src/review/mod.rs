@@ -25,10 +25,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use entente_host::Error;
 use entente_host::clock::{self, Moment};
 use entente_host::locks::lock;
 use entente_host::pages::Access;
+use entente_host::{Error, files};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::store::Store;
@@ -165,7 +165,7 @@ impl Review {
         let study = &entries.last()?.study()?.study;
         let path = self.folder.state("studies.sqlite");
         // Not made by looking.
-        let store = path.exists().then(|| StudyStore::open(&path).ok())??;
+        let store = files::exists(&path).then(|| StudyStore::open(&path).ok())??;
         let attempt = store.get(&AttemptId::new(&study.id, study.attempt)).ok()??;
         self.config.own_numbers(&attempt.proposal)
     }

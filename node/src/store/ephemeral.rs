@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use entente_host::Error;
-use entente_host::files::{private_folder, write_private};
+use entente_host::files::{private_folder, read_if_there, write_private};
 use entente_host::random::{random, random_secret};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
@@ -92,11 +92,7 @@ impl EphemeralStore {
     /// If the file is there and cannot be read.
     pub fn get(&self, id: &AttemptId) -> Result<Option<EphemeralKey>, Error> {
         let path = self.path(id);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(&path, error)),
-        };
+        let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
         let opened = bytes.split_first_chunk::<NONCE>().and_then(|(nonce, sealed)| {
             let payload = Payload { msg: sealed, aad: &bound(id).0 };
             self.cipher.decrypt(&XNonce::from(*nonce), payload).ok().map(Zeroizing::new)
@@ -139,14 +135,9 @@ fn bound(id: &AttemptId) -> Digest {
 }
 
 fn wrapping_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
-    match fs::read(path).map(Zeroizing::new) {
-        Ok(bytes) => {
-            if let Ok(key) = <[u8; 32]>::try_from(&bytes[..]) {
-                return Ok(Zeroizing::new(key));
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(path, error)),
+    let kept = read_if_there(path)?.map(Zeroizing::new);
+    if let Some(key) = kept.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok()) {
+        return Ok(Zeroizing::new(key));
     }
     let key = random_secret()?;
     write_private(path, &key[..])?;

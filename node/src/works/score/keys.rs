@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use entente_host::Error;
-use entente_host::files::{private_folder, write_private};
+use entente_host::files::{private_folder, read, remove, write_private};
 use entente_host::locks::lock;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
@@ -34,7 +34,7 @@ impl GivenKeys {
 
     /// The key of this digest, if it is here and whole.
     pub fn get(&self, digest: Digest) -> Option<EvaluationKey> {
-        let bytes = fs::read(self.file(digest)).ok()?;
+        let bytes = read(&self.file(digest)).ok()?;
         let key: EvaluationKey = from_canonical(&bytes, EvaluationKey::LIMIT).ok()?;
         (key.fits() && key.digest() == digest).then_some(key)
     }
@@ -48,8 +48,8 @@ impl GivenKeys {
         let mut files: Vec<_> = dated.filter(|(_, path)| path.extension().is_some_and(|kind| kind == "key")).collect();
         files.sort();
         for (_, path) in files.iter().take(files.len().saturating_sub(GIVEN)) {
-            if let Err(error) = fs::remove_file(path) {
-                warn!(path = %path.display(), %error, "an old evaluation key stays");
+            if let Err(error) = remove(path) {
+                warn!(%error, "an old evaluation key stays");
             }
         }
         Ok(())
