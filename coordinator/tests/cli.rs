@@ -1,6 +1,6 @@
 //! The binary itself: exit codes, what goes to stdout, and a clean stop.
 
-#![expect(clippy::disallowed_types, reason = "the program is run as people run it")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program is run as people run it")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! `entente model` as a process: what goes where, and exit codes.
 
-#![expect(clippy::disallowed_types, reason = "the program is run as people run it")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program is run as people run it")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -12,9 +12,12 @@
 //! - [`sqlite`]: durable, private databases;
 //! - [`terminal`]: what is printed, and what must not reach a terminal.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make files and wait"))]
+
 #[expect(clippy::disallowed_methods, reason = "the clock is read here")]
 pub mod clock;
 pub mod error;
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "files are written here")]
 pub mod files;
 pub mod link;
 pub mod locks;

@@ -1,6 +1,11 @@
 //! What a charge costs over a durable write of the same disk: the two are measured in turn.
 
-#![expect(clippy::disallowed_macros, reason = "a bench prints what it measures")]
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time beside the disk's and prints it"
+)]
 
 use std::fs::File;
 use std::io::Write;

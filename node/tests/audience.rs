@@ -1,6 +1,6 @@
 //! The commands about audiences, as people call them.
 
-#![expect(clippy::disallowed_types, reason = "the program is run as people run it")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program is run as people run it")]
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The node's data side as the rest of the node uses it.
 
+#![expect(clippy::disallowed_methods, reason = "sources are made here")]
+
 use std::fs;
 use std::path::Path;
 

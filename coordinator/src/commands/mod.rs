@@ -2,9 +2,12 @@
 
 mod alliance;
 mod model;
+#[expect(clippy::disallowed_methods, reason = "progress goes to stderr")]
 mod progress;
+#[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod study;
 mod tables;
+#[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod verify;
 
 use std::path::PathBuf;

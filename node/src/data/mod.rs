@@ -29,6 +29,7 @@ mod bounding;
 mod candidate_rows;
 mod candidates;
 mod consent;
+#[expect(clippy::disallowed_types, reason = "a table is a file")]
 mod csv;
 mod customers;
 mod dataset;
@@ -38,13 +39,17 @@ mod error;
 mod features;
 mod input;
 mod labels;
+#[expect(clippy::disallowed_types, reason = "a table is a file")]
 mod ndjson;
 mod options;
 mod pass;
 mod pipeline;
 mod preflight;
+#[expect(clippy::disallowed_types, reason = "a table is files")]
 mod scan;
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a source is files")]
 mod source;
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what does not fit into memory goes to files")]
 mod spill;
 mod table;
 mod training_rows;

@@ -172,7 +172,7 @@ impl Participant {
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let Computed { bounded, keeps } = execution.compute(&means, dataset, layout)?;
                 if let Some(keeps) = keeps {
-                    keeps.keep(&attempt.id, now(), dataset, self.own())?;
+                    keeps.keep(&attempt.id, self.now(), dataset, self.own())?;
                 }
                 if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;

@@ -12,6 +12,7 @@
 
 mod format;
 mod naming;
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "an audience is a file")]
 mod saved;
 mod scores;
 mod table;
