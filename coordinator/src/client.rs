@@ -11,10 +11,10 @@ use entente_protocols::study::Study;
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{COORDINATOR_NAME, FromOperator, Progress, ToOperator};
 
-use crate::alliance::Alliance;
 use crate::coordinator::{Coordinator, TakeUp};
+use crate::hall::alliance::Alliance;
+use crate::hall::serving;
 use crate::link::tls;
-use crate::serving;
 use crate::views::{CheckView, Files, PartnersView, StudyView};
 
 /// How long connecting may take: the coordinator runs on this machine.

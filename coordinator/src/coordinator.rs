@@ -14,12 +14,12 @@ use entente_protocols::ledger::Head;
 use entente_protocols::wire::message::ToNode;
 use tokio::task::JoinHandle;
 
-use crate::alliance::Alliance;
-use crate::certificates::{self, Authority, RequestedKey};
+use crate::hall::alliance::Alliance;
+use crate::hall::certificates::{self, Authority, RequestedKey};
+use crate::hall::serving::Serving;
+use crate::hall::sessions::Sessions;
 use crate::link;
 use crate::link::tls::{Access, Role};
-use crate::serving::Serving;
-use crate::sessions::Sessions;
 use crate::store::{Admission, Store, TicketRefusal};
 use crate::studies::{Desk, NodeEvent};
 use crate::witnessing::Witnessing;

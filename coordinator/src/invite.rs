@@ -8,8 +8,8 @@ use entente_host::clock::now;
 use entente_host::random::random_secret;
 use entente_protocols::identity::{Ticket, check_name};
 
-use crate::alliance::Alliance;
-use crate::certificates;
+use crate::hall::alliance::Alliance;
+use crate::hall::certificates;
 use crate::store::Store;
 
 /// How long a ticket lasts unless told otherwise.
@@ -75,7 +75,7 @@ mod tests {
         let dir = folder.path().join("d");
         let refusal = |partner: &str| invite(&dir, partner, DEFAULT_EXPIRES).map(drop).unwrap_err().to_string();
         assert!(refusal("bank").contains("entente init"));
-        crate::alliance::init(&dir, "spring", "127.0.0.1:4433", None).unwrap();
+        crate::hall::alliance::init(&dir, "spring", "127.0.0.1:4433", None).unwrap();
         assert!(refusal("Bank").contains("lower-case"));
         assert!(refusal("bank-").contains("certificate"));
         let ticket = invite(&dir, "bank", DEFAULT_EXPIRES).unwrap();

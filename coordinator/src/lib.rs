@@ -27,12 +27,11 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make files and wait"))]
 
-mod alliance;
-mod certificates;
 mod client;
 #[expect(clippy::disallowed_macros, reason = "what is no result goes to stderr")]
 pub mod commands;
 mod coordinator;
+mod hall;
 mod invite;
 mod link;
 pub mod page;
@@ -44,17 +43,15 @@ pub mod results;
 )]
 pub mod scoring;
 mod seeds;
-mod serving;
-mod sessions;
 pub mod store;
 mod studies;
 pub mod study;
 pub mod views;
 mod witnessing;
 
-pub use alliance::{Alliance, DEFAULT_LISTEN, init};
 pub use client::{Client, Update, check_study, run_study};
 pub use coordinator::{Coordinator, Running, TakeUp};
 pub use entente_host::Error;
+pub use hall::alliance::{Alliance, DEFAULT_LISTEN, init};
 pub use invite::{DEFAULT_EXPIRES, invite, parse_duration};
 pub use seeds::{check_seeded, run_seeded};

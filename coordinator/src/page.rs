@@ -15,8 +15,8 @@ use entente_host::pages::look::{facts, gauge, page};
 use entente_host::pages::metrics::Metrics;
 use maud::{Markup, html};
 
-use crate::alliance::Alliance;
 use crate::coordinator::{Running, Shared};
+use crate::hall::alliance::Alliance;
 use crate::link::operator::{partners, view};
 use crate::store::{Alarm, StudyState};
 use crate::views::{AccountView, PartnerView, PartnersView, StudyView};

@@ -12,7 +12,8 @@ use entente_host::terminal::{print, print_json};
 use super::{Dir, tables};
 use crate::client::Client;
 use crate::coordinator::Coordinator;
-use crate::{alliance, invite, page};
+use crate::hall::alliance;
+use crate::{invite, page};
 
 #[derive(Args)]
 pub(super) struct Init {

@@ -14,8 +14,8 @@ use entente_protocols::study::file::{self, Asked};
 use super::progress::Reporter;
 use super::{Dir, tables};
 use crate::client::{Client, check_study, run_study};
+use crate::hall::serving;
 use crate::seeds::{check_seeded, run_seeded};
-use crate::serving;
 use crate::store::StudyState;
 use crate::views::Files;
 

@@ -27,8 +27,8 @@ use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
 use rustls::pki_types::CertificateDer;
 
-use crate::alliance::Alliance;
 use crate::coordinator::Shared;
+use crate::hall::alliance::Alliance;
 use close::{Close, close};
 use gate::{Gate, Place, Verdict};
 use tls::{Access, Role};

@@ -20,7 +20,7 @@ use super::FIRST;
 use super::close::{Close, close};
 use super::notices::Notices;
 use crate::coordinator::Shared;
-use crate::sessions::{QUEUE, Session};
+use crate::hall::sessions::{QUEUE, Session};
 use crate::store::{LastSeen, StudyRecord, StudyState};
 use crate::studies::NodeEvent;
 use crate::witnessing::Witnessed;

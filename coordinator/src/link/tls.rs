@@ -18,8 +18,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
-use crate::alliance::Alliance;
-use crate::certificates;
+use crate::hall::alliance::Alliance;
+use crate::hall::certificates;
 
 /// Who a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

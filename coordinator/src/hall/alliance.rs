@@ -21,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::certificates;
+use crate::hall::certificates;
 
 /// Where the coordinator listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4433";
