@@ -20,8 +20,8 @@ use crate::hall::serving::Serving;
 use crate::hall::sessions::Sessions;
 use crate::link;
 use crate::link::tls::{Access, Role};
+use crate::scheduler::{Desk, NodeEvent};
 use crate::store::{Admission, Store, TicketRefusal};
-use crate::studies::{Desk, NodeEvent};
 use crate::witnessing::Witnessing;
 
 /// Starts coordinators.

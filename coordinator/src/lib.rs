@@ -1,12 +1,12 @@
 //! The alliance operator's server and command line.
 //!
 //! ```text
-//! alliance, store, serving   the folder of an alliance: keys, database, whether it is being served
-//! link                       QUIC: enrolment, nodes, operators
-//! sessions, studies          who is connected; studies from submission to result
-//! study, results             what a study kind's result is, and its files
-//! scoring                    a local table's rows, scored by a model file
-//! page                       the operator's page, on this machine alone
+//! hall, store           the folder of an alliance, its database, who is connected: what all else stands on
+//! results, kinds        what results are made of; what is made of each kind of study
+//! scheduler             studies from submission to result
+//! link                  QUIC: enrolment, nodes, operators
+//! page                  the operator's page, on this machine alone
+//! scoring               a local table's rows, scored by a model file
 //! client, seeds, commands    the operator's side
 //! ```
 //!
@@ -33,9 +33,11 @@ pub mod commands;
 mod coordinator;
 mod hall;
 mod invite;
+pub mod kinds;
 mod link;
 pub mod page;
 pub mod results;
+mod scheduler;
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -44,8 +46,6 @@ pub mod results;
 pub mod scoring;
 mod seeds;
 pub mod store;
-mod studies;
-pub mod study;
 pub mod views;
 mod witnessing;
 

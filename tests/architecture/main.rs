@@ -74,7 +74,7 @@ const MANIFESTS: &[(&str, &[&str])] = &[
 /// The kinds of study: each is a module of its name in each of [`KINDS_STAND_IN`], and knows no other kind.
 const KINDS: [&str; 3] = ["query", "train", "lookalike"];
 /// What else stands in these folders stands above the kinds, and chooses among them.
-const KINDS_STAND_IN: [&str; 2] = ["protocols::study", "coordinator::study"];
+const KINDS_STAND_IN: [&str; 2] = ["protocols::study", "coordinator::kinds"];
 /// Where no kind is named: there, a study is what its participants do, or what `Kind` says of all kinds.
 const NO_KIND_IN: [&str; 6] =
     ["protocols::ledger", "node::participant", "node::review", "node::config", "node::commands", "node::dialogue"];

@@ -18,27 +18,11 @@ const RINGS: &[(&[&str], &str)] = &[
             "coordinator::link::enrol",
             "coordinator::link::node",
             "coordinator::link::operator",
-            "coordinator::studies",
-            "coordinator::studies::run",
+            "coordinator::scheduler",
+            "coordinator::scheduler::run",
             "coordinator::witnessing",
         ],
         "whoever serves takes all that there is, and that holds the scheduler, the witnesses and the link",
-    ),
-    (
-        &[
-            "coordinator::results",
-            "coordinator::results::chart",
-            "coordinator::results::columnar",
-            "coordinator::results::csv",
-            "coordinator::results::json",
-            "coordinator::results::page",
-            "coordinator::results::report",
-        ],
-        "the folder's mod.rs is the table of a result, and chooses among the forms it is written in",
-    ),
-    (
-        &["coordinator::results::model", "coordinator::results::model::json", "coordinator::results::model::report"],
-        "the folder's mod.rs is what a training gives, and chooses among the forms it is written in",
     ),
     (
         &[
@@ -51,15 +35,6 @@ const RINGS: &[(&[&str], &str)] = &[
             "coordinator::store::tickets",
         ],
         "the folder's mod.rs is the database, and opens each of its tables",
-    ),
-    (
-        &[
-            "coordinator::study",
-            "coordinator::study::lookalike",
-            "coordinator::study::query",
-            "coordinator::study::train",
-        ],
-        "the folder's mod.rs is what a study ends in, and chooses among its kinds",
     ),
     (
         &[

@@ -8,8 +8,8 @@ use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::mechanism::Scope;
 
+use crate::kinds;
 use crate::results::number::{self, Style};
-use crate::study;
 use crate::views::{AccountView, AnswerView, CheckView, PartnersView, StudyView};
 
 /// The most rows of a result that are printed; all are in its files.
@@ -156,7 +156,7 @@ fn significant(number: f64) -> String {
 
 /// The table of a result.json.
 pub(super) fn result(json: &[u8]) -> String {
-    let Some(result) = study::table(json) else { return String::from_utf8_lossy(json).into_owned() };
+    let Some(result) = kinds::table(json) else { return String::from_utf8_lossy(json).into_owned() };
     let mut table = table(result.columns.iter().map(String::as_str));
     for row in result.rows.iter().take(MAX_ROWS) {
         table.add_row(row);

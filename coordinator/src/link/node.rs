@@ -21,8 +21,8 @@ use super::close::{Close, close};
 use super::notices::Notices;
 use crate::coordinator::Shared;
 use crate::hall::sessions::{QUEUE, Session};
+use crate::scheduler::NodeEvent;
 use crate::store::{LastSeen, StudyRecord, StudyState};
-use crate::studies::NodeEvent;
 use crate::witnessing::Witnessed;
 
 /// The most data sets of one node.

@@ -8,19 +8,19 @@ use entente_protocols::privacy::interval::Estimate;
 use maud::{Markup, html};
 
 use super::number::{self, Style};
-use super::{ResultTable, Row};
+use super::table::{ResultTable, Row};
 
 /// The most rows that a chart of dots shows.
-pub(super) const MOST_DOTS: usize = 60;
+pub(crate) const MOST_DOTS: usize = 60;
 /// The most rows that a line shows.
-pub(super) const MOST_POINTS: usize = 400;
+pub(crate) const MOST_POINTS: usize = 400;
 
-pub(super) const WIDTH: f64 = 760.0;
+pub(crate) const WIDTH: f64 = 760.0;
 /// Of one character at the size of labels; most are narrower.
-pub(super) const CHARACTER: f64 = 7.0;
+pub(crate) const CHARACTER: f64 = 7.0;
 
 /// A drawing for the report.
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// The drawing.
     pub svg: Markup,
     /// How to read it.
@@ -30,7 +30,7 @@ pub(super) struct Chart {
 }
 
 /// The chart of one measure; `None` without group keys, where there is nothing to compare.
-pub(super) fn chart(table: &ResultTable, measure: usize) -> Option<Chart> {
+pub(crate) fn chart(table: &ResultTable, measure: usize) -> Option<Chart> {
     let marks = |most: usize| table.rows.iter().take(most).map(|row| mark(table, row, measure)).collect::<Vec<_>>();
     let name = &table.measures[measure].name;
     let names: Vec<&str> = table.keys.iter().map(|key| key.name.as_str()).collect();
@@ -86,11 +86,11 @@ fn mark(table: &ResultTable, row: &Row, measure: usize) -> Mark {
 }
 
 /// A linear map from values to the drawing.
-pub(super) struct Scale {
-    pub(super) low: f64,
-    pub(super) high: f64,
-    pub(super) from: f64,
-    pub(super) to: f64,
+pub(crate) struct Scale {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
 }
 
 impl Scale {
@@ -112,13 +112,13 @@ impl Scale {
         if low < high { Self { low, high, from, to } } else { Self { low: 0.0, high: 1.0, from, to } }
     }
 
-    pub(super) fn at(&self, value: f64) -> f64 {
+    pub(crate) fn at(&self, value: f64) -> f64 {
         let share = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
         let at = self.from + share.clamp(0.0, 1.0) * (self.to - self.from);
         (at * 100.0).round() / 100.0
     }
 
-    pub(super) fn spans_zero(&self) -> bool {
+    pub(crate) fn spans_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
     }
 }
@@ -225,7 +225,7 @@ fn spaced<'m>(marks: &[&'m Mark], x: &dyn Fn(&Mark) -> f64) -> Vec<&'m Mark> {
 }
 
 /// A drawing with a title and a description of its own.
-pub(super) fn svg(id: usize, title: &str, desc: &str, height: f64, body: &Markup) -> Markup {
+pub(crate) fn svg(id: usize, title: &str, desc: &str, height: f64, body: &Markup) -> Markup {
     let (title_id, desc_id) = (format!("chart-{id}-title"), format!("chart-{id}-desc"));
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}")) role="img"
@@ -238,7 +238,7 @@ pub(super) fn svg(id: usize, title: &str, desc: &str, height: f64, body: &Markup
 }
 
 /// Labels end where they would take the chart's place; the tooltip and the table have them whole.
-pub(super) fn shortened(label: &str) -> String {
+pub(crate) fn shortened(label: &str) -> String {
     const MOST: usize = 34;
     if label.chars().count() <= MOST { label.to_owned() } else { label.chars().take(MOST - 1).chain(['…']).collect() }
 }

@@ -9,11 +9,11 @@ use entente_protocols::language::expr::{Value, ValueType};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
-use super::{Flat, ResultTable};
+use super::table::{Flat, ResultTable};
 
 /// The bytes of `result.parquet`. Not compressed: released numbers are noise in their last digits, and dictionaries
 /// already take care of repeated keys.
-pub(super) fn write(table: &ResultTable) -> Result<Vec<u8>, String> {
+pub(crate) fn write(table: &ResultTable) -> Result<Vec<u8>, String> {
     encode(table)
         .map_err(|error| format!("the result cannot be written as Parquet ({error}); this is a bug, please report it"))
 }
@@ -23,7 +23,7 @@ fn encode(table: &ResultTable) -> Result<Vec<u8>, ParquetError> {
 }
 
 /// The bytes of a Parquet file with one batch.
-pub(super) fn bytes(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
+pub(crate) fn bytes(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
     writer.write(batch)?;

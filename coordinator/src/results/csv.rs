@@ -4,10 +4,10 @@
 
 use entente_protocols::language::expr::Value;
 
-use super::{Flat, ResultTable};
+use super::table::{Flat, ResultTable};
 
 /// The text of `result.csv`.
-pub(super) fn write(table: &ResultTable) -> String {
+pub(crate) fn write(table: &ResultTable) -> String {
     let columns = table.flat();
     let mut text = String::new();
     line(&mut text, columns.iter().map(|(name, _)| quoted(name)));
@@ -26,7 +26,7 @@ pub(super) fn write(table: &ResultTable) -> String {
 }
 
 /// Adds a line of fields that are quoted where they must be.
-pub(super) fn line(text: &mut String, fields: impl Iterator<Item = String>) {
+pub(crate) fn line(text: &mut String, fields: impl Iterator<Item = String>) {
     for (i, field) in fields.enumerate() {
         if i > 0 {
             text.push(',');
@@ -38,7 +38,7 @@ pub(super) fn line(text: &mut String, fields: impl Iterator<Item = String>) {
 
 /// A field that holds a separator, a quote or a line break is quoted; so are outer blanks, which some readers strip,
 /// and nothing at all, which would look like NULL.
-pub(super) fn quoted(field: &str) -> String {
+pub(crate) fn quoted(field: &str) -> String {
     let special = field.contains([',', '"', '\r', '\n']);
     if special || field.is_empty() || field.trim() != field {
         format!("\"{}\"", field.replace('"', "\"\""))

@@ -6,12 +6,12 @@
 use entente_protocols::privacy::mechanism::Scope;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::Header;
+use super::header::Header;
 
 const CSS: &str = include_str!("report.css");
 
 /// A page with these parts.
-pub(super) fn page(header: &Header<'_>, body: &Markup) -> Markup {
+pub(crate) fn page(header: &Header<'_>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -28,7 +28,7 @@ pub(super) fn page(header: &Header<'_>, body: &Markup) -> Markup {
 }
 
 /// Name and purpose; `what` the page is goes above.
-pub(super) fn heading(header: &Header<'_>, what: &str) -> Markup {
+pub(crate) fn heading(header: &Header<'_>, what: &str) -> Markup {
     html! {
         header {
             p.eyebrow { (what) " · " (time(header.finished)) }
@@ -42,7 +42,7 @@ pub(super) fn heading(header: &Header<'_>, what: &str) -> Markup {
 }
 
 /// Of which data set, at whom, and by which SQL.
-pub(super) fn asked_for(header: &Header<'_>, dataset: &str, sql: &str) -> Markup {
+pub(crate) fn asked_for(header: &Header<'_>, dataset: &str, sql: &str) -> Markup {
     let n = header.participants.len();
     html! {
         section aria-labelledby="asked" {
@@ -62,7 +62,7 @@ pub(super) fn asked_for(header: &Header<'_>, dataset: &str, sql: &str) -> Markup
 }
 
 /// Who is protected, and how much of the protection was spent.
-pub(super) fn privacy(header: &Header<'_>, privacy_unit: &str) -> Markup {
+pub(crate) fn privacy(header: &Header<'_>, privacy_unit: &str) -> Markup {
     let (privacy, n) = (&header.privacy, header.participants.len());
     let epsilon = |epsilon: Option<f64>| epsilon.map_or_else(|| "not bounded".to_owned(), |epsilon| upward(epsilon, 3));
     html! {
@@ -135,7 +135,7 @@ pub(super) fn privacy(header: &Header<'_>, privacy_unit: &str) -> Markup {
 }
 
 /// What a reader must know.
-pub(super) fn warnings(header: &Header<'_>) -> Markup {
+pub(crate) fn warnings(header: &Header<'_>) -> Markup {
     html! {
         @if !header.warnings.is_empty() {
             section.warnings aria-labelledby="warnings" {
@@ -149,7 +149,7 @@ pub(super) fn warnings(header: &Header<'_>) -> Markup {
 }
 
 /// Text with what stands between backticks set as code.
-pub(super) fn with_code(text: &str) -> Markup {
+pub(crate) fn with_code(text: &str) -> Markup {
     let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {
         return html! { (text) };
@@ -162,7 +162,7 @@ pub(super) fn with_code(text: &str) -> Markup {
 }
 
 /// What identifies the study.
-pub(super) fn record(header: &Header<'_>) -> Markup {
+pub(crate) fn record(header: &Header<'_>) -> Markup {
     html! {
         footer.record {
             h2 { "Record" }
@@ -179,19 +179,19 @@ pub(super) fn record(header: &Header<'_>) -> Markup {
 }
 
 /// A time as people write it.
-pub(super) fn time(time: jiff::Timestamp) -> String {
+pub(crate) fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A loss with `digits` digits after the point, never less than it is.
-pub(super) fn upward(x: f64, digits: i32) -> String {
+pub(crate) fn upward(x: f64, digits: i32) -> String {
     let scale = 10f64.powi(digits);
     let rounded = (x * scale).ceil() / scale;
     if rounded.is_finite() { rounded.to_string() } else { x.to_string() }
 }
 
 /// δ as books set it.
-pub(super) fn delta(delta: f64) -> Markup {
+pub(crate) fn delta(delta: f64) -> Markup {
     let text = format!("{delta:e}");
     match text.split_once('e') {
         Some(("1", exponent)) => html! { "10" sup { (exponent.replace('-', "\u{2212}")) } },
@@ -201,7 +201,7 @@ pub(super) fn delta(delta: f64) -> Markup {
 }
 
 /// SQL without the blank lines and the indentation that its place in a study file gave it.
-pub(super) fn unindented(sql: &str) -> String {
+pub(crate) fn unindented(sql: &str) -> String {
     let lines: Vec<&str> = sql.trim_end().lines().skip_while(|line| line.trim().is_empty()).collect();
     let indent = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let common = lines.iter().filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);

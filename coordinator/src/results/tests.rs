@@ -6,10 +6,14 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Float64Type, Int64Type};
 use arrow_schema::DataType;
+use entente_protocols::language::expr::{Value, ValueType};
 use entente_protocols::language::schema::Day;
+use entente_protocols::language::sums::Output;
+use entente_protocols::privacy::interval::Estimate;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::*;
+use super::table::{Cell, Key, Measure, ResultTable, Row};
+use super::{columnar, csv};
 
 fn cell(value: f64, low: f64, high: f64) -> Cell {
     Cell { estimate: Estimate { value, low, high }, known: true }

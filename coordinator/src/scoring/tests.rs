@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::results::samples;
+use crate::kinds::train::samples;
 
 fn recipe() -> Recipe {
     let feature = |name: &str, values| Feature { name: name.into(), values };

@@ -16,7 +16,7 @@ use entente_protocols::study::parts::Work;
 use entente_protocols::testing::{self, Draft, Parties};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::super::{Course, finish, table};
+use super::super::{RoundState, finish, table};
 use super::*;
 use crate::results::{REPORT, RESULT};
 use crate::store::RoundRecord;
@@ -100,10 +100,10 @@ fn train_with(
     let names: Vec<&str> = plan.rows.outputs.iter().map(|output| output.name.as_str()).collect();
     let order = ["age", "region", "joined", "consent", "spend", "churned"];
     let mut random = Random(3);
-    let mut course = Course::new(&question, &[]).unwrap();
+    let mut state = RoundState::new(&question, &[]).unwrap();
     let mut rounds: Vec<RoundRecord> = Vec::new();
     for (index, release) in plan.training.releases(1).iter().enumerate() {
-        let Course::Train(trainer) = &course else { panic!("a training") };
+        let RoundState::Train(trainer) = &state else { panic!("a training") };
         let input = trainer.input();
         let all = customers(&mut random, count);
         let column = |name: &str| all[order.iter().position(|known| *known == name).unwrap()].clone();
@@ -140,7 +140,7 @@ fn train_with(
             sum: parties.release(0, round, mechanism, sums.finish()).values,
             seconds: 0.25,
         };
-        course.absorb(&record).unwrap();
+        state.absorb(&record).unwrap();
         rounds.push(record);
     }
     if fewer {
@@ -150,7 +150,7 @@ fn train_with(
         id: "s-0002",
         study,
         question: &question,
-        course: &course,
+        state: &state,
         rounds: &rounds,
         lost: &[],
         started: "2026-03-01T12:00:00Z".parse().unwrap(),

@@ -7,10 +7,11 @@ use entente_protocols::learn::recipe::{Feature, Target};
 use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::super::Header;
-use super::super::json::{EstimateView, cell};
 use super::flat::named;
-use super::{Round, Trained, shares, terms};
+use super::terms;
+use super::trained::{Round, Trained, shares};
+use crate::results::header::Header;
+use crate::results::json::{self, EstimateView, cell};
 
 /// The order in which people want metrics.
 const ORDER: [&str; 12] =
@@ -38,10 +39,7 @@ pub(super) fn write(header: &Header<'_>, trained: &Trained<'_>) -> Result<Vec<u8
         detail: detail(trained),
         rounds: &trained.rounds,
     };
-    let mut bytes = serde_json::to_vec_pretty(&document)
-        .map_err(|error| format!("the result cannot be written as JSON ({error}); this is a bug, please report it"))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    json::write(&document)
 }
 
 /// The metrics of a `result.json` as a table: one row a metric, one column for all and for each partner.

@@ -1,5 +1,8 @@
 //! The study kind `query`: from the sum of all vectors to a table, and what can be told before.
 
+mod json;
+mod report;
+
 use std::collections::BTreeMap;
 
 use entente_protocols::language::expr::{Expr, ValueType};
@@ -9,8 +12,13 @@ use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::study::query::QuerySpec;
 use entente_protocols::study::query::outcome;
 
-use super::{Finished, MeasureError, header};
-use crate::results::{self, Asked, Cell, Key, Measure, ResultTable, Row};
+use super::finished::{Finished, MeasureError, header};
+use crate::results::header::Header;
+use crate::results::table::{Cell, Key, Measure, ResultTable, Row};
+use crate::results::{REPORT, RESULT, columnar, csv};
+use report::{Asked, CSV, PARQUET};
+
+pub(super) use json::table;
 
 /// The number of rows for which the error of an average is told.
 const TYPICAL_ROWS: f64 = 1000.0;
@@ -39,10 +47,21 @@ pub(super) fn finish(
         max_groups: plan.max_groups,
         max_rows: plan.max_rows,
     };
-    results::files(&header(finished), asked, &table(plan, rows))
+    files(&header(finished, notes(spec, plan)), asked, &estimates(plan, rows))
 }
 
-/// See [`super::expected_error`].
+/// All files of the result, by name.
+fn files(header: &Header<'_>, asked: Asked<'_>, table: &ResultTable) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let files = [
+        (RESULT, json::write(header, table)?),
+        (CSV, csv::write(table).into_bytes()),
+        (PARQUET, columnar::write(table)?),
+        (REPORT, report::page(header, asked, table).into_string().into_bytes()),
+    ];
+    Ok(files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect())
+}
+
+/// See [`crate::kinds::expected_error`].
 pub(super) fn expected_error(plan: &SumsPlan, mechanism: &Mechanism) -> Vec<MeasureError> {
     let half_widths = outcome::expected_error(plan, mechanism, TYPICAL_ROWS);
     let error = |(measure, half_width): (&entente_protocols::language::sums::Measure, f64)| MeasureError {
@@ -59,7 +78,7 @@ pub(super) fn expected_error(plan: &SumsPlan, mechanism: &Mechanism) -> Vec<Meas
     plan.measures.iter().zip(half_widths).map(error).collect()
 }
 
-/// See [`super::notes`].
+/// See [`crate::kinds::notes`].
 pub(super) fn notes(spec: &QuerySpec, plan: &SumsPlan) -> Vec<String> {
     let mut notes = Vec::new();
     let grouped = plan.cells() > 1;
@@ -89,7 +108,7 @@ pub(super) fn notes(spec: &QuerySpec, plan: &SumsPlan) -> Vec<String> {
     notes
 }
 
-fn table(plan: &SumsPlan, rows: Vec<outcome::Row>) -> ResultTable {
+fn estimates(plan: &SumsPlan, rows: Vec<outcome::Row>) -> ResultTable {
     let measure = |measure: &entente_protocols::language::sums::Measure| Measure {
         name: measure.name.clone(),
         whole: match measure.kind {
@@ -149,3 +168,6 @@ fn cell(plan: &SumsPlan, kind: &MeasureKind, estimate: Estimate) -> Cell {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use arrow_schema::{Field, Schema};
 use entente_protocols::learn::evaluation::{Evaluation, Performance};
 use entente_protocols::privacy::interval::Estimate;
 
-use super::super::{columnar, csv};
 use super::terms::Term;
+use crate::results::{columnar, csv};
 
 /// A table.
 pub(super) struct Flat(Vec<(&'static str, Values)>);

@@ -8,7 +8,7 @@ use entente_protocols::study::parts::Work;
 use crate::store::RoundRecord;
 
 /// Where a study stands, by kind. Made anew from the sums of the rounds that are complete.
-pub enum Course {
+pub enum RoundState {
     /// A query has one round and nothing between.
     Query,
     /// The model in training.
@@ -17,25 +17,25 @@ pub enum Course {
     Lookalike,
 }
 
-impl Course {
+impl RoundState {
     /// After these rounds.
     ///
     /// # Errors
     ///
     /// If their sums are not of this question, in words for the operator.
     pub fn new(question: &Question, rounds: &[RoundRecord]) -> Result<Self, String> {
-        let mut course = match question.work() {
+        let mut state = match question.work() {
             Work::Sums(_) => Self::Query,
             Work::Score(_) | Work::Hold(_) => Self::Lookalike,
             Work::Rounds(plan) => Self::Train(Box::new(Trainer::new(&plan.training, question.participants().len()))),
         };
         for round in rounds {
-            course.absorb(round).map_err(|problem| format!("round {} cannot be used again: {problem}", round.round))?;
+            state.absorb(round).map_err(|problem| format!("round {} cannot be used again: {problem}", round.round))?;
         }
-        if let Self::Train(trainer) = &mut course {
+        if let Self::Train(trainer) = &mut state {
             trainer.set_participants(question.participants().len());
         }
-        Ok(course)
+        Ok(state)
     }
 
     /// The public input of the next round.

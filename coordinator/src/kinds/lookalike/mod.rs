@@ -1,5 +1,7 @@
 //! The study kind `lookalike`: from counts of candidates by score to the reach.
 
+mod reach;
+
 use std::collections::BTreeMap;
 
 use entente_protocols::learn::file::ScoreShare;
@@ -10,8 +12,10 @@ use entente_protocols::privacy::rows::UNIT;
 use entente_protocols::study::lookalike::LookalikeSpec;
 use entente_protocols::study::plans::score::{BUCKET_MILLIS, Output, ScorePlan};
 
-use super::{Finished, MeasureError, header};
-use crate::results::reach::{self, Reach, Step};
+use super::finished::{Finished, MeasureError, header};
+use reach::{Reach, Step};
+
+pub(super) use reach::table;
 
 /// The files of a lookalike study's result.
 pub(super) fn finish(
@@ -66,7 +70,7 @@ pub(super) fn finish(
         steps: by_segment.into_iter().flat_map(segment).collect(),
         seconds: round.seconds,
     };
-    reach::files(&header(finished), &reach)
+    reach::files(&header(finished, notes(plan)), &reach)
 }
 
 /// What segments are called, by code; one without a name where there are none.
@@ -96,7 +100,7 @@ fn lift(seeds: f64, size: Estimate, all: Estimate) -> Estimate {
     Estimate { value: over(likely, all.value), low: over(size.high, all.low), high: over(size.low, all.high) }
 }
 
-/// See [`super::expected_error`].
+/// See [`crate::kinds::expected_error`].
 pub(super) fn expected_error(plan: &ScorePlan, mechanism: &Mechanism) -> Vec<MeasureError> {
     let half_width = |cells: usize| {
         let sd = mechanism.total_sd(0) / f64::from(UNIT);
@@ -113,7 +117,7 @@ pub(super) fn expected_error(plan: &ScorePlan, mechanism: &Mechanism) -> Vec<Mea
     }]
 }
 
-/// See [`super::notes`].
+/// See [`crate::kinds::notes`].
 pub(super) fn notes(spec: &LookalikeSpec, plan: &ScorePlan) -> Vec<String> {
     let (opened, most) = (plan.scoring.output.name(), plan.scoring.candidates);
     let mut notes = vec![
@@ -170,10 +174,10 @@ mod tests {
     use entente_protocols::study::{Question, Study};
     use entente_protocols::testing;
 
-    use super::{Output, ScoreShare};
-    use crate::results::{REPORT, RESULT, reach};
+    use super::{Output, ScoreShare, reach};
+    use crate::kinds::{Finished, RoundState, expected_error, finish, notes, table};
+    use crate::results::{REPORT, RESULT};
     use crate::store::RoundRecord;
-    use crate::study::{Course, Finished, expected_error, finish, notes, table};
 
     fn study(candidates: &[&str], output: Output, segment: Option<&str>) -> (Study, Question) {
         let share = |threshold: f64, events: f64| ScoreShare { threshold, events, others: 0.1 };
@@ -235,7 +239,7 @@ mod tests {
             id: "s-0001",
             study: &study,
             question: &question,
-            course: &Course::Lookalike,
+            state: &RoundState::Lookalike,
             rounds: &rounds,
             lost: &[],
             started: "2026-03-01T12:00:00Z".parse().unwrap(),

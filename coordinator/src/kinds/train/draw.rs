@@ -3,9 +3,9 @@
 use entente_protocols::privacy::interval::Estimate;
 use maud::{Markup, html};
 
-use super::super::chart::{CHARACTER, Scale, WIDTH, shortened, svg};
-use super::super::number::{self, Style};
 use super::terms::{Level, Term};
+use crate::results::chart::{CHARACTER, Scale, WIDTH, shortened, svg};
+use crate::results::number::{self, Style};
 
 /// The most levels of a category that are drawn.
 const MOST_BARS: usize = 40;

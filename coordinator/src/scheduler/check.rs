@@ -11,7 +11,7 @@ use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 
 use super::question::{question, schemas};
 use crate::coordinator::Shared;
-use crate::study;
+use crate::kinds;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
 
 /// How long a node may take to answer.
@@ -58,7 +58,7 @@ impl Shared {
             problem,
             privacy: question.as_ref().map(|question| privacy(&study, question)),
             measures: question.as_ref().map(measures).unwrap_or_default(),
-            notes: question.as_ref().map(|question| study::notes(&study, question)).unwrap_or_default(),
+            notes: question.as_ref().map(|question| kinds::notes(&study, question)).unwrap_or_default(),
             partners,
         })
     }
@@ -66,8 +66,8 @@ impl Shared {
 
 fn measures(question: &Question) -> Vec<MeasureView> {
     let error =
-        |error: study::MeasureError| MeasureView { name: error.name, error: error.half_width, note: error.note };
-    study::expected_error(question).into_iter().map(error).collect()
+        |error: kinds::MeasureError| MeasureView { name: error.name, error: error.half_width, note: error.note };
+    kinds::expected_error(question).into_iter().map(error).collect()
 }
 
 fn privacy(study: &Study, question: &Question) -> PrivacyView {

@@ -1,18 +1,4 @@
-//! The result folder of a study that trained a model.
-//!
-//! ```text
-//! Header + Trained ─▶ result.json, model.json, model.onnx, metrics.csv, shapes.csv (each also as Parquet), report.html
-//! ```
-//!
-//! Like all of [`super`], pure functions of releases and of public facts.
-
-mod draw;
-mod flat;
-mod json;
-mod report;
-mod terms;
-
-use std::collections::BTreeMap;
+//! A model that has been trained, with what is said of it.
 
 use entente_protocols::learn::evaluation::{Detail, Evaluation};
 use entente_protocols::learn::file::ModelFile;
@@ -21,9 +7,7 @@ use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::rho::Rho;
 use serde::Serialize;
 
-pub use json::table;
-
-use super::{Header, REPORT, RESULT, onnx};
+use super::terms;
 
 /// The model, for this software.
 pub const MODEL: &str = "model.json";
@@ -89,36 +73,6 @@ pub struct HeldOutChange {
     pub since_round: Option<u32>,
 }
 
-/// All files of the result, by name.
-///
-/// # Errors
-///
-/// If the model's parts do not fit one another, in words for the operator.
-pub fn files(header: &Header<'_>, trained: &Trained<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    let unfit = |problem: String| format!("the model cannot be written ({problem}); this is a bug, please report it");
-    let mut files: BTreeMap<String, Vec<u8>> = [
-        (RESULT, json::write(header, trained)?),
-        (MODEL, trained.file.to_bytes()),
-        (ONNX, onnx::write(&trained.file).map_err(unfit)?),
-        (REPORT, report::page(header, trained).into_string().into_bytes()),
-    ]
-    .into_iter()
-    .map(|(name, bytes)| (name.to_owned(), bytes))
-    .collect();
-    let mut tables = Vec::new();
-    if let Some(evaluation) = trained.evaluation {
-        tables.push(("metrics", flat::metrics(header.participants, evaluation)));
-    }
-    if matches!(trained.file.model.parameters, Parameters::Additive { .. }) {
-        tables.push(("shapes", flat::shapes(&terms::terms(&trained.file.model, &trained.noise))));
-    }
-    for (name, table) in tables {
-        files.insert(format!("{name}.csv"), table.csv().into_bytes());
-        files.insert(format!("{name}.parquet"), table.parquet()?);
-    }
-    Ok(files)
-}
-
 /// The features that hardly move the score: by less than a twentieth of what the one that moves it most does, or by no more
 /// than noise explains.
 pub fn idle_features(trained: &Trained<'_>) -> Vec<String> {
@@ -138,7 +92,7 @@ pub fn idle_features(trained: &Trained<'_>) -> Vec<String> {
 }
 
 /// The shares of clusters, where they were evaluated.
-fn shares(evaluation: Option<&Evaluation>) -> Option<Vec<f64>> {
+pub(super) fn shares(evaluation: Option<&Evaluation>) -> Option<Vec<f64>> {
     match &evaluation?.detail {
         Detail::Clusters { clusters } => Some(clusters.iter().map(|cluster| cluster.share.value).collect()),
         Detail::Event(_) | Detail::Number => None,
@@ -146,4 +100,4 @@ fn shares(evaluation: Option<&Evaluation>) -> Option<Vec<f64>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -2,11 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "reports to look at go where the environment says")]
 
+use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
+use entente_protocols::study::{Plan, Question, Study};
 use entente_protocols::testing::{self, Draft};
 
 use super::*;
-use crate::results::{CSV, PARQUET, REPORT, RESULT};
+use crate::kinds::{Finished, RoundState, expected_error, finish, notes, table};
+use crate::results::number;
+use crate::store::RoundRecord;
 
 fn schema(regions: &[&str]) -> DatasetSchema {
     let columns = [
@@ -70,7 +74,7 @@ fn finished<'a>(study: &'a Study, question: &'a Question, rounds: &'a [RoundReco
         id: "s-0001",
         study,
         question,
-        course: &Course::Query,
+        state: &RoundState::Query,
         rounds,
         lost: &[],
         started: "2026-03-01T12:00:00Z".parse().unwrap(),
@@ -214,9 +218,11 @@ fn terminals_get_rounded_intervals() {
         table.rows.iter().all(|row| row[1..].iter().all(|cell| shape(cell) == "[,]" && cell.len() < 40)),
         "{table:?}"
     );
-    assert_eq!(super::table(b"{}"), None);
+    assert_eq!(crate::kinds::table(b"{}"), None);
     let stated = |kind: &str, rows: &str| {
-        super::table(format!(r#"{{"study": {{"kind": "{kind}"}}, "columns": ["a"], "rows": {rows}}}"#).as_bytes())
+        crate::kinds::table(
+            format!(r#"{{"study": {{"kind": "{kind}"}}, "columns": ["a"], "rows": {rows}}}"#).as_bytes(),
+        )
     };
     assert_eq!(stated("query", "[{}]"), None);
     let red = r#"[{"a": "\u001b[31mred"}]"#;

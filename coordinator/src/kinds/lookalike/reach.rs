@@ -12,8 +12,10 @@ use entente_protocols::privacy::interval::{CONFIDENCE, Estimate};
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::json::{EstimateView, cell};
-use super::{Cell, Header, Key, Measure, REPORT, RESULT, ResultTable, Row, columnar, csv, page, report};
+use crate::results::header::Header;
+use crate::results::json::{self, EstimateView, cell};
+use crate::results::table::{Cell, Key, Measure, ResultTable, Row};
+use crate::results::{REPORT, RESULT, columnar, csv, page, rows};
 
 /// The table for spreadsheets.
 pub const CSV: &str = "reach.csv";
@@ -72,7 +74,7 @@ impl Reach<'_> {
 pub fn files(header: &Header<'_>, reach: &Reach<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let table = flat(reach);
     let files = [
-        (RESULT, json(header, reach)?),
+        (RESULT, document(header, reach)?),
         (CSV, csv::write(&table).into_bytes()),
         (PARQUET, columnar::write(&table)?),
         (REPORT, report(header, reach, &table).into_string().into_bytes()),
@@ -137,7 +139,7 @@ struct Timings {
     seconds: f64,
 }
 
-fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
+fn document(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
     fn step(step: &Step) -> StepView<'_> {
         StepView {
             segment: step.segment.as_deref(),
@@ -158,10 +160,7 @@ fn json(header: &Header<'_>, reach: &Reach<'_>) -> Result<Vec<u8>, String> {
         reach: reach.steps.iter().map(step).collect(),
         timings: Timings { seconds: reach.seconds },
     };
-    let mut bytes = serde_json::to_vec_pretty(&document)
-        .map_err(|error| format!("the result cannot be written as JSON ({error}); this is a bug, please report it"))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    json::write(&document)
 }
 
 fn flat(reach: &Reach<'_>) -> ResultTable {
@@ -205,7 +204,7 @@ fn report(header: &Header<'_>, reach: &Reach<'_>, table: &ResultTable) -> Markup
             }
         }
         (page::privacy(header, reach.privacy_unit))
-        (report::result(table))
+        (rows::section(table, [CSV, PARQUET]))
         section aria-labelledby="reading" {
             h2 id="reading" { "How to read it" }
             p {

@@ -3,7 +3,8 @@
 use entente_protocols::learn::model::{Model, Recode, Recoding};
 use entente_protocols::learn::recipe::{Feature, Recipe, Target, Values};
 
-use super::terms::{profiles, terms, text};
+use super::super::terms::{profiles, terms, text};
+use super::super::{samples, table};
 use super::*;
 
 fn recipe() -> Recipe {
@@ -42,7 +43,7 @@ fn shapes_are_in_the_targets_unit_and_have_readable_bins() {
     let labels: Vec<&str> = terms[2].levels.iter().map(|level| level.label.as_str()).collect();
     assert_eq!(labels, ["missing", "1970-01-01 to 1970-12-31", "1971-01-01 to 2149-06-05"]);
     assert_eq!(terms.iter().map(|term| term.is_noise()).collect::<Vec<_>>(), [false, true, false]);
-    assert!(!super::terms::terms(&model, &[])[1].is_noise(), "nothing is known");
+    assert!(!super::super::terms::terms(&model, &[])[1].is_noise(), "nothing is known");
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn features_that_hardly_matter_are_named() {
         sql: "",
         dataset: "",
         privacy_unit: "",
-        file: super::super::samples::file(model),
+        file: samples::file(model),
         settings: serde_json::Value::Null,
         evaluation: None,
         noise: vec![],

@@ -7,12 +7,13 @@ use entente_protocols::learn::recipe::{Target, Values};
 use entente_protocols::privacy::interval::Estimate;
 use maud::{Markup, html};
 
-use super::super::number::{self, Style};
-use super::super::{Header, RESULT, page};
 use super::draw::{self, Curve};
 use super::flat::named;
 use super::terms::{Profile, Term, profiles, terms};
-use super::{HeldOutChange, MODEL, ONNX, Round, Trained, shares};
+use super::trained::{HeldOutChange, MODEL, ONNX, Round, Trained, shares};
+use crate::results::header::Header;
+use crate::results::number::{self, Style};
+use crate::results::{RESULT, page};
 
 /// The most features whose effects are shown.
 const MOST_TERMS: usize = 60;

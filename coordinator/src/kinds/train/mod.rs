@@ -1,20 +1,36 @@
 //! The study kind `train`: from the trainer's state after its last round to a model and what is said of it.
+//!
+//! ```text
+//! Header + Trained ─▶ result.json, model.json, model.onnx, metrics.csv, shapes.csv (each also as Parquet), report.html
+//! ```
+
+mod draw;
+mod flat;
+mod json;
+mod onnx;
+mod report;
+mod terms;
+mod trained;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use entente_protocols::learn::evaluation::{self, Change, Detail, Evaluation, Point};
 use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
 use entente_protocols::learn::frame::{Release, Role};
+use entente_protocols::learn::model::Parameters;
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::privacy::rho::{MILLION, Rho};
 use entente_protocols::study::Question;
 use entente_protocols::study::plans::rounds::RoundsPlan;
 use entente_protocols::study::train::TrainSpec;
 
-use super::{Finished, MeasureError, header};
-use crate::results::Header;
-use crate::results::model::{self, HeldOutChange, Round, Trained};
+use super::finished::{Finished, MeasureError, header};
+use crate::results::header::Header;
 use crate::results::number::{self, Style};
+use crate::results::{REPORT, RESULT};
+use trained::{HeldOutChange, MODEL, ONNX, Round, Trained, idle_features};
+
+pub(super) use json::table;
 
 /// The number of held-out customers for which the error of a metric is told.
 const TYPICAL_CUSTOMERS: f64 = 10_000.0;
@@ -36,7 +52,7 @@ pub(super) fn finish(
             releases.len()
         ));
     }
-    let mut header = header(finished);
+    let mut header = header(finished, notes(spec, plan));
     let settings = serde_json::to_value(&plan.training.method)
         .map_err(|error| format!("the method cannot be written ({error}); this is a bug, please report it"))?;
     let changes = trainer.evaluation().map(|evaluation| evaluation.changes.as_slice()).unwrap_or_default();
@@ -59,7 +75,37 @@ pub(super) fn finish(
         rounds,
     };
     header.warnings.extend(warnings(&trained));
-    model::files(&header, &trained)
+    files(&header, &trained)
+}
+
+/// All files of the result, by name.
+///
+/// # Errors
+///
+/// If the model's parts do not fit one another, in words for the operator.
+fn files(header: &Header<'_>, trained: &Trained<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let unfit = |problem: String| format!("the model cannot be written ({problem}); this is a bug, please report it");
+    let mut files: BTreeMap<String, Vec<u8>> = [
+        (RESULT, json::write(header, trained)?),
+        (MODEL, trained.file.to_bytes()),
+        (ONNX, onnx::write(&trained.file).map_err(unfit)?),
+        (REPORT, report::page(header, trained).into_string().into_bytes()),
+    ]
+    .into_iter()
+    .map(|(name, bytes)| (name.to_owned(), bytes))
+    .collect();
+    let mut tables = Vec::new();
+    if let Some(evaluation) = trained.evaluation {
+        tables.push(("metrics", flat::metrics(header.participants, evaluation)));
+    }
+    if matches!(trained.file.model.parameters, Parameters::Additive { .. }) {
+        tables.push(("shapes", flat::shapes(&terms::terms(&trained.file.model, &trained.noise))));
+    }
+    for (name, table) in tables {
+        files.insert(format!("{name}.csv"), table.csv().into_bytes());
+        files.insert(format!("{name}.parquet"), table.parquet()?);
+    }
+    Ok(files)
 }
 
 fn round(record: &crate::store::RoundRecord, release: &Release, changes: &[Change]) -> Round {
@@ -83,7 +129,7 @@ fn round(record: &crate::store::RoundRecord, release: &Release, changes: &[Chang
     }
 }
 
-/// As [`super::privacy`] has it.
+/// As a result's header has it.
 fn value(rho: Rho) -> f64 {
     rho.micro() as f64 / 1e6
 }
@@ -135,7 +181,7 @@ fn score_shares(evaluation: &Evaluation) -> Vec<ScoreShare> {
 fn warnings(trained: &Trained<'_>) -> Vec<String> {
     let mut warnings = trained.evaluation.map(poor).unwrap_or_default();
     warnings.extend(trained.evaluation.and_then(|evaluation| worse(&evaluation.changes)));
-    let idle: Vec<String> = model::idle_features(trained).iter().map(|name| format!("`{name}`")).collect();
+    let idle: Vec<String> = idle_features(trained).iter().map(|name| format!("`{name}`")).collect();
     if !idle.is_empty() {
         warnings.push(format!("The model makes next to nothing of {}, or nothing beyond noise.", idle.join(", ")));
     }
@@ -205,7 +251,7 @@ fn worse(changes: &[Change]) -> Option<String> {
     })
 }
 
-/// See [`super::notes`].
+/// See [`crate::kinds::notes`].
 pub(super) fn notes(_: &TrainSpec, plan: &RoundsPlan) -> Vec<String> {
     let mut notes = Vec::new();
     match &plan.training.evaluation {
@@ -233,7 +279,7 @@ pub(super) fn notes(_: &TrainSpec, plan: &RoundsPlan) -> Vec<String> {
     notes
 }
 
-/// See [`super::expected_error`].
+/// See [`crate::kinds::expected_error`].
 pub(super) fn expected_error(plan: &RoundsPlan, question: &Question) -> Vec<MeasureError> {
     let expected = || {
         plan.training.evaluation.as_ref()?;
@@ -249,5 +295,7 @@ pub(super) fn expected_error(plan: &RoundsPlan, question: &Question) -> Vec<Meas
     expected().map(measure).into_iter().collect()
 }
 
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use entente_protocols::learn::recipe::{Feature, Recipe, Target};
 use entente_protocols::privacy::rows;
 
 use super::*;
-use crate::results::samples;
+use crate::kinds::train::samples;
 
 /// Numbers without a pattern, the same in every run: splitmix64.
 struct Random(u64);

@@ -33,8 +33,8 @@ use tokio::time::timeout;
 use super::question::question;
 use super::{AttemptEvent, NodeEvent, Status};
 use crate::coordinator::Shared;
+use crate::kinds::{self, RoundState};
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
-use crate::study::{self, Course};
 
 /// How long a steward may take.
 const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -81,7 +81,7 @@ struct Loss {
 /// What a complete attempt gives.
 struct Complete {
     question: Question,
-    course: Course,
+    state: RoundState,
 }
 
 /// An attempt that has been proposed.
@@ -253,18 +253,18 @@ impl<'a> Runner<'a> {
             Ok(roster) => roster,
             Err(error) => return Outcome::Failed(error.to_string()),
         };
-        let mut course = match Course::new(&question, &self.rounds) {
-            Ok(course) => course,
+        let mut state = match RoundState::new(&question, &self.rounds) {
+            Ok(state) => state,
             Err(problem) => return Outcome::Failed(problem),
         };
         let round = u32::try_from(self.rounds.len()).unwrap_or(u32::MAX - 1) + 1;
         let Some(mechanism) = question.round(round) else {
             // All rounds were complete when the coordinator stopped.
-            return Outcome::Complete(Box::new(Complete { question, course }));
+            return Outcome::Complete(Box::new(Complete { question, state }));
         };
         let (names, length) = (self.record.participants.clone(), mechanism.layout().len());
         let collector =
-            Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, course.input(), length)
+            Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, state.input(), length)
                 .over(question.contributors());
         let rounds = question.rounds();
         let collector = collector.about(self.proposal(&rounds).digest(&self.record.attempt_id()));
@@ -291,7 +291,7 @@ impl<'a> Runner<'a> {
                     sum: values.to_vec(),
                     seconds: self.shared.clock.moment().since(since).as_secs_f64(),
                 };
-                if let Err(problem) = course.absorb(&record) {
+                if let Err(problem) = state.absorb(&record) {
                     return Outcome::Failed(format!(
                         "round {round} went wrong: {problem}. Masks hide which of the participants it was"
                     ));
@@ -301,9 +301,9 @@ impl<'a> Runner<'a> {
                     return Outcome::Failed(error.to_string());
                 }
                 let Some(next) = question.round(round + 1) else {
-                    return Outcome::Complete(Box::new(Complete { question, course }));
+                    return Outcome::Complete(Box::new(Complete { question, state }));
                 };
-                attempt.collector.next_round(course.input(), next.layout().len());
+                attempt.collector.next_round(state.input(), next.layout().len());
                 attempt.since = Some(self.shared.clock.moment());
                 self.send_all(&mut attempt);
             }
@@ -475,11 +475,11 @@ impl<'a> Runner<'a> {
         let receipt = subject.digest();
         let finished = self.shared.clock.now();
         let mut made = tokio::task::spawn_blocking(move || {
-            study::finish(&study::Finished {
+            kinds::finish(&kinds::Finished {
                 id: &record.id,
                 study: &record.study,
                 question: &complete.question,
-                course: &complete.course,
+                state: &complete.state,
                 rounds: &rounds,
                 lost: &lost,
                 started: record.created,
