@@ -8,10 +8,6 @@ use crate::sources::WORKSPACE;
 /// become fewer.
 const RINGS: &[(&[&str], &str)] = &[
     (
-        &["coordinator::commands", "coordinator::commands::alliance", "coordinator::commands::study"],
-        "the folder's mod.rs parses the command line, and holds the options that commands share",
-    ),
-    (
         &[
             "coordinator::coordinator",
             "coordinator::link",
@@ -23,18 +19,6 @@ const RINGS: &[(&[&str], &str)] = &[
             "coordinator::witnessing",
         ],
         "whoever serves takes all that there is, and that holds the scheduler, the witnesses and the link",
-    ),
-    (
-        &[
-            "coordinator::store",
-            "coordinator::store::alarms",
-            "coordinator::store::partners",
-            "coordinator::store::receipts",
-            "coordinator::store::rounds",
-            "coordinator::store::studies",
-            "coordinator::store::tickets",
-        ],
-        "the folder's mod.rs is the database, and opens each of its tables",
     ),
     (
         &[

@@ -9,7 +9,8 @@ use entente_host::files;
 use entente_host::process::stop_signal;
 use entente_host::terminal::{print, print_json};
 
-use super::{Dir, tables};
+use super::options::Dir;
+use super::tables;
 use crate::client::Client;
 use crate::coordinator::Coordinator;
 use crate::hall::alliance;

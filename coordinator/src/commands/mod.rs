@@ -2,6 +2,7 @@
 
 mod alliance;
 mod model;
+mod options;
 #[expect(clippy::disallowed_methods, reason = "progress goes to stderr")]
 mod progress;
 #[expect(clippy::disallowed_methods, reason = "a result is a folder")]
@@ -10,11 +11,10 @@ mod tables;
 #[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod verify;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use entente_host::Error;
 use entente_host::process::{self, DEFAULT_LOG, LogFormat, block_on};
 
@@ -50,14 +50,6 @@ struct Cli {
 fn log_formats() -> impl TypedValueParser<Value = LogFormat> {
     PossibleValuesParser::new(["text", "json"])
         .map(|name| if name == "json" { LogFormat::Json } else { LogFormat::Text })
-}
-
-/// Which alliance.
-#[derive(Args)]
-struct Dir {
-    /// The alliance's folder, which `entente init` made
-    #[arg(long, value_name = "D", default_value = ".")]
-    dir: PathBuf,
 }
 
 #[derive(Subcommand)]

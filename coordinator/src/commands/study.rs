@@ -11,8 +11,9 @@ use entente_host::process::stop_signal;
 use entente_host::terminal::{print, print_json, print_json_text};
 use entente_protocols::study::file::{self, Asked};
 
+use super::options::Dir;
 use super::progress::Reporter;
-use super::{Dir, tables};
+use super::tables;
 use crate::client::{Client, check_study, run_study};
 use crate::hall::serving;
 use crate::seeds::{check_seeded, run_seeded};

@@ -4,7 +4,7 @@
 use entente_host::Error;
 use rusqlite::params;
 
-use super::{Store, failed};
+use super::database::{Store, failed};
 
 /// An alarm.
 #[derive(Clone, Debug, PartialEq, Eq)]

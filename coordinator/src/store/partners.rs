@@ -8,7 +8,7 @@ use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::ledger::{Checkpoint, Head};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{Store, digest, failed};
+use super::database::{Store, digest, failed};
 
 /// An enrolled partner.
 #[derive(Clone, Debug, PartialEq, Eq)]

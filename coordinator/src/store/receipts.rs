@@ -4,7 +4,7 @@ use entente_host::Error;
 use entente_protocols::ledger::receipt::{Coordinator, Part, Receipt, Statement, canonical, parse_statement};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, failed};
+use super::database::{Store, failed};
 
 /// Keeps what is stated of a study.
 pub(super) fn put(connection: &Connection, statement: &Statement, coordinator: &Coordinator) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::privacy::rho::Rho;
 use rusqlite::params;
 
-use super::{Store, digest, failed};
+use super::database::{Store, digest, failed};
 
 /// A round that is complete.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use entente_protocols::ledger::receipt::{Coordinator, Statement};
 use entente_protocols::study::Study;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, digest, failed};
+use super::database::{Store, digest, failed};
 
 /// Whether a study goes on, and how it ended if not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -6,7 +6,7 @@ use entente_protocols::identity::Member;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use subtle::ConstantTimeEq;
 
-use super::{Store, failed};
+use super::database::{Store, failed};
 
 /// Why a ticket does not let its bearer in. Said to the bearer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
