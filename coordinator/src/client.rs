@@ -5,23 +5,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::moment;
-use entente_host::link::{self, Dialled, Frames, LinkError, dial};
+use entente_host::link::{Frames, LinkError};
 use entente_protocols::study::Study;
-use entente_protocols::wire::frame::{self, FrameReader};
-use entente_protocols::wire::message::{COORDINATOR_NAME, FromOperator, Progress, ToOperator};
+use entente_protocols::wire::frame;
+use entente_protocols::wire::message::{FromOperator, Progress, ToOperator};
 
 use crate::coordinator::{Coordinator, TakeUp};
 use crate::hall::alliance::Alliance;
 use crate::hall::serving;
-use crate::link::tls;
+use crate::link::dial::Line;
 use crate::views::{CheckView, Files, PartnersView, StudyView};
 
 /// How long connecting may take: the coordinator runs on this machine.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection to the running coordinator, for one request.
-pub struct Client(Dialled);
+pub struct Client(Line);
 
 /// What [`run_study`] reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +48,11 @@ impl Client {
         let unreachable = |why: String| {
             Error::failed(format!("the coordinator at {address} could not be reached: {why}; its log may say more"))
         };
-        let dialling = dial(tls::operator(alliance)?, address, COORDINATOR_NAME);
-        let dialled = tokio::time::timeout(CONNECT, dialling)
+        let dialling = Line::dial(alliance, address, unreachable);
+        let line = tokio::time::timeout(CONNECT, dialling)
             .await
-            .map_err(|_| unreachable(format!("no answer in {} s", CONNECT.as_secs())))?
-            .map_err(|error| unreachable(error.to_string()))?;
-        dialled.connection().set_receive_window(quinn::VarInt::from_u32(16 << 20));
-        Ok(Self(dialled))
+            .map_err(|_| unreachable(format!("no answer in {} s", CONNECT.as_secs())))??;
+        Ok(Self(line))
     }
 
     /// Who is enrolled and connected.
@@ -164,11 +161,7 @@ impl Client {
 
     async fn send(&self, request: &FromOperator) -> Result<Frames, Error> {
         let lost = |error: LinkError| Error::failed(format!("the connection to the coordinator was lost: {error}"));
-        let (mut out, into) = self.0.connection().open_bi().await.map_err(|error| lost(error.into()))?;
-        link::send(&mut out, &frame::encode(request)).await.map_err(lost)?;
-        // Fails where the stream is gone already, which reading finds.
-        let _ = out.finish();
-        Ok(Frames::new(into, FrameReader::to_operators()))
+        self.0.ask(&frame::encode(request)).await.map_err(lost)
     }
 }
 
@@ -231,8 +224,8 @@ pub(crate) async fn served<T>(
     }
     let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
     if let Some((study, enough)) = partners {
-        let deadline = moment() + enough;
-        while !running.has_all(study)? && moment() < deadline {
+        let deadline = tokio::time::Instant::now() + enough;
+        while !running.has_all(study)? && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

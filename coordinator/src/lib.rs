@@ -4,7 +4,8 @@
 //! hall, store           the folder of an alliance, its database, who is connected: what all else stands on
 //! results, kinds        what results are made of; what is made of each kind of study
 //! scheduler             studies from submission to result
-//! link                  QUIC: enrolment, nodes, operators
+//! office                what nodes, operators and those who join ask
+//! link                  QUIC: who connects, and plain frames
 //! page                  the operator's page, on this machine alone
 //! scoring               a local table's rows, scored by a model file
 //! client, seeds, commands    the operator's side
@@ -35,6 +36,7 @@ mod hall;
 mod invite;
 pub mod kinds;
 mod link;
+mod office;
 pub mod page;
 pub mod results;
 mod scheduler;
@@ -47,7 +49,6 @@ pub mod scoring;
 mod seeds;
 pub mod store;
 pub mod views;
-mod witnessing;
 
 pub use client::{Client, Update, check_study, run_study};
 pub use coordinator::{Coordinator, Running, TakeUp};

@@ -15,9 +15,11 @@ use entente_host::pages::look::{facts, gauge, page};
 use entente_host::pages::metrics::Metrics;
 use maud::{Markup, html};
 
-use crate::coordinator::{Running, Shared};
+use crate::coordinator::Running;
+use crate::hall::Hall;
 use crate::hall::alliance::Alliance;
-use crate::link::operator::{partners, view};
+use crate::office::overview;
+use crate::scheduler::Scheduler;
 use crate::store::{Alarm, StudyState};
 use crate::views::{AccountView, PartnerView, PartnersView, StudyView};
 
@@ -30,13 +32,13 @@ fn failed(error: impl std::fmt::Display) -> Error {
 
 /// Serves the page as long as the coordinator runs. Where it is off or cannot be, the coordinator works all the same: this never returns.
 pub async fn serve(running: &Running) {
-    let shared = running.shared().clone();
-    let Some(address) = shared.alliance.page() else { return std::future::pending().await };
+    let alliance = &running.hall().alliance;
+    let Some(address) = alliance.page() else { return std::future::pending().await };
     let served = async {
         let bound = entente_host::pages::bind(address).await.map_err(failed)?;
-        let access = Access::open(&shared.alliance.dir().join("keys")).map_err(failed)?;
+        let access = Access::open(&alliance.dir().join("keys")).map_err(failed)?;
         tracing::info!(address = %bound.address(), "the operator's page is there; entente page prints how to open it");
-        bound.serve(access, &format!("Alliance {}", shared.alliance.name()), router(running)).await.map_err(failed)
+        bound.serve(access, &format!("Alliance {}", alliance.name()), router(running)).await.map_err(failed)
     };
     if let Err(error) = served.await {
         tracing::warn!(%address, %error, "the operator's page is not served; set `page` in alliance.toml to a free address, or \"off\"");
@@ -55,16 +57,26 @@ pub fn url(dir: &Path) -> Result<String, Error> {
 
 /// All pages, without login.
 pub fn router(running: &Running) -> Router {
-    Router::new().route("/", get(overview)).route("/metrics", get(metrics)).with_state(running.shared().clone())
+    Router::new()
+        .route("/", get(overview))
+        .route("/metrics", get(metrics))
+        .with_state(Known { hall: running.hall().clone(), scheduler: running.scheduler().clone() })
+}
+
+/// What pages are read from.
+#[derive(Clone)]
+struct Known {
+    hall: Arc<Hall>,
+    scheduler: Arc<Scheduler>,
 }
 
 /// Reads from the store, which blocks.
 async fn read<T: Send + 'static>(
-    shared: Arc<Shared>,
-    read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    known: Known,
+    read: impl FnOnce(&Known) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Response> {
     let words = |text: String| (StatusCode::INTERNAL_SERVER_ERROR, text + "\n").into_response();
-    match tokio::task::spawn_blocking(move || read(&shared)).await {
+    match tokio::task::spawn_blocking(move || read(&known)).await {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) => Err(words(error.to_string())),
         Err(_) => Err(words("a fault in this program; please report it".into())),
@@ -77,14 +89,16 @@ struct Seen {
     alarms: Vec<Alarm>,
 }
 
-fn seen(shared: &Shared) -> Result<Seen, Error> {
-    let mut studies: Vec<StudyView> = shared.store.studies()?.into_iter().map(|record| view(shared, record)).collect();
+fn seen(known: &Known) -> Result<Seen, Error> {
+    let Known { hall, scheduler } = known;
+    let studies = hall.store.studies()?.into_iter().map(|record| overview::study(scheduler, record));
+    let mut studies: Vec<StudyView> = studies.collect();
     studies.reverse();
-    Ok(Seen { partners: partners(shared)?, studies, alarms: shared.store.alarms(true)? })
+    Ok(Seen { partners: overview::partners(hall)?, studies, alarms: hall.store.alarms(true)? })
 }
 
-async fn overview(State(shared): State<Arc<Shared>>) -> Result<Response, Response> {
-    let seen = read(shared, seen).await?;
+async fn overview(State(known): State<Known>) -> Result<Response, Response> {
+    let seen = read(known, seen).await?;
     let name = &seen.partners.alliance;
     let body = html! {
         (alarms(&seen))
@@ -176,8 +190,8 @@ fn studies(studies: &[StudyView]) -> Markup {
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Response> {
-    let seen = read(shared, seen).await?;
+async fn metrics(State(known): State<Known>) -> Result<Response, Response> {
+    let seen = read(known, seen).await?;
     let mut metrics = Metrics::default();
     for partner in &seen.partners.partners {
         let labels = [("node", partner.name.as_str())];

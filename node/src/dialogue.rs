@@ -101,7 +101,9 @@ impl<'a> Dialogue<'a> {
                         return Ok(taken);
                     }
                 }
-                None if self.clock.moment().since(heard) > self.patience => return Err(Silence::Unanswered(self.patience).into()),
+                None if self.clock.moment().since(heard) > self.patience => {
+                    return Err(Silence::Unanswered(self.patience).into());
+                }
                 None => again(),
             }
         }

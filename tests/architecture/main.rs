@@ -42,6 +42,32 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     // Data and link meet only where a study is executed.
     ("node::data", &["node::link", "node::participant", "node::peers", "node::store", "quinn", "rusqlite"]),
     ("node::link", &["node::data", "node::works", "tables", "arrow_array"]),
+    // The coordinator, floor by floor: what all stands on; results, which nobody need be connected for; studies; what is said; and
+    // beside these the link, which knows who is connected and nothing of what is said.
+    ("coordinator::store", &["coordinator::hall", "coordinator::kinds", "coordinator::scheduler"]),
+    (
+        "coordinator::hall",
+        &["coordinator::kinds", "coordinator::link", "coordinator::office", "coordinator::scheduler"],
+    ),
+    ("coordinator::results", &["coordinator::hall", "coordinator::kinds", "coordinator::store", "tokio"]),
+    (
+        "coordinator::kinds",
+        &["coordinator::hall", "coordinator::link", "coordinator::office", "coordinator::scheduler", "tokio"],
+    ),
+    ("coordinator::scheduler", &["coordinator::link", "coordinator::office"]),
+    (
+        "coordinator::link",
+        &[
+            "coordinator::kinds",
+            "coordinator::office",
+            "coordinator::scheduler",
+            "coordinator::store",
+            "protocols::wire::message::FromNode",
+            "protocols::wire::message::FromOperator",
+            "protocols::wire::message::ToNode",
+            "protocols::wire::message::ToOperator",
+        ],
+    ),
     // What a compliance officer sees is read from the ledger: the page has no door to customers.
     (
         "node::review",
@@ -162,6 +188,16 @@ fn kinds_of_study_do_not_know_each_other() {
                 }
             }
         }
+    }
+}
+
+/// Another transport is another folder beside it.
+#[test]
+fn connections_of_the_coordinator_are_its_links_alone() {
+    let uses = |module: &Module| module.names.iter().any(|name| is_within(name, "quinn"));
+    assert!(WORKSPACE.within("coordinator::link").any(|(_, module)| uses(module)));
+    for (path, module) in WORKSPACE.within("coordinator") {
+        assert!(!uses(module) || is_within(&path.join("::"), "coordinator::link"), "{module} names quinn");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Nodes that are connected, and what they said of themselves.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 
 use entente_host::locks::lock;
@@ -9,7 +10,7 @@ use entente_protocols::wire::frame;
 use entente_protocols::wire::message::ToNode;
 use tokio::sync::mpsc;
 
-use crate::link::close::{Close, close};
+use super::close::{Close, Closer};
 
 /// How many messages may wait to be written to one node; more is a node that does not read.
 pub(crate) const QUEUE: usize = 256;
@@ -18,8 +19,11 @@ pub(crate) const QUEUE: usize = 256;
 pub(crate) struct Session {
     /// Counts sessions, so that the end of an old one does not end a newer one.
     pub(crate) number: u64,
-    pub(crate) connection: quinn::Connection,
+    pub(crate) link: Closer,
+    /// What waits to be written to it.
     pub(crate) outgoing: mpsc::Sender<Vec<u8>>,
+    /// From where it connects.
+    pub(crate) address: SocketAddr,
     pub(crate) since: jiff::Timestamp,
     /// Its clock minus ours, in seconds.
     pub(crate) clock_ahead: i64,
@@ -62,7 +66,7 @@ impl Sessions {
         session.number = number;
         state.schemas.insert(node.into(), schemas);
         if let Some(old) = state.sessions.insert(node.into(), session) {
-            close(&old.connection, Close::Replaced, "the node has connected anew; is a second one running?");
+            old.link.close(Close::Replaced, "the node has connected anew; is a second one running?");
         }
         number
     }
@@ -83,7 +87,7 @@ impl Sessions {
         state.schemas.remove(node);
         state.distrusted.remove(node);
         if let Some(session) = state.sessions.remove(node) {
-            close(&session.connection, Close::Revoked, reason);
+            session.link.close(Close::Revoked, reason);
         }
     }
 
@@ -94,7 +98,7 @@ impl Sessions {
         if session.outgoing.try_send(frame::encode(message)).is_ok() {
             return true;
         }
-        close(&session.connection, Close::Busy, "the node does not read what is sent to it");
+        session.link.close(Close::Busy, "the node does not read what is sent to it");
         state.sessions.remove(node);
         false
     }
@@ -139,8 +143,8 @@ impl Sessions {
 
     pub(crate) fn seen(&self, node: &str) -> Option<Seen> {
         let state = self.lock();
-        let Session { since, clock_ahead, software, connection, .. } = state.sessions.get(node)?;
-        let address = connection.remote_address().to_string();
+        let Session { since, clock_ahead, software, address, .. } = state.sessions.get(node)?;
+        let address = address.to_string();
         Some(Seen { since: *since, clock_ahead: *clock_ahead, software: software.clone(), address })
     }
 

@@ -1,23 +1,19 @@
-//! The QUIC server: one UDP port to which nodes and operators dial.
+//! QUIC: one UDP port to which nodes and operators dial, and nothing of what they say.
 //!
 //! ```text
 //! handshake ─ gate: limits, address validation under load ─▶ certificate and ALPN tell who it is
-//!   no certificate, enrolment      ▶ enrol
-//!   certificate of a partner       ▶ node      one bidirectional stream, hello first
-//!   certificate of the operator    ▶ operator  one bidirectional stream, one request
-//!   anything else                  ▶ closed
+//!   no certificate, enrolment                    ▶ Peer without a role
+//!   certificate of a partner, or the operator's  ▶ Peer with its role     handed up: one bidirectional stream of frames
+//!   anything else                                ▶ closed
 //! ```
 
-pub(crate) mod close;
-mod enrol;
+pub(crate) mod dial;
 mod gate;
-mod node;
-mod notices;
-pub(crate) mod operator;
-pub(crate) mod tls;
+pub(crate) mod peer;
+mod tls;
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use entente_host::Error;
@@ -25,21 +21,77 @@ use entente_host::link::LinkError;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
-use rustls::pki_types::CertificateDer;
+use tokio::task::JoinHandle;
 
-use crate::coordinator::Shared;
+use crate::hall::access::Access;
 use crate::hall::alliance::Alliance;
-use close::{Close, close};
+use crate::hall::close::Close;
 use gate::{Gate, Place, Verdict};
-use tls::{Access, Role};
+use peer::{Peer, certificate, close};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long the first message may take.
-const FIRST: Duration = Duration::from_secs(10);
+/// How long is waited for connections that end.
+const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Opens the port. One that a coordinator has just left may take a moment to be free.
-pub(crate) async fn bind(alliance: &Alliance, access: Access) -> Result<quinn::Endpoint, Error> {
+/// The open port.
+pub(crate) struct Port {
+    endpoint: quinn::Endpoint,
+    address: SocketAddr,
+    access: Access,
+}
+
+/// The port while peers are handed up. Closed when it is dropped; [`Listening::end`] waits until peers have heard.
+pub(crate) struct Listening {
+    endpoint: quinn::Endpoint,
+    accepting: JoinHandle<()>,
+}
+
+impl Port {
+    /// Opens the port. One that a coordinator has just left may take a moment to be free.
+    pub(crate) async fn open(alliance: &Alliance, access: Access) -> Result<Self, Error> {
+        let endpoint = bind(alliance, access.clone()).await?;
+        let address = endpoint.local_addr().map_err(|error| Error::failed(error.to_string()))?;
+        Ok(Self { endpoint, address, access })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Hands each peer to `serve`, and closes its connection when that is over.
+    pub(crate) fn listen<S, F>(self, serve: S) -> Listening
+    where
+        S: Fn(Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), LinkError>> + Send + 'static,
+    {
+        let Self { endpoint, access, .. } = self;
+        let accepting = tokio::spawn(accept(endpoint.clone(), access, serve));
+        Listening { endpoint, accepting }
+    }
+}
+
+impl Listening {
+    /// Tells everybody that the coordinator stops, and waits for those who answer.
+    pub(crate) async fn end(&self) {
+        self.stop();
+        let _ = tokio::time::timeout(GOODBYE, self.endpoint.wait_idle()).await;
+    }
+
+    fn stop(&self) {
+        self.endpoint.close(VarInt::from_u32(Close::Stopping as u32), b"the coordinator stops");
+        self.accepting.abort();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn bind(alliance: &Alliance, access: Access) -> Result<quinn::Endpoint, Error> {
     let (config, address) = (tls::server(alliance, access)?, alliance.listen());
     let mut bound = quinn::Endpoint::server(config.clone(), address);
     for _ in 0..20 {
@@ -63,7 +115,11 @@ pub(crate) async fn bind(alliance: &Alliance, access: Access) -> Result<quinn::E
 }
 
 /// Takes connections for as long as it is not aborted.
-pub(crate) async fn accept(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
+async fn accept<S, F>(endpoint: quinn::Endpoint, access: Access, serve: S)
+where
+    S: Fn(Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), LinkError>> + Send + 'static,
+{
     let gate = Gate::default();
     // The tasks of connections end with this one.
     let mut connections = tokio::task::JoinSet::new();
@@ -72,8 +128,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
         let address = incoming.remote_address().ip();
         match gate.verdict(address, incoming.remote_address_validated()) {
             Verdict::Admit => {
-                let place = gate.enter(address);
-                connections.spawn(serve(shared.clone(), incoming, place));
+                let (place, access, serve) = (gate.enter(address), access.clone(), serve.clone());
+                connections.spawn(async move { connect(incoming, place, access, &serve).await });
             }
             Verdict::Retry => {
                 // Fails only for an address that is validated already, which is not sent here.
@@ -84,12 +140,12 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
     }
 }
 
-/// Tells everybody that the coordinator stops.
-pub(crate) fn stop(endpoint: &quinn::Endpoint) {
-    endpoint.close(VarInt::from_u32(Close::Stopping as u32), b"the coordinator stops");
-}
-
-async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut place: Place) {
+/// Finds out who connects, and hands them up.
+async fn connect<S, F>(incoming: quinn::Incoming, mut place: Place, access: Access, serve: &S)
+where
+    S: Fn(Peer) -> F,
+    F: Future<Output = Result<(), LinkError>>,
+{
     let from = incoming.remote_address();
     let connection = match tokio::time::timeout(HANDSHAKE, incoming).await {
         Ok(Ok(connection)) => connection,
@@ -102,43 +158,34 @@ async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut place: Place)
         _ => return close(&connection, Close::NotAllowed, "unknown protocol"),
     };
     // Asked again here: the key may have been revoked since the handshake.
-    let role = certificate(&connection).and_then(|certificate| shared.access.role(&certificate));
-    if role.is_some() && !enrolment {
-        connection.set_receive_window(VarInt::from_u32(tls::TRUSTED_RECEIVE_WINDOW));
-        drop(place);
-    } else if !enrolment {
-        tracing::debug!(%from, "refused: no certificate");
-        return close(&connection, Close::NotAllowed, "a certificate of the alliance is needed; join first");
-    } else {
+    let role = certificate(&connection).and_then(|certificate| access.role(&certificate));
+    let (role, place) = if enrolment {
         if !place.stay_unauthenticated() {
             return close(&connection, Close::Busy, "too many are joining; try again in a minute");
         }
-        if let Err(error) = enrol::serve(&shared, &connection).await {
-            tracing::debug!(%from, %error, "enrolment ended");
-            close(&connection, Close::Protocol, &error.to_string());
-        }
-        return;
-    }
-    let ended = match role {
-        Some(Role::Node(name)) => node::serve(&shared, &name, &connection).await,
-        Some(Role::Operator) => operator::serve(&shared, &connection).await,
-        None => return,
+        (None, Some(place))
+    } else if role.is_some() {
+        connection.set_receive_window(VarInt::from_u32(tls::TRUSTED_RECEIVE_WINDOW));
+        drop(place);
+        (role, None)
+    } else {
+        tracing::debug!(%from, "refused: no certificate");
+        return close(&connection, Close::NotAllowed, "a certificate of the alliance is needed; join first");
     };
-    if let Err(error) = ended {
+    let known = role.is_some();
+    if let Err(error) = serve(Peer::new(role, connection.clone(), access)).await {
         match &error {
             // Somebody has to do something about these.
-            LinkError::Frame(_) | LinkError::Malformed(_) => tracing::warn!(%from, %error, "connection ended"),
+            LinkError::Frame(_) | LinkError::Malformed(_) if known => {
+                tracing::warn!(%from, %error, "connection ended");
+            }
             _ => tracing::debug!(%from, %error, "connection ended"),
         }
         close(&connection, Close::Protocol, &error.to_string());
     }
+    drop(place);
 }
 
 fn protocol(connection: &quinn::Connection) -> Option<Vec<u8>> {
     connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
-}
-
-fn certificate(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    chain.into_iter().next()
 }

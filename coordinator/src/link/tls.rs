@@ -3,13 +3,10 @@
 //! A client certificate counts if the alliance's authority signed it **and** its public key is in [`Access`]: that of an
 //! enrolled partner, or the operator's. Revocation takes a key out, and holds from the next handshake on.
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use entente_host::Error;
 use entente_host::link::{self, tls};
-use entente_host::locks;
-use entente_protocols::digest::Digest;
 use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
 use quinn::{TransportConfig, VarInt};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -18,36 +15,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
+use crate::hall::access::Access;
 use crate::hall::alliance::Alliance;
 use crate::hall::certificates;
-
-/// Who a key belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A partner's node.
-    Node(String),
-    /// The operator's command line.
-    Operator,
-}
-
-/// The keys that are let in, by their hash.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Access(Arc<RwLock<HashMap<Digest, Role>>>);
-
-impl Access {
-    pub(crate) fn allow(&self, key: Digest, role: Role) {
-        locks::write(&self.0).insert(key, role);
-    }
-
-    pub(crate) fn end(&self, key: Digest) {
-        locks::write(&self.0).remove(&key);
-    }
-
-    pub(crate) fn role(&self, certificate: &CertificateDer<'_>) -> Option<Role> {
-        let key = certificates::key_digest(certificate)?;
-        locks::read(&self.0).get(&key).cloned()
-    }
-}
 
 /// Checks client certificates: the authority's signature by webpki, then the pinned key.
 #[derive(Debug)]
@@ -124,7 +94,7 @@ pub(super) fn server(alliance: &Alliance, access: Access) -> Result<quinn::Serve
 }
 
 /// How the operator's command line connects.
-pub(crate) fn operator(alliance: &Alliance) -> Result<quinn::ClientConfig, Error> {
+pub(super) fn operator(alliance: &Alliance) -> Result<quinn::ClientConfig, Error> {
     let keys = alliance.keys();
     let own = vec![certificates::certificate(&keys, "operator")?];
     let config = tls::client()

@@ -1,50 +1,68 @@
 //! What a study would cost, how accurate it would be, and who would approve it, before anything is touched.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_host::terminal::clean;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
+use tokio::sync::oneshot;
 
+use super::partners::{participants_of, published};
 use super::question::{question, schemas};
-use crate::coordinator::Shared;
+use crate::hall::Hall;
 use crate::kinds;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
 
 /// How long a node may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-impl Shared {
+/// Asks nodes what they would answer.
+pub(crate) struct Checks {
+    hall: Arc<Hall>,
+    /// Who was asked, by the number of the question.
+    waiting: Mutex<HashMap<u64, (String, oneshot::Sender<CheckAnswer>)>>,
+    number: AtomicU64,
+}
+
+impl Checks {
+    pub(crate) fn new(hall: Arc<Hall>) -> Self {
+        Self { hall, waiting: Mutex::default(), number: AtomicU64::default() }
+    }
+
     /// Asks every participant what it would answer.
     pub(crate) async fn check(&self, study: Study) -> Result<CheckView, Error> {
-        let participants = self.participants_of(&study)?;
+        let participants = participants_of(&self.hall, &study)?;
         // What a node said when it was last here will do: it is asked itself as well.
-        let published = self.published(&participants)?;
+        let published = published(&self.hall, &participants)?;
         let question = question(&study, &participants, &published, Earlier::default());
         let proposal = Proposal::first(study.clone(), &participants, "");
         let proposal = Box::new(proposal.over(schemas(&study, &published).map_err(Error::refused)?));
         let mut waiting = Vec::new();
         for name in &participants {
-            let (number, answer) = self.desk.ask(name);
+            let (number, answer) = self.ask(name);
             let message = ToNode::Check { number, proposal: proposal.clone() };
-            let sent = self.sessions.send(name, &message);
+            let sent = self.hall.sessions.send(name, &message);
             waiting.push((name, number, sent, answer));
         }
         let mut partners = Vec::new();
-        let deadline = self.clock.moment() + ANSWER;
+        let deadline = self.hall.clock.moment() + ANSWER;
         for (name, number, sent, answer) in waiting {
-            let answer = match (self.sessions.distrusted(name), sent) {
+            let answer = match (self.hall.sessions.distrusted(name), sent) {
                 (Some(why), _) => Err(("refused", why)),
                 (None, false) => Err(("unknown", "not connected".to_owned())),
-                (None, true) => match tokio::time::timeout(deadline.since(self.clock.moment()), answer).await {
+                (None, true) => match tokio::time::timeout(deadline.since(self.hall.clock.moment()), answer).await {
                     Ok(Ok(answer)) => Ok(answer),
                     _ => Err(("unknown", format!("did not answer within {} s", ANSWER.as_secs()))),
                 },
             };
-            self.desk.forget(number);
+            self.forget(number);
             partners.push(view_of_answer(name, answer, study.privacy.delta));
         }
         let problem = question.as_ref().err().cloned();
@@ -61,6 +79,28 @@ impl Shared {
             notes: question.as_ref().map(|question| kinds::notes(&study, question)).unwrap_or_default(),
             partners,
         })
+    }
+
+    /// Takes a node's answer.
+    pub(crate) fn answered(&self, node: &str, number: u64, answer: CheckAnswer) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.get(&number).is_some_and(|(asked, _)| asked == node)
+            && let Some((_, waiting)) = waiting.remove(&number)
+        {
+            // Whoever asked may have stopped waiting.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    fn ask(&self, node: &str) -> (u64, oneshot::Receiver<CheckAnswer>) {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.waiting).insert(number, (node.into(), sender));
+        (number, receiver)
+    }
+
+    fn forget(&self, number: u64) {
+        lock(&self.waiting).remove(&number);
     }
 }
 

@@ -30,9 +30,10 @@ use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAt
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::event::{AttemptEvent, NodeEvent, Status};
 use super::question::question;
-use super::{AttemptEvent, NodeEvent, Status};
-use crate::coordinator::Shared;
+use super::{end, partners, receipt};
+use crate::hall::Hall;
 use crate::kinds::{self, RoundState};
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 
@@ -45,7 +46,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 const CLOSING: Duration = Duration::from_secs(3);
 
 pub(super) struct Runner<'a> {
-    shared: Arc<Shared>,
+    hall: Arc<Hall>,
     record: StudyRecord,
     /// The public schemas of all whom the study is proposed to and who have its data set.
     schemas: BTreeMap<String, DatasetSchema>,
@@ -100,13 +101,13 @@ struct Attempt {
 
 impl<'a> Runner<'a> {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        hall: Arc<Hall>,
         record: StudyRecord,
         events: mpsc::Receiver<AttemptEvent>,
         status: &'a watch::Sender<Status>,
     ) -> Self {
         let (schemas, rounds, lost) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { shared, record, schemas, rounds, lost, computing: None, writing: None, events, status }
+        Self { hall, record, schemas, rounds, lost, computing: None, writing: None, events, status }
     }
 
     /// Runs the study to its end, which is in the store when this returns.
@@ -126,20 +127,20 @@ impl<'a> Runner<'a> {
         };
         tracing::warn!(study = self.record.id, attempt = self.record.attempt, %state, reason, "ended");
         (self.record.state, self.record.reason) = (state, Some(reason.into()));
-        self.shared.give_up(&self.record, &self.record.participants, self.record.attempt, reason)?;
+        end::give_up(&self.hall, &self.record, &self.record.participants, self.record.attempt, reason)?;
         end
     }
 
     async fn attempts(&mut self) -> Result<(), Error> {
-        self.rounds = self.shared.store.rounds(&self.record.id)?;
-        self.lost = self.shared.store.lost_rounds(&self.record.id)?;
+        self.rounds = self.hall.store.rounds(&self.record.id)?;
+        self.lost = self.hall.store.lost_rounds(&self.record.id)?;
         loop {
             let outcome = match self.gather().await {
                 Ok(question) => self.collect(question).await,
                 Err(outcome) => outcome,
             };
             if let Some(lost) = self.computing.take() {
-                self.shared.store.add_lost_round(&self.record.id, lost)?;
+                self.hall.store.add_lost_round(&self.record.id, lost)?;
                 self.lost.push(lost);
             }
             match outcome {
@@ -163,21 +164,21 @@ impl<'a> Runner<'a> {
     }
 
     fn left_until(&self, deadline: Moment) -> Duration {
-        deadline.since(self.shared.clock.moment())
+        deadline.since(self.hall.clock.moment())
     }
 
     /// Waits until every participant has connected, and makes the question from what they publish.
     async fn gather(&mut self) -> Result<Question, Outcome> {
-        let deadline = self.shared.clock.moment() + self.wait();
-        let shared = self.shared.clone();
+        let deadline = self.hall.clock.moment() + self.wait();
+        let hall = self.hall.clone();
         loop {
-            let roster = shared.roster().map_err(|error| Outcome::Failed(error.to_string()))?;
+            let roster = hall.roster().map_err(|error| Outcome::Failed(error.to_string()))?;
             let gone = self.record.participants.iter().filter(|name| !roster.members.contains_key(*name));
             let gone = losses(gone, "is not enrolled any more", false);
             if !gone.is_empty() {
                 return Err(Outcome::Lost(gone));
             }
-            let unknown = |name: &&String| shared.sessions.schemas(name).is_none();
+            let unknown = |name: &&String| hall.sessions.schemas(name).is_none();
             let missing: Vec<String> = self.record.participants.iter().filter(unknown).cloned().collect();
             if missing.is_empty() {
                 break;
@@ -199,7 +200,7 @@ impl<'a> Runner<'a> {
             .participants
             .iter()
             .filter_map(|name| {
-                let reason = shared.sessions.distrusted(name)?;
+                let reason = hall.sessions.distrusted(name)?;
                 Some(Loss { partner: name.clone(), reason, refused: true })
             })
             .collect();
@@ -208,8 +209,9 @@ impl<'a> Runner<'a> {
         }
         let participants = &self.record.participants;
         let published =
-            participants.iter().filter_map(|name| Some((name.clone(), shared.sessions.schemas(name)?))).collect();
-        self.schemas = self.shared.schemas(&self.record).map_err(|error| Outcome::Failed(error.to_string()))?;
+            participants.iter().filter_map(|name| Some((name.clone(), hall.sessions.schemas(name)?))).collect();
+        self.schemas =
+            partners::schemas(&self.hall, &self.record).map_err(|error| Outcome::Failed(error.to_string()))?;
         let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
         let completed = u32::try_from(completed).unwrap_or(u32::MAX);
         let earlier = Earlier { completed, spent: self.spent() };
@@ -241,15 +243,15 @@ impl<'a> Runner<'a> {
     /// Keeps a complete round, beside what comes next.
     async fn keep(&mut self, round: RoundRecord) -> Result<(), Error> {
         self.written().await?;
-        let (shared, study, record) = (self.shared.clone(), self.record.id.clone(), round.clone());
+        let (hall, study, record) = (self.hall.clone(), self.record.id.clone(), round.clone());
         self.rounds.push(round);
-        self.writing = Some(tokio::task::spawn_blocking(move || shared.store.add_round(&study, &record)));
+        self.writing = Some(tokio::task::spawn_blocking(move || hall.store.add_round(&study, &record)));
         Ok(())
     }
 
     /// Proposes the attempt and takes it through its stages.
     async fn collect(&mut self, question: Question) -> Outcome {
-        let roster = match self.shared.roster() {
+        let roster = match self.hall.roster() {
             Ok(roster) => roster,
             Err(error) => return Outcome::Failed(error.to_string()),
         };
@@ -268,7 +270,7 @@ impl<'a> Runner<'a> {
                 .over(question.contributors());
         let rounds = question.rounds();
         let collector = collector.about(self.proposal(&rounds).digest(&self.record.attempt_id()));
-        let (waiting, now) = (BTreeMap::new(), self.shared.clock.moment());
+        let (waiting, now) = (BTreeMap::new(), self.hall.clock.moment());
         let mut attempt = Attempt { collector, waiting, proposed: now, asked: now, since: None, rounds };
         self.send_all(&mut attempt);
         loop {
@@ -289,7 +291,7 @@ impl<'a> Runner<'a> {
                     rho_person: mechanism.rho_person(),
                     sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
                     sum: values.to_vec(),
-                    seconds: self.shared.clock.moment().since(since).as_secs_f64(),
+                    seconds: self.hall.clock.moment().since(since).as_secs_f64(),
                 };
                 if let Err(problem) = state.absorb(&record) {
                     return Outcome::Failed(format!(
@@ -304,7 +306,7 @@ impl<'a> Runner<'a> {
                     return Outcome::Complete(Box::new(Complete { question, state }));
                 };
                 attempt.collector.next_round(state.input(), next.layout().len());
-                attempt.since = Some(self.shared.clock.moment());
+                attempt.since = Some(self.hall.clock.moment());
                 self.send_all(&mut attempt);
             }
             if attempt.collector.stage() == Stage::Summing
@@ -320,9 +322,9 @@ impl<'a> Runner<'a> {
                 Ok(Some(event)) => event,
                 Ok(None) => return stopped(),
                 Err(_) => {
-                    let late = attempt.late(self.wait(), self.shared.clock.moment());
+                    let late = attempt.late(self.wait(), self.hall.clock.moment());
                     if late.is_empty() {
-                        if again <= self.shared.clock.moment() {
+                        if again <= self.hall.clock.moment() {
                             self.ask_again(&mut attempt);
                         }
                         continue;
@@ -369,13 +371,13 @@ impl<'a> Runner<'a> {
         };
         let changed = match *said {
             FromAttempt::Pledged(pledge) => {
-                if let Some(contradiction) = self.shared.sessions.distrusted(&from) {
+                if let Some(contradiction) = self.hall.sessions.distrusted(&from) {
                     return Err(lost(contradiction, true));
                 }
                 let changed = attempt.collector.pledged(&from, *pledge).map_err(unusable)?;
                 attempt.waiting.remove(&from);
                 if changed {
-                    attempt.since = Some(self.shared.clock.moment());
+                    attempt.since = Some(self.hall.clock.moment());
                 }
                 changed
             }
@@ -399,7 +401,7 @@ impl<'a> Runner<'a> {
 
     /// Sends everybody what to do next.
     fn send_all(&self, attempt: &mut Attempt) {
-        attempt.asked = self.shared.clock.moment();
+        attempt.asked = self.hall.clock.moment();
         for participant in &self.record.participants {
             self.send(attempt, participant);
         }
@@ -407,7 +409,7 @@ impl<'a> Runner<'a> {
 
     /// Asks those again who have not answered. A node whose steward decides says so by itself.
     fn ask_again(&self, attempt: &mut Attempt) {
-        attempt.asked = self.shared.clock.moment();
+        attempt.asked = self.hall.clock.moment();
         let joining = attempt.collector.stage() == Stage::Joining;
         let decides = |name: &&str| joining && attempt.waiting.contains_key(*name);
         for participant in attempt.collector.waiting_for().into_iter().filter(|name| !decides(name)) {
@@ -435,7 +437,7 @@ impl<'a> Runner<'a> {
     fn send(&self, attempt: &Attempt, participant: &str) {
         let proposal = || self.proposal(&attempt.rounds);
         let Some(told) = ToAttempt::of(attempt.collector.next_for(participant), proposal) else { return };
-        self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));
+        self.hall.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));
     }
 
     /// Gives the attempt up and makes the next one, if enough partners are left.
@@ -463,7 +465,7 @@ impl<'a> Runner<'a> {
         self.record.attempt = before.checked_add(1).ok_or_else(|| Error::failed("too many attempts"))?;
         let participants = std::mem::replace(&mut self.record.participants, left);
         // Durable before anybody is told: after a restart, the new attempt goes on, not the one that was given up.
-        self.shared.give_up(&self.record, &participants, before, &reason)
+        end::give_up(&self.hall, &self.record, &participants, before, &reason)
     }
 
     /// Makes the result, keeps it, and tells the participants.
@@ -471,9 +473,9 @@ impl<'a> Runner<'a> {
         self.written().await?;
         self.report("complete", Vec::new(), (0, 0));
         let (record, rounds, lost) = (self.record.clone(), self.rounds.clone(), self.lost.clone());
-        let subject = self.shared.subject(&record, &complete.question, &rounds);
+        let subject = receipt::subject(&self.hall, &record, &complete.question, &rounds);
         let receipt = subject.digest();
-        let finished = self.shared.clock.now();
+        let finished = self.hall.clock.now();
         let mut made = tokio::task::spawn_blocking(move || {
             kinds::finish(&kinds::Finished {
                 id: &record.id,
@@ -498,22 +500,22 @@ impl<'a> Runner<'a> {
         let files = made
             .map_err(|_| Error::failed("the result could not be made: a fault in this program; please report it"))?
             .map_err(|problem| Error::failed(format!("the result could not be made: {problem}")))?;
-        let (statement, signature) = self.shared.state(subject, &files);
+        let (statement, signature) = receipt::state(&self.hall, subject, &files);
         let result = statement.result();
         let result = result.ok_or_else(|| Error::failed("the result could not be made: it has no result.json"))?;
         self.record.state = StudyState::Done;
-        self.shared.store.complete_study(&self.record, &files, (&statement, &signature))?;
+        self.hall.store.complete_study(&self.record, &files, (&statement, &signature))?;
         let statement = canonical(&statement);
-        let model = files.get(super::MODEL).filter(|model| model.len() <= super::MAX_MODEL);
+        let model = files.get(end::MODEL);
         let mut open: BTreeSet<String> = self.record.participants.iter().cloned().collect();
         for participant in &self.record.participants {
             let (model, statement) = (model.cloned(), statement.clone());
-            let told = ToAttempt::Finished { result, statement, model };
-            if !self.shared.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told)) {
+            let told = end::finished(result, statement, model);
+            if !self.hall.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told)) {
                 open.remove(participant);
             }
         }
-        let deadline = self.shared.clock.moment() + CLOSING;
+        let deadline = self.hall.clock.moment() + CLOSING;
         while !open.is_empty() {
             match timeout(self.left_until(deadline), self.events.recv()).await {
                 Ok(Some(AttemptEvent::Node { node, event })) => {
@@ -547,7 +549,7 @@ impl<'a> Runner<'a> {
         let reason = |name: &str| {
             let said = attempt.waiting.get(name);
             match said {
-                _ if !self.shared.sessions.is_connected(name) => "not connected".to_owned(),
+                _ if !self.hall.sessions.is_connected(name) => "not connected".to_owned(),
                 Some(reason) => reason.clone(),
                 None => doing.to_owned(),
             }

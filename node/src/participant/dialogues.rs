@@ -78,7 +78,10 @@ impl Participant {
         let dialogue = |with: &String| {
             let channel = Channel::new(agreed, self.name(), with, sent);
             let channel = channel.ok_or_else(|| Problem::failed(format!("{with} takes no part")))?;
-            Ok((with.clone(), Dialogue::new(self.peers.converse(id.clone(), with), channel, self.clock.clone(), patience)))
+            Ok((
+                with.clone(),
+                Dialogue::new(self.peers.converse(id.clone(), with), channel, self.clock.clone(), patience),
+            ))
         };
         asked.map(|asked| dialogue(&asked.with)).collect()
     }

@@ -70,7 +70,7 @@ pub(super) fn finish(
         steps: by_segment.into_iter().flat_map(segment).collect(),
         seconds: round.seconds,
     };
-    reach::files(&header(finished, notes(plan)), &reach)
+    reach::files(&header(finished, notes(spec, plan)), &reach)
 }
 
 /// What segments are called, by code; one without a name where there are none.

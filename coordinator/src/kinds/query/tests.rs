@@ -4,7 +4,8 @@
 
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema, Day};
-use entente_protocols::study::{Plan, Question, Study};
+use entente_protocols::study::parts::Work;
+use entente_protocols::study::{Question, Study};
 use entente_protocols::testing::{self, Draft};
 
 use super::*;

@@ -1,6 +1,6 @@
 //! Why connections are closed.
 
-use quinn::VarInt;
+use std::sync::Arc;
 
 /// Why a connection is closed, for its other end. The reason goes along in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,17 @@ pub(crate) enum Close {
     Busy = 6,
 }
 
-pub(crate) fn close(connection: &quinn::Connection, code: Close, reason: &str) {
-    connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+/// Closes one connection, whatever it is made of.
+#[derive(Clone)]
+pub(crate) struct Closer(Arc<dyn Fn(Close, &str) + Send + Sync>);
+
+impl Closer {
+    pub(crate) fn new(close: impl Fn(Close, &str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(close))
+    }
+
+    /// Closes it. Nothing happens if it is closed.
+    pub(crate) fn close(&self, code: Close, reason: &str) {
+        (self.0)(code, reason);
+    }
 }

@@ -1,0 +1,163 @@
+//! The operator's command line: one request a connection, then its answers.
+
+use std::sync::Arc;
+
+use entente_host::Error;
+use entente_host::link::LinkError;
+use entente_protocols::wire::frame::{self, FrameReader};
+use entente_protocols::wire::message::{FromOperator, ToOperator};
+
+use super::members::Members;
+use super::overview;
+use crate::hall::Hall;
+use crate::link::peer::{FIRST, Out, Peer};
+use crate::scheduler::Scheduler;
+use crate::scheduler::check::Checks;
+use crate::store::StudyState;
+use crate::views::StudyView;
+
+/// The longest piece of a result's file in one message.
+const PIECE: usize = 1 << 20;
+
+/// Why an answer did not get through.
+struct Gone;
+
+/// Answers the operator.
+pub(super) struct Operators {
+    hall: Arc<Hall>,
+    scheduler: Arc<Scheduler>,
+    checks: Arc<Checks>,
+    members: Arc<Members>,
+}
+
+struct Answers {
+    out: Out,
+}
+
+impl Answers {
+    async fn say(&mut self, message: &ToOperator) -> Result<(), Gone> {
+        self.out.say(&frame::encode(message)).await.map_err(|_| Gone)
+    }
+
+    async fn say_error(&mut self, error: Error) -> Result<(), Gone> {
+        let message = match error {
+            Error::Refused(reason) => ToOperator::Refused(reason),
+            Error::Failed(reason) => ToOperator::Failed(reason),
+        };
+        self.say(&message).await
+    }
+}
+
+impl Operators {
+    pub(super) fn new(hall: Arc<Hall>, scheduler: Arc<Scheduler>, checks: Arc<Checks>, members: Arc<Members>) -> Self {
+        Self { hall, scheduler, checks, members }
+    }
+
+    /// Serves one connection of the operator.
+    pub(super) async fn serve(&self, peer: &Peer) -> Result<(), LinkError> {
+        let (out, mut frames) = peer.open(FrameReader::from_operators()).await?;
+        let request: FromOperator = frames.next_within(FIRST).await?.decode()?;
+        let mut answers = Answers { out };
+        if self.answer(request, &mut answers).await.is_ok() && answers.out.end().is_ok() {
+            // The command closes when it has read everything.
+            peer.closed().await;
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, request: FromOperator, answers: &mut Answers) -> Result<(), Gone> {
+        let answer = match request {
+            FromOperator::Partners => {
+                overview::partners(&self.hall).and_then(|view| json(&view)).map(ToOperator::Partners)
+            }
+            FromOperator::Check { study } => {
+                self.checks.check(study).await.and_then(|view| json(&view)).map(ToOperator::Checked)
+            }
+            FromOperator::List => self.studies(None).map(ToOperator::Studies),
+            FromOperator::Show(id) => self.studies(Some(&id)).map(ToOperator::Studies),
+            FromOperator::Cancel(id) => self.scheduler.cancel(&id).await.map(ToOperator::Done),
+            FromOperator::Resume(id) => self.scheduler.resume(&id).map(ToOperator::Done),
+            FromOperator::Revoke(partner) => self.members.revoke(&partner).await.map(ToOperator::Done),
+            FromOperator::Acknowledge { alarm, note } => self
+                .hall
+                .store
+                .acknowledge(alarm, &note, self.hall.clock.now().as_second())
+                .map(|()| ToOperator::Done(format!("alarm {alarm} is acknowledged"))),
+            FromOperator::Run { study, follow } => match self.scheduler.submit(study) {
+                Ok(id) => {
+                    answers.say(&ToOperator::Accepted(id.clone())).await?;
+                    return if follow { self.follow(&id, answers).await } else { Ok(()) };
+                }
+                Err(error) => Err(error),
+            },
+            FromOperator::Follow(id) => return self.follow(&id, answers).await,
+        };
+        match answer {
+            Ok(message) => answers.say(&message).await,
+            Err(error) => answers.say_error(error).await,
+        }
+    }
+
+    /// Reports a study until it ends, then its result.
+    async fn follow(&self, id: &str, answers: &mut Answers) -> Result<(), Gone> {
+        if let Some(mut status) = self.scheduler.follow(id) {
+            loop {
+                let now = status.borrow_and_update().clone();
+                match now.end {
+                    None => answers.say(&ToOperator::Progress(now.progress)).await?,
+                    Some(Ok(())) => break,
+                    Some(Err(error)) => return answers.say_error(error).await,
+                }
+                if status.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        match self.ended(id) {
+            Ok(()) => {}
+            Err(error) => return answers.say_error(error).await,
+        }
+        let files = match self.hall.store.result(id) {
+            Ok(files) => files,
+            Err(error) => return answers.say_error(error).await,
+        };
+        for (file, content) in files {
+            let mut pieces = content.chunks(PIECE).peekable();
+            if pieces.peek().is_none() {
+                answers.say(&ToOperator::Piece { file: file.clone(), bytes: Vec::new() }).await?;
+            }
+            for piece in pieces {
+                answers.say(&ToOperator::Piece { file: file.clone(), bytes: piece.to_vec() }).await?;
+            }
+        }
+        answers.say(&ToOperator::Result(id.into())).await
+    }
+
+    /// Whether a study that does not run has ended well.
+    fn ended(&self, id: &str) -> Result<(), Error> {
+        let record = self.scheduler.record(id)?;
+        let reason = record.reason.unwrap_or_else(|| record.state.to_string());
+        match record.state {
+            StudyState::Done => Ok(()),
+            StudyState::Running => Err(Error::refused(format!(
+                "study {id} was interrupted; entente study resume {id} takes it up again, entente study cancel {id} gives it up"
+            ))),
+            StudyState::Refused | StudyState::Cancelled => Err(Error::Refused(reason)),
+            StudyState::Failed => Err(Error::Failed(reason)),
+        }
+    }
+
+    fn studies(&self, id: Option<&str>) -> Result<String, Error> {
+        let records = match id {
+            Some(id) => vec![self.scheduler.record(id)?],
+            None => self.hall.store.studies()?,
+        };
+        let views: Vec<StudyView> =
+            records.into_iter().map(|record| overview::study(&self.scheduler, record)).collect();
+        json(&views)
+    }
+}
+
+fn json<T: serde::Serialize>(view: &T) -> Result<String, Error> {
+    serde_json::to_string(view).map_err(|error| Error::failed(error.to_string()))
+}

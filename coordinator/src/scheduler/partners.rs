@@ -1,0 +1,55 @@
+//! Whom a study is about, and what they have published.
+
+use std::collections::BTreeMap;
+
+use entente_host::Error;
+use entente_protocols::language::schema::DatasetSchema;
+use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
+use entente_protocols::study::Study;
+
+use super::question;
+use crate::hall::{Hall, not_enrolled};
+use crate::store::StudyRecord;
+
+/// The public schema of the study's data set at each partner that it is proposed to and that has it.
+pub(super) fn schemas(hall: &Hall, record: &StudyRecord) -> Result<BTreeMap<String, DatasetSchema>, Error> {
+    question::schemas(&record.study, &published(hall, &record.named)?).map_err(Error::refused)
+}
+
+/// The public schemas of those of these partners that have ever connected: as they are now, or were when they were last here.
+pub(super) fn published(hall: &Hall, partners: &[String]) -> Result<BTreeMap<String, Vec<DatasetSchema>>, Error> {
+    let mut seen = hall.store.last_seen()?;
+    let known = |name: &String| {
+        let schemas = hall.sessions.schemas(name).or_else(|| Some(seen.remove(name)?.datasets))?;
+        Some((name.clone(), schemas))
+    };
+    Ok(partners.iter().filter_map(known).collect())
+}
+
+/// The participants of a study's first attempt: those named, or all.
+pub(super) fn participants_of(hall: &Hall, study: &Study) -> Result<Vec<String>, Error> {
+    let enrolled = hall.store.partners()?;
+    if enrolled.is_empty() {
+        return Err(Error::refused("nobody is enrolled yet; entente invite PARTNER makes a ticket"));
+    }
+    for partner in &study.partners {
+        if !enrolled.contains_key(partner) {
+            return Err(Error::refused(format!(
+                "`partners` of the study: {}",
+                not_enrolled(partner, enrolled.keys().map(String::as_str))
+            )));
+        }
+    }
+    let mut participants: Vec<String> =
+        if study.partners.is_empty() { enrolled.into_keys().collect() } else { study.partners.clone() };
+    participants.sort();
+    participants.dedup();
+    let count = u32::try_from(participants.len()).unwrap_or(u32::MAX);
+    if count > MAX_PARTICIPANTS {
+        return Err(Error::refused(format!("a study has at most {MAX_PARTICIPANTS} participants, not {count}")));
+    }
+    if let Some(least) = study.min_partners.filter(|least| *least > count) {
+        return Err(Error::refused(format!("`min_partners` is {least}, but only {count} are enrolled")));
+    }
+    Ok(participants)
+}
