@@ -55,6 +55,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         &["coordinator::hall", "coordinator::link", "coordinator::office", "coordinator::scheduler", "tokio"],
     ),
     ("coordinator::scheduler", &["coordinator::link", "coordinator::office"]),
+    // What a study does is decided without I/O and clock, so that tests can drive it.
+    ("coordinator::scheduler::run", PURE),
+    ("coordinator::scheduler::attempt", PURE),
+    ("coordinator::scheduler::queue", PURE),
     (
         "coordinator::link",
         &[
@@ -85,6 +89,19 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("node", &["protocols::ledger::store::Memory"]),
     ("coordinator", &["protocols::ledger::store::Memory"]),
     ("examples", &["protocols::ledger::store::Memory"]),
+];
+
+/// What a state machine does not name.
+const PURE: &[&str] = &[
+    "coordinator::hall",
+    "jiff::Timestamp::now",
+    "quinn",
+    "rusqlite",
+    "std::fs",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "tokio",
+    "tracing",
 ];
 
 /// What a crate may depend on of the workspace.

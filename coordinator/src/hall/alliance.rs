@@ -29,6 +29,10 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:4433";
 /// Where the operator's page is served unless told otherwise.
 const DEFAULT_PAGE: &str = "127.0.0.1:8080";
 
+/// How many studies run at once unless told otherwise, and the most.
+const DEFAULT_STUDIES: u32 = 4;
+const MOST_STUDIES: u32 = 1000;
+
 /// An alliance's folder, read and checked. Holds the coordinator's identity key: no `Debug`.
 pub struct Alliance {
     dir: PathBuf,
@@ -36,6 +40,7 @@ pub struct Alliance {
     listen: SocketAddr,
     address: String,
     page: Option<SocketAddr>,
+    studies_at_once: u32,
     authority: CertificateDer<'static>,
     identity: IdentityKey,
 }
@@ -53,6 +58,7 @@ struct Table {
     listen: String,
     address: String,
     page: Option<String>,
+    studies_at_once: Option<u32>,
 }
 
 /// Makes an alliance in the folder `dir`: authority, coordinator identity and `alliance.toml`.
@@ -108,6 +114,10 @@ address = "{address}"
 
 # Where `entente serve` shows the operator's page, on this machine alone; "off" to not show it. `entente page` prints how to open it.
 page = "{DEFAULT_PAGE}"
+
+# How many studies run at once; others wait in the order in which they came. One that waits for a steward, or for a partner that is
+# away, does not count.
+studies_at_once = {DEFAULT_STUDIES}
 "#
     )
 }
@@ -122,7 +132,7 @@ impl Alliance {
                 dir.display()
             )));
         }
-        let File { alliance: Table { name, listen, address, page } } =
+        let File { alliance: Table { name, listen, address, page, studies_at_once } } =
             config::parse(&path.display().to_string(), &files::read_text(&path)?)?;
         check_alliance_name(&name)?;
         let listen = resolve(&listen, &format!("{}: `listen`", path.display()))?;
@@ -139,6 +149,13 @@ impl Alliance {
                 }
             },
         };
+        let studies_at_once = studies_at_once.unwrap_or(DEFAULT_STUDIES);
+        if !(1..=MOST_STUDIES).contains(&studies_at_once) {
+            return Err(Error::refused(format!(
+                "{}: `studies_at_once` is {studies_at_once}; write a number from 1 to {MOST_STUDIES}, or leave it out for {DEFAULT_STUDIES}",
+                path.display()
+            )));
+        }
         let keys = dir.join("keys");
         let text = Zeroizing::new(files::read_text(&keys.join("identity"))?);
         let secret = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).map(Zeroizing::new).ok();
@@ -153,6 +170,7 @@ impl Alliance {
             listen,
             address,
             page,
+            studies_at_once,
             authority,
             identity: IdentityKey::from_secret(&secret),
         })
@@ -171,6 +189,11 @@ impl Alliance {
     /// Where the operator's page is served, if it is.
     pub fn page(&self) -> Option<SocketAddr> {
         self.page
+    }
+
+    /// How many studies run at once.
+    pub fn studies_at_once(&self) -> usize {
+        self.studies_at_once as usize
     }
 
     /// Where the coordinator listens.
@@ -293,6 +316,16 @@ mod tests {
         assert!(!dir.exists(), "nothing is left behind");
         let alliance = init(&dir, "spring", "0.0.0.0:4433", None).unwrap();
         assert!(!alliance.address().starts_with("0.0.0.0"), "partners can dial it");
+        let text = std::fs::read_to_string(dir.join("alliance.toml")).unwrap();
+        for (line, expected) in
+            [("", Ok(4)), ("studies_at_once = 9", Ok(9)), ("studies_at_once = 0", Err("from 1 to 1000"))]
+        {
+            std::fs::write(dir.join("alliance.toml"), text.replace("studies_at_once = 4", line)).unwrap();
+            match expected {
+                Ok(expected) => assert_eq!(Alliance::open(&dir).unwrap().studies_at_once(), expected),
+                Err(expected) => assert!(refusal(Alliance::open(&dir)).contains(expected)),
+            }
+        }
         std::fs::write(dir.join("alliance.toml"), "[alliance]\nname = \"spring\"\nlisen = \"x\"").unwrap();
         assert!(refusal(Alliance::open(&dir)).contains("did you mean `listen`"));
     }

@@ -1,7 +1,5 @@
 //! Why connections are closed.
 
-use std::sync::Arc;
-
 /// Why a connection is closed, for its other end. The reason goes along in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -23,12 +21,13 @@ pub(crate) enum Close {
 }
 
 /// Closes one connection, whatever it is made of.
-#[derive(Clone)]
-pub(crate) struct Closer(Arc<dyn Fn(Close, &str) + Send + Sync>);
+pub(crate) struct Closer(Box<Closing>);
+
+type Closing = dyn Fn(Close, &str) + Send + Sync;
 
 impl Closer {
     pub(crate) fn new(close: impl Fn(Close, &str) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(close))
+        Self(Box::new(close))
     }
 
     /// Closes it. Nothing happens if it is closed.

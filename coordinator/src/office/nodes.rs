@@ -69,7 +69,7 @@ impl Nodes {
             });
             let mut notices = Notices::new(missed);
             self.tell(name, &mut notices);
-            self.scheduler.tell_all(name, || NodeEvent::Connected).await;
+            self.scheduler.connected(name).await;
             while let Some(frame) = frames.next().await? {
                 self.receive(name, &frame, &mut notices).await?;
             }

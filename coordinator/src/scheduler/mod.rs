@@ -1,17 +1,22 @@
 //! The scheduler: studies that are submitted, run, followed, cancelled and taken up again.
 //!
 //! ```text
-//! submit ─▶ store ─▶ one task a study (run): gathers, proposes, collects, attempt after attempt ─▶ result in the store
-//! nodes' messages ─▶ tell ─▶ the study's task ─▶ Status ─▶ whoever follows
+//! submit ─▶ store ─▶ queue ─▶ one task a study ─▶ result in the store
+//! nodes' messages ─▶ tell ─▶ task: carries events into run, and does what it says ─▶ Status ─▶ whoever follows
+//!                            run: gathers, proposes, collects, attempt after attempt, without I/O and clock
 //! ```
 
+mod attempt;
 pub(crate) mod check;
 pub(crate) mod end;
 pub(crate) mod event;
 mod partners;
+mod places;
 mod question;
+mod queue;
 pub(crate) mod receipt;
 mod run;
+mod task;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,7 +33,9 @@ use tokio::task::JoinSet;
 use crate::hall::Hall;
 use crate::store::{StudyRecord, StudyState};
 use event::{AttemptEvent, NodeEvent, Status};
-use run::Runner;
+use places::Places;
+use queue::order;
+use task::Task;
 
 /// Who asks, as ledgers record it.
 const REQUESTER: &str = "operator";
@@ -43,13 +50,15 @@ struct Handle {
 /// All studies that run. What is locked changes by single insertions and removals.
 pub(crate) struct Scheduler {
     hall: Arc<Hall>,
+    places: Arc<Places>,
     running: Mutex<HashMap<String, Handle>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl Scheduler {
     pub(crate) fn new(hall: Arc<Hall>) -> Self {
-        Self { hall, running: Mutex::default(), tasks: Mutex::default() }
+        let places = Arc::new(Places::new(hall.alliance.studies_at_once()));
+        Self { hall, places, running: Mutex::default(), tasks: Mutex::default() }
     }
 
     /// Starts a new study. Its identifier.
@@ -104,8 +113,13 @@ impl Scheduler {
         let (this, id) = (self.clone(), record.id.clone());
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
+        let order = order(&record);
+        // Here, and not in the task: those that are taken up wait in the order in which they came.
+        let turn = self.places.enter(order.clone());
         tasks.spawn(async move {
-            let end = Runner::new(this.hall.clone(), record, queue, &sender).run().await;
+            let (hall, places, status) = (this.hall.clone(), &*this.places, &sender);
+            let end = Task { hall, places, order: order.clone(), events: queue, turn, status }.run(record).await;
+            places.leave(&order);
             // Ended for the store first; whoever asks from now on is answered from there.
             lock(&this.running).remove(&id);
             sender.send_modify(|status| {
@@ -184,6 +198,12 @@ impl Scheduler {
             // Fails only if the study has just ended.
             let _ = events.send(event).await;
         }
+    }
+
+    /// A node has connected: tells the studies.
+    pub(crate) async fn connected(&self, node: &str) {
+        self.places.connected(node);
+        self.tell_all(node, || NodeEvent::Connected).await;
     }
 
     /// Tells every study what happened to a node.

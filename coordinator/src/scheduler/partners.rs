@@ -7,14 +7,7 @@ use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::privacy::mechanism::MAX_PARTICIPANTS;
 use entente_protocols::study::Study;
 
-use super::question;
 use crate::hall::{Hall, not_enrolled};
-use crate::store::StudyRecord;
-
-/// The public schema of the study's data set at each partner that it is proposed to and that has it.
-pub(super) fn schemas(hall: &Hall, record: &StudyRecord) -> Result<BTreeMap<String, DatasetSchema>, Error> {
-    question::schemas(&record.study, &published(hall, &record.named)?).map_err(Error::refused)
-}
 
 /// The public schemas of those of these partners that have ever connected: as they are now, or were when they were last here.
 pub(super) fn published(hall: &Hall, partners: &[String]) -> Result<BTreeMap<String, Vec<DatasetSchema>>, Error> {

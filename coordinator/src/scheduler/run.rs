@@ -1,4 +1,4 @@
-//! One study, from its submission to its end.
+//! One study, from its submission to its end: a state machine without I/O, clock or randomness.
 //!
 //! ```text
 //! attempt: gather ─▶ propose ─▶ join ─▶ sign ─▶ round: sum (or resend) ─▶ last ─▶ result ─▶ Finished to all ─▶ done
@@ -7,64 +7,126 @@
 //!    └── the others ◀──┴── too few are left ─▶ refused or failed
 //! ```
 //!
+//! Events and the time go in ([`Run::handle`]), actions come out, and [`Run::timeout`] says when to come again if nothing happens.
+//! Actions are to be done in their order, and what they keep is to be durable before the next is done; only the sums of
+//! rounds are written beside the next round, and asked for again if the machine went down before. Nodes answer repeated messages
+//! from their own state.
+//!
 //! An attempt has its number and its participants for good: no vector of one is used in another. Rounds that are complete
-//! stay so: the next attempt goes on behind them. Everything that must survive a restart is in the store before anybody is
-//! told, but for the sums of rounds: they are written beside the next round, and asked for again if the machine went
-//! down before. Nodes answer repeated messages from their own state.
+//! stay so: the next attempt goes on behind them.
+//!
+//! Without a turn ([`super::queue`]) nobody is asked for more than whether they take part.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::Moment;
 use entente_host::terminal::clean;
+use entente_protocols::attempt::AttemptId;
+use entente_protocols::identity::Roster;
 use entente_protocols::language::schema::DatasetSchema;
-use entente_protocols::ledger::receipt::canonical;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question};
-use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt, ToNode};
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt};
 
-use super::event::{AttemptEvent, NodeEvent, Status};
-use super::question::question;
-use super::{end, partners, receipt};
-use crate::hall::Hall;
-use crate::kinds::{self, RoundState};
+use super::attempt::{Attempt, Loss, Moment, losses};
+use super::event::{AttemptEvent, NodeEvent};
+use super::question::{question, schemas};
+use super::queue::{Need, Turn, ordinal};
+use crate::kinds::RoundState;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 
-/// How long a steward may take.
-const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
-/// After how long without anything new, those who are waited for are asked again: what they were asked, or have answered, may have
-/// been lost at either end. Sooner where they are not waited for so long.
-const AGAIN: Duration = Duration::from_secs(30);
 /// How long nodes may take to record the end before the result is shown; they are told again when they come back.
 const CLOSING: Duration = Duration::from_secs(3);
 
-pub(super) struct Runner<'a> {
-    hall: Arc<Hall>,
+/// What a run asks about the alliance as it is now.
+pub(super) trait Known {
+    /// The roster.
+    fn roster(&self) -> Result<Roster, Error>;
+    /// The public schemas of a node that has connected since the coordinator started.
+    fn schemas(&self, node: &str) -> Option<Vec<DatasetSchema>>;
+    /// The public schemas of those of these partners that have ever connected.
+    fn published(&self, partners: &[String]) -> Result<BTreeMap<String, Vec<DatasetSchema>>, Error>;
+    /// Why a node's ledger is not trusted, if it is not.
+    fn distrusted(&self, node: &str) -> Option<String>;
+    /// Whether a node is connected.
+    fn is_connected(&self, node: &str) -> bool;
+}
+
+/// What happens to a run.
+pub(super) enum Event {
+    /// Time passes; also the first of all events.
+    Time,
+    /// Where it stands in the queue.
+    Turn(Turn),
+    /// What its nodes and its operator do.
+    Attempt(AttemptEvent),
+    /// The result was made, and is kept; this is what participants are told of it.
+    Made(Box<ToAttempt>),
+    /// What it asked for could not be done.
+    Failed(Error),
+}
+
+/// What is to be done.
+pub(super) enum Action {
+    /// Tell a participant of an attempt, if it is connected.
+    Tell { node: String, attempt: AttemptId, told: ToAttempt },
+    /// Keep a complete round, beside what comes next.
+    Keep(RoundRecord),
+    /// Keep that an attempt was given up in a round that nodes may have been charged for.
+    KeepLost(LostRound),
+    /// Keep where the study stands after an attempt was given up, then tell these nodes why.
+    GiveUp { record: Box<StudyRecord>, nodes: Vec<String>, attempt: u32, reason: String },
+    /// Say where it stands.
+    Report(Progress),
+    /// Make the result and keep it, with the study as it is then; [`Event::Made`] follows.
+    Finish(Box<Complete>),
+    /// It is over.
+    End(Result<(), Error>),
+}
+
+/// A study whose rounds are all there.
+pub(super) struct Complete {
+    pub(super) record: StudyRecord,
+    pub(super) question: Question,
+    pub(super) state: RoundState,
+    pub(super) rounds: Vec<RoundRecord>,
+    pub(super) lost: Vec<LostRound>,
+}
+
+/// See the module.
+pub(super) struct Run {
     record: StudyRecord,
-    /// The public schemas of all whom the study is proposed to and who have its data set.
-    schemas: BTreeMap<String, DatasetSchema>,
     /// The rounds that are complete.
     rounds: Vec<RoundRecord>,
     /// Those in which attempts were given up.
     lost: Vec<LostRound>,
-    /// The present one, from when nodes are told to compute it until it is complete.
+    /// The public schemas of all whom the study is proposed to and who have its data set.
+    schemas: BTreeMap<String, DatasetSchema>,
+    /// The present round, from when nodes are told to compute it until it is complete.
     computing: Option<LostRound>,
-    /// The last of them on its way into the store.
-    writing: Option<tokio::task::JoinHandle<Result<(), Error>>>,
-    events: mpsc::Receiver<AttemptEvent>,
-    status: &'a watch::Sender<Status>,
+    turn: Turn,
+    /// Since when it is held up by others, if it is.
+    held: Moment,
+    phase: Phase,
+    reported: Option<Progress>,
+    actions: Vec<Action>,
+}
+
+enum Phase {
+    /// Until every participant has connected, since when they are waited for.
+    Gathering(Option<Moment>),
+    Collecting(Box<Attempt>),
+    Finishing,
+    /// Until these have recorded the end, or it is this late.
+    Closing(BTreeSet<String>, Moment),
+    Over,
 }
 
 /// How an attempt ends.
 enum Outcome {
-    Complete(Box<Complete>),
     /// These partners are lost to the attempt.
     Lost(Vec<Loss>),
     Refused(String),
@@ -72,146 +134,229 @@ enum Outcome {
     Cancelled,
 }
 
-struct Loss {
-    partner: String,
-    reason: String,
-    /// It said no, rather than nothing or nonsense.
-    refused: bool,
-}
-
-/// What a complete attempt gives.
-struct Complete {
-    question: Question,
-    state: RoundState,
-}
-
-/// An attempt that has been proposed.
-struct Attempt {
-    collector: Collector,
-    /// What partners say they wait for.
-    waiting: BTreeMap<String, String>,
-    proposed: Moment,
-    /// When anybody was last told what to do.
-    asked: Moment,
-    /// When the last one joined, then when the present round began.
-    since: Option<Moment>,
-    /// The numbers of this attempt's rounds.
-    rounds: RangeInclusive<u32>,
-}
-
-impl<'a> Runner<'a> {
-    pub(super) fn new(
-        hall: Arc<Hall>,
-        record: StudyRecord,
-        events: mpsc::Receiver<AttemptEvent>,
-        status: &'a watch::Sender<Status>,
-    ) -> Self {
-        let (schemas, rounds, lost) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { hall, record, schemas, rounds, lost, computing: None, writing: None, events, status }
-    }
-
-    /// Runs the study to its end, which is in the store when this returns.
-    pub(super) async fn run(mut self) -> Result<(), Error> {
-        let end = self.attempts().await;
-        self.written().await?;
-        let (state, reason) = match &end {
-            Ok(()) => {
-                tracing::info!(study = self.record.id, attempt = self.record.attempt, "done");
-                return Ok(());
-            }
-            Err(_) if self.record.state == StudyState::Cancelled => {
-                (StudyState::Cancelled, "cancelled by the operator")
-            }
-            Err(Error::Refused(reason)) => (StudyState::Refused, reason.as_str()),
-            Err(Error::Failed(reason)) => (StudyState::Failed, reason.as_str()),
-        };
-        tracing::warn!(study = self.record.id, attempt = self.record.attempt, %state, reason, "ended");
-        (self.record.state, self.record.reason) = (state, Some(reason.into()));
-        end::give_up(&self.hall, &self.record, &self.record.participants, self.record.attempt, reason)?;
-        end
-    }
-
-    async fn attempts(&mut self) -> Result<(), Error> {
-        self.rounds = self.hall.store.rounds(&self.record.id)?;
-        self.lost = self.hall.store.lost_rounds(&self.record.id)?;
-        loop {
-            let outcome = match self.gather().await {
-                Ok(question) => self.collect(question).await,
-                Err(outcome) => outcome,
-            };
-            if let Some(lost) = self.computing.take() {
-                self.hall.store.add_lost_round(&self.record.id, lost)?;
-                self.lost.push(lost);
-            }
-            match outcome {
-                Outcome::Complete(complete) => return self.finish(*complete).await,
-                Outcome::Lost(losses) => {
-                    self.written().await?;
-                    self.go_on_without(&losses)?;
-                }
-                Outcome::Refused(reason) => return Err(Error::Refused(reason)),
-                Outcome::Failed(reason) => return Err(Error::Failed(reason)),
-                Outcome::Cancelled => {
-                    self.record.state = StudyState::Cancelled;
-                    return Err(Error::refused("cancelled by the operator"));
-                }
-            }
+impl Run {
+    /// A study as it was kept.
+    pub(super) fn new(record: StudyRecord, rounds: Vec<RoundRecord>, lost: Vec<LostRound>) -> Self {
+        Self {
+            record,
+            rounds,
+            lost,
+            schemas: BTreeMap::new(),
+            computing: None,
+            turn: Turn::Resting,
+            held: Moment::ZERO,
+            phase: Phase::Gathering(None),
+            reported: None,
+            actions: Vec::new(),
         }
+    }
+
+    /// What is to be done after an event.
+    pub(super) fn handle(&mut self, now: Moment, known: &impl Known, event: Event) -> Vec<Action> {
+        if !self.is_over() {
+            let mut step = self.take(now, known, event).and_then(|()| self.advance(now, known));
+            // The next attempt begins at once.
+            while let Err(outcome) = step {
+                self.leave(outcome);
+                step = self.advance(now, known);
+            }
+            self.report(known);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Whether it has ended, and does nothing any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// When to come again if nothing happens before.
+    pub(super) fn timeout(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Gathering(since) => since.map(|since| since + self.wait()),
+            Phase::Collecting(_) if self.is_held() => None,
+            Phase::Collecting(attempt) => Some(attempt.deadline()),
+            Phase::Closing(_, until) => Some(*until),
+            Phase::Finishing | Phase::Over => None,
+        }
+    }
+
+    /// Whether it needs a turn, or waits for people or for partners that are away.
+    pub(super) fn need(&self, known: &impl Known) -> Need {
+        let away = |names: Vec<&str>| -> BTreeSet<String> {
+            names.into_iter().filter(|name| !known.is_connected(name)).map(str::to_owned).collect()
+        };
+        let rest = match &self.phase {
+            Phase::Gathering(_) => {
+                let missing: BTreeSet<String> = self.missing(known).into_iter().collect();
+                (!missing.is_empty()).then_some(missing)
+            }
+            Phase::Collecting(attempt) => {
+                let open = attempt.collector.waiting_for();
+                let decide = attempt.is_joining() && open.iter().any(|name| attempt.waiting.contains_key(*name));
+                let away = away(open);
+                // With a steward to wait for, a partner's return alone changes nothing.
+                if decide { Some(BTreeSet::new()) } else { (!away.is_empty()).then_some(away) }
+            }
+            Phase::Finishing => None,
+            Phase::Closing(..) | Phase::Over => Some(BTreeSet::new()),
+        };
+        rest.map_or(Need::Turn, Need::Rest)
+    }
+
+    /// Takes an event. An error ends the attempt.
+    fn take(&mut self, now: Moment, known: &impl Known, event: Event) -> Result<(), Outcome> {
+        match event {
+            Event::Time => {}
+            Event::Turn(turn) => self.turn(now, turn),
+            Event::Failed(error) => return Err(Outcome::Failed(error.to_string())),
+            Event::Made(made) => self.close(now, known, &made),
+            Event::Attempt(event) => match &self.phase {
+                Phase::Gathering(_) if matches!(event, AttemptEvent::Cancel) => return Err(Outcome::Cancelled),
+                Phase::Collecting(_) => return self.hear(now, known, event),
+                Phase::Closing(..) => self.hear_the_end(event),
+                // What still comes has come too late.
+                Phase::Gathering(_) | Phase::Finishing | Phase::Over => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Goes on as far as it can without another event. An error ends the attempt.
+    fn advance(&mut self, now: Moment, known: &impl Known) -> Result<(), Outcome> {
+        if let Phase::Gathering(_) = self.phase {
+            self.gather(now, known)?;
+        }
+        while let Phase::Collecting(attempt) = &self.phase {
+            if attempt.collector.sum().is_none() {
+                return self.look_at_the_clock(now);
+            }
+            self.absorb(now)?;
+        }
+        if let Phase::Closing(open, until) = &self.phase
+            && (open.is_empty() || *until <= now)
+        {
+            self.phase = Phase::Over;
+            self.actions.push(Action::End(Ok(())));
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt, and the study if there is no next one.
+    fn leave(&mut self, outcome: Outcome) {
+        if let Some(lost) = self.computing.take() {
+            self.actions.push(Action::KeepLost(lost));
+            self.lost.push(lost);
+        }
+        let error = match outcome {
+            Outcome::Lost(losses) => match self.go_on_without(&losses) {
+                Ok(()) => return,
+                Err(error) => error,
+            },
+            Outcome::Refused(reason) => Error::Refused(reason),
+            Outcome::Failed(reason) => Error::Failed(reason),
+            Outcome::Cancelled => {
+                self.record.state = StudyState::Cancelled;
+                Error::refused("cancelled by the operator")
+            }
+        };
+        self.end(error);
+    }
+
+    /// Ends the study without a result.
+    fn end(&mut self, error: Error) {
+        let (state, reason) = match &error {
+            Error::Refused(reason) if self.record.state == StudyState::Cancelled => (StudyState::Cancelled, reason),
+            Error::Refused(reason) => (StudyState::Refused, reason),
+            Error::Failed(reason) => (StudyState::Failed, reason),
+        };
+        (self.record.state, self.record.reason) = (state, Some(reason.clone()));
+        self.give_up(self.record.participants.clone(), self.record.attempt, reason.clone());
+        self.phase = Phase::Over;
+        self.actions.push(Action::End(Err(error)));
+    }
+
+    fn give_up(&mut self, nodes: Vec<String>, attempt: u32, reason: String) {
+        self.actions.push(Action::GiveUp { record: Box::new(self.record.clone()), nodes, attempt, reason });
     }
 
     fn wait(&self) -> Duration {
         Duration::from_secs(u64::from(self.record.study.wait.max(1)))
     }
 
-    fn left_until(&self, deadline: Moment) -> Duration {
-        deadline.since(self.hall.clock.moment())
+    /// Whether others run, and it waits for them.
+    fn is_held(&self) -> bool {
+        matches!(self.turn, Turn::Queued(_))
     }
 
-    /// Waits until every participant has connected, and makes the question from what they publish.
-    async fn gather(&mut self) -> Result<Question, Outcome> {
-        let deadline = self.hall.clock.moment() + self.wait();
-        let hall = self.hall.clone();
-        loop {
-            let roster = hall.roster().map_err(|error| Outcome::Failed(error.to_string()))?;
-            let gone = self.record.participants.iter().filter(|name| !roster.members.contains_key(*name));
-            let gone = losses(gone, "is not enrolled any more", false);
-            if !gone.is_empty() {
-                return Err(Outcome::Lost(gone));
+    fn turn(&mut self, now: Moment, turn: Turn) {
+        if self.is_held() && !matches!(turn, Turn::Queued(_)) {
+            let long = now.saturating_sub(std::mem::replace(&mut self.held, now));
+            if let Phase::Collecting(attempt) = &mut self.phase {
+                attempt.was_held(long);
             }
-            let unknown = |name: &&String| hall.sessions.schemas(name).is_none();
-            let missing: Vec<String> = self.record.participants.iter().filter(unknown).cloned().collect();
-            if missing.is_empty() {
-                break;
-            }
-            let waiting = missing.iter().map(|name| (name.clone(), "not connected".to_owned()));
-            self.report("waiting", waiting.collect(), (0, 0));
-            match timeout(self.left_until(deadline), self.events.recv()).await {
-                Err(_) => {
-                    let reason = format!("did not connect within {} s", self.wait().as_secs());
-                    return Err(Outcome::Lost(losses(missing.iter(), &reason, false)));
-                }
-                Ok(None) => return Err(stopped()),
-                Ok(Some(AttemptEvent::Cancel)) => return Err(Outcome::Cancelled),
-                Ok(Some(_)) => {}
-            }
+        } else if !self.is_held() {
+            self.held = now;
         }
-        let distrusted: Vec<Loss> = self
-            .record
-            .participants
-            .iter()
-            .filter_map(|name| {
-                let reason = hall.sessions.distrusted(name)?;
-                Some(Loss { partner: name.clone(), reason, refused: true })
-            })
-            .collect();
+        let begins = turn == Turn::Running && self.turn != Turn::Running;
+        self.turn = turn;
+        if let Phase::Collecting(attempt) = &self.phase
+            && begins
+            && !attempt.is_joining()
+        {
+            let open: Vec<String> = attempt.collector.waiting_for().into_iter().map(str::to_owned).collect();
+            self.tell(&open);
+        }
+    }
+
+    /// Participants that have not connected since the coordinator started.
+    fn missing(&self, known: &impl Known) -> Vec<String> {
+        let unknown = |name: &&String| known.schemas(name).is_none();
+        self.record.participants.iter().filter(unknown).cloned().collect()
+    }
+
+    /// Once every participant has connected and it is its turn, makes the question from what they publish and proposes it.
+    fn gather(&mut self, now: Moment, known: &impl Known) -> Result<(), Outcome> {
+        let Phase::Gathering(since) = self.phase else { return Ok(()) };
+        let roster = known.roster().map_err(failed)?;
+        let gone = losses(
+            self.record.participants.iter().filter(|name| !roster.members.contains_key(*name)),
+            "is not enrolled any more",
+        );
+        if !gone.is_empty() {
+            return Err(Outcome::Lost(gone));
+        }
+        let missing = self.missing(known);
+        if !missing.is_empty() {
+            let since = since.unwrap_or(now);
+            if since + self.wait() <= now {
+                let reason = format!("did not connect within {} s", self.wait().as_secs());
+                return Err(Outcome::Lost(losses(&missing, &reason)));
+            }
+            self.phase = Phase::Gathering(Some(since));
+            return Ok(());
+        }
+        self.phase = Phase::Gathering(None);
+        if self.turn != Turn::Running {
+            return Ok(());
+        }
+        let distrusted = self.record.participants.iter().filter_map(|name| {
+            let reason = known.distrusted(name)?;
+            Some(Loss { partner: name.clone(), reason, refused: true })
+        });
+        let distrusted: Vec<Loss> = distrusted.collect();
         if !distrusted.is_empty() {
             return Err(Outcome::Lost(distrusted));
         }
+        let question = self.question(known)?;
+        self.propose(now, question, roster)
+    }
+
+    fn question(&mut self, known: &impl Known) -> Result<Question, Outcome> {
         let participants = &self.record.participants;
-        let published =
-            participants.iter().filter_map(|name| Some((name.clone(), hall.sessions.schemas(name)?))).collect();
-        self.schemas =
-            partners::schemas(&self.hall, &self.record).map_err(|error| Outcome::Failed(error.to_string()))?;
+        let published = known.published(&self.record.named).map_err(failed)?;
+        self.schemas = schemas(&self.record.study, &published).map_err(Outcome::Failed)?;
+        let published = participants.iter().filter_map(|name| Some((name.clone(), known.schemas(name)?))).collect();
         let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
         let completed = u32::try_from(completed).unwrap_or(u32::MAX);
         let earlier = Earlier { completed, spent: self.spent() };
@@ -232,118 +377,72 @@ impl<'a> Runner<'a> {
         rounds.chain(self.lost.iter().filter(|lost| lost.attempt < now).map(|lost| lost.rho)).sum()
     }
 
-    /// Waits until the last complete round is in the store.
-    async fn written(&mut self) -> Result<(), Error> {
-        match self.writing.take() {
-            Some(writing) => writing.await.unwrap_or_else(|error| Err(Error::failed(error.to_string()))),
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps a complete round, beside what comes next.
-    async fn keep(&mut self, round: RoundRecord) -> Result<(), Error> {
-        self.written().await?;
-        let (hall, study, record) = (self.hall.clone(), self.record.id.clone(), round.clone());
-        self.rounds.push(round);
-        self.writing = Some(tokio::task::spawn_blocking(move || hall.store.add_round(&study, &record)));
-        Ok(())
-    }
-
-    /// Proposes the attempt and takes it through its stages.
-    async fn collect(&mut self, question: Question) -> Outcome {
-        let roster = match self.hall.roster() {
-            Ok(roster) => roster,
-            Err(error) => return Outcome::Failed(error.to_string()),
-        };
-        let mut state = match RoundState::new(&question, &self.rounds) {
-            Ok(state) => state,
-            Err(problem) => return Outcome::Failed(problem),
-        };
+    /// Proposes the attempt.
+    fn propose(&mut self, now: Moment, question: Question, roster: Roster) -> Result<(), Outcome> {
+        let state = RoundState::new(&question, &self.rounds).map_err(Outcome::Failed)?;
         let round = u32::try_from(self.rounds.len()).unwrap_or(u32::MAX - 1) + 1;
         let Some(mechanism) = question.round(round) else {
             // All rounds were complete when the coordinator stopped.
-            return Outcome::Complete(Box::new(Complete { question, state }));
+            self.finish(question, state);
+            return Ok(());
         };
         let (names, length) = (self.record.participants.clone(), mechanism.layout().len());
-        let collector =
-            Collector::new(self.record.attempt_id(), names, roster, question.digest(), round, state.input(), length)
-                .over(question.contributors());
-        let rounds = question.rounds();
-        let collector = collector.about(self.proposal(&rounds).digest(&self.record.attempt_id()));
-        let (waiting, now) = (BTreeMap::new(), self.hall.clock.moment());
-        let mut attempt = Attempt { collector, waiting, proposed: now, asked: now, since: None, rounds };
-        self.send_all(&mut attempt);
-        loop {
-            if let (Some(values), Some(transcript)) = (attempt.collector.sum(), attempt.collector.transcript()) {
-                let round = attempt.collector.round();
-                let Some(mechanism) = question.round(round) else {
-                    return Outcome::Failed("there is no such round: a fault in this program; please report it".into());
-                };
-                let since = attempt.since.unwrap_or(attempt.proposed);
-                let record = RoundRecord {
-                    round,
-                    attempt: self.record.attempt,
-                    participants: mechanism.participants(),
-                    plan: question.plan_digest(),
-                    transcript,
-                    repeated: attempt.collector.is_resend(),
-                    rho: mechanism.rho(),
-                    rho_person: mechanism.rho_person(),
-                    sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
-                    sum: values.to_vec(),
-                    seconds: self.hall.clock.moment().since(since).as_secs_f64(),
-                };
-                if let Err(problem) = state.absorb(&record) {
-                    return Outcome::Failed(format!(
-                        "round {round} went wrong: {problem}. Masks hide which of the participants it was"
-                    ));
-                }
-                self.computing = None;
-                if let Err(error) = self.keep(record).await {
-                    return Outcome::Failed(error.to_string());
-                }
-                let Some(next) = question.round(round + 1) else {
-                    return Outcome::Complete(Box::new(Complete { question, state }));
-                };
-                attempt.collector.next_round(state.input(), next.layout().len());
-                attempt.since = Some(self.hall.clock.moment());
-                self.send_all(&mut attempt);
+        let id = self.record.attempt_id();
+        let proposal = self.proposal(*question.rounds().start()).digest(&id);
+        let collector = Collector::new(id, names, roster, question.digest(), round, state.input(), length)
+            .over(question.contributors())
+            .about(proposal);
+        let attempt = Attempt::new(question, state, collector, self.wait(), now);
+        self.phase = Phase::Collecting(Box::new(attempt));
+        self.tell(&self.record.participants.clone());
+        Ok(())
+    }
+
+    /// The attempt as it is proposed, from this round on.
+    fn proposal(&self, first: u32) -> Proposal {
+        Proposal {
+            completed: first.saturating_sub(1),
+            spent: self.spent(),
+            study: self.record.study.clone(),
+            partners: self.record.named.clone(),
+            participants: self.record.participants.clone(),
+            requester: self.record.requester.clone(),
+            begun: self.record.begun,
+            schemas: BTreeMap::new(),
+            datasets: BTreeMap::new(),
+        }
+        .over(self.schemas.clone())
+    }
+
+    /// Tells these participants what to do next, if anything; they are told again when they reconnect.
+    fn tell(&mut self, participants: &[String]) {
+        let Phase::Collecting(attempt) = &self.phase else { return };
+        if self.turn != Turn::Running && !attempt.is_joining() {
+            return;
+        }
+        for name in participants {
+            let proposal = || self.proposal(*attempt.rounds.start());
+            if let Some(told) = ToAttempt::of(attempt.collector.next_for(name), proposal) {
+                let attempt = self.record.attempt_id();
+                self.actions.push(Action::Tell { node: name.clone(), attempt, told });
             }
-            if attempt.collector.stage() == Stage::Summing
-                && let Some(mechanism) = question.round(attempt.collector.round())
-            {
-                let (rho, rho_person) = (mechanism.rho(), mechanism.rho_person());
-                self.computing = Some(LostRound { attempt: self.record.attempt, rho, rho_person });
-            }
-            self.report_on(&attempt);
-            let deadline = attempt.deadline(self.wait());
-            let again = attempt.asked + AGAIN.min(self.wait() / 4);
-            let event = match timeout(self.left_until(deadline.min(again)), self.events.recv()).await {
-                Ok(Some(event)) => event,
-                Ok(None) => return stopped(),
-                Err(_) => {
-                    let late = attempt.late(self.wait(), self.hall.clock.moment());
-                    if late.is_empty() {
-                        if again <= self.hall.clock.moment() {
-                            self.ask_again(&mut attempt);
-                        }
-                        continue;
-                    }
-                    return Outcome::Lost(late);
-                }
-            };
-            if let Err(outcome) = self.take(&mut attempt, event) {
-                return outcome;
-            }
+        }
+        if self.turn == Turn::Running
+            && attempt.collector.stage() == Stage::Summing
+            && let Some(mechanism) = attempt.question.round(attempt.collector.round())
+        {
+            let (rho, rho_person) = (mechanism.rho(), mechanism.rho_person());
+            self.computing = Some(LostRound { attempt: self.record.attempt, rho, rho_person });
         }
     }
 
-    /// Takes an event. An error ends the attempt.
-    fn take(&self, attempt: &mut Attempt, event: AttemptEvent) -> Result<(), Outcome> {
+    /// Takes what nodes and the operator do while the attempt goes on.
+    fn hear(&mut self, now: Moment, known: &impl Known, event: AttemptEvent) -> Result<(), Outcome> {
         let (from, event) = match event {
             AttemptEvent::Cancel => return Err(Outcome::Cancelled),
             AttemptEvent::Node { node, event } => (node, event),
         };
+        let Phase::Collecting(attempt) = &mut self.phase else { return Ok(()) };
         if !self.record.participants.contains(&from) {
             return Ok(());
         }
@@ -351,7 +450,7 @@ impl<'a> Runner<'a> {
         let unusable = |unusable: Unusable| lost(unusable.to_string(), false);
         let said = match event {
             NodeEvent::Connected => {
-                self.send(attempt, &from);
+                self.tell(&[from]);
                 return Ok(());
             }
             NodeEvent::Disconnected => return Ok(()),
@@ -371,13 +470,13 @@ impl<'a> Runner<'a> {
         };
         let changed = match *said {
             FromAttempt::Pledged(pledge) => {
-                if let Some(contradiction) = self.hall.sessions.distrusted(&from) {
+                if let Some(contradiction) = known.distrusted(&from) {
                     return Err(lost(contradiction, true));
                 }
                 let changed = attempt.collector.pledged(&from, *pledge).map_err(unusable)?;
                 attempt.waiting.remove(&from);
                 if changed {
-                    attempt.since = Some(self.hall.clock.moment());
+                    attempt.begin_stage(now);
                 }
                 changed
             }
@@ -394,50 +493,73 @@ impl<'a> Runner<'a> {
             FromAttempt::Relay { .. } | FromAttempt::Closed { .. } => false,
         };
         if changed {
-            self.send_all(attempt);
+            attempt.asked(now);
+            self.tell(&self.record.participants.clone());
         }
         Ok(())
     }
 
-    /// Sends everybody what to do next.
-    fn send_all(&self, attempt: &mut Attempt) {
-        attempt.asked = self.hall.clock.moment();
-        for participant in &self.record.participants {
-            self.send(attempt, participant);
+    /// Takes the sum of a round that is complete, and begins the next.
+    fn absorb(&mut self, now: Moment) -> Result<(), Outcome> {
+        let Phase::Collecting(attempt) = &mut self.phase else { return Ok(()) };
+        let Attempt { question, collector, .. } = &**attempt;
+        let (Some(values), Some(transcript)) = (collector.sum(), collector.transcript()) else { return Ok(()) };
+        let round = collector.round();
+        let Some(mechanism) = question.round(round) else {
+            return Err(Outcome::Failed("there is no such round: a fault in this program; please report it".into()));
+        };
+        let record = RoundRecord {
+            round,
+            attempt: self.record.attempt,
+            participants: mechanism.participants(),
+            plan: question.plan_digest(),
+            transcript,
+            repeated: collector.is_resend(),
+            rho: mechanism.rho(),
+            rho_person: mechanism.rho_person(),
+            sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
+            sum: values.to_vec(),
+            seconds: attempt.seconds(now),
+        };
+        if let Err(problem) = attempt.state.absorb(&record) {
+            return Err(Outcome::Failed(format!(
+                "round {round} went wrong: {problem}. Masks hide which of the participants it was"
+            )));
         }
+        self.computing = None;
+        self.actions.push(Action::Keep(record.clone()));
+        self.rounds.push(record);
+        let Some(next) = attempt.question.round(round + 1) else {
+            if let Phase::Collecting(attempt) = std::mem::replace(&mut self.phase, Phase::Finishing) {
+                let Attempt { question, state, .. } = *attempt;
+                self.finish(question, state);
+            }
+            return Ok(());
+        };
+        let (input, length) = (attempt.state.input(), next.layout().len());
+        attempt.collector.next_round(input, length);
+        attempt.begin_stage(now);
+        attempt.asked(now);
+        self.tell(&self.record.participants.clone());
+        Ok(())
     }
 
-    /// Asks those again who have not answered. A node whose steward decides says so by itself.
-    fn ask_again(&self, attempt: &mut Attempt) {
-        attempt.asked = self.hall.clock.moment();
-        let joining = attempt.collector.stage() == Stage::Joining;
-        let decides = |name: &&str| joining && attempt.waiting.contains_key(*name);
-        for participant in attempt.collector.waiting_for().into_iter().filter(|name| !decides(name)) {
-            self.send(attempt, participant);
+    /// Asks again who has not answered, and gives up whoever is too late.
+    fn look_at_the_clock(&mut self, now: Moment) -> Result<(), Outcome> {
+        if self.is_held() {
+            return Ok(());
         }
-    }
-
-    /// The attempt as it is proposed, for these rounds.
-    fn proposal(&self, rounds: &RangeInclusive<u32>) -> Proposal {
-        Proposal {
-            completed: rounds.start().saturating_sub(1),
-            spent: self.spent(),
-            study: self.record.study.clone(),
-            partners: self.record.named.clone(),
-            participants: self.record.participants.clone(),
-            requester: self.record.requester.clone(),
-            begun: self.record.begun,
-            schemas: BTreeMap::new(),
-            datasets: BTreeMap::new(),
+        let Phase::Collecting(attempt) = &mut self.phase else { return Ok(()) };
+        let late = attempt.late(now);
+        if !late.is_empty() {
+            return Err(Outcome::Lost(late));
         }
-        .over(self.schemas.clone())
-    }
-
-    /// Sends a participant what to do next, if it is connected; it is sent again when it reconnects.
-    fn send(&self, attempt: &Attempt, participant: &str) {
-        let proposal = || self.proposal(&attempt.rounds);
-        let Some(told) = ToAttempt::of(attempt.collector.next_for(participant), proposal) else { return };
-        self.hall.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told));
+        if attempt.again() <= now {
+            let open = attempt.to_ask_again();
+            attempt.asked(now);
+            self.tell(&open);
+        }
+        Ok(())
     }
 
     /// Gives the attempt up and makes the next one, if enough partners are left.
@@ -459,103 +581,85 @@ impl<'a> Runner<'a> {
             let refused = losses.iter().any(|loss| loss.refused);
             return Err(if refused { Error::Refused(text) } else { Error::Failed(text) });
         }
-        tracing::warn!(study = self.record.id, attempt = self.record.attempt, reason, "the attempt is given up");
         let before = self.record.attempt;
         self.record.warnings.push(format!("Attempt {before} was given up: {reason}. The study went on without."));
         self.record.attempt = before.checked_add(1).ok_or_else(|| Error::failed("too many attempts"))?;
         let participants = std::mem::replace(&mut self.record.participants, left);
         // Durable before anybody is told: after a restart, the new attempt goes on, not the one that was given up.
-        end::give_up(&self.hall, &self.record, &participants, before, &reason)
-    }
-
-    /// Makes the result, keeps it, and tells the participants.
-    async fn finish(&mut self, complete: Complete) -> Result<(), Error> {
-        self.written().await?;
-        self.report("complete", Vec::new(), (0, 0));
-        let (record, rounds, lost) = (self.record.clone(), self.rounds.clone(), self.lost.clone());
-        let subject = receipt::subject(&self.hall, &record, &complete.question, &rounds);
-        let receipt = subject.digest();
-        let finished = self.hall.clock.now();
-        let mut made = tokio::task::spawn_blocking(move || {
-            kinds::finish(&kinds::Finished {
-                id: &record.id,
-                study: &record.study,
-                question: &complete.question,
-                state: &complete.state,
-                rounds: &rounds,
-                lost: &lost,
-                started: record.created,
-                finished,
-                warnings: &record.warnings,
-                receipt,
-            })
-        });
-        // What still comes has come too late; nobody is kept waiting with it.
-        let made = loop {
-            tokio::select! {
-                made = &mut made => break made,
-                Some(_) = self.events.recv() => {}
-            }
-        };
-        let files = made
-            .map_err(|_| Error::failed("the result could not be made: a fault in this program; please report it"))?
-            .map_err(|problem| Error::failed(format!("the result could not be made: {problem}")))?;
-        let (statement, signature) = receipt::state(&self.hall, subject, &files);
-        let result = statement.result();
-        let result = result.ok_or_else(|| Error::failed("the result could not be made: it has no result.json"))?;
-        self.record.state = StudyState::Done;
-        self.hall.store.complete_study(&self.record, &files, (&statement, &signature))?;
-        let statement = canonical(&statement);
-        let model = files.get(end::MODEL);
-        let mut open: BTreeSet<String> = self.record.participants.iter().cloned().collect();
-        for participant in &self.record.participants {
-            let (model, statement) = (model.cloned(), statement.clone());
-            let told = end::finished(result, statement, model);
-            if !self.hall.sessions.send(participant, &ToNode::Attempt(self.record.attempt_id(), told)) {
-                open.remove(participant);
-            }
-        }
-        let deadline = self.hall.clock.moment() + CLOSING;
-        while !open.is_empty() {
-            match timeout(self.left_until(deadline), self.events.recv()).await {
-                Ok(Some(AttemptEvent::Node { node, event })) => {
-                    let gone = match event {
-                        NodeEvent::Said { number, said } => {
-                            number == self.record.attempt && matches!(*said, FromAttempt::Closed { .. })
-                        }
-                        NodeEvent::Disconnected | NodeEvent::Revoked => true,
-                        NodeEvent::Connected | NodeEvent::Contribution(_) => false,
-                    };
-                    if gone {
-                        open.remove(&node);
-                    }
-                }
-                Ok(Some(AttemptEvent::Cancel)) => {}
-                Ok(None) | Err(_) => break,
-            }
-        }
+        self.give_up(participants, before, reason);
+        self.phase = Phase::Gathering(None);
         Ok(())
     }
 
-    fn report_on(&self, attempt: &Attempt) {
-        let stage = attempt.collector.stage();
-        let (word, doing) = match stage {
-            Stage::Joining => ("joining", "checks the study"),
-            Stage::Signing => ("signing", "checks the others' keys and signs"),
-            Stage::Summing => ("summing", "computes"),
-            Stage::Resending => ("resending", "sends its stored answer again"),
-            Stage::Complete => ("complete", ""),
-        };
-        let reason = |name: &str| {
-            let said = attempt.waiting.get(name);
-            match said {
-                _ if !self.hall.sessions.is_connected(name) => "not connected".to_owned(),
-                Some(reason) => reason.clone(),
-                None => doing.to_owned(),
+    fn finish(&mut self, question: Question, state: RoundState) {
+        self.phase = Phase::Finishing;
+        let record = StudyRecord { state: StudyState::Done, ..self.record.clone() };
+        let (rounds, lost) = (self.rounds.clone(), self.lost.clone());
+        self.actions.push(Action::Finish(Box::new(Complete { record, question, state, rounds, lost })));
+    }
+
+    /// Tells the participants that the result is there.
+    fn close(&mut self, now: Moment, known: &impl Known, told: &ToAttempt) {
+        self.record.state = StudyState::Done;
+        let participants = &self.record.participants;
+        let connected = participants.iter().filter(|name| known.is_connected(name)).cloned().collect();
+        let attempt = self.record.attempt_id();
+        let tell = |node: &String| Action::Tell { node: node.clone(), attempt: attempt.clone(), told: told.clone() };
+        self.actions.extend(participants.iter().map(tell));
+        self.phase = Phase::Closing(connected, now + CLOSING);
+    }
+
+    fn hear_the_end(&mut self, event: AttemptEvent) {
+        let Phase::Closing(open, _) = &mut self.phase else { return };
+        let AttemptEvent::Node { node, event } = event else { return };
+        let gone = match event {
+            NodeEvent::Said { number, said } => {
+                number == self.record.attempt && matches!(*said, FromAttempt::Closed { .. })
             }
+            NodeEvent::Disconnected | NodeEvent::Revoked => true,
+            NodeEvent::Connected | NodeEvent::Contribution(_) => false,
         };
-        let waiting = attempt.collector.waiting_for().into_iter().map(|name| (name.to_owned(), reason(name)));
-        self.report(word, waiting.collect(), (attempt.collector.round(), *attempt.rounds.end()));
+        if gone {
+            open.remove(&node);
+        }
+    }
+
+    /// Says where it stands, if that has changed.
+    fn report(&mut self, known: &impl Known) {
+        let (stage, waiting, rounds) = match &self.phase {
+            Phase::Over => return,
+            Phase::Gathering(_) | Phase::Collecting(_) if let Turn::Queued(place) = self.turn => {
+                (format!("queued, {}", ordinal(place)), Vec::new(), (0, 0))
+            }
+            Phase::Gathering(_) => {
+                let missing = self.missing(known).into_iter();
+                ("waiting".to_owned(), missing.map(|name| (name, "not connected".to_owned())).collect(), (0, 0))
+            }
+            Phase::Collecting(attempt) => {
+                let (stage, doing) = attempt.words();
+                let reason = |name: &str| match attempt.waiting.get(name) {
+                    _ if !known.is_connected(name) => "not connected".to_owned(),
+                    Some(reason) => reason.clone(),
+                    None => doing.to_owned(),
+                };
+                let waiting = attempt.collector.waiting_for().into_iter().map(|name| (name.to_owned(), reason(name)));
+                (stage.to_owned(), waiting.collect(), (attempt.collector.round(), *attempt.rounds.end()))
+            }
+            Phase::Finishing | Phase::Closing(..) => ("complete".to_owned(), Vec::new(), (0, 0)),
+        };
+        let progress = Progress {
+            study: self.record.id.clone(),
+            attempt: self.record.attempt,
+            stage,
+            rounds,
+            seconds_left: self.left(rounds),
+            waiting,
+            notes: self.record.warnings.clone(),
+        };
+        if self.reported.as_ref() != Some(&progress) {
+            self.actions.push(Action::Report(progress.clone()));
+            self.reported = Some(progress);
+        }
     }
 
     /// Seconds that the rounds from `round` to `last` will take, if they are like those before. The first is not like the
@@ -565,69 +669,11 @@ impl<'a> Runner<'a> {
         let mean = before.iter().map(|round| round.seconds).sum::<f64>() / before.len() as f64;
         Some((mean * f64::from((last + 1).saturating_sub(round))).ceil() as u32).filter(|_| last > 1)
     }
-
-    fn report(&self, stage: &str, waiting: Vec<(String, String)>, rounds: (u32, u32)) {
-        let progress = Progress {
-            study: self.record.id.clone(),
-            attempt: self.record.attempt,
-            stage: stage.into(),
-            rounds,
-            seconds_left: self.left(rounds),
-            waiting,
-            notes: self.record.warnings.clone(),
-        };
-        self.status.send_if_modified(|status| {
-            let changed = status.progress != progress;
-            status.progress = progress;
-            changed
-        });
-    }
 }
 
-impl Attempt {
-    /// By when the next of those waited for must have answered.
-    fn deadline(&self, wait: Duration) -> Moment {
-        let deadlines = self.collector.waiting_for().into_iter().map(|name| self.deadline_of(name, wait));
-        deadlines.min().unwrap_or(self.proposed + STEWARD)
-    }
-
-    fn deadline_of(&self, name: &str, wait: Duration) -> Moment {
-        match self.since {
-            Some(since) => since + wait,
-            None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(wait),
-            None => self.proposed + wait,
-        }
-    }
-
-    /// Those who should have answered by now.
-    fn late(&self, wait: Duration, now: Moment) -> Vec<Loss> {
-        let late = self.collector.waiting_for().into_iter().filter(|name| self.deadline_of(name, wait) <= now);
-        let loss = |name: &str| {
-            let reason = match self.waiting.get(name) {
-                Some(reason) if self.since.is_none() => {
-                    format!("did not decide within {} days ({reason})", STEWARD.as_secs() / (24 * 3600))
-                }
-                Some(reason) => format!("did not answer within {} s: it waited for {reason}", wait.as_secs()),
-                None => format!("did not answer within {} s", wait.as_secs()),
-            };
-            Loss { partner: name.to_owned(), reason, refused: false }
-        };
-        late.map(loss).collect()
-    }
+fn failed(error: Error) -> Outcome {
+    Outcome::Failed(error.to_string())
 }
 
-impl Loss {
-    fn text(&self) -> String {
-        let Self { partner, reason, refused } = self;
-        if *refused { format!("`{partner}` refused: {reason}") } else { format!("`{partner}`: {reason}") }
-    }
-}
-
-fn losses<'a>(partners: impl Iterator<Item = &'a String>, reason: &str, refused: bool) -> Vec<Loss> {
-    partners.map(|partner| Loss { partner: partner.clone(), reason: reason.into(), refused }).collect()
-}
-
-fn stopped() -> Outcome {
-    // Cannot happen while the desk holds the other end; a study that is taken up again finds out.
-    Outcome::Failed("the coordinator stopped".into())
-}
+#[cfg(test)]
+mod tests;

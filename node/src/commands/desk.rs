@@ -353,7 +353,10 @@ delta = 1e-6
         ];
         for (number, (draft, participants, _)) in (1..).zip(&cases) {
             let participants: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
-            put(&store, number, Proposal::first(draft.build().unwrap(), &participants, "operator"));
+            let proposal = Proposal::first(draft.build().unwrap(), &participants, "operator");
+            let schema = &crate::load(&folder).unwrap().datasets["customers"].schema;
+            let schemas = participants.iter().map(|name| (name.clone(), schema.clone()));
+            put(&store, number, proposal.over(schemas));
         }
         let listed = listed(&folder).unwrap();
         for (number, (_, _, expected)) in (1..).zip(&cases) {

@@ -351,7 +351,7 @@ pub struct Progress {
     pub study: String,
     /// The attempt.
     pub attempt: u32,
-    /// `waiting`, `joining`, `signing`, `summing`, `resending` or `complete`.
+    /// `waiting`, `joining`, `signing`, `summing`, `resending` or `complete`; `queued, 3rd` while others run.
     pub stage: String,
     /// The present round, counted from 1, and how many there are; 0 of 0 before that is known.
     pub rounds: (u32, u32),

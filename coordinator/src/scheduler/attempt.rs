@@ -1,0 +1,153 @@
+//! One attempt of a study, once it is proposed: who is waited for, and until when. Time is handed in.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use entente_protocols::secagg::collect::{Collector, Stage};
+use entente_protocols::study::Question;
+
+use crate::kinds::RoundState;
+
+/// A moment, from a beginning that never changes.
+pub(super) type Moment = Duration;
+
+/// How long a steward may take.
+const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// After how long without anything new, those who are waited for are asked again: what they were asked, or have answered, may have
+/// been lost at either end. Sooner where they are not waited for so long.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// An attempt that has been proposed.
+pub(super) struct Attempt {
+    pub(super) question: Question,
+    pub(super) state: RoundState,
+    pub(super) collector: Collector,
+    /// What partners say they wait for.
+    pub(super) waiting: BTreeMap<String, String>,
+    /// The numbers of this attempt's rounds.
+    pub(super) rounds: RangeInclusive<u32>,
+    /// How long each may take.
+    wait: Duration,
+    proposed: Moment,
+    /// When anybody was last told what to do.
+    asked: Moment,
+    /// When the last one joined, then when the present round began.
+    since: Option<Moment>,
+}
+
+/// A partner that is lost to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) partner: String,
+    pub(super) reason: String,
+    /// It said no, rather than nothing or nonsense.
+    pub(super) refused: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        question: Question,
+        state: RoundState,
+        collector: Collector,
+        wait: Duration,
+        now: Moment,
+    ) -> Self {
+        let (rounds, waiting) = (question.rounds(), BTreeMap::new());
+        Self { question, state, collector, waiting, rounds, wait, proposed: now, asked: now, since: None }
+    }
+
+    /// Everybody was told what to do.
+    pub(super) fn asked(&mut self, now: Moment) {
+        self.asked = now;
+    }
+
+    /// The last one has joined, or a round begins.
+    pub(super) fn begin_stage(&mut self, now: Moment) {
+        self.since = Some(now);
+    }
+
+    /// It was held up for so long, which makes nobody late.
+    pub(super) fn was_held(&mut self, long: Duration) {
+        let moments = [Some(&mut self.proposed), Some(&mut self.asked), self.since.as_mut()];
+        moments.into_iter().flatten().for_each(|moment| *moment += long);
+    }
+
+    /// Seconds since the present round began.
+    pub(super) fn seconds(&self, now: Moment) -> f64 {
+        now.saturating_sub(self.since.unwrap_or(self.proposed)).as_secs_f64()
+    }
+
+    /// Whether participants have yet to join.
+    pub(super) fn is_joining(&self) -> bool {
+        self.collector.stage() == Stage::Joining
+    }
+
+    /// By when something is to be done even if nothing comes.
+    pub(super) fn deadline(&self) -> Moment {
+        let deadlines = self.collector.waiting_for().into_iter().map(|name| self.deadline_of(name));
+        deadlines.min().unwrap_or(self.proposed + STEWARD).min(self.again())
+    }
+
+    /// Those who are to be asked again if they have not answered by [`Attempt::again`]. A node whose steward decides says so by
+    /// itself.
+    pub(super) fn to_ask_again(&self) -> Vec<String> {
+        let decides = |name: &str| self.is_joining() && self.waiting.contains_key(name);
+        let open = self.collector.waiting_for().into_iter().filter(|name| !decides(name));
+        open.map(str::to_owned).collect()
+    }
+
+    /// When those who have not answered are asked again.
+    pub(super) fn again(&self) -> Moment {
+        self.asked + AGAIN.min(self.wait / 4)
+    }
+
+    /// Those who should have answered by now.
+    pub(super) fn late(&self, now: Moment) -> Vec<Loss> {
+        let late = self.collector.waiting_for().into_iter().filter(|name| self.deadline_of(name) <= now);
+        let loss = |name: &str| {
+            let wait = self.wait.as_secs();
+            let reason = match self.waiting.get(name) {
+                Some(reason) if self.since.is_none() => {
+                    format!("did not decide within {} days ({reason})", STEWARD.as_secs() / (24 * 3600))
+                }
+                Some(reason) => format!("did not answer within {wait} s: it waited for {reason}"),
+                None => format!("did not answer within {wait} s"),
+            };
+            Loss { partner: name.to_owned(), reason, refused: false }
+        };
+        late.map(loss).collect()
+    }
+
+    /// The word for the present stage, and what those do who are waited for in it.
+    pub(super) fn words(&self) -> (&'static str, &'static str) {
+        match self.collector.stage() {
+            Stage::Joining => ("joining", "checks the study"),
+            Stage::Signing => ("signing", "checks the others' keys and signs"),
+            Stage::Summing => ("summing", "computes"),
+            Stage::Resending => ("resending", "sends its stored answer again"),
+            Stage::Complete => ("complete", ""),
+        }
+    }
+
+    fn deadline_of(&self, name: &str) -> Moment {
+        match self.since {
+            Some(since) => since + self.wait,
+            None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(self.wait),
+            None => self.proposed + self.wait,
+        }
+    }
+}
+
+impl Loss {
+    pub(super) fn text(&self) -> String {
+        let Self { partner, reason, refused } = self;
+        if *refused { format!("`{partner}` refused: {reason}") } else { format!("`{partner}`: {reason}") }
+    }
+}
+
+/// The loss of each of these, for one reason.
+pub(super) fn losses<'a>(partners: impl IntoIterator<Item = &'a String>, reason: &str) -> Vec<Loss> {
+    let loss = |partner: &String| Loss { partner: partner.clone(), reason: reason.into(), refused: false };
+    partners.into_iter().map(loss).collect()
+}
