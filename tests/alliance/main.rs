@@ -15,6 +15,7 @@ mod membership;
 mod messages;
 mod notices;
 mod processes;
+mod queue;
 mod receipts;
 mod refusals;
 mod restarts;
