@@ -9,7 +9,7 @@ use entente_tables::texts::is_text;
 
 use super::consent::predicate::Consent;
 use super::error::DataError;
-use super::source::Source;
+use super::files::Source;
 
 /// A data set ready to be read: every declared column is there and can be read as its declared type.
 ///

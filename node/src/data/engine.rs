@@ -8,17 +8,17 @@ use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
 
 use super::audience::{Naming, Scores};
-use super::candidate_rows::{CandidateRows, CandidateSink};
-use super::candidates::{BlockSpec, Candidates};
 use super::consent::lookup::consenting;
+use super::customers::candidate_rows::{CandidateRows, CandidateSink};
+use super::customers::candidates::{BlockSpec, Candidates};
+use super::customers::training_rows::{TrainingRows, TrainingSink};
 use super::customers::{Customers, Split};
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::features::Features;
 use super::options::Options;
 use super::pass::{Shape, background, execute};
-use super::pipeline::Pipeline;
-use super::training_rows::{TrainingRows, TrainingSink};
+use super::rows::features::Features;
+use super::rows::pipeline::Pipeline;
 
 /// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer
 /// for training to bound or for this node to score.

@@ -24,48 +24,33 @@
 //!   a name.
 
 pub mod audience;
-mod blocks;
 mod bounding;
-mod candidate_rows;
-mod candidates;
 mod consent;
-#[expect(clippy::disallowed_types, reason = "a table is a file")]
-mod csv;
 mod customers;
 mod dataset;
-mod domain;
 mod engine;
 mod error;
-mod features;
-mod input;
-mod labels;
-#[expect(clippy::disallowed_types, reason = "a table is a file")]
-mod ndjson;
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a source is files")]
+mod files;
 mod options;
 mod pass;
-mod pipeline;
 mod preflight;
-#[expect(clippy::disallowed_types, reason = "a table is files")]
-mod scan;
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a source is files")]
-mod source;
+mod rows;
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what does not fit into memory goes to files")]
 mod spill;
-mod table;
-mod training_rows;
 mod unit;
 
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{BlockSpec, Candidates};
 pub use consent::predicate::Consent;
+pub use customers::candidates::{BlockSpec, Candidates};
+pub use customers::labels::Labels;
 pub use customers::{Customers, Role, Split};
 pub use dataset::Dataset;
 pub use engine::{Embedded, Engine};
 pub use error::DataError;
-pub use labels::Labels;
+pub use files::{Format, Source, SourceFile};
 pub use options::Options;
 pub use preflight::{ColumnReport, Finding, Report, Severity, check};
-pub use source::{Format, Source, SourceFile};
 pub use unit::{Pseudonyms, UnitKey};

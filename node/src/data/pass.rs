@@ -15,9 +15,9 @@ use entente_tables::texts::is_text;
 use super::bounding::{Bounding, Settings, Sink};
 use super::dataset::Dataset;
 use super::error::DataError;
+use super::files::scan::{Scan, ScanError};
 use super::options::Options;
-use super::pipeline::Rows;
-use super::scan::{Scan, ScanError};
+use super::rows::pipeline::Rows;
 use super::unit::{Names, Numbers, UnitKey, Units};
 
 /// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.

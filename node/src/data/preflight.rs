@@ -19,10 +19,10 @@ use super::consent::predicate::Consent;
 use super::dataset::{Dataset, problems};
 use super::engine::Embedded;
 use super::error::DataError;
+use super::files::Source;
 use super::options::Options;
 use super::pass::{Shape, background, execute};
-use super::pipeline::Rows;
-use super::source::Source;
+use super::rows::pipeline::Rows;
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

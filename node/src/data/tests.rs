@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use super::bounding::{Bounding, Settings, Sink};
 use super::options::Options;
 use super::pass::{Shape, execute};
-use super::pipeline::Pipeline;
+use super::rows::pipeline::Pipeline;
 use super::*;
 
 /// Cell, rows and sums, in the order in which the clipping step would keep them.

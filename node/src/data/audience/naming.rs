@@ -19,8 +19,8 @@ use super::table::{key_value, writer};
 use crate::data::consent::lookup::each_unit;
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
+use crate::data::files::scan::ScanError;
 use crate::data::options::Options;
-use crate::data::scan::ScanError;
 
 /// Where an audience is written, and what it says of itself.
 #[derive(Clone, Debug)]

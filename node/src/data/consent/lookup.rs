@@ -6,10 +6,10 @@ use arrow_array::ArrayRef;
 
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
-use crate::data::input::{Asked, Input};
+use crate::data::files::scan::{Scan, ScanError};
 use crate::data::options::Options;
 use crate::data::pass::on_threads;
-use crate::data::scan::{Scan, ScanError};
+use crate::data::rows::input::{Asked, Input};
 
 /// Gives the privacy units of all rows to `each`, batch by batch on all threads: as stored, and the number of each that the
 /// consent predicate allows (none for a row without one, too). A customer is there as often as it has rows.

@@ -2,9 +2,9 @@
 //! condition and no NULL saves any of it.
 
 use super::*;
-use crate::data::features::Features;
-use crate::data::pipeline::Rows;
-use crate::data::scan::Scan;
+use crate::data::files::scan::Scan;
+use crate::data::rows::features::Features;
+use crate::data::rows::pipeline::Rows;
 
 /// Rows of a data set, and how many values a plan looks at over all of them.
 fn looked_at(

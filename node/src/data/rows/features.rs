@@ -10,20 +10,20 @@ use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;
 use entente_tables::codes::Coder;
 
-use super::dataset::Dataset;
 use super::domain::leave_out;
-use super::error::DataError;
 use super::input::{Asked, Found, Input, PLAN_AGAIN};
-use super::labels::Labels;
 use super::pipeline::Rows;
-use super::unit::NO_CELL;
+use crate::data::customers::labels::Labels;
+use crate::data::dataset::Dataset;
+use crate::data::error::DataError;
+use crate::data::unit::NO_CELL;
 
 /// Codes in a value.
 const PACKED: usize = 4;
 
 /// A features query ready to run.
 #[derive(Debug)]
-pub(super) struct Features {
+pub(in crate::data) struct Features {
     /// Its expressions are the outputs.
     input: Input,
     outputs: Vec<(Values, Coder)>,
@@ -33,7 +33,11 @@ pub(super) struct Features {
 impl Features {
     /// Compiles a plan for a data set, which must be the one it was made for. `labels` are the outputs that are no features;
     /// a row without the target does not count.
-    pub(super) fn new(dataset: &Dataset, plan: &RowsPlan, labels: Labels<Option<usize>>) -> Result<Self, DataError> {
+    pub(in crate::data) fn new(
+        dataset: &Dataset,
+        plan: &RowsPlan,
+        labels: Labels<Option<usize>>,
+    ) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,
@@ -56,28 +60,28 @@ impl Features {
     }
 
     /// The stored columns that batches must have, the privacy unit first.
-    pub(super) fn columns(&self) -> &[String] {
+    pub(in crate::data) fn columns(&self) -> &[String] {
         self.input.columns()
     }
 
     /// What the codes of all outputs that are features mean.
-    pub(super) fn meanings(&self) -> Vec<Column> {
+    pub(in crate::data) fn meanings(&self) -> Vec<Column> {
         let features = self.outputs.iter().enumerate().filter(|(at, _)| !self.labels.contain(*at));
         features.map(|(_, (values, _))| values.column()).collect()
     }
 
     /// Values that a row brings.
-    pub(super) fn values(&self) -> usize {
+    pub(in crate::data) fn values(&self) -> usize {
         self.outputs.len().div_ceil(PACKED)
     }
 
     /// Takes a batch to its customers and their codes, all in one cell.
-    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
+    pub(in crate::data) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
         self.counted(stored, rows).0
     }
 
     /// The same, and how many values were looked at.
-    pub(super) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
+    pub(in crate::data) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
         let mut cells = vec![0; rows];
         let mut values = vec![vec![0; rows]; self.values()];
         let Found { kept, looked_at } = self.input.evaluate(stored, rows, |at, vector| {
@@ -98,7 +102,7 @@ impl Features {
 }
 
 /// The code of output number `at` in a row's values.
-pub(super) fn unpacked(values: &[i64], at: usize) -> u16 {
+pub(in crate::data) fn unpacked(values: &[i64], at: usize) -> u16 {
     (values[at / PACKED] >> (16 * (at % PACKED))) as u16
 }
 

@@ -3,7 +3,7 @@
 
 use entente_protocols::privacy::bounds::CustomerCell;
 
-use super::unit;
+use crate::data::unit;
 
 /// Keys of the hash that spreads customers and entries. It only has to be unpredictable for who made the data.
 #[derive(Clone, Debug)]

@@ -5,25 +5,25 @@ use arrow_array::ArrayRef;
 use entente_protocols::language::sums::{BaseSum, SumsPlan};
 use entente_tables::vector::Vector;
 
-use super::dataset::Dataset;
 use super::domain::{Domain, leave_out};
-use super::error::DataError;
 use super::input::{Asked, Found, Input};
-use super::unit::NO_CELL;
+use crate::data::dataset::Dataset;
+use crate::data::error::DataError;
+use crate::data::unit::NO_CELL;
 
 /// Rows on their way to bounding.
-pub(super) struct Rows {
+pub(in crate::data) struct Rows {
     /// The privacy unit as stored.
-    pub(super) unit: ArrayRef,
+    pub(in crate::data) unit: ArrayRef,
     /// The cell, or [`NO_CELL`] for a row that is in none.
-    pub(super) cells: Vec<u32>,
+    pub(in crate::data) cells: Vec<u32>,
     /// The values of each component that has them.
-    pub(super) values: Vec<Vec<i64>>,
+    pub(in crate::data) values: Vec<Vec<i64>>,
 }
 
 /// A plan ready to run.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(in crate::data) struct Pipeline {
     /// Its expressions are those of `keys`, then those of `values`.
     input: Input,
     keys: Vec<Key>,
@@ -45,7 +45,7 @@ enum GridValue {
 
 impl Pipeline {
     /// Compiles a plan for a data set, which must be the one it was made for.
-    pub(super) fn new(dataset: &Dataset, plan: &SumsPlan) -> Result<Self, DataError> {
+    pub(in crate::data) fn new(dataset: &Dataset, plan: &SumsPlan) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,
@@ -80,17 +80,17 @@ impl Pipeline {
     }
 
     /// The stored columns that batches must have, the privacy unit first.
-    pub(super) fn columns(&self) -> &[String] {
+    pub(in crate::data) fn columns(&self) -> &[String] {
         self.input.columns()
     }
 
     /// Takes a batch to its customers, cells and values.
-    pub(super) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
+    pub(in crate::data) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
         self.counted(stored, rows).0
     }
 
     /// The same, and how many values were looked at.
-    pub(super) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
+    pub(in crate::data) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
         let mut cells = vec![0; rows];
         let mut values = Vec::with_capacity(self.values.len());
         let Found { kept, looked_at } =

@@ -7,6 +7,12 @@
 //! They are rows of real customers and stay inside the node: what leaves it are sums that
 //! [`Bounded`](entente_protocols::privacy::bounds::Bounded) stands for.
 
+pub(super) mod blocks;
+pub(super) mod candidate_rows;
+pub(super) mod candidates;
+pub(super) mod labels;
+pub(super) mod training_rows;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,9 +22,9 @@ pub use entente_protocols::learn::frame::Role;
 use entente_protocols::privacy::rows::{Block, Column};
 use rayon::prelude::*;
 
-use super::error::DataError;
-use super::labels::Labels;
-use super::spill::SpillFile;
+use crate::data::error::DataError;
+use crate::data::spill::SpillFile;
+use labels::Labels;
 
 /// What becomes of the rows of a features query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub struct Split {
 
 impl Split {
     /// The outputs that are no features.
-    pub(super) fn labels(&self) -> Labels<Option<usize>> {
+    pub(in crate::data) fn labels(&self) -> Labels<Option<usize>> {
         Labels { target: self.target, weight: self.weight, ..Labels::default() }
     }
 }
@@ -55,7 +61,7 @@ pub struct Customers {
 }
 
 impl Customers {
-    pub(super) fn new(
+    pub(in crate::data) fn new(
         columns: Arc<[Column]>,
         labels: Labels<bool>,
         parts: [Part; 2],
@@ -113,12 +119,12 @@ impl Customers {
     }
 
     /// The number of blocks of a role.
-    pub(super) fn blocks(&self, role: Role) -> usize {
+    pub(in crate::data) fn blocks(&self, role: Role) -> usize {
         self.parts[role as usize].blocks.len()
     }
 
     /// Gives a block, by its number, and the codes of its labels to `f`; `None` if there is no such block.
-    pub(super) fn visit<T>(
+    pub(in crate::data) fn visit<T>(
         &self,
         role: Role,
         number: usize,
@@ -201,13 +207,13 @@ impl Customers {
 
 /// The customers of one role.
 #[derive(Default)]
-pub(super) struct Part {
-    pub(super) blocks: Vec<Stored>,
-    pub(super) rows: u64,
+pub(in crate::data) struct Part {
+    pub(in crate::data) blocks: Vec<Stored>,
+    pub(in crate::data) rows: u64,
 }
 
 impl Part {
-    pub(super) fn push(&mut self, stored: Stored) {
+    pub(in crate::data) fn push(&mut self, stored: Stored) {
         self.rows += match &stored {
             Stored::Memory { block, .. } => block.rows(),
             Stored::File { rows, .. } => *rows,
@@ -217,7 +223,7 @@ impl Part {
 }
 
 /// Where a block is.
-pub(super) enum Stored {
+pub(in crate::data) enum Stored {
     Memory {
         block: Block,
         labels: Labels<Vec<u16>>,
@@ -230,7 +236,7 @@ pub(super) enum Stored {
 }
 
 /// How codes are written to files.
-pub(super) fn to_bytes<'c>(columns: impl Iterator<Item = &'c Vec<u16>>) -> Vec<u8> {
+pub(in crate::data) fn to_bytes<'c>(columns: impl Iterator<Item = &'c Vec<u16>>) -> Vec<u8> {
     columns.flatten().flat_map(|code| code.to_le_bytes()).collect()
 }
 
@@ -243,4 +249,4 @@ fn looked_up(table: &[u16], codes: &[u16]) -> Vec<u16> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::data) mod tests;

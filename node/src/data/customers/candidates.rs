@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use entente_protocols::privacy::rows::{Block, Column};
 
-use super::customers::{Customers, Role};
-use super::error::DataError;
 use super::labels::Labels;
+use super::{Customers, Role};
+use crate::data::error::DataError;
 
 /// How candidates are put into blocks, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct BlockSpec {
 
 impl BlockSpec {
     /// The outputs that are no features.
-    pub(super) fn labels(&self) -> Labels<Option<usize>> {
+    pub(in crate::data) fn labels(&self) -> Labels<Option<usize>> {
         Labels { segment: self.segment, left_out: self.left_out, ..Labels::default() }
     }
 }
@@ -49,7 +49,7 @@ const ROLE: Role = Role::Training;
 
 impl Candidates {
     /// All of one role, whose blocks' rows are these customers.
-    pub(super) fn new(customers: Customers, units: Vec<Vec<u128>>, several_rows: u64, over_cap: u64) -> Self {
+    pub(in crate::data) fn new(customers: Customers, units: Vec<Vec<u128>>, several_rows: u64, over_cap: u64) -> Self {
         Self { customers, units, several_rows, over_cap }
     }
 

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use entente_host::locks::{into_inner, lock};
 use entente_protocols::privacy::rows::{Block, Column};
 
-use super::customers::{Customers, Part, Stored, to_bytes};
-use super::features::unpacked;
 use super::labels::Labels;
-use super::options::Options;
-use super::spill::SpillFile;
+use super::{Customers, Part, Stored, to_bytes};
+use crate::data::options::Options;
+use crate::data::rows::features::unpacked;
+use crate::data::spill::SpillFile;
 
 /// Where all threads put their blocks.
-pub(super) struct Blocks {
+pub(in crate::data) struct Blocks {
     columns: Arc<[Column]>,
     labels: Labels<Option<usize>>,
     limit: usize,
@@ -26,7 +26,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// No block yet. `columns` are the meanings of all outputs that are features, `labels` are the others.
-    pub(super) fn new(columns: Vec<Column>, labels: Labels<Option<usize>>, options: &Options) -> Self {
+    pub(in crate::data) fn new(columns: Vec<Column>, labels: Labels<Option<usize>>, options: &Options) -> Self {
         Self {
             columns: columns.into(),
             labels,
@@ -38,17 +38,17 @@ impl Blocks {
     }
 
     /// Codes of a row.
-    pub(super) fn outputs(&self) -> usize {
+    pub(in crate::data) fn outputs(&self) -> usize {
         self.columns.len() + self.labels.count()
     }
 
-    /// The customers of these blocks, which were all put here; by role, in the order of [`Role`](super::customers::Role).
-    pub(super) fn finish(self, parts: [Part; 2]) -> Customers {
+    /// The customers of these blocks, which were all put here; by role, in the order of [`Role`](super::Role).
+    pub(in crate::data) fn finish(self, parts: [Part; 2]) -> Customers {
         Customers::new(self.columns, self.labels.map(Option::is_some), parts, into_inner(self.file), self.folder)
     }
 
     /// Puts rows, by their packed values, into memory or, where that is full, into the file.
-    pub(super) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
+    pub(in crate::data) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
         let width = self.outputs().div_ceil(4);
         let codes = |output: usize| rows.chunks_exact(width).map(|row| unpacked(row, output)).collect::<Vec<u16>>();
         let features = (0..self.outputs()).filter(|output| !self.labels.contain(*output));

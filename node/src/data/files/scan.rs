@@ -21,7 +21,7 @@ use parquet::arrow::arrow_reader::{
 
 use super::csv::CsvReader;
 use super::ndjson::NdJsonReader;
-use super::source::{Header, Source, SourceFile};
+use super::{Header, Source, SourceFile};
 
 const BATCH_ROWS: usize = 8 << 10;
 const PIECE_ROWS: usize = 512 << 10;

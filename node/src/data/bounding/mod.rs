@@ -16,6 +16,8 @@
 //! caches. When all tables together outgrow the limit, the largest are written to files and start again empty; at the
 //! end a written shard is read back, in as many passes over parts of its customers as memory asks for.
 
+mod table;
+
 use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,9 +28,9 @@ use entente_host::locks::lock;
 use entente_protocols::privacy::bounds::{Clipping, CustomerCell};
 use siphasher::sip::SipHasher13;
 
-use super::spill::SpillFile;
-use super::table::{Seeds, Table};
-use super::unit::NO_CELL;
+use crate::data::spill::SpillFile;
+use crate::data::unit::NO_CELL;
+use table::{Seeds, Table};
 
 /// Who gets the customers. Each is given once with all its cells, those to be kept first in front.
 pub(crate) trait Sink: Send {

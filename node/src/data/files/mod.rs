@@ -4,6 +4,10 @@
 //! of a CSV file in its first line, and those of NDJSON are the names in its first lines. No type is ever guessed
 //! from values: CSV and NDJSON columns are text until a declared type says how to [read](entente_tables::read) them.
 
+mod csv;
+mod ndjson;
+pub(super) mod scan;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -16,8 +20,7 @@ use entente_protocols::digest::Digest;
 use entente_tables::texts::is_text;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use super::error::DataError;
-use super::{csv, ndjson};
+use crate::data::error::DataError;
 
 /// How files are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
