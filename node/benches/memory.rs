@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch};
-use entente_node::data::{Customers, Dataset, Embedded, Engine, Options, Role, Split, UnitKey};
+use entente_node::data::{Customers, Dataset, Engine, Options, Role, Split, UnitKey};
 use entente_protocols::language::expr::Expr;
 use entente_protocols::language::rows::{Output, RowsPlan};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let engine = Embedded::new(Options::new(folder.join("spill"), UnitKey::new([7; 32])));
+    let engine = Engine::new(Options::new(folder.join("spill"), UnitKey::new([7; 32])));
     let started = Instant::now();
     let dataset = Dataset::open(schema(), "rows.parquet", folder, None)?;
     let split = Split { target: Some(FEATURES), weight: None, holdout: HOLDOUT, seed: 1 };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array};
 use entente_node::data::audience::{Naming, Scores};
-use entente_node::data::{Dataset, Embedded, Engine, Options, UnitKey};
+use entente_node::data::{Dataset, Engine, Options, UnitKey};
 use entente_node::state::Folder;
 
 const CONFIG: &str = r#"
@@ -51,7 +51,7 @@ async fn node(folder: &Path) {
     let dataset = Dataset::open(config.datasets["people"].schema.clone(), "people.ndjson", folder, None).unwrap();
     let naming =
         Naming { folder: node.audiences(), study: "s-1".parse().unwrap(), created: "2026-01-01T00:00:00Z".into() };
-    let engine = Embedded::new(Options::new(node.state("spill"), key));
+    let engine = Engine::new(Options::new(node.state("spill"), key));
     assert_eq!(engine.name_audience(&dataset, Scores::of_buckets(buckets).unwrap(), &naming).await.unwrap(), 50);
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use entente_node::data::{DataError, Dataset, Embedded, Engine, Options, Severity, UnitKey, check};
+use entente_node::data::{DataError, Dataset, Engine, Options, Severity, UnitKey, check, open_source};
 use entente_protocols::language::expr::{Expr, Value};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::language::sums::{BaseSum, GroupKey, SumsPlan};
@@ -43,8 +43,8 @@ fn plan() -> SumsPlan {
     }
 }
 
-fn engine(folder: &Path) -> Embedded {
-    Embedded::new(Options::new(folder.join("spill"), UnitKey::new([1; 32])))
+fn engine(folder: &Path) -> Engine {
+    Engine::new(Options::new(folder.join("spill"), UnitKey::new([1; 32])))
 }
 
 fn table() -> tempfile::TempDir {
@@ -92,9 +92,10 @@ fn opening_explains_what_does_not_fit() {
 #[tokio::test]
 async fn preflight_counts_what_is_wrong() {
     let folder = table();
-    let report = check(&schema(), "purchases.csv", folder.path(), Some("consent"), &engine(folder.path())).await;
+    let report =
+        check(&schema(), open_source("purchases.csv", folder.path()), Some("consent"), &engine(folder.path())).await;
     assert_eq!((report.rows, report.consenting, report.customers, report.most_rows), (5, 4, 3, 2));
-    assert_eq!((report.without_unit, report.malformed, report.files), (1, 0, 1));
+    assert_eq!((report.without_unit, report.malformed, report.place.as_str()), (1, 0, "1 files"));
     let [region, spend] = &report.columns[..] else { panic!("two columns") };
     assert_eq!((region.null, region.outside, region.unparsable), (0, 1, 0));
     assert_eq!((spend.null, spend.outside, spend.unparsable), (1, 1, 1));
@@ -111,7 +112,7 @@ async fn preflight_finds_what_a_training_learns_nothing_from() {
     fs::write(folder.path().join("flat.csv"), text).unwrap();
     let mut schema = schema();
     schema.columns.insert("left".into(), ColumnType::Bool);
-    let report = check(&schema, "flat.csv", folder.path(), None, &engine(folder.path())).await;
+    let report = check(&schema, open_source("flat.csv", folder.path()), None, &engine(folder.path())).await;
     assert_eq!(report.several_rows, 1);
     let same = |column: &str| {
         report
@@ -131,8 +132,9 @@ async fn preflight_lists_all_that_is_missing() {
     let mut other = schema();
     other.privacy_unit = "person".into();
     other.columns.insert("age".into(), ColumnType::Int { min: None, max: None });
-    let report = check(&other, "purchases.csv", folder.path(), Some("nobody"), &engine(folder.path())).await;
+    let report =
+        check(&other, open_source("purchases.csv", folder.path()), Some("nobody"), &engine(folder.path())).await;
     assert_eq!(report.findings.len(), 3, "{:?}", report.findings);
-    let report = check(&schema(), "nothing.csv", folder.path(), None, &engine(folder.path())).await;
+    let report = check(&schema(), open_source("nothing.csv", folder.path()), None, &engine(folder.path())).await;
     assert!(report.findings[0].problem.contains("no file or folder"), "{:?}", report.findings);
 }

@@ -14,7 +14,7 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr as FusionExpr, lit, when};
 use datafusion::prelude::{ParquetReadOptions, SessionContext, col};
-use entente_node::data::{Dataset, Embedded, Engine, Options, UnitKey};
+use entente_node::data::{Dataset, Engine, Options, UnitKey};
 use entente_protocols::language::expr::{Expr, Value};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::language::sums::{BaseSum, GroupKey, SumsPlan};
@@ -135,7 +135,7 @@ async fn ours(folder: &Path, max_groups: u32) -> Result<Duration, Box<dyn Error>
         max_groups,
         max_rows: MAX_ROWS,
     };
-    let engine = Embedded::new(Options::new(folder.join("spill"), UnitKey::new([7; 32])));
+    let engine = Engine::new(Options::new(folder.join("spill"), UnitKey::new([7; 32])));
     let start = Instant::now();
     let dataset = Dataset::open(schema, "rows.parquet", folder, None)?;
     let bounded = engine.bounded_sums(&dataset, &plan).await?;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use entente_node::data::{Customers, Dataset, Embedded, Engine, Labels, Options, Role, Split, UnitKey};
+use entente_node::data::{Customers, Dataset, Engine, Labels, Options, Role, Split, UnitKey};
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::learn::frame::Place;
@@ -108,7 +108,7 @@ async fn auc(table: &Table, target: &str, model: &str, epsilon: f64, delta: f64,
         let path = folder.path().join(format!("{partner}.csv"));
         std::fs::write(&path, part)?;
         let dataset = Dataset::open(schema.clone(), &path.to_string_lossy(), folder.path(), None)?;
-        let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([7; 32])));
+        let engine = Engine::new(Options::new(folder.path().join("spill"), UnitKey::new([7; 32])));
         let target = plan.target.map(|target| target as usize);
         let split = Split { target, weight: None, holdout: HOLDOUT, seed };
         nodes.push(engine.customers(&dataset, &plan.rows, split).await?);

@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 use crate::config::{Activation, Config, DatasetConfig};
 use crate::data::audience::{Audience, Chosen, Form, Header, Kind, Selection, StudyId};
-use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
+use crate::data::{Dataset, Engine, Options, UnitKey};
 use crate::participant::spill_folder;
 use crate::state::Folder;
 use crate::store::{ContactCap, ContactStore, Export};
@@ -73,7 +73,7 @@ pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Resul
 
     let mut chosen = audience.choose(&request.selection, &key);
     let selected = chosen.units().len() as u64;
-    let engine = Embedded::new(Options::new(spill_folder(folder), key.clone()));
+    let engine = Engine::new(Options::new(spill_folder(folder), key.clone()));
     let consenting = engine.consenting(&dataset, chosen.units().to_vec()).await;
     chosen.keep(&consenting.map_err(|error| Error::failed(error.to_string()))?);
     let consented = chosen.units().len() as u64;

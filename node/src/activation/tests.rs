@@ -38,7 +38,7 @@ fn people(folder: &Folder, consents: impl Fn(usize) -> bool) {
 async fn scored(folder: &Folder, study: &str) {
     let config = crate::load(folder).unwrap();
     let key = UnitKey::new(folder.local_secret("privacy units").unwrap().0);
-    let engine = Embedded::new(Options::new(spill_folder(folder), key.clone()));
+    let engine = Engine::new(Options::new(spill_folder(folder), key.clone()));
     let names: arrow_array::ArrayRef =
         std::sync::Arc::new(arrow_array::StringArray::from_iter_values((0..200).map(|number| format!("c{number}"))));
     let units = key.units(&names).into_iter().flatten();

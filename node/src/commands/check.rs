@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Dir, table};
 use crate::config::{Config, DatasetConfig};
-use crate::data::{self, Embedded, Options, Severity, UnitKey};
+use crate::data::{self, Engine, Options, Severity, UnitKey};
 use crate::link;
 use crate::participant::spill_folder;
 use crate::state::Folder;
@@ -107,9 +107,10 @@ fn configuration(config: &Config) -> Line {
 async fn data_set(lines: &mut Vec<Line>, folder: &Folder, name: &str, dataset: &DatasetConfig) -> Result<(), Error> {
     let part = format!("data set {name}");
     let key = UnitKey::new(folder.local_secret("privacy units")?.0);
-    let engine = Embedded::new(Options::new(spill_folder(folder), key));
+    let engine = Engine::new(Options::new(spill_folder(folder), key));
     let consent = dataset.consent.as_deref();
-    let report = data::check(&dataset.schema, &dataset.source, folder.path(), consent, &engine).await;
+    let report =
+        data::check(&dataset.schema, data::open_source(&dataset.source, folder.path()), consent, &engine).await;
     for finding in &report.findings {
         let verdict = match finding.severity {
             Severity::Warning => Verdict::Warning,
@@ -119,7 +120,7 @@ async fn data_set(lines: &mut Vec<Line>, folder: &Folder, name: &str, dataset: &
         lines.push(Line { part: part.clone(), verdict, finding: column + &finding.problem, fix: finding.fix.clone() });
     }
     if report.rows > 0 {
-        let size = format!("{} rows of {} customers in {} files", report.rows, report.customers, report.files);
+        let size = format!("{} rows of {} customers in {}", report.rows, report.customers, report.place);
         let most = format!("a customer has at most {} rows", report.most_rows);
         let consenting = consent.map_or_else(String::new, |_| format!("; {} rows with consent", report.consenting));
         lines.push(Line::ok(&part, format!("{size}; {most}{consenting}")));

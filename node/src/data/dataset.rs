@@ -1,7 +1,9 @@
 //! A data set that has been opened: a public schema, a source that fits it, and who consented.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow_schema::Schema;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_tables::read::ColumnReader;
@@ -9,27 +11,36 @@ use entente_tables::texts::is_text;
 
 use super::consent::predicate::Consent;
 use super::error::DataError;
-use super::files::Source;
+use super::files::Files;
+use super::rows::RowSource;
 
 /// A data set ready to be read: every declared column is there and can be read as its declared type.
 ///
-/// It stands for the files as they were when it was opened: open it anew for each study.
+/// It stands for its source as that was when it was opened: open it anew for each study.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     schema: DatasetSchema,
-    source: Source,
+    source: Arc<dyn RowSource>,
     consent: Option<Consent>,
 }
 
+/// Opens what `source` in node.toml names: a file, folder or pattern, relative to `base`.
+pub fn open_source(source: &str, base: &Path) -> Result<Arc<dyn RowSource>, DataError> {
+    Ok(Arc::new(Files::open(source, base)?))
+}
+
 impl Dataset {
-    /// Opens the data of `schema` at `source` (a file, folder or pattern, relative to `base`), of which only rows that
-    /// fulfil the predicate `consent` are used.
+    /// Opens the data of `schema` at a source as node.toml names it; see [`open_source`] and [`Dataset::new`].
     pub fn open(schema: DatasetSchema, source: &str, base: &Path, consent: Option<&str>) -> Result<Self, DataError> {
-        let source = Source::open(source, base)?;
-        if let Some(problem) = problems(&schema, &source).into_iter().next() {
+        Self::new(schema, open_source(source, base)?, consent)
+    }
+
+    /// The data of `schema` in an opened source, of which only rows that fulfil the predicate `consent` are used.
+    pub fn new(schema: DatasetSchema, source: Arc<dyn RowSource>, consent: Option<&str>) -> Result<Self, DataError> {
+        if let Some(problem) = problems(&schema, source.columns()).into_iter().next() {
             return Err(problem);
         }
-        let consent = consent.map(|text| Consent::parse(text, source.schema())).transpose()?;
+        let consent = consent.map(|text| Consent::parse(text, source.columns())).transpose()?;
         Ok(Self { schema, source, consent })
     }
 
@@ -38,9 +49,9 @@ impl Dataset {
         &self.schema
     }
 
-    /// The files.
-    pub fn source(&self) -> &Source {
-        &self.source
+    /// What its rows are read from.
+    pub fn source(&self) -> &dyn RowSource {
+        &*self.source
     }
 
     /// The consent predicate, if there is one.
@@ -48,15 +59,14 @@ impl Dataset {
         self.consent.as_ref()
     }
 
-    /// A fingerprint of the data as it is now; see [`Source::snapshot`].
+    /// A fingerprint of the data as it is now; see [`RowSource::snapshot`].
     pub fn snapshot(&self) -> Result<Digest, DataError> {
         self.source.snapshot()
     }
 }
 
-/// In what a source does not fit a schema.
-pub(crate) fn problems(schema: &DatasetSchema, source: &Source) -> Vec<DataError> {
-    let stored = source.schema();
+/// In what stored columns do not fit a schema.
+pub(crate) fn problems(schema: &DatasetSchema, stored: &Schema) -> Vec<DataError> {
     let names = || stored.fields().iter().map(|field| field.name().as_str());
     let mut problems = Vec::new();
     match stored.field_with_name(&schema.privacy_unit) {

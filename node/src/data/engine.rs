@@ -1,6 +1,7 @@
-//! Engines: what executes a plan over a data set. One so far, embedded in the node.
+//! The engine: what executes a plan over a data set.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow_array::ArrayRef;
 use entente_protocols::language::rows::RowsPlan;
@@ -8,6 +9,7 @@ use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::{Bounded, Clipping};
 
 use super::audience::{Naming, Scores};
+use super::bounding::Sink;
 use super::consent::lookup::consenting;
 use super::customers::candidate_rows::{CandidateRows, CandidateSink};
 use super::customers::candidates::{BlockSpec, Candidates};
@@ -16,70 +18,19 @@ use super::customers::{Customers, Split};
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::options::Options;
-use super::pass::{Shape, background, execute};
+use super::pass::{Shape, execute, gather};
 use super::rows::features::Features;
 use super::rows::pipeline::Pipeline;
+use super::workers::background;
 
-/// Executes plans. From any engine comes back only what has been bounded customer by customer, or one row a customer
-/// for training to bound or for this node to score.
-pub trait Engine: Send + Sync {
-    /// The sums of a plan over a data set, each customer's part bounded as the plan's layout says.
-    ///
-    /// Dropping the future ends the work soon.
-    fn bounded_sums(
-        &self,
-        dataset: &Dataset,
-        plan: &SumsPlan,
-    ) -> impl Future<Output = Result<Bounded, DataError>> + Send;
-
-    /// The rows of a features query over a data set: of each customer who has exactly one, its codes.
-    ///
-    /// Dropping the future ends the work soon.
-    fn customers(
-        &self,
-        dataset: &Dataset,
-        plan: &RowsPlan,
-        split: Split,
-    ) -> impl Future<Output = Result<Customers, DataError>> + Send;
-
-    /// The rows of a features query over a data set: of each customer who has exactly one, its codes and who it is, to
-    /// be scored.
-    ///
-    /// Dropping the future ends the work soon.
-    fn candidates(
-        &self,
-        dataset: &Dataset,
-        plan: &RowsPlan,
-        spec: BlockSpec,
-    ) -> impl Future<Output = Result<Candidates, DataError>> + Send;
-
-    /// Writes the audience of a study: each customer who was scored and consents, by name. Says how many these are.
-    ///
-    /// The file appears complete or not at all. Dropping the future ends the work soon, and leaves no file.
-    fn name_audience(
-        &self,
-        dataset: &Dataset,
-        scores: Scores,
-        naming: &Naming,
-    ) -> impl Future<Output = Result<u64, DataError>> + Send;
-
-    /// Which of some customers consent by what the data set says now, in their order.
-    ///
-    /// Dropping the future ends the work soon.
-    fn consenting(
-        &self,
-        dataset: &Dataset,
-        customers: Vec<u128>,
-    ) -> impl Future<Output = Result<Vec<bool>, DataError>> + Send;
-}
-
-/// The engine inside the node: reads files with Arrow, computes and bounds by itself.
+/// Executes plans over any source of rows: computes and bounds by itself. What comes back has been bounded customer by
+/// customer, or is one row a customer for training to bound or for this node to score.
 #[derive(Clone)]
-pub struct Embedded {
+pub struct Engine {
     options: Arc<Options>,
 }
 
-impl Embedded {
+impl Engine {
     /// An engine.
     pub fn new(options: Options) -> Self {
         Self { options: Arc::new(options) }
@@ -88,18 +39,17 @@ impl Embedded {
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
-}
 
-impl Engine for Embedded {
-    async fn bounded_sums(&self, dataset: &Dataset, plan: &SumsPlan) -> Result<Bounded, DataError> {
+    /// The sums of a plan over a data set, each customer's part bounded as the plan's layout says.
+    ///
+    /// Dropping the future ends the work soon.
+    pub async fn bounded_sums(&self, dataset: &Dataset, plan: &SumsPlan) -> Result<Bounded, DataError> {
         let pipeline = Pipeline::new(dataset, plan)?;
         let layout = Arc::new(plan.layout());
-        let (dataset, options) = (dataset.clone(), self.options.clone());
+        let (dataset, plan, options) = (dataset.clone(), plan.clone(), self.options.clone());
         background(move |stop| {
-            let rows = |stored: &[ArrayRef], rows: usize| pipeline.rows(stored, rows);
-            let shape = Shape { values: layout.value_columns(), max_groups: layout.max_groups() as usize };
             let sink = || Clipping::new(layout.clone());
-            let (clippings, _) = execute(&dataset, pipeline.columns(), &options, shape, stop, rows, sink)?;
+            let clippings = each_customer(&dataset, &plan, &pipeline, &options, stop, sink)?;
             let mut all = Clipping::new(layout.clone());
             for clipping in &clippings {
                 if !all.merge(clipping) {
@@ -111,7 +61,10 @@ impl Engine for Embedded {
         .await
     }
 
-    async fn customers(&self, dataset: &Dataset, plan: &RowsPlan, split: Split) -> Result<Customers, DataError> {
+    /// The rows of a features query over a data set: of each customer who has exactly one, its codes.
+    ///
+    /// Dropping the future ends the work soon.
+    pub async fn customers(&self, dataset: &Dataset, plan: &RowsPlan, split: Split) -> Result<Customers, DataError> {
         let features = Features::new(dataset, plan, split.labels())?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| {
@@ -132,7 +85,16 @@ impl Engine for Embedded {
         .await
     }
 
-    async fn candidates(&self, dataset: &Dataset, plan: &RowsPlan, spec: BlockSpec) -> Result<Candidates, DataError> {
+    /// The rows of a features query over a data set: of each customer who has exactly one, its codes and who it is, to
+    /// be scored.
+    ///
+    /// Dropping the future ends the work soon.
+    pub async fn candidates(
+        &self,
+        dataset: &Dataset,
+        plan: &RowsPlan,
+        spec: BlockSpec,
+    ) -> Result<Candidates, DataError> {
         let features = Features::new(dataset, plan, spec.labels())?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| {
@@ -154,13 +116,38 @@ impl Engine for Embedded {
         .await
     }
 
-    async fn name_audience(&self, dataset: &Dataset, scores: Scores, naming: &Naming) -> Result<u64, DataError> {
+    /// Writes the audience of a study: each customer who was scored and consents, by name. Says how many these are.
+    ///
+    /// The file appears complete or not at all. Dropping the future ends the work soon, and leaves no file.
+    pub async fn name_audience(&self, dataset: &Dataset, scores: Scores, naming: &Naming) -> Result<u64, DataError> {
         let (dataset, options, naming) = (dataset.clone(), self.options.clone(), naming.clone());
         background(move |stop| naming.write(&dataset, &options, stop, &scores)).await
     }
 
-    async fn consenting(&self, dataset: &Dataset, customers: Vec<u128>) -> Result<Vec<bool>, DataError> {
+    /// Which of some customers consent by what the data set says now, in their order.
+    ///
+    /// Dropping the future ends the work soon.
+    pub async fn consenting(&self, dataset: &Dataset, customers: Vec<u128>) -> Result<Vec<bool>, DataError> {
         let (dataset, options) = (dataset.clone(), self.options.clone());
         background(move |stop| consenting(&dataset, &options, stop, &customers)).await
     }
+}
+
+/// Gives each customer with its sums in a plan's cells to one of several sinks, whoever adds up its rows.
+pub(super) fn each_customer<S: Sink>(
+    dataset: &Dataset,
+    plan: &SumsPlan,
+    pipeline: &Pipeline,
+    options: &Options,
+    stop: &AtomicBool,
+    sink: impl Fn() -> S + Sync,
+) -> Result<Vec<S>, DataError> {
+    let layout = plan.layout();
+    let shape = Shape { values: layout.value_columns(), max_groups: layout.max_groups() as usize };
+    let added_up = dataset.source().sums(plan, dataset.consent()).map_err(DataError::opaque)?;
+    if let Some(scan) = added_up {
+        return gather(&*scan, dataset, options, shape, stop, sink);
+    }
+    let rows = |stored: &[ArrayRef], rows: usize| pipeline.rows(stored, rows);
+    Ok(execute(dataset, pipeline.columns(), options, shape, stop, rows, sink)?.0)
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
 
 /// A data set that cannot be opened or read.
 ///
@@ -11,59 +10,12 @@ use std::path::PathBuf;
 /// customer's row, so the cause goes to the node's own log and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataError {
-    /// Nothing is there.
-    Missing {
-        /// What was looked for.
-        path: PathBuf,
-    },
-    /// A folder or pattern without any file that can be read.
-    Empty {
-        /// The folder or pattern.
-        path: PathBuf,
-        /// Whether it has subfolders, which are not read.
-        subfolders: bool,
-    },
-    /// `*` or `?` in a folder's name.
-    Wildcard {
-        /// The source as given.
-        pattern: String,
-    },
-    /// Files of several formats under one source.
-    Mixed {
-        /// A file of one format.
-        first: PathBuf,
-        /// A file of another.
-        second: PathBuf,
-    },
-    /// A file that is of none of the formats, by its extension.
-    Extension {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The operating system refused.
-    Unreadable {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        reason: String,
-    },
-    /// A file that is not of the format that its extension names.
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The format.
-        format: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Two files of a data set with different columns.
-    SchemaDiffers {
-        /// The file all others are compared with.
-        first: PathBuf,
-        /// The one that differs.
-        second: PathBuf,
-        /// How.
-        difference: String,
+    /// A source that cannot be read, in the words of its kind.
+    Source {
+        /// What is wrong, and where.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A declared column, the privacy unit or a column of the consent predicate that the source does not have.
     MissingColumn {
@@ -120,22 +72,7 @@ impl DataError {
     /// What is wrong, and where.
     pub fn problem(&self) -> String {
         match self {
-            Self::Missing { path } => format!("there is no file or folder {}", path.display()),
-            Self::Empty { path, .. } => {
-                format!("{} holds no .parquet, .csv, .ndjson, .jsonl or .json file", path.display())
-            }
-            Self::Wildcard { pattern } => format!("the source `{pattern}` has a wildcard in a folder's name"),
-            Self::Mixed { first, second } => {
-                format!("a data set has one format, but {} and {} differ", first.display(), second.display())
-            }
-            Self::Extension { path } => format!("{} is not a file this node can read", path.display()),
-            Self::Unreadable { path, reason } => format!("{} cannot be read: {reason}", path.display()),
-            Self::Invalid { path, format, reason } => {
-                format!("{} is not a valid {format} file: {reason}", path.display())
-            }
-            Self::SchemaDiffers { first, second, difference } => {
-                format!("{} does not have the columns of {}: {difference}", second.display(), first.display())
-            }
+            Self::Source { problem, .. } => problem.clone(),
             Self::MissingColumn { column, role, nearest, available } => {
                 let has = if nearest.is_some() { String::new() } else { format!(", which has: {available}") };
                 format!("{role} `{column}` is not in the data{has}")
@@ -157,17 +94,7 @@ impl DataError {
     /// What to do about it, where that can be said.
     pub fn remedy(&self) -> Option<Cow<'static, str>> {
         let remedy = match self {
-            Self::Missing { .. } => "correct `source` in node.toml or put the data there",
-            Self::Empty { subfolders: false, .. } => "correct `source` in node.toml",
-            Self::Empty { subfolders: true, .. } => {
-                "correct `source` in node.toml (subfolders are not read: name one, or give each its own data set)"
-            }
-            Self::Wildcard { .. } => "`*` and `?` may stand in the file's name only",
-            Self::Mixed { .. } => "move one away or name the others as `*.csv`",
-            Self::Extension { .. } => "it reads .parquet, .csv and .ndjson (or .jsonl, .json), uncompressed",
-            Self::Unreadable { .. } => "check that it exists and that the node's user may read it",
-            Self::Invalid { .. } => "write it again, or give it the extension of its format",
-            Self::SchemaDiffers { .. } => "write all files of a data set alike",
+            Self::Source { remedy, .. } => remedy,
             Self::MissingColumn { nearest: Some(name), .. } => {
                 let remedy = format!("did you mean `{name}`? Correct the name in node.toml or in the data");
                 return Some(remedy.into());
@@ -232,35 +159,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_and_what_to_do_are_told_apart_and_together() {
-        let path = || PathBuf::from("a; b");
-        let empty = |subfolders| DataError::Empty { path: path(), subfolders };
         let missing =
             |column: &str| DataError::missing_column(column, "the declared column", ["age", "city"].into_iter());
         for (error, problem, remedy) in [
             (
-                DataError::Missing { path: path() },
-                "there is no file or folder a; b",
-                "correct `source` in node.toml or put the data there",
-            ),
-            (
-                empty(false),
-                "a; b holds no .parquet, .csv, .ndjson, .jsonl or .json file",
-                "correct `source` in node.toml",
-            ),
-            (
-                empty(true),
-                "a; b holds no .parquet, .csv, .ndjson, .jsonl or .json file",
-                "correct `source` in node.toml (subfolders are not read: name one, or give each its own data set)",
-            ),
-            (
-                DataError::Extension { path: path() },
-                "a; b is not a file this node can read",
-                "it reads .parquet, .csv and .ndjson (or .jsonl, .json), uncompressed",
-            ),
-            (
-                DataError::Invalid { path: path(), format: "CSV", reason: "x; y".into() },
-                "a; b is not a valid CSV file: x; y",
-                "write it again, or give it the extension of its format",
+                DataError::Source { problem: "there is no file a; b".into(), remedy: "put it there" },
+                "there is no file a; b",
+                "put it there",
             ),
             (
                 missing("agee"),

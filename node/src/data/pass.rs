@@ -1,82 +1,22 @@
 //! One pass over a data set: all its rows, on all threads, through bounding into sinks.
 //!
 //! ```text
-//! Scan ─▶ `rows`: unit, cell, values of each ─▶ Bounding ─▶ one sink a thread
+//! stored columns ─▶ `rows`: unit, cell, values of each ─▶ Bounding ─▶ one sink a thread
+//! sums of a customer in a cell, by the source ────────────▲
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use arrow_array::ArrayRef;
-use entente_host::locks::lock;
+use arrow_array::{Array, ArrayRef};
 use entente_tables::texts::is_text;
 
 use super::bounding::{Bounding, Settings, Sink};
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::files::scan::{Scan, ScanError};
 use super::options::Options;
-use super::rows::pipeline::Rows;
+use super::rows::{Batch, Rows, Scan, ScanError};
 use super::unit::{Names, Numbers, UnitKey, Units};
-
-/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
-///
-/// It has a thread of its own, not one of the runtime's: whoever waits for it may hold one of these, and they are limited. The thread
-/// stays for the next work, as memory that one has let go of is another's only with difficulty.
-pub(super) async fn background<T: Send + 'static>(
-    work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
-) -> Result<T, DataError> {
-    struct StopOnDrop(Arc<AtomicBool>);
-    impl Drop for StopOnDrop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
-    let stop = guard.0.clone();
-    let (done, result) = tokio::sync::oneshot::channel();
-    // Nobody may be waiting any more.
-    let work = move || -> Answer {
-        let done_with = work(&stop);
-        Box::new(move || drop(done.send(done_with)))
-    };
-    on_a_worker(Box::new(work)).map_err(DataError::opaque)?;
-    result.await.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked")))
-}
-
-type Work = Box<dyn FnOnce() -> Answer + Send>;
-/// What is said when the thread is ready for the next work.
-type Answer = Box<dyn FnOnce()>;
-
-/// Threads that have nothing to do, the last one that had something at the end.
-static IDLE: Mutex<Vec<mpsc::Sender<Work>>> = Mutex::new(Vec::new());
-
-/// Has work done by a thread that has nothing to do, or by a new one.
-fn on_a_worker(mut work: Work) -> std::io::Result<()> {
-    loop {
-        let idle = lock(&IDLE).pop();
-        let Some(worker) = idle else { break };
-        match worker.send(work) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::SendError(unsent)) => work = unsent,
-        }
-    }
-    let (worker, queue) = mpsc::channel::<Work>();
-    let own = worker.clone();
-    let begin = move || {
-        // Work that panics ends its thread, which is in no list then.
-        for work in queue {
-            let answer = work();
-            lock(&IDLE).push(own.clone());
-            answer();
-        }
-    };
-    thread::Builder::new().name("data".into()).spawn(begin)?;
-    // It has just begun to wait.
-    let _ = worker.send(work);
-    Ok(())
-}
 
 /// What bounding has to know of a plan.
 #[derive(Clone, Copy)]
@@ -87,8 +27,8 @@ pub(super) struct Shape {
     pub(super) max_groups: usize,
 }
 
-/// Takes all rows of a data set through `rows` and bounding into sinks, and says how many records of text files were
-/// not well formed. `columns` has the privacy unit first.
+/// Takes all rows of a data set through `rows` and bounding into sinks, and says how many records were not well formed.
+/// `columns` has the privacy unit first.
 pub(super) fn execute<S: Sink>(
     dataset: &Dataset,
     columns: &[String],
@@ -98,46 +38,118 @@ pub(super) fn execute<S: Sink>(
     rows: impl Fn(&[ArrayRef], usize) -> Rows + Sync,
     sink: impl Fn() -> S + Sync,
 ) -> Result<(Vec<S>, u64), DataError> {
-    let scan = Scan::new(dataset.source(), dataset.schema(), columns).map_err(DataError::opaque)?;
+    let scan = dataset.source().read(columns, dataset.schema()).map_err(DataError::opaque)?;
+    let rows = |batch: Batch| {
+        let count = checked(&batch, columns.len())?;
+        Ok(rows(&batch, count))
+    };
+    let sinks = bound(&*scan, dataset, options, (shape, false), stop, rows, sink)?;
+    Ok((sinks, scan.malformed()))
+}
+
+/// Takes what a source has added up by itself through bounding into sinks.
+pub(super) fn gather<S: Sink>(
+    scan: &dyn Scan<Rows>,
+    dataset: &Dataset,
+    options: &Options,
+    shape: Shape,
+    stop: &AtomicBool,
+    sink: impl Fn() -> S + Sync,
+) -> Result<Vec<S>, DataError> {
+    let text = names_customers(dataset);
+    let rows = |rows: Rows| {
+        let Rows { unit, cells, counts: Some(counts), values } = &rows else {
+            return Err("a source gave sums without the number of rows they are of".into());
+        };
+        let mut lengths = [cells.len(), counts.len()].into_iter().chain(values.iter().map(Vec::len));
+        let fits = values.len() == shape.values && lengths.all(|length| length == unit.len());
+        if !fits || is_text(unit.data_type()) != text || counts.iter().any(|count| *count < 1) {
+            return Err("a source gave other sums than it was asked for".into());
+        }
+        Ok(rows)
+    };
+    bound(scan, dataset, options, (shape, true), stop, rows, sink)
+}
+
+/// Whether customers are told by text.
+fn names_customers(dataset: &Dataset) -> bool {
+    let stored = dataset.source().columns().field_with_name(&dataset.schema().privacy_unit);
+    stored.is_ok_and(|field| is_text(field.data_type()))
+}
+
+/// Bounds what a scan gives; `counted` says whether its rows come with counts.
+fn bound<T, S: Sink>(
+    scan: &dyn Scan<T>,
+    dataset: &Dataset,
+    options: &Options,
+    (shape, counted): (Shape, bool),
+    stop: &AtomicBool,
+    rows: impl Fn(T) -> Result<Rows, ScanError> + Sync,
+    sink: impl Fn() -> S + Sync,
+) -> Result<Vec<S>, DataError> {
     let settings = Settings {
         values: shape.values,
+        counted,
         max_groups: shape.max_groups,
         memory: options.memory,
         threads: options.threads.max(1),
         spill: options.spill.clone(),
         key: options.key.order(),
     };
-    let text = dataset.source().schema().field_with_name(&columns[0]).is_ok_and(|field| is_text(field.data_type()));
-    let sinks = if text {
-        bound::<2, Names, S>(&scan, settings, &options.key, stop, &rows, &sink)
+    let sinks = if names_customers(dataset) {
+        bound_by::<2, Names, T, S>(scan, settings, &options.key, stop, rows, sink)
     } else {
-        bound::<1, Numbers, S>(&scan, settings, &options.key, stop, &rows, &sink)
+        bound_by::<1, Numbers, T, S>(scan, settings, &options.key, stop, rows, sink)
     };
-    Ok((sinks.map_err(DataError::opaque)?, scan.malformed()))
+    sinks.map_err(DataError::opaque)
 }
 
-fn bound<const W: usize, U: Units<W>, S: Sink>(
-    scan: &Scan<'_>,
+fn bound_by<const W: usize, U: Units<W>, T, S: Sink>(
+    scan: &dyn Scan<T>,
     settings: Settings,
     key: &UnitKey,
     stop: &AtomicBool,
-    rows: &(impl Fn(&[ArrayRef], usize) -> Rows + Sync),
-    sink: &(impl Fn() -> S + Sync),
+    rows: impl Fn(T) -> Result<Rows, ScanError> + Sync,
+    sink: impl Fn() -> S + Sync,
 ) -> Result<Vec<S>, ScanError> {
     let threads = settings.threads;
     let bounding = Bounding::<W>::new(settings);
     let work = || -> Result<(), ScanError> {
         let mut router = bounding.router();
-        scan.run(stop, |columns, count| {
-            let Rows { unit, mut cells, values } = rows(columns, count);
+        each_batch(scan, stop, |batch| {
+            let Rows { unit, mut cells, counts, values } = rows(batch)?;
             let units = U::words(&unit, key, &mut cells);
-            let values: Vec<&[i64]> = values.iter().map(Vec::as_slice).collect();
-            Ok(router.rows(&units, &cells, &values)?)
+            let columns: Vec<&[i64]> = counts.iter().chain(&values).map(Vec::as_slice).collect();
+            Ok(router.rows(&units, &cells, &columns)?)
         })?;
         Ok(router.flush()?)
     };
     on_threads(threads, stop, work)?;
     Ok(bounding.finish(sink)?)
+}
+
+/// Gives this thread's batches to `f`, until there are no more or `stop` is set.
+pub(super) fn each_batch<T>(
+    scan: &dyn Scan<T>,
+    stop: &AtomicBool,
+    mut f: impl FnMut(T) -> Result<(), ScanError>,
+) -> Result<(), ScanError> {
+    for batch in scan.batches() {
+        if stop.load(Ordering::Relaxed) {
+            return Err("another thread failed, or nobody waits for the result any more".into());
+        }
+        f(batch?)?;
+    }
+    Ok(())
+}
+
+/// The rows of a batch that has this many columns.
+pub(super) fn checked(batch: &[ArrayRef], columns: usize) -> Result<usize, ScanError> {
+    let rows = batch.first().map_or(0, |column| column.len());
+    if batch.len() != columns || batch.iter().any(|column| column.len() != rows) {
+        return Err("a source gave other columns than it was asked for".into());
+    }
+    Ok(rows)
 }
 
 /// Runs `work` on so many threads, all of which are told to stop when one of them fails.

@@ -2,9 +2,8 @@
 //!
 //! A report is about real rows. It is shown at the node and goes nowhere else.
 
-use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::ArrayRef;
 use entente_host::locks::{into_inner, lock};
@@ -17,12 +16,12 @@ use entente_tables::vector::Vector;
 use super::bounding::Sink;
 use super::consent::predicate::Consent;
 use super::dataset::{Dataset, problems};
-use super::engine::Embedded;
+use super::engine::Engine;
 use super::error::DataError;
-use super::files::Source;
 use super::options::Options;
-use super::pass::{Shape, background, execute};
-use super::rows::pipeline::Rows;
+use super::pass::{Shape, execute};
+use super::rows::{RowSource, Rows};
+use super::workers::background;
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,10 +65,8 @@ pub struct ColumnReport {
 /// What a look at all rows found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Files of the source.
-    pub files: usize,
-    /// Their size.
-    pub bytes: u64,
+    /// Where the rows are: "3 files".
+    pub place: String,
     /// Rows.
     pub rows: u64,
     /// Rows that the consent predicate allows; all of them where there is none.
@@ -82,7 +79,7 @@ pub struct Report {
     pub several_rows: u64,
     /// Rows without a customer: they are left out of every study.
     pub without_unit: u64,
-    /// Records of CSV or NDJSON that were not well formed.
+    /// Records that were not well formed, of text files.
     pub malformed: u64,
     /// The declared columns.
     pub columns: Vec<ColumnReport>,
@@ -94,10 +91,9 @@ pub struct Report {
 /// from being read is a finding as well.
 pub async fn check(
     schema: &DatasetSchema,
-    source: &str,
-    base: &Path,
+    source: Result<Arc<dyn RowSource>, DataError>,
     consent: Option<&str>,
-    engine: &Embedded,
+    engine: &Engine,
 ) -> Report {
     let mut report = Report::default();
     if let Err(error) = schema.validate() {
@@ -108,22 +104,22 @@ pub async fn check(
             fix: error.remedy.unwrap_or(CORRECT).to_owned(),
         });
     }
-    let opened = match Source::open(source, base) {
-        Ok(opened) => opened,
+    let source = match source {
+        Ok(source) => source,
         Err(error) => {
             report.findings.push(finding(&error));
             return report;
         }
     };
-    (report.files, report.bytes) = (opened.files().len(), opened.bytes());
-    let consent_problem = consent.and_then(|text| Consent::parse(text, opened.schema()).err());
-    for problem in problems(schema, &opened).into_iter().chain(consent_problem) {
+    report.place = source.place();
+    let consent_problem = consent.and_then(|text| Consent::parse(text, source.columns()).err());
+    for problem in problems(schema, source.columns()).into_iter().chain(consent_problem) {
         report.findings.push(finding(&problem));
     }
     if !report.findings.is_empty() {
         return report;
     }
-    let dataset = match Dataset::open(schema.clone(), source, base, consent) {
+    let dataset = match Dataset::new(schema.clone(), source, consent) {
         Ok(dataset) => dataset,
         Err(error) => {
             report.findings.push(finding(&error));
@@ -134,7 +130,7 @@ pub async fn check(
     match background(move |stop| census(&dataset, &options, stop)).await {
         Ok(counted) => {
             let findings = counted.judge();
-            Report { files: report.files, bytes: report.bytes, findings, ..counted }
+            Report { place: report.place, findings, ..counted }
         }
         Err(error) => {
             report.findings.push(finding(&error));
@@ -202,7 +198,7 @@ fn census(dataset: &Dataset, options: &Options, stop: &AtomicBool) -> Result<Rep
                 (known, other) => known.or(other),
             };
         }
-        Rows { unit: stored[0].clone(), cells: vec![0; rows], values: Vec::new() }
+        Rows { unit: stored[0].clone(), cells: vec![0; rows], counts: None, values: Vec::new() }
     };
     let shape = Shape { values: 0, max_groups: 1 };
     let (heads, malformed) = execute(dataset, &columns, options, shape, stop, rows, Heads::default)?;

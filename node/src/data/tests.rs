@@ -2,6 +2,8 @@
 //!
 //! `Bounded` has no accessor, and gets none for tests: what is compared is what the clipping step is given.
 
+mod memory;
+mod sources;
 mod work;
 
 use std::collections::BTreeMap;
@@ -20,8 +22,8 @@ use entente_protocols::privacy::bounds::CustomerCell;
 use proptest::prelude::*;
 
 use super::bounding::{Bounding, Settings, Sink};
+use super::engine::each_customer;
 use super::options::Options;
-use super::pass::{Shape, execute};
 use super::rows::pipeline::Pipeline;
 use super::*;
 
@@ -52,11 +54,7 @@ fn options(folder: &Path, memory: usize, threads: usize) -> Options {
 
 fn customers(dataset: &Dataset, plan: &SumsPlan, options: &Options) -> BTreeMap<u128, Cells> {
     let pipeline = Pipeline::new(dataset, plan).unwrap();
-    let layout = plan.layout();
-    let shape = Shape { values: layout.value_columns(), max_groups: layout.max_groups() as usize };
-    let rows = |stored: &[ArrayRef], rows: usize| pipeline.rows(stored, rows);
-    let stop = AtomicBool::new(false);
-    merged(execute(dataset, pipeline.columns(), options, shape, &stop, rows, Recorder::default).unwrap().0)
+    merged(each_customer(dataset, plan, &pipeline, options, &AtomicBool::new(false), Recorder::default).unwrap())
 }
 
 // --- A table, written in every format.
@@ -97,6 +95,18 @@ fn any_row() -> impl Strategy<Value = Row> {
             joined,
             member,
         })
+}
+
+/// A row that every plan here counts.
+fn usual() -> Row {
+    Row {
+        customer: Some(7),
+        region: Some("south"),
+        amount: Some(55.5),
+        age: Some(44),
+        joined: Some(19_600),
+        member: Some(true),
+    }
 }
 
 fn schema() -> DatasetSchema {
@@ -261,9 +271,9 @@ fn write_json(path: &Path, rows: &[Row]) {
     }
 }
 
-fn write_parquet(path: &Path, rows: &[Row]) {
+fn record_batch(rows: &[Row]) -> RecordBatch {
     let region: DictionaryArray<Int32Type> = rows.iter().map(|row| row.region).collect();
-    let batch = RecordBatch::try_from_iter([
+    RecordBatch::try_from_iter([
         ("region", Arc::new(region) as ArrayRef),
         ("customer", Arc::new(rows.iter().map(|row| row.customer).collect::<Int64Array>())),
         ("amount", Arc::new(rows.iter().map(|row| row.amount).collect::<Float64Array>())),
@@ -271,7 +281,11 @@ fn write_parquet(path: &Path, rows: &[Row]) {
         ("joined", Arc::new(rows.iter().map(|row| row.joined).collect::<Date32Array>())),
         ("member", Arc::new(rows.iter().map(|row| row.member).collect::<BooleanArray>())),
     ])
-    .unwrap();
+    .unwrap()
+}
+
+fn write_parquet(path: &Path, rows: &[Row]) {
+    let batch = record_batch(rows);
     let properties =
         parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(7)).build();
     let file = File::create(path).unwrap();
@@ -337,7 +351,7 @@ proptest! {
         let mut kept = None;
         for (memory, threads) in [(1 << 20, 1), (100_000, 3), (0, 1)] {
             let spill = folder.path().to_owned();
-            let bounding = Bounding::<1>::new(Settings { values: 1, max_groups, memory, threads, spill, key: [3; 16] });
+            let bounding = Bounding::<1>::new(Settings { values: 1, counted: false, max_groups, memory, threads, spill, key: [3; 16] });
             for part in rows.chunks(101) {
                 let mut router = bounding.router();
                 let units: Vec<[i64; 1]> = part.iter().map(|row| [row.0]).collect();
@@ -371,6 +385,7 @@ fn which_groups_are_kept_is_the_customers_own_affair() {
     // Customer 1 has all nine cells; its order must not change with who else is there.
     let settings = |folder: &Path| Settings {
         values: 0,
+        counted: false,
         max_groups: 2,
         memory: 1 << 20,
         threads: 1,

@@ -48,7 +48,7 @@ use tracing::{error, warn};
 
 use crate::SOFTWARE;
 use crate::config::Config;
-use crate::data::{Embedded, Options, UnitKey};
+use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
 use crate::peers::Peers;
 use crate::state::{Folder, Stamp};
@@ -72,7 +72,7 @@ pub struct Participant {
     /// Whose ledger it is; its key signs pledges and transcripts as well.
     signer: Signer,
     snapshot_secret: Digest,
-    engine: Embedded,
+    engine: Engine,
     ledger: Mutex<Ledger<LedgerStore>>,
     studies: Mutex<StudyStore>,
     ephemeral: EphemeralStore,
@@ -216,7 +216,7 @@ impl Participant {
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
         let rosters = Rosters { pinned: None, stamp: None, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
-        let engine = Embedded::new(Options::new(spill_folder(folder), unit_key));
+        let engine = Engine::new(Options::new(spill_folder(folder), unit_key));
         Ok(Self {
             snapshot_secret: folder.local_secret("snapshots")?,
             folder: folder.clone(),

@@ -10,7 +10,7 @@ use entente_protocols::privacy::bounds::{Bounded, Layout};
 use super::score::keys::OwnKeys;
 use crate::config::ModelRules;
 use crate::data::audience::Scores;
-use crate::data::{DataError, Dataset, Embedded};
+use crate::data::{DataError, Dataset, Engine};
 use crate::dialogue::Dialogue;
 use crate::state::Folder;
 use crate::store::StudyStore;
@@ -77,7 +77,7 @@ pub struct Own<'a> {
     /// How far its models may score others' customers.
     pub rules: ModelRules,
     /// What reads its data sets.
-    pub engine: &'a Embedded,
+    pub engine: &'a Engine,
     /// What works keep in memory over attempts.
     pub memory: &'a Memory,
 }

@@ -92,7 +92,7 @@ pub fn has_trained(plan: &RoundsPlan, file: &ModelFile, evaluated: Option<Digest
 
 impl Execution {
     /// Reads the customers, unless that is done.
-    async fn read(&mut self, engine: &impl Engine, dataset: &Dataset) -> Result<(), DataError> {
+    async fn read(&mut self, engine: &Engine, dataset: &Dataset) -> Result<(), DataError> {
         let plan = &self.plan;
         if self.customers.is_none() {
             let target = plan.target.map(|target| target as usize);

@@ -7,7 +7,7 @@ use entente_protocols::language::sums::SumsPlan;
 use entente_protocols::privacy::bounds::Layout;
 
 use super::execution::{self, Computed, Means, Problem};
-use crate::data::{Dataset, Engine};
+use crate::data::Dataset;
 
 /// Rounds share nothing: there is one.
 pub struct Execution {

@@ -19,8 +19,8 @@ use super::table::{key_value, writer};
 use crate::data::consent::lookup::each_unit;
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
-use crate::data::files::scan::ScanError;
 use crate::data::options::Options;
+use crate::data::rows::ScanError;
 
 /// Where an audience is written, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl Naming {
 
     fn schema(&self, dataset: &Dataset, kind: Kind) -> Result<Schema, DataError> {
         let unit = &dataset.schema().privacy_unit;
-        let stored = dataset.source().schema().field_with_name(unit).map_err(DataError::opaque)?.data_type();
+        let stored = dataset.source().columns().field_with_name(unit).map_err(DataError::opaque)?.data_type();
         let stored = match stored {
             text if is_text(text) => DataType::Utf8,
             // The upper half of these does not fit into signed numbers.

@@ -8,14 +8,14 @@ use arrow_array::{Int64Array, RecordBatch, StringArray, UInt64Array};
 use entente_protocols::language::schema::DatasetSchema;
 
 use super::*;
-use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
+use crate::data::{Dataset, Engine, Options, UnitKey};
 
 fn key() -> UnitKey {
     UnitKey::new([3; 32])
 }
 
-fn engine(folder: &Path, threads: usize) -> Embedded {
-    Embedded::new(Options { threads, ..Options::new(folder.join("spill"), key()) })
+fn engine(folder: &Path, threads: usize) -> Engine {
+    Engine::new(Options { threads, ..Options::new(folder.join("spill"), key()) })
 }
 
 fn dataset(folder: &Path, source: &str, unit: &str, consent: Option<&str>) -> Dataset {

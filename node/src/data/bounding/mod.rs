@@ -49,6 +49,8 @@ impl Sink for Clipping {
 pub(crate) struct Settings {
     /// Sums that each row brings.
     pub values: usize,
+    /// Whether each row stands for several, and brings their number before its sums.
+    pub counted: bool,
     /// Cells that may be kept of a customer.
     pub max_groups: usize,
     /// Bytes for buffers and tables.
@@ -92,7 +94,7 @@ struct State<const W: usize> {
 impl<const W: usize> Bounding<W> {
     pub(crate) fn new(settings: Settings) -> Self {
         let threads = settings.threads.max(1);
-        let row_bytes = 8 * (W + 1 + settings.values);
+        let row_bytes = 8 * row_width::<W>(&settings);
         let buffer = (settings.memory / 8 / (threads * SHARDS)).min(MAX_BUFFER);
         let seeds = Seeds::new(&settings.key);
         let shards = (0..SHARDS).map(|_| Shard {
@@ -112,7 +114,7 @@ impl<const W: usize> Bounding<W> {
 
     /// A place for one thread to put rows.
     pub(crate) fn router(&self) -> Router<'_, W> {
-        let width = W + 1 + self.settings.values;
+        let width = row_width::<W>(&self.settings);
         Router { bounding: self, width, buffers: vec![0; SHARDS * self.buffer_rows * width], filled: vec![0; SHARDS] }
     }
 
@@ -124,9 +126,10 @@ impl<const W: usize> Bounding<W> {
     /// Empties a buffer of rows into a shard's table.
     fn insert(&self, shard: usize, rows: &[i64]) -> io::Result<()> {
         let mut state = self.lock(shard);
-        for row in rows.chunks_exact(W + 1 + self.settings.values) {
+        for row in rows.chunks_exact(row_width::<W>(&self.settings)) {
             let (unit, rest) = row.split_first_chunk::<W>().expect("a row is wider than its unit");
-            state.table.add(&self.seeds, unit, rest[0], 1, &rest[1..]);
+            let (count, sums) = if self.settings.counted { (rest[1], &rest[2..]) } else { (1, &rest[1..]) };
+            state.table.add(&self.seeds, unit, rest[0], count, sums);
         }
         let bytes = state.table.bytes();
         let more = bytes.wrapping_sub(self.shards[shard].bytes.swap(bytes, Ordering::Relaxed));
@@ -188,6 +191,11 @@ impl<const W: usize> Bounding<W> {
     }
 }
 
+/// Words of a row on its way into a table.
+fn row_width<const W: usize>(settings: &Settings) -> usize {
+    W + 1 + usize::from(settings.counted) + settings.values
+}
+
 /// One thread's buffers in front of the tables.
 pub(crate) struct Router<'a, const W: usize> {
     bounding: &'a Bounding<W>,
@@ -197,9 +205,9 @@ pub(crate) struct Router<'a, const W: usize> {
 }
 
 impl<const W: usize> Router<'_, W> {
-    /// Takes rows: the customer, the cell and the values of each.
+    /// Takes rows: the customer, the cell and the values of each; where rows are counted, their number first.
     pub(crate) fn rows(&mut self, units: &[[i64; W]], cells: &[u32], values: &[&[i64]]) -> io::Result<()> {
-        debug_assert_eq!(values.len(), self.bounding.settings.values);
+        debug_assert_eq!(W + 1 + values.len(), self.width);
         let capacity = self.bounding.buffer_rows;
         for (row, (unit, &cell)) in units.iter().zip(cells).enumerate() {
             if cell == NO_CELL {

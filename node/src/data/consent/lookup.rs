@@ -6,9 +6,9 @@ use arrow_array::ArrayRef;
 
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
-use crate::data::files::scan::{Scan, ScanError};
 use crate::data::options::Options;
-use crate::data::pass::on_threads;
+use crate::data::pass::{checked, each_batch, on_threads};
+use crate::data::rows::ScanError;
 use crate::data::rows::input::{Asked, Input};
 
 /// Gives the privacy units of all rows to `each`, batch by batch on all threads: as stored, and the number of each that the
@@ -22,11 +22,12 @@ pub(crate) fn each_unit(
     let schema = dataset.schema();
     let asked = Asked { dataset: &schema.name, privacy_unit: &schema.privacy_unit, columns: &[], filter: None };
     let input = Input::new(dataset, asked)?;
-    let scan = Scan::new(dataset.source(), schema, input.columns()).map_err(DataError::opaque)?;
+    let scan = dataset.source().read(input.columns(), schema).map_err(DataError::opaque)?;
     let work = || {
-        scan.run(stop, |stored, rows| {
+        each_batch(&*scan, stop, |stored| {
+            let rows = checked(&stored, input.columns().len())?;
             let mut numbers = options.key.units(&stored[0]);
-            if let Some(allowed) = input.consenting(stored, rows) {
+            if let Some(allowed) = input.consenting(&stored, rows) {
                 numbers.iter_mut().zip(&allowed).filter(|(_, allowed)| !allowed).for_each(|(number, _)| *number = None);
             }
             each(&stored[0], &numbers)

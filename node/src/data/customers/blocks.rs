@@ -15,7 +15,7 @@ use crate::data::rows::features::unpacked;
 use crate::data::spill::SpillFile;
 
 /// Where all threads put their blocks.
-pub(in crate::data) struct Blocks {
+pub(crate) struct Blocks {
     columns: Arc<[Column]>,
     labels: Labels<Option<usize>>,
     limit: usize,
@@ -26,7 +26,7 @@ pub(in crate::data) struct Blocks {
 
 impl Blocks {
     /// No block yet. `columns` are the meanings of all outputs that are features, `labels` are the others.
-    pub(in crate::data) fn new(columns: Vec<Column>, labels: Labels<Option<usize>>, options: &Options) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, labels: Labels<Option<usize>>, options: &Options) -> Self {
         Self {
             columns: columns.into(),
             labels,
@@ -38,17 +38,17 @@ impl Blocks {
     }
 
     /// Codes of a row.
-    pub(in crate::data) fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.columns.len() + self.labels.count()
     }
 
     /// The customers of these blocks, which were all put here; by role, in the order of [`Role`](super::Role).
-    pub(in crate::data) fn finish(self, parts: [Part; 2]) -> Customers {
+    pub(crate) fn finish(self, parts: [Part; 2]) -> Customers {
         Customers::new(self.columns, self.labels.map(Option::is_some), parts, into_inner(self.file), self.folder)
     }
 
     /// Puts rows, by their packed values, into memory or, where that is full, into the file.
-    pub(in crate::data) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
+    pub(crate) fn store(&self, rows: &[i64]) -> io::Result<Stored> {
         let width = self.outputs().div_ceil(4);
         let codes = |output: usize| rows.chunks_exact(width).map(|row| unpacked(row, output)).collect::<Vec<u16>>();
         let features = (0..self.outputs()).filter(|output| !self.labels.contain(*output));

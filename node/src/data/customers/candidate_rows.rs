@@ -27,7 +27,7 @@ use crate::data::options::Options;
 use crate::data::unit::Pseudonyms;
 
 /// Where all threads put the rows of candidates.
-pub(in crate::data) struct CandidateRows {
+pub(crate) struct CandidateRows {
     blocks: Blocks,
     block_rows: usize,
     most: Option<usize>,
@@ -40,7 +40,7 @@ pub(in crate::data) struct CandidateRows {
 
 impl CandidateRows {
     /// Nobody yet. `columns` are the meanings of all outputs that are features.
-    pub(in crate::data) fn new(columns: Vec<Column>, spec: BlockSpec, options: &Options) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, spec: BlockSpec, options: &Options) -> Self {
         Self {
             blocks: Blocks::new(columns, spec.labels(), options),
             block_rows: spec.block_rows.max(1),
@@ -53,12 +53,12 @@ impl CandidateRows {
     }
 
     /// A place for one thread to put candidates.
-    pub(in crate::data) fn sink(&self) -> CandidateSink<'_> {
+    pub(crate) fn sink(&self) -> CandidateSink<'_> {
         CandidateSink { rows: self, found: CandidatePart::default(), failed: None }
     }
 
     /// All candidates: the threads' full blocks, and what they have over made into blocks.
-    pub(in crate::data) fn finish(self, found: Vec<CandidatePart>) -> io::Result<Candidates> {
+    pub(crate) fn finish(self, found: Vec<CandidatePart>) -> io::Result<Candidates> {
         let mut part = Part::default();
         let (mut units, mut single, mut several_rows) = (Vec::new(), 0, 0);
         let mut over = std::mem::take(&mut *lock(&self.pool));
@@ -164,7 +164,7 @@ impl Rows {
 
 /// What one thread found.
 #[derive(Default)]
-pub(in crate::data) struct CandidatePart {
+pub(crate) struct CandidatePart {
     full: Vec<Stored>,
     /// Of each full block.
     units: Vec<Vec<u128>>,
@@ -175,7 +175,7 @@ pub(in crate::data) struct CandidatePart {
 }
 
 /// One thread's rows.
-pub(in crate::data) struct CandidateSink<'a> {
+pub(crate) struct CandidateSink<'a> {
     rows: &'a CandidateRows,
     found: CandidatePart,
     /// Bounding goes on when writing fails, and learns of it at the end.
@@ -204,7 +204,7 @@ impl Sink for CandidateSink<'_> {
 
 impl CandidateSink<'_> {
     /// What was found, once all customers are there.
-    pub(in crate::data) fn finish(self) -> io::Result<CandidatePart> {
+    pub(crate) fn finish(self) -> io::Result<CandidatePart> {
         self.failed.map_or(Ok(self.found), Err)
     }
 

@@ -29,7 +29,7 @@ pub struct BlockSpec {
 
 impl BlockSpec {
     /// The outputs that are no features.
-    pub(in crate::data) fn labels(&self) -> Labels<Option<usize>> {
+    pub(crate) fn labels(&self) -> Labels<Option<usize>> {
         Labels { segment: self.segment, left_out: self.left_out, ..Labels::default() }
     }
 }
@@ -49,7 +49,7 @@ const ROLE: Role = Role::Training;
 
 impl Candidates {
     /// All of one role, whose blocks' rows are these customers.
-    pub(in crate::data) fn new(customers: Customers, units: Vec<Vec<u128>>, several_rows: u64, over_cap: u64) -> Self {
+    pub(crate) fn new(customers: Customers, units: Vec<Vec<u128>>, several_rows: u64, over_cap: u64) -> Self {
         Self { customers, units, several_rows, over_cap }
     }
 

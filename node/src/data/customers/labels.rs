@@ -15,12 +15,12 @@ pub struct Labels<T> {
 
 impl<T> Labels<T> {
     /// All of them, in the order in which `map` meets them.
-    pub(in crate::data) fn each(&self) -> [&T; 4] {
+    pub(crate) fn each(&self) -> [&T; 4] {
         [&self.target, &self.weight, &self.segment, &self.left_out]
     }
 
     /// Makes something else of each.
-    pub(in crate::data) fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Labels<U> {
+    pub(crate) fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Labels<U> {
         let Self { target, weight, segment, left_out } = self;
         Labels { target: f(target), weight: f(weight), segment: f(segment), left_out: f(left_out) }
     }
@@ -28,12 +28,12 @@ impl<T> Labels<T> {
 
 impl Labels<Option<usize>> {
     /// Whether an output is one of them.
-    pub(in crate::data) fn contain(&self, output: usize) -> bool {
+    pub(crate) fn contain(&self, output: usize) -> bool {
         self.each().contains(&&Some(output))
     }
 
     /// How many there are.
-    pub(in crate::data) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.each().into_iter().flatten().count()
     }
 }

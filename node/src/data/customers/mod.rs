@@ -41,7 +41,7 @@ pub struct Split {
 
 impl Split {
     /// The outputs that are no features.
-    pub(in crate::data) fn labels(&self) -> Labels<Option<usize>> {
+    pub(crate) fn labels(&self) -> Labels<Option<usize>> {
         Labels { target: self.target, weight: self.weight, ..Labels::default() }
     }
 }
@@ -61,7 +61,7 @@ pub struct Customers {
 }
 
 impl Customers {
-    pub(in crate::data) fn new(
+    pub(crate) fn new(
         columns: Arc<[Column]>,
         labels: Labels<bool>,
         parts: [Part; 2],
@@ -119,12 +119,12 @@ impl Customers {
     }
 
     /// The number of blocks of a role.
-    pub(in crate::data) fn blocks(&self, role: Role) -> usize {
+    pub(crate) fn blocks(&self, role: Role) -> usize {
         self.parts[role as usize].blocks.len()
     }
 
     /// Gives a block, by its number, and the codes of its labels to `f`; `None` if there is no such block.
-    pub(in crate::data) fn visit<T>(
+    pub(crate) fn visit<T>(
         &self,
         role: Role,
         number: usize,
@@ -207,13 +207,13 @@ impl Customers {
 
 /// The customers of one role.
 #[derive(Default)]
-pub(in crate::data) struct Part {
-    pub(in crate::data) blocks: Vec<Stored>,
-    pub(in crate::data) rows: u64,
+pub(crate) struct Part {
+    pub(crate) blocks: Vec<Stored>,
+    pub(crate) rows: u64,
 }
 
 impl Part {
-    pub(in crate::data) fn push(&mut self, stored: Stored) {
+    pub(crate) fn push(&mut self, stored: Stored) {
         self.rows += match &stored {
             Stored::Memory { block, .. } => block.rows(),
             Stored::File { rows, .. } => *rows,
@@ -223,7 +223,7 @@ impl Part {
 }
 
 /// Where a block is.
-pub(in crate::data) enum Stored {
+pub(crate) enum Stored {
     Memory {
         block: Block,
         labels: Labels<Vec<u16>>,
@@ -236,7 +236,7 @@ pub(in crate::data) enum Stored {
 }
 
 /// How codes are written to files.
-pub(in crate::data) fn to_bytes<'c>(columns: impl Iterator<Item = &'c Vec<u16>>) -> Vec<u8> {
+pub(crate) fn to_bytes<'c>(columns: impl Iterator<Item = &'c Vec<u16>>) -> Vec<u8> {
     columns.flatten().flat_map(|code| code.to_le_bytes()).collect()
 }
 
@@ -249,4 +249,4 @@ fn looked_up(table: &[u16], codes: &[u16]) -> Vec<u16> {
 }
 
 #[cfg(test)]
-pub(in crate::data) mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use entente_protocols::language::sql;
 use entente_protocols::learn::recipe::Values;
 
 use super::*;
-use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
+use crate::data::{Dataset, Engine, Options, UnitKey};
 
 /// A row as stored. `number` has a code of its own for each value, which is that value and one.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +119,7 @@ async fn attempt(
     options: Options,
 ) -> Result<Customers, DataError> {
     let dataset = Dataset::open(schema(), source, folder, None).unwrap();
-    Embedded::new(options).customers(&dataset, plan, split).await
+    Engine::new(options).customers(&dataset, plan, split).await
 }
 
 async fn customers(folder: &Path, source: &str, sql: &str, split: Split) -> Customers {
@@ -182,7 +182,7 @@ async fn computed_features_conditions_and_consent() {
                people WHERE number <> 200";
     let dataset = Dataset::open(schema(), "a.csv", folder.path(), Some("consent = 'yes'")).unwrap();
     let plan = plan(sql);
-    let found = Embedded::new(options(folder.path())).customers(&dataset, &plan, NO_SPLIT).await.unwrap();
+    let found = Engine::new(options(folder.path())).customers(&dataset, &plan, NO_SPLIT).await.unwrap();
     let month = Values::Number { low: 1.0, high: 12.0 };
     let double = Values::Number { low: 0.0, high: 131_068.0 };
     // Customer 2 fails the condition, 3 did not consent, one has no name.

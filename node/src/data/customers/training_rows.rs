@@ -19,7 +19,7 @@ const BLOCK_ROWS: usize = 8 << 10;
 const BLOCK_CODES: usize = 1 << 20;
 
 /// Where all threads put the rows of a training.
-pub(in crate::data) struct TrainingRows {
+pub(crate) struct TrainingRows {
     blocks: Blocks,
     split: Split,
     key: [u8; 16],
@@ -27,17 +27,17 @@ pub(in crate::data) struct TrainingRows {
 
 impl TrainingRows {
     /// Nobody yet. `columns` are the meanings of all outputs that are features.
-    pub(in crate::data) fn new(columns: Vec<Column>, split: Split, options: &Options) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, split: Split, options: &Options) -> Self {
         Self { blocks: Blocks::new(columns, split.labels(), options), split, key: options.key.holdout() }
     }
 
     /// A place for one thread to put customers.
-    pub(in crate::data) fn sink(&self) -> TrainingSink<'_> {
+    pub(crate) fn sink(&self) -> TrainingSink<'_> {
         TrainingSink { rows: self, waiting: [Vec::new(), Vec::new()], found: TrainingPart::default(), failed: None }
     }
 
     /// All customers, and how many were left out because they have several rows.
-    pub(in crate::data) fn finish(self, found: impl IntoIterator<Item = TrainingPart>) -> (Customers, u64) {
+    pub(crate) fn finish(self, found: impl IntoIterator<Item = TrainingPart>) -> (Customers, u64) {
         let mut all = TrainingPart::default();
         for TrainingPart { parts, several } in found {
             for (all, part) in all.parts.iter_mut().zip(parts) {
@@ -65,14 +65,14 @@ impl TrainingRows {
 
 /// What one thread found.
 #[derive(Default)]
-pub(in crate::data) struct TrainingPart {
+pub(crate) struct TrainingPart {
     /// In the order of [`Role`].
     parts: [Part; 2],
     several: u64,
 }
 
 /// One thread's rows.
-pub(in crate::data) struct TrainingSink<'a> {
+pub(crate) struct TrainingSink<'a> {
     rows: &'a TrainingRows,
     /// Of each role the rows that do not make a block yet.
     waiting: [Vec<i64>; 2],
@@ -100,7 +100,7 @@ impl Sink for TrainingSink<'_> {
 
 impl TrainingSink<'_> {
     /// What was found, once all customers are there.
-    pub(in crate::data) fn finish(mut self) -> io::Result<TrainingPart> {
+    pub(crate) fn finish(mut self) -> io::Result<TrainingPart> {
         self.store(Role::Training);
         self.store(Role::HeldOut);
         match self.failed {

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_tables::texts::is_text;
@@ -20,17 +20,15 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::csv::CsvReader;
+use super::file::{Header, StoredFile};
 use super::ndjson::NdJsonReader;
-use super::{Header, Source, SourceFile};
+use crate::data::rows::{Batch, Batches, Scan, ScanError};
 
 const BATCH_ROWS: usize = 8 << 10;
 const PIECE_ROWS: usize = 512 << 10;
 const PIECE_BYTES: u64 = 16 << 20;
 
-/// What ends a scan before its end; for the node's log only.
-pub(crate) type ScanError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A part of a source.
+/// A part of the files.
 #[derive(Clone, Debug)]
 enum Piece {
     Parquet { file: usize, group: usize, rows: Range<usize> },
@@ -38,10 +36,10 @@ enum Piece {
     NdJson { file: usize, bytes: Range<u64> },
 }
 
-/// The rows of a source; several threads take batches from it until it has no more.
+/// The rows of files; several threads take pieces from it until it has no more.
 #[derive(Debug)]
-pub(crate) struct Scan<'a> {
-    source: &'a Source,
+pub(super) struct FileScan<'a> {
+    files: &'a [StoredFile],
     columns: Vec<String>,
     /// For each Parquet file how to read it, and which of its columns.
     parquet: Vec<(ArrowReaderMetadata, ProjectionMask)>,
@@ -50,12 +48,12 @@ pub(crate) struct Scan<'a> {
     malformed: AtomicU64,
 }
 
-impl<'a> Scan<'a> {
-    /// A scan of some columns of a source; `schema` says which of them are better read with a dictionary.
-    pub(crate) fn new(source: &'a Source, schema: &DatasetSchema, columns: &[String]) -> Result<Self, ScanError> {
+impl<'a> FileScan<'a> {
+    /// A scan of some columns; `schema` says which of them are better read with a dictionary.
+    pub(super) fn new(files: &'a [StoredFile], columns: &[String], schema: &DatasetSchema) -> Result<Self, ScanError> {
         let mut pieces = Vec::new();
         let mut parquet = Vec::new();
-        for (file, SourceFile { bytes, header, .. }) in source.files().iter().enumerate() {
+        for (file, StoredFile { bytes, header, .. }) in files.iter().enumerate() {
             match header {
                 Header::Parquet(metadata) => {
                     let metadata = with_text_forms(metadata, schema)?;
@@ -85,36 +83,11 @@ impl<'a> Scan<'a> {
             }
         }
         let columns = columns.to_vec();
-        Ok(Self { source, columns, parquet, pieces, next: AtomicUsize::new(0), malformed: AtomicU64::new(0) })
+        Ok(Self { files, columns, parquet, pieces, next: AtomicUsize::new(0), malformed: AtomicU64::new(0) })
     }
 
-    /// Calls `f` with batches until none are left for this thread or `stop` is set. Batches have the asked columns in
-    /// the asked order.
-    pub(crate) fn run(
-        &self,
-        stop: &AtomicBool,
-        mut f: impl FnMut(&[ArrayRef], usize) -> Result<(), ScanError>,
-    ) -> Result<(), ScanError> {
-        while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let mut batches = self.open(piece)?;
-            while let Some((columns, rows)) = batches.next()? {
-                if stop.load(Ordering::Relaxed) {
-                    return Err("another thread failed, or nobody waits for the result any more".into());
-                }
-                f(&columns, rows)?;
-            }
-            self.malformed.fetch_add(batches.malformed(), Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Records of text files that were not well formed, so far.
-    pub(crate) fn malformed(&self) -> u64 {
-        self.malformed.load(Ordering::Relaxed)
-    }
-
-    fn open(&self, piece: &Piece) -> Result<Batches, ScanError> {
-        let open = |file: usize| File::open(&self.source.files()[file].path);
+    fn open(&self, piece: &Piece) -> Result<PieceReader, ScanError> {
+        let open = |file: usize| File::open(&self.files[file].path);
         match piece {
             Piece::Parquet { file, group, rows } => {
                 let (metadata, mask) = &self.parquet[*file];
@@ -129,38 +102,63 @@ impl<'a> Scan<'a> {
                 let reader = builder.build()?;
                 let schema = arrow_array::RecordBatchReader::schema(&reader);
                 let order = self.columns.iter().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
-                Ok(Batches::Parquet { reader: Box::new(reader), order })
+                Ok(PieceReader::Parquet { reader: Box::new(reader), order })
             }
             Piece::Csv { file } => {
-                let Header::Csv(names) = &self.source.files()[*file].header else { return Err("not CSV".into()) };
+                let Header::Csv(names) = &self.files[*file].header else { return Err("not CSV".into()) };
                 let places: HashMap<&str, usize> =
                     self.columns.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
                 let wanted = names.iter().map(|name| places.get(name.as_str()).copied()).collect();
-                Ok(Batches::Csv(CsvReader::new(open(*file)?, wanted, BATCH_ROWS)?))
+                Ok(PieceReader::Csv(CsvReader::new(open(*file)?, wanted, BATCH_ROWS)?))
             }
             Piece::NdJson { file, bytes } => {
-                Ok(Batches::NdJson(NdJsonReader::new(open(*file)?, bytes.clone(), &self.columns, BATCH_ROWS)?))
+                Ok(PieceReader::NdJson(NdJsonReader::new(open(*file)?, bytes.clone(), &self.columns, BATCH_ROWS)?))
             }
         }
     }
 }
 
+impl Scan<Batch> for FileScan<'_> {
+    fn batches(&self) -> Batches<'_, Batch> {
+        let mut piece: Option<PieceReader> = None;
+        let mut next = move || loop {
+            let reader = match &mut piece {
+                Some(reader) => reader,
+                None => match self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+                    Some(next) => piece.insert(self.open(next)?),
+                    None => return Ok(None),
+                },
+            };
+            if let Some(batch) = reader.next()? {
+                return Ok(Some(batch));
+            }
+            self.malformed.fetch_add(reader.malformed(), Ordering::Relaxed);
+            piece = None;
+        };
+        Box::new(std::iter::from_fn(move || next().transpose()))
+    }
+
+    fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+}
+
 /// Batches of one piece.
-enum Batches {
+enum PieceReader {
     Parquet { reader: Box<dyn Iterator<Item = Result<RecordBatch, arrow_schema::ArrowError>>>, order: Vec<usize> },
     Csv(CsvReader),
     NdJson(NdJsonReader),
 }
 
-impl Batches {
-    fn next(&mut self) -> Result<Option<(Vec<ArrayRef>, usize)>, ScanError> {
+impl PieceReader {
+    fn next(&mut self) -> Result<Option<Batch>, ScanError> {
         match self {
             Self::Parquet { reader, order } => {
                 let Some(batch) = reader.next().transpose()? else { return Ok(None) };
-                Ok(Some((order.iter().map(|&column| batch.column(column).clone()).collect(), batch.num_rows())))
+                Ok(Some(order.iter().map(|&column| batch.column(column).clone()).collect()))
             }
-            Self::Csv(reader) => Ok(reader.batch()?),
-            Self::NdJson(reader) => Ok(reader.batch()?),
+            Self::Csv(reader) => Ok(reader.batch()?.map(|(columns, _)| columns)),
+            Self::NdJson(reader) => Ok(reader.batch()?.map(|(columns, _)| columns)),
         }
     }
 

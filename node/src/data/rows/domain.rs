@@ -12,7 +12,7 @@ use crate::data::unit::NO_CELL;
 
 /// The position of each value in a group key's public domain; [`NO_CELL`] for NULL and values outside.
 #[derive(Debug)]
-pub(in crate::data) enum Domain {
+pub(crate) enum Domain {
     Bool([u32; 2]),
     /// Whole numbers, texts and days: position `lowest + i` at `i`.
     Dense {
@@ -26,7 +26,7 @@ pub(in crate::data) enum Domain {
 
 impl Domain {
     /// Prepares the lookup of a domain's values.
-    pub(in crate::data) fn new(values: &[Value], texts: &mut Texts) -> Self {
+    pub(crate) fn new(values: &[Value], texts: &mut Texts) -> Self {
         let numbered = || values.iter().zip(0u32..);
         match values.first() {
             Some(Value::Bool(_)) => {
@@ -70,7 +70,7 @@ impl Domain {
     }
 
     /// Extends `cells` (the cells by the keys so far) by this key, whose domain has `count` values.
-    pub(in crate::data) fn extend(&self, cells: &mut [u32], count: u32, keys: &Vector) {
+    pub(crate) fn extend(&self, cells: &mut [u32], count: u32, keys: &Vector) {
         let integer = |value: i64| match self {
             Self::Dense { lowest, positions } => {
                 let at = usize::try_from(value.wrapping_sub(*lowest)).unwrap_or(usize::MAX);
@@ -116,7 +116,7 @@ fn extend<T: ArrowPrimitiveType>(
 }
 
 /// Gives rows that are not `kept` no cell.
-pub(in crate::data) fn leave_out(cells: &mut [u32], kept: &BooleanBuffer) {
+pub(crate) fn leave_out(cells: &mut [u32], kept: &BooleanBuffer) {
     cells.iter_mut().zip(kept).filter(|(_, kept)| !kept).for_each(|(cell, _)| *cell = NO_CELL);
 }
 

@@ -10,9 +10,9 @@ use entente_protocols::learn::recipe::Values;
 use entente_protocols::privacy::rows::Column;
 use entente_tables::codes::Coder;
 
+use super::Rows;
 use super::domain::leave_out;
 use super::input::{Asked, Found, Input, PLAN_AGAIN};
-use super::pipeline::Rows;
 use crate::data::customers::labels::Labels;
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
@@ -23,7 +23,7 @@ const PACKED: usize = 4;
 
 /// A features query ready to run.
 #[derive(Debug)]
-pub(in crate::data) struct Features {
+pub(crate) struct Features {
     /// Its expressions are the outputs.
     input: Input,
     outputs: Vec<(Values, Coder)>,
@@ -33,11 +33,7 @@ pub(in crate::data) struct Features {
 impl Features {
     /// Compiles a plan for a data set, which must be the one it was made for. `labels` are the outputs that are no features;
     /// a row without the target does not count.
-    pub(in crate::data) fn new(
-        dataset: &Dataset,
-        plan: &RowsPlan,
-        labels: Labels<Option<usize>>,
-    ) -> Result<Self, DataError> {
+    pub(crate) fn new(dataset: &Dataset, plan: &RowsPlan, labels: Labels<Option<usize>>) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,
@@ -60,28 +56,28 @@ impl Features {
     }
 
     /// The stored columns that batches must have, the privacy unit first.
-    pub(in crate::data) fn columns(&self) -> &[String] {
+    pub(crate) fn columns(&self) -> &[String] {
         self.input.columns()
     }
 
     /// What the codes of all outputs that are features mean.
-    pub(in crate::data) fn meanings(&self) -> Vec<Column> {
+    pub(crate) fn meanings(&self) -> Vec<Column> {
         let features = self.outputs.iter().enumerate().filter(|(at, _)| !self.labels.contain(*at));
         features.map(|(_, (values, _))| values.column()).collect()
     }
 
     /// Values that a row brings.
-    pub(in crate::data) fn values(&self) -> usize {
+    pub(crate) fn values(&self) -> usize {
         self.outputs.len().div_ceil(PACKED)
     }
 
     /// Takes a batch to its customers and their codes, all in one cell.
-    pub(in crate::data) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
+    pub(crate) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
         self.counted(stored, rows).0
     }
 
     /// The same, and how many values were looked at.
-    pub(in crate::data) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
+    pub(crate) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
         let mut cells = vec![0; rows];
         let mut values = vec![vec![0; rows]; self.values()];
         let Found { kept, looked_at } = self.input.evaluate(stored, rows, |at, vector| {
@@ -97,12 +93,12 @@ impl Features {
         if let Some(kept) = &kept {
             leave_out(&mut cells, kept);
         }
-        (Rows { unit: stored[0].clone(), cells, values }, looked_at)
+        (Rows { unit: stored[0].clone(), cells, counts: None, values }, looked_at)
     }
 }
 
 /// The code of output number `at` in a row's values.
-pub(in crate::data) fn unpacked(values: &[i64], at: usize) -> u16 {
+pub(crate) fn unpacked(values: &[i64], at: usize) -> u16 {
     (values[at / PACKED] >> (16 * (at % PACKED))) as u16
 }
 

@@ -14,16 +14,16 @@ use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
 
 /// What a plan of any kind asks of a data set.
-pub(in crate::data) struct Asked<'p> {
-    pub(in crate::data) dataset: &'p str,
-    pub(in crate::data) privacy_unit: &'p str,
-    pub(in crate::data) columns: &'p [(String, ColumnType)],
-    pub(in crate::data) filter: Option<&'p Expr>,
+pub(crate) struct Asked<'p> {
+    pub(crate) dataset: &'p str,
+    pub(crate) privacy_unit: &'p str,
+    pub(crate) columns: &'p [(String, ColumnType)],
+    pub(crate) filter: Option<&'p Expr>,
 }
 
 /// A plan's expressions over a data set.
 #[derive(Debug)]
-pub(in crate::data) struct Input {
+pub(crate) struct Input {
     dataset: String,
     /// The stored columns it needs, the privacy unit first.
     columns: Vec<String>,
@@ -36,19 +36,19 @@ pub(in crate::data) struct Input {
 }
 
 /// What to do about a plan that was made of something else.
-pub(in crate::data) const PLAN_AGAIN: Option<&str> = Some("plan the study again");
+pub(crate) const PLAN_AGAIN: Option<&str> = Some("plan the study again");
 
 /// What is found on a batch beside the values of expressions.
-pub(in crate::data) struct Found {
+pub(crate) struct Found {
     /// Which rows count: those of customers who consent, where the filter is true. All where this is `None`.
-    pub(in crate::data) kept: Option<BooleanBuffer>,
+    pub(crate) kept: Option<BooleanBuffer>,
     /// How many values were looked at: the same on tables that have as many rows.
-    pub(in crate::data) looked_at: u64,
+    pub(crate) looked_at: u64,
 }
 
 impl Input {
     /// What is asked, made ready for a data set, which must be the one it was asked of.
-    pub(in crate::data) fn new(dataset: &Dataset, asked: Asked<'_>) -> Result<Self, DataError> {
+    pub(crate) fn new(dataset: &Dataset, asked: Asked<'_>) -> Result<Self, DataError> {
         let schema = dataset.schema();
         let unfit = |problem, remedy| Err(DataError::Plan { dataset: schema.name.clone(), problem, remedy });
         if asked.dataset != schema.name || asked.privacy_unit != schema.privacy_unit {
@@ -83,33 +83,28 @@ impl Input {
     }
 
     /// Computes this expression as well, as the next one.
-    pub(in crate::data) fn compute(&mut self, expr: &Expr) -> Result<(), DataError> {
+    pub(crate) fn compute(&mut self, expr: &Expr) -> Result<(), DataError> {
         self.program.add(expr).map_err(|error| self.unfit(error, None))
     }
 
     /// The numbers of the plan's texts.
-    pub(in crate::data) fn texts(&mut self) -> &mut Texts {
+    pub(crate) fn texts(&mut self) -> &mut Texts {
         self.program.texts()
     }
 
     /// The error of a plan that does not fit the data set.
-    pub(in crate::data) fn unfit(&self, problem: impl ToString, remedy: Option<&'static str>) -> DataError {
+    pub(crate) fn unfit(&self, problem: impl ToString, remedy: Option<&'static str>) -> DataError {
         DataError::Plan { dataset: self.dataset.clone(), problem: problem.to_string(), remedy }
     }
 
     /// The stored columns that batches must have, the privacy unit first.
-    pub(in crate::data) fn columns(&self) -> &[String] {
+    pub(crate) fn columns(&self) -> &[String] {
         &self.columns
     }
 
     /// Gives the values of each expression, counted from 0 without the filter, to `each` in the order in which they were
     /// added: on all rows of the batch, kept or not.
-    pub(in crate::data) fn evaluate(
-        &self,
-        stored: &[ArrayRef],
-        rows: usize,
-        mut each: impl FnMut(usize, Vector),
-    ) -> Found {
+    pub(crate) fn evaluate(&self, stored: &[ArrayRef], rows: usize, mut each: impl FnMut(usize, Vector)) -> Found {
         let typed: Vec<Vector> = self.readers.iter().map(|(column, reader)| reader.read(&stored[*column])).collect();
         let mut kept = self.consenting(stored, rows);
         let looked_at =
@@ -124,7 +119,7 @@ impl Input {
     }
 
     /// Which rows are of customers who consent, where that is asked.
-    pub(in crate::data) fn consenting(&self, stored: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
+    pub(crate) fn consenting(&self, stored: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
         let column = |name: &str| stored.get(self.columns.iter().position(|column| column == name)?);
         self.consent.as_ref().map(|consent| consent.allows(rows, &column))
     }

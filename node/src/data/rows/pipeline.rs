@@ -5,25 +5,16 @@ use arrow_array::ArrayRef;
 use entente_protocols::language::sums::{BaseSum, SumsPlan};
 use entente_tables::vector::Vector;
 
+use super::Rows;
 use super::domain::{Domain, leave_out};
 use super::input::{Asked, Found, Input};
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
 use crate::data::unit::NO_CELL;
 
-/// Rows on their way to bounding.
-pub(in crate::data) struct Rows {
-    /// The privacy unit as stored.
-    pub(in crate::data) unit: ArrayRef,
-    /// The cell, or [`NO_CELL`] for a row that is in none.
-    pub(in crate::data) cells: Vec<u32>,
-    /// The values of each component that has them.
-    pub(in crate::data) values: Vec<Vec<i64>>,
-}
-
 /// A plan ready to run.
 #[derive(Debug)]
-pub(in crate::data) struct Pipeline {
+pub(crate) struct Pipeline {
     /// Its expressions are those of `keys`, then those of `values`.
     input: Input,
     keys: Vec<Key>,
@@ -45,7 +36,7 @@ enum GridValue {
 
 impl Pipeline {
     /// Compiles a plan for a data set, which must be the one it was made for.
-    pub(in crate::data) fn new(dataset: &Dataset, plan: &SumsPlan) -> Result<Self, DataError> {
+    pub(crate) fn new(dataset: &Dataset, plan: &SumsPlan) -> Result<Self, DataError> {
         let asked = Asked {
             dataset: &plan.dataset,
             privacy_unit: &plan.privacy_unit,
@@ -80,17 +71,17 @@ impl Pipeline {
     }
 
     /// The stored columns that batches must have, the privacy unit first.
-    pub(in crate::data) fn columns(&self) -> &[String] {
+    pub(crate) fn columns(&self) -> &[String] {
         self.input.columns()
     }
 
     /// Takes a batch to its customers, cells and values.
-    pub(in crate::data) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
+    pub(crate) fn rows(&self, stored: &[ArrayRef], rows: usize) -> Rows {
         self.counted(stored, rows).0
     }
 
     /// The same, and how many values were looked at.
-    pub(in crate::data) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
+    pub(crate) fn counted(&self, stored: &[ArrayRef], rows: usize) -> (Rows, u64) {
         let mut cells = vec![0; rows];
         let mut values = Vec::with_capacity(self.values.len());
         let Found { kept, looked_at } =
@@ -101,7 +92,7 @@ impl Pipeline {
         if let Some(kept) = &kept {
             leave_out(&mut cells, kept);
         }
-        (Rows { unit: stored[0].clone(), cells, values }, looked_at)
+        (Rows { unit: stored[0].clone(), cells, counts: None, values }, looked_at)
     }
 }
 

@@ -2,9 +2,8 @@
 //! condition and no NULL saves any of it.
 
 use super::*;
-use crate::data::files::scan::Scan;
+use crate::data::pass::each_batch;
 use crate::data::rows::features::Features;
-use crate::data::rows::pipeline::Rows;
 
 /// Rows of a data set, and how many values a plan looks at over all of them.
 fn looked_at(
@@ -12,16 +11,17 @@ fn looked_at(
     columns: &[String],
     counted: impl Fn(&[ArrayRef], usize) -> (Rows, u64),
 ) -> (usize, u64) {
-    let scan = Scan::new(dataset.source(), dataset.schema(), columns).unwrap();
+    let scan = dataset.source().read(columns, dataset.schema()).unwrap();
     let mut all = (0, 0);
-    let batch = |stored: &[ArrayRef], rows: usize| {
-        let (found, looked_at) = counted(stored, rows);
+    let batch = |stored: Batch| {
+        let rows = stored[0].len();
+        let (found, looked_at) = counted(&stored, rows);
         assert_eq!((found.unit.len(), found.cells.len()), (rows, rows), "every row is there, be it in no cell");
         assert!(found.values.iter().all(|values| values.len() == rows));
         all = (all.0 + rows, all.1 + looked_at);
         Ok(())
     };
-    scan.run(&AtomicBool::new(false), batch).unwrap();
+    each_batch(&*scan, &AtomicBool::new(false), batch).unwrap();
     all
 }
 
@@ -62,14 +62,7 @@ fn all(folder: &Path, rows: &[Row]) -> [(usize, u64); 4] {
 #[test]
 fn a_row_more_or_less_extreme_changes_no_work() {
     let folder = tempfile::tempdir().unwrap();
-    let usual = Row {
-        customer: Some(7),
-        region: Some("south"),
-        amount: Some(55.5),
-        age: Some(44),
-        joined: Some(19_600),
-        member: Some(true),
-    };
+    let usual = usual();
     let nulls = Row { customer: None, region: None, amount: None, age: None, joined: None, member: None };
     let neighbours = [
         nulls.clone(),

@@ -36,7 +36,7 @@ use tracing::info;
 
 use super::execution::{self, Computed, Keep, Means, Own, Problem};
 use crate::data::audience::{Naming, Scores};
-use crate::data::{BlockSpec, Candidates, Dataset, Engine};
+use crate::data::{BlockSpec, Candidates, Dataset};
 use candidates::Session;
 pub use held::{answering, rules};
 use keys::GivenKeys;

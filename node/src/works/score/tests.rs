@@ -42,7 +42,7 @@ use super::keys::{GivenKeys, OwnKey};
 use super::owner::{Buckets, Owner};
 use super::talk::{Meeting, Stop, Talk, context};
 use super::{cells, kept, scored_here};
-use crate::data::{BlockSpec, Candidates, Dataset, Embedded, Engine, Labels, Options, UnitKey};
+use crate::data::{BlockSpec, Candidates, Dataset, Engine, Labels, Options, UnitKey};
 use crate::dialogue::Dialogue;
 use crate::peers::Peers;
 use crate::state::Folder;
@@ -126,7 +126,7 @@ fn candidates_of(rows: impl IntoIterator<Item = usize>, most: Option<u64>) -> Ca
     let plan: RowsPlan = entente_protocols::language::sql::rows("SELECT id, age, region FROM t", &schema).unwrap();
     assert_eq!(plan.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["age", "region"]);
     let dataset = Dataset::open(schema, "t.csv", folder.path(), None).unwrap();
-    let engine = Embedded::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
+    let engine = Engine::new(Options::new(folder.path().join("spill"), UnitKey::new([5; 32])));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime
         .block_on(engine.candidates(

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::*;
 use crate::data::customers::tests::*;
-use crate::data::{Dataset, Embedded, Engine, Options, UnitKey};
+use crate::data::{Dataset, Engine, Options, UnitKey};
 
 const SPEC: BlockSpec = BlockSpec { block_rows: 64, most: None, segment: None, left_out: None };
 
 async fn candidates(folder: &Path, source: &str, sql: &str, spec: BlockSpec, options: Options) -> Candidates {
     let dataset = Dataset::open(schema(), source, folder, None).unwrap();
-    Embedded::new(options).candidates(&dataset, &plan(sql), spec).await.unwrap()
+    Engine::new(options).candidates(&dataset, &plan(sql), spec).await.unwrap()
 }
 
 /// The codes of each candidate, its segment's last, in order; blocks are as long as they have to be.

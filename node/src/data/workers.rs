@@ -1,0 +1,67 @@
+//! Threads that work on data, beside the runtime's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use entente_host::locks::lock;
+
+use super::error::DataError;
+
+/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
+///
+/// It has a thread of its own, not one of the runtime's: whoever waits for it may hold one of these, and they are limited. The thread
+/// stays for the next work, as memory that one has let go of is another's only with difficulty.
+pub(super) async fn background<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
+) -> Result<T, DataError> {
+    struct StopOnDrop(Arc<AtomicBool>);
+    impl Drop for StopOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
+    let stop = guard.0.clone();
+    let (done, result) = tokio::sync::oneshot::channel();
+    // Nobody may be waiting any more.
+    let work = move || -> Answer {
+        let done_with = work(&stop);
+        Box::new(move || drop(done.send(done_with)))
+    };
+    on_a_worker(Box::new(work)).map_err(DataError::opaque)?;
+    result.await.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked")))
+}
+
+type Work = Box<dyn FnOnce() -> Answer + Send>;
+/// What is said when the thread is ready for the next work.
+type Answer = Box<dyn FnOnce()>;
+
+/// Threads that have nothing to do, the last one that had something at the end.
+static IDLE: Mutex<Vec<mpsc::Sender<Work>>> = Mutex::new(Vec::new());
+
+/// Has work done by a thread that has nothing to do, or by a new one.
+fn on_a_worker(mut work: Work) -> std::io::Result<()> {
+    loop {
+        let idle = lock(&IDLE).pop();
+        let Some(worker) = idle else { break };
+        match worker.send(work) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::SendError(unsent)) => work = unsent,
+        }
+    }
+    let (worker, queue) = mpsc::channel::<Work>();
+    let own = worker.clone();
+    let begin = move || {
+        // Work that panics ends its thread, which is in no list then.
+        for work in queue {
+            let answer = work();
+            lock(&IDLE).push(own.clone());
+            answer();
+        }
+    };
+    thread::Builder::new().name("data".into()).spawn(begin)?;
+    // It has just begun to wait.
+    let _ = worker.send(work);
+    Ok(())
+}
