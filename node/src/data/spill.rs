@@ -11,7 +11,7 @@ const CHUNK: usize = 8 << 10;
 /// A file that only this process can reach: readable by its user alone, and without a name where the system allows
 /// that, so that nothing is left behind even by a crash.
 #[derive(Debug)]
-pub(super) struct SpillFile {
+pub(crate) struct SpillFile {
     file: File,
     bytes: u64,
     /// Whose turn it is to read at a place, where the system does not read at places.
