@@ -36,6 +36,7 @@ mod files;
 mod options;
 mod pass;
 mod preflight;
+mod room;
 mod rows;
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what does not fit into memory goes to files")]
 mod spill;
@@ -54,5 +55,6 @@ pub use engine::Engine;
 pub use error::DataError;
 pub use options::Options;
 pub use preflight::{ColumnReport, Finding, Report, Severity, check};
+pub use room::Room;
 pub use rows::{Batch, Batches, RowSource, Rows, Scan, ScanError};
 pub use unit::{Pseudonyms, UnitKey};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::thread;
 
+use super::room::Room;
 use super::unit::UnitKey;
 
 /// How the embedded engine works.
@@ -10,8 +11,8 @@ use super::unit::UnitKey;
 pub struct Options {
     /// Bytes that contribution bounding may take before it writes to files.
     pub memory: usize,
-    /// Bytes that the customers of a features query may take, once bounded, before the rest goes to a file.
-    pub customers: usize,
+    /// Room for the customers of all features queries, once bounded; what does not fit goes to files.
+    pub customers: Room,
     /// Threads; each takes its own part of the data.
     pub threads: usize,
     /// A folder for what does not fit into memory, of this node alone.
@@ -24,6 +25,6 @@ impl Options {
     /// 512 MiB for bounding, 2 GiB for customers (20 million with 50 features) and all cores.
     pub fn new(spill: PathBuf, key: UnitKey) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { memory: 512 << 20, customers: 2 << 30, threads, spill, key }
+        Self { memory: 512 << 20, customers: Room::of(2 << 30), threads, spill, key }
     }
 }

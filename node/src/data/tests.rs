@@ -49,7 +49,7 @@ fn merged(recorders: Vec<Recorder>) -> BTreeMap<u128, Cells> {
 }
 
 fn options(folder: &Path, memory: usize, threads: usize) -> Options {
-    Options { memory, customers: 64 << 20, threads, spill: folder.join("spill"), key: UnitKey::new([9; 32]) }
+    Options { memory, customers: Room::of(64 << 20), threads, spill: folder.join("spill"), key: UnitKey::new([9; 32]) }
 }
 
 fn customers(dataset: &Dataset, plan: &SumsPlan, options: &Options) -> BTreeMap<u128, Cells> {

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use entente_host::locks::{into_inner, lock};
 use entente_protocols::privacy::rows::{Block, Column};
 
 use super::labels::Labels;
-use super::{Customers, Part, Stored, to_bytes};
+use super::{Customers, Held, Part, Stored, to_bytes};
 use crate::data::options::Options;
+use crate::data::room::Room;
 use crate::data::rows::features::unpacked;
 use crate::data::spill::SpillFile;
 
@@ -18,8 +18,7 @@ use crate::data::spill::SpillFile;
 pub(crate) struct Blocks {
     columns: Arc<[Column]>,
     labels: Labels<Option<usize>>,
-    limit: usize,
-    used: AtomicUsize,
+    room: Room,
     file: Mutex<Option<SpillFile>>,
     folder: PathBuf,
 }
@@ -30,8 +29,7 @@ impl Blocks {
         Self {
             columns: columns.into(),
             labels,
-            limit: options.customers,
-            used: AtomicUsize::new(0),
+            room: options.customers.clone(),
             file: Mutex::new(None),
             folder: options.spill.clone(),
         }
@@ -57,12 +55,11 @@ impl Blocks {
         let rows = rows.len() / width;
         // A norm beside the codes.
         let bytes = rows * (2 * self.outputs() + 4);
-        if self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limit {
+        if let Some(taken) = self.room.take(bytes) {
             let block = Block::new(self.columns.clone(), features)
                 .ok_or_else(|| io::Error::other("a block has other columns than its plan"))?;
-            return Ok(Stored::Memory { block, labels });
+            return Ok(Stored::Memory(Box::new(Held { block, labels, _taken: taken })));
         }
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
         let bytes = to_bytes(features.iter().chain(labels.each()));
         let mut file = lock(&self.file);
         let file = match &mut *file {

@@ -23,6 +23,7 @@ use entente_protocols::privacy::rows::{Block, Column};
 use rayon::prelude::*;
 
 use crate::data::error::DataError;
+use crate::data::room::Taken;
 use crate::data::spill::SpillFile;
 use labels::Labels;
 
@@ -132,7 +133,7 @@ impl Customers {
     ) -> io::Result<Option<T>> {
         match self.parts[role as usize].blocks.get(number) {
             None => Ok(None),
-            Some(Stored::Memory { block, labels }) => Ok(Some(f(block, labels))),
+            Some(Stored::Memory(held)) => Ok(Some(f(&held.block, &held.labels))),
             Some(Stored::File { at, rows }) => {
                 let (codes, labels) = self.read(*at, *rows)?;
                 Ok(Some(f(&block(&self.columns, codes)?, &labels)))
@@ -155,9 +156,10 @@ impl Customers {
         self.file = self.recoded_file(tables).map_err(DataError::opaque)?;
         let stored = self.parts.par_iter_mut().flat_map(|part| part.blocks.par_iter_mut());
         let recoded = stored.try_for_each(|stored| {
-            if let Stored::Memory { block: old, .. } = stored {
+            if let Stored::Memory(held) = stored {
+                let old = &held.block;
                 let codes = tables.iter().enumerate().map(|(column, table)| looked_up(table, old.codes(column)));
-                *old = block(&columns, codes.collect())?;
+                held.block = block(&columns, codes.collect())?;
             }
             Ok(())
         });
@@ -173,7 +175,7 @@ impl Customers {
             return Ok(None);
         }
         let in_file = self.parts.iter().flat_map(|part| &part.blocks).filter_map(|stored| match stored {
-            Stored::Memory { .. } => None,
+            Stored::Memory(_) => None,
             Stored::File { at, rows } => Some((*at, *rows)),
         });
         let mut places: Vec<(u64, usize)> = in_file.collect();
@@ -215,7 +217,7 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) fn push(&mut self, stored: Stored) {
         self.rows += match &stored {
-            Stored::Memory { block, .. } => block.rows(),
+            Stored::Memory(held) => held.block.rows(),
             Stored::File { rows, .. } => *rows,
         } as u64;
         self.blocks.push(stored);
@@ -224,15 +226,19 @@ impl Part {
 
 /// Where a block is.
 pub(crate) enum Stored {
-    Memory {
-        block: Block,
-        labels: Labels<Vec<u16>>,
-    },
+    Memory(Box<Held>),
     /// At this byte of the file: the columns' codes, then those of the labels.
     File {
         at: u64,
         rows: usize,
     },
+}
+
+/// A block in memory, and the room that it takes.
+pub(crate) struct Held {
+    pub(crate) block: Block,
+    pub(crate) labels: Labels<Vec<u16>>,
+    pub(crate) _taken: Taken,
 }
 
 /// How codes are written to files.

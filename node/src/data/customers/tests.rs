@@ -11,7 +11,7 @@ use entente_protocols::language::sql;
 use entente_protocols::learn::recipe::Values;
 
 use super::*;
-use crate::data::{Dataset, Engine, Options, UnitKey};
+use crate::data::{Dataset, Engine, Options, Room, UnitKey};
 
 /// A row as stored. `number` has a code of its own for each value, which is that value and one.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +108,7 @@ pub(in crate::data) fn write_parquet(path: &Path, rows: &[Row]) {
 
 pub(in crate::data) fn options(folder: &Path) -> Options {
     let key = UnitKey::new([9; 32]);
-    Options { memory: 64 << 20, customers: 64 << 20, threads: 2, spill: folder.join("spill"), key }
+    Options { memory: 64 << 20, customers: Room::of(64 << 20), threads: 2, spill: folder.join("spill"), key }
 }
 
 async fn attempt(
@@ -255,7 +255,7 @@ async fn files_give_what_memory_gives_and_leave_nothing() {
     let plan = plan(ALL);
     let mut found = Vec::new();
     for (memory, limit, threads) in [(64 << 20, 64 << 20, 1), (64 << 20, 0, 2), (100_000, 140_000, 3), (0, 0, 1)] {
-        let options = Options { memory, customers: limit, threads, ..options(folder.path()) };
+        let options = Options { memory, customers: Room::of(limit), threads, ..options(folder.path()) };
         let mut customers = attempt(folder.path(), "a.parquet", &plan, split, options).await.unwrap();
         let in_file = |part: &Part| part.blocks.iter().filter(|stored| matches!(stored, Stored::File { .. })).count();
         let in_file: usize = customers.parts.iter().map(in_file).sum();
@@ -307,7 +307,7 @@ async fn a_target_and_a_weight_stand_beside_the_codes() {
     }));
     assert!(expected.iter().any(|codes| codes[4] == 0), "some have no weight");
     for limit in [64 << 20, 9_000, 0] {
-        let options = Options { customers: limit, ..options(folder.path()) };
+        let options = Options { customers: Room::of(limit), ..options(folder.path()) };
         let split = Split { target: Some(4), weight: Some(1), ..NO_SPLIT };
         let mut found = attempt(folder.path(), "a.csv", &plan(ALL), split, options).await.unwrap();
         assert_eq!(found.columns().len(), 3);
@@ -316,6 +316,21 @@ async fn a_target_and_a_weight_stand_beside_the_codes() {
         let rest = sorted(expected.iter().map(|codes| vec![0, 0, 0, codes[3], codes[4]]));
         assert_eq!(listed(&found, Role::Training), rest);
     }
+}
+
+/// Trainings that go on at the same time have so much memory together, and give it back as they end.
+#[tokio::test]
+async fn customers_of_all_plans_share_the_room() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("a.parquet"), &rows(0..1000));
+    // For one of them.
+    let options = Options { customers: Room::of(20_000), ..options(folder.path()) };
+    let found = async || attempt(folder.path(), "a.parquet", &plan(ALL), NO_SPLIT, options.clone()).await.unwrap();
+    let (first, second) = (found().await, found().await);
+    assert!(first.file.is_none() && second.file.is_some());
+    assert_eq!(listed(&first, Role::Training), listed(&second, Role::Training));
+    drop(first);
+    assert!(found().await.file.is_none());
 }
 
 #[tokio::test]

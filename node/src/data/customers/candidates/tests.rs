@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::data::customers::tests::*;
-use crate::data::{Dataset, Engine, Options, UnitKey};
+use crate::data::{Dataset, Engine, Options, Room, UnitKey};
 
 const SPEC: BlockSpec = BlockSpec { block_rows: 64, most: None, segment: None, left_out: None };
 
@@ -73,7 +73,7 @@ async fn a_segment_stands_beside_the_codes() {
     };
     let expected: BTreeMap<u128, Vec<u16>> = rows.iter().map(|row| (row.id as u128, expected(row))).collect();
     for limit in [64 << 20, 9_000, 0] {
-        let options = Options { customers: limit, ..options(folder.path()) };
+        let options = Options { customers: Room::of(limit), ..options(folder.path()) };
         let spec = BlockSpec { segment: Some(2), ..SPEC };
         let mut found = candidates(folder.path(), "a.csv", ALL, spec, options).await;
         assert_eq!(found.columns().len(), 4);
@@ -160,7 +160,7 @@ async fn files_hold_what_memory_does_not_and_codes_can_be_replaced() {
     write_parquet(&folder.path().join("a.parquet"), &rows(0..3_000));
     let mut found = Vec::new();
     for (memory, limit) in [(64 << 20, 64 << 20), (100_000, 9_000), (0, 0)] {
-        let options = Options { memory, customers: limit, ..options(folder.path()) };
+        let options = Options { memory, customers: Room::of(limit), ..options(folder.path()) };
         let mut candidates = candidates(folder.path(), "a.parquet", ALL, SPEC, options).await;
         let before = by_unit(&candidates);
         let same: Vec<u16> = (0..=u16::MAX).collect();
