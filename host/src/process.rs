@@ -37,6 +37,39 @@ pub fn runtime_folder() -> Option<PathBuf> {
     folder.filter(|folder| files::is_folder(folder))
 }
 
+/// Bytes of memory that this process may count on: the machine's, or fewer where its control group is given fewer; `None` where
+/// the system does not say.
+pub fn memory() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let limits = read("/proc/self/cgroup").map(|groups| limit_files(&groups)).unwrap_or_default();
+    let limits = limits.iter().filter_map(|path| read(path)?.trim().parse().ok());
+    limits.chain(read("/proc/meminfo").and_then(|text| machine_memory(&text))).min()
+}
+
+/// Where the limits of a process's control groups stand, by `/proc/self/cgroup`: its own and those of the groups it is in.
+fn limit_files(groups: &str) -> Vec<String> {
+    let file = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_end_matches('/').to_owned());
+        let (root, name) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|controller| controller == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        Some(ends.map(|end| format!("{root}{}/{name}", &path[..end])).collect::<Vec<_>>())
+    };
+    groups.lines().filter_map(file).flatten().collect()
+}
+
+/// The machine's memory, by `/proc/meminfo`.
+fn machine_memory(text: &str) -> Option<u64> {
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    total.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Parses the arguments of this process. Where there is nothing to run, prints why.
 ///
 /// # Errors
@@ -152,6 +185,25 @@ mod tests {
             shown("a").subcommand(bare.clone().subcommand(shown("c"))).subcommand(shown("d").subcommand(bare));
         assert_eq!(without_example(&command), ["a b", "a d b"]);
         assert!(without_example(&shown("a").subcommand(shown("b"))).is_empty());
+    }
+
+    #[test]
+    fn limits_are_looked_for_at_a_group_and_all_it_is_in() {
+        assert_eq!(
+            limit_files("0::/a/b\n"),
+            ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/a/b/memory.max"]
+        );
+        let older = limit_files("4:cpu,memory:/a\n3:cpuset:/a\n0::/\n");
+        assert_eq!(
+            older,
+            [
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory.max"
+            ]
+        );
+        assert_eq!(machine_memory("MemTotal:       24000 kB\nMemFree: 1 kB\n"), Some(24_576_000));
+        assert_eq!((machine_memory("MemFree: 1 kB\n"), limit_files("what")), (None, Vec::new()));
     }
 
     #[test]
