@@ -39,6 +39,8 @@ pub struct Config {
     pub models: ModelRules,
     /// Who watches over the ledger.
     pub oversight: Oversight,
+    /// How much is computed at a time.
+    pub computing: Computing,
     /// The rules for exporting audiences, which concern nobody but this node.
     pub activation: Activation,
 }
@@ -130,6 +132,24 @@ pub struct DatasetConfig {
     pub schema: DatasetSchema,
 }
 
+/// How much is computed at a time, and in how much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Computing {
+    /// Rounds of studies; others wait for their turn.
+    pub max: usize,
+    /// Bytes that all of them may take together for customers; what does not fit goes to files.
+    pub memory: usize,
+}
+
+impl Computing {
+    /// Two rounds, so that a long one does not stop all others, in half of this machine's memory.
+    fn usual() -> Self {
+        // As on a small machine, where the system does not say.
+        let memory = entente_host::process::memory().unwrap_or(4 << 30) / 2;
+        Self { max: 2, memory: usize::try_from(memory).unwrap_or(usize::MAX) }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -148,6 +168,8 @@ struct Node {
     coordinator: String,
     #[serde(default = "off")]
     review: String,
+    max_computing: Option<usize>,
+    memory_mib: Option<usize>,
 }
 
 fn off() -> String {
@@ -239,6 +261,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             }
         },
     };
+    let computing = parse_computing(&node).map_err(|problem| fail(format!("[node]: {problem}")))?;
     let mut datasets = BTreeMap::new();
     for raw in dataset {
         let name = raw.name.clone();
@@ -302,8 +325,23 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         policy,
         models,
         oversight,
+        computing,
         activation,
     })
+}
+
+fn parse_computing(node: &Node) -> Result<Computing, String> {
+    let Computing { max, memory } = Computing::usual();
+    let max = node.max_computing.unwrap_or(max);
+    if !(1..=64).contains(&max) {
+        return Err(format!(
+            "`max_computing` is {max}; write 1 to 64: so many rounds of studies are computed at a time"
+        ));
+    }
+    let memory =
+        node.memory_mib.map_or(Some(memory), |mib| mib.checked_mul(1 << 20)).filter(|bytes| *bytes >= 64 << 20);
+    let memory = memory.ok_or("`memory_mib` is how many MiB computations may take together; write at least 64")?;
+    Ok(Computing { max, memory })
 }
 
 fn parse_budget(budget: &Budget) -> Result<Caps, String> {
@@ -377,6 +415,8 @@ pub fn template(name: &str, coordinator: &str) -> String {
 name = "{name}"
 coordinator = "{coordinator}"
 review = "127.0.0.1:{review}"          # the page for compliance officers, on this machine alone; "off" to not serve it
+# max_computing = 2                # so many rounds of studies are computed at a time; others wait for their turn
+# memory_mib = 4096                # that they may take together; the rest goes to files. Without: half of this machine's memory
 
 # One table per data set. The types, bounds and categories are PUBLIC and agreed among the partners: they must be the same at
 # each, and they must not be read off the data. A column that is not declared does not exist for studies.
@@ -468,6 +508,10 @@ min_colluders = 1
         assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
         assert_eq!(config.policy.min_colluders, MinColluders::Absolute(1));
         assert!(!config.policy.own_numbers, "unless it says otherwise");
+        assert_eq!(config.computing, Computing::usual());
+        let stated = GOOD.replacen("[[dataset]]", "max_computing = 1\nmemory_mib = 64\n[[dataset]]", 1);
+        let computing = parse(Path::new("node.toml"), &stated).unwrap().computing;
+        assert_eq!(computing, Computing { max: 1, memory: 64 << 20 });
         let Activation { min_audience, max_contacts, contact_days } = config.activation;
         assert_eq!((min_audience, max_contacts, contact_days), (100, 3, 30), "unless it says otherwise");
     }
@@ -511,6 +555,9 @@ min_colluders = 1
     fn mistakes_are_named_with_what_to_write() {
         let cases = [
             ("name = \"retailer\"", "name = \"Retailer\"", "cannot be a name"),
+            ("name = \"retailer\"", "max_computing = 0\nname = \"retailer\"", "write 1 to 64"),
+            ("name = \"retailer\"", "memory_mib = 63\nname = \"retailer\"", "at least 64"),
+            ("name = \"retailer\"", "memory_mb = 64\nname = \"retailer\"", "did you mean `memory_mib`"),
             (":4433", "", "host:port"),
             ("type = \"int\"", "type = \"integer\"", "did you mean `int`"),
             ("min = 18", "mni = 18", "did you mean `min`"),

@@ -150,6 +150,14 @@ impl Answerer for Participant {
         self.handle_on(connection, message)
     }
 
+    fn max_computing(&self) -> usize {
+        Self::max_computing(self)
+    }
+
+    fn waits(&self, attempt: &AttemptId, others: usize) -> Vec<Vec<u8>> {
+        Self::waits(self, attempt, others)
+    }
+
     fn end(&self, attempt: &AttemptId) {
         Self::end(self, attempt);
     }

@@ -6,6 +6,10 @@
 //!           └─ all else ──────▶ answered at once, by as many threads as PROMPT; then the reader waits ─▶ link
 //! ```
 //!
+//! **Rounds** are computed as many at a time as node.toml admits (`max_computing`): each takes all processors, and its share of
+//! memory. They take turns in the order in which they were told. Who waits is told after how many it comes; nothing is charged
+//! for a round before its turn, and when its attempt ends it waits no more.
+//!
 //! What waits is in memory and holds no thread: computations may need further ones, and whoever fills them all would keep them
 //! from ever ending. What is told again while it waits or is answered is dropped, as one answer answers both; so is what there is
 //! no room for, since the coordinator asks again. Nothing of that is true of messages that are no attempt's, nor of those that
@@ -24,8 +28,6 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, warn};
 
-/// How many rounds are computed at once. Each takes all processors, and its share of memory.
-const COMPUTING: usize = 4;
 /// How many other messages of attempts are answered at once.
 const ANSWERING: usize = 4;
 /// How many of all other messages are.
@@ -38,6 +40,12 @@ const ROOM: usize = 64 << 20;
 pub trait Answerer: Send + Sync + 'static {
     /// The frames that answer a message, which was told on this connection.
     fn answer(&self, message: ToNode, connection: u64) -> Vec<Vec<u8>>;
+
+    /// The frames that say of a round of an attempt that it waits until so many others are computed.
+    fn waits(&self, attempt: &AttemptId, others: usize) -> Vec<Vec<u8>>;
+
+    /// How many rounds it computes at a time.
+    fn max_computing(&self) -> usize;
 
     /// An attempt is over: what is computed for it, and waits for other participants, lets go of it.
     fn end(&self, attempt: &AttemptId);
@@ -61,6 +69,8 @@ pub struct Line<A: Answerer> {
 
 #[derive(Default)]
 struct Queue {
+    /// How many rounds are computed at once.
+    most_computing: usize,
     waiting: VecDeque<Job>,
     /// What the waiting ones take.
     size: usize,
@@ -79,6 +89,8 @@ struct Job {
     told: Told,
     size: usize,
     link: mpsc::Sender<Vec<u8>>,
+    /// After how many others it was said that this one comes.
+    said: Option<usize>,
 }
 
 /// What is limited together.
@@ -138,9 +150,24 @@ impl Queue {
 
     fn count(&mut self, kind: Kind) -> (&mut usize, usize) {
         match kind {
-            Kind::Computing => (&mut self.computing, COMPUTING),
+            Kind::Computing => (&mut self.computing, self.most_computing),
             Kind::Answering => (&mut self.answering, ANSWERING),
         }
+    }
+
+    /// After how many others the next round of an attempt comes that was told on this connection, if it waits for them and that
+    /// has not been said.
+    fn waits(&mut self, attempt: &AttemptId, connection: u64) -> Option<usize> {
+        let is_round = |job: &Job| kind(&job.told.1) == Some(Kind::Computing);
+        let place =
+            self.waiting.iter().position(|job| is_round(job) && job.attempt == *attempt && job.told.0 == connection)?;
+        // It waits for another message of its attempt, which is no matter of others.
+        if self.at_work.contains_key(attempt) {
+            return None;
+        }
+        let others = self.computing + self.waiting.iter().take(place).filter(|job| is_round(job)).count();
+        let said = self.waiting[place].said.replace(others);
+        (said != Some(others)).then_some(others)
     }
 
     /// The first that can be answered now; it counts as being answered from now on.
@@ -164,8 +191,9 @@ impl Queue {
 impl<A: Answerer> Inbox<A> {
     /// For messages that this one answers.
     pub fn new(answerer: Arc<A>) -> Arc<Self> {
+        let queue = Mutex::new(Queue { most_computing: answerer.max_computing(), ..Queue::default() });
         let prompt = Arc::new(Semaphore::new(PROMPT));
-        Arc::new(Self { answerer, queue: Mutex::default(), prompt, reconsidering: AtomicBool::new(false) })
+        Arc::new(Self { answerer, queue, prompt, reconsidering: AtomicBool::new(false) })
     }
 
     /// Who answers.
@@ -238,10 +266,11 @@ impl<A: Answerer> Line<A> {
         match message {
             ToNode::Attempt(attempt, told) if kind(&told).is_some() => {
                 let (id, ends) = (attempt.clone(), is_end(&told));
-                let job = Job { attempt, told: (self.number, told), size, link: self.link.clone() };
+                let job = Job { attempt, told: (self.number, told), size, link: self.link.clone(), said: None };
                 lock(&inbox.queue).push(job);
                 // Its end waits for what is at work, which is not to wait for others any more.
                 if ends && lock(&inbox.queue).at_work.contains_key(&id) {
+                    let id = id.clone();
                     self.at_once(move |answerer| {
                         answerer.end(&id);
                         Vec::new()
@@ -249,6 +278,10 @@ impl<A: Answerer> Line<A> {
                     .await;
                 }
                 inbox.go_on();
+                let waits = lock(&inbox.queue).waits(&id, self.number);
+                if let Some(others) = waits {
+                    self.at_once(move |answerer| answerer.waits(&id, others)).await;
+                }
             }
             // What comes behind a new roster may be about those who are in it.
             message @ ToNode::Roster(_) => drop(self.answered(message).await.await),
@@ -303,6 +336,7 @@ mod tests {
 
     use super::*;
 
+    const COMPUTING: usize = 2;
     const LONG: Duration = Duration::from_secs(20);
 
     /// Answers with what it was told, in words; messages of attempts only when it is let.
@@ -322,6 +356,14 @@ mod tests {
             lock(&self.told).push(words.clone());
             let _ = lock(&self.let_go).recv_timeout(LONG);
             vec![words.into_bytes()]
+        }
+
+        fn max_computing(&self) -> usize {
+            COMPUTING
+        }
+
+        fn waits(&self, attempt: &AttemptId, others: usize) -> Vec<Vec<u8>> {
+            vec![format!("{attempt} after {others}").into_bytes()]
         }
 
         fn end(&self, attempt: &AttemptId) {
@@ -371,7 +413,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn few_are_computed_at_once_and_no_more_wait_than_there_is_room_for() {
         let (inbox, go_on) = slow();
-        let (link, mut outgoing) = mpsc::channel(16);
+        // Who waits is told so.
+        let (link, mut outgoing) = mpsc::channel(4 * MOST);
         let line = inbox.connect(1, link);
         for study in 0..2 * MOST {
             line.take(go(&study.to_string(), 1), 1).await;
@@ -399,6 +442,38 @@ mod tests {
         assert!(answers.contains(&format!("{} 1", AttemptId::new("0", 1))), "{answers:?}");
         while outgoing.recv().await.is_some() {}
         drop(line);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rounds_take_turns_and_are_told_after_how_many_they_come() {
+        let (inbox, go_on) = slow();
+        let (link, mut outgoing) = mpsc::channel(16);
+        let line = inbox.connect(1, link);
+        for study in ["a", "b", "c", "d"] {
+            line.take(go(study, 1), 1).await;
+        }
+        let name = |study: &str| AttemptId::new(study, 1).to_string();
+        let mut said = [heard(&mut outgoing).await, heard(&mut outgoing).await];
+        said.sort();
+        assert_eq!(said, [format!("{} after 2", name("c")), format!("{} after 3", name("d"))]);
+        // Its own attempt is at work: it waits for no other.
+        line.take(go("a", 2), 1).await;
+        // Told again, and nothing has changed.
+        line.take(go("d", 1), 1).await;
+        line.take(of("c", ToAttempt::Abandoned { reason: String::new(), is_over: false }), 1).await;
+        line.take(go("d", 1), 1).await;
+        assert_eq!(heard(&mut outgoing).await, format!("{} after 2", name("d")), "what has ended does not wait");
+        for _ in 0..5 {
+            go_on.send(()).unwrap();
+        }
+        let mut answers = Vec::new();
+        for _ in 0..5 {
+            answers.push(heard(&mut outgoing).await);
+        }
+        answers.sort();
+        let round = |study: &str, round: u32| format!("{} {round}", name(study));
+        let ends = format!("{} ends", name("c"));
+        assert_eq!(answers, [round("a", 1), round("a", 2), round("b", 1), ends, round("d", 1)]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

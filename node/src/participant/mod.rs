@@ -44,10 +44,10 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
 use jiff::{SignedDuration, Timestamp};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::SOFTWARE;
-use crate::config::Config;
+use crate::config::{Computing, Config};
 use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
 use crate::peers::Peers;
@@ -216,7 +216,8 @@ impl Participant {
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
         let rosters = Rosters { pinned: None, stamp: None, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
-        let engine = Engine::new(Options::new(spill_folder(folder), unit_key));
+        let Computing { max, memory } = config.computing;
+        let engine = Engine::new(Options::sharing(memory, max, spill_folder(folder), unit_key));
         Ok(Self {
             snapshot_secret: folder.local_secret("snapshots")?,
             folder: folder.clone(),
@@ -256,6 +257,11 @@ impl Participant {
     /// The time of day, as it is recorded.
     fn now(&self) -> String {
         self.clock.now().to_string()
+    }
+
+    /// How many rounds it computes at a time.
+    pub fn max_computing(&self) -> usize {
+        self.config.computing.max
     }
 
     /// The node's name.
@@ -435,6 +441,16 @@ impl Participant {
         self.peers.end(id);
         self.answers.end(id);
         self.let_go(id);
+    }
+
+    /// Says of a round that it waits until so many others are computed. Nothing is charged for it yet.
+    pub(crate) fn waits(&self, id: &AttemptId, others: usize) -> Vec<Vec<u8>> {
+        let AttemptId { study, number: attempt } = id;
+        info!(study, attempt, others, "a round waits for its turn");
+        let rounds =
+            if others == 1 { "a round of another study".into() } else { format!("{others} rounds of other studies") };
+        let reason = format!("its turn, after {rounds}");
+        vec![saying(id, FromAttempt::Waiting { reason })]
     }
 
     /// Whether there may be something to look at again: an attempt that waits for a steward or for a roster, or has waited long for
