@@ -5,7 +5,7 @@
 //! that has lost its state begins another session, a few times.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use entente_host::Error;
 use entente_host::random::random_secret;
@@ -22,6 +22,7 @@ use entente_protocols::lookalike::model::{PublicModel, PublicModelError, Quantis
 use entente_protocols::lookalike::owner::{KeyHolder, Offer};
 use entente_protocols::lookalike::params::Params;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::keys::OwnKey;
 use crate::dialogue::Answer;
@@ -99,7 +100,7 @@ impl Owner {
             ToModelOwner::Hello { session } => return self.hello(session),
             ToModelOwner::Part { session, contribution } => self.contribution(session, contribution),
             ToModelOwner::Key { session, part } => self.key_part(session, part),
-            ToModelOwner::Blocks { session, blocks } => self.blocks(session, &blocks),
+            ToModelOwner::Blocks { session, blocks } => beside_rounds(|| self.blocks(session, &blocks)),
         })
     }
 
@@ -204,5 +205,44 @@ impl Owner {
             }
             Err(refused) => ToCandidatesOwner::Refused(refused.to_string()),
         }
+    }
+}
+
+/// Does work for an answer on threads that are there for answers. Rounds that are computed here fill rayon's own for as long as a
+/// pass over customers takes, and a partner's study would wait for them.
+fn beside_rounds<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    static ANSWERING: LazyLock<Option<ThreadPool>> =
+        LazyLock::new(|| ThreadPoolBuilder::new().thread_name(|number| format!("answer-{number}")).build().ok());
+    match &*ANSWERING {
+        Some(threads) => threads.install(work),
+        // There are no more threads to be had.
+        None => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Barrier, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_wait_for_rounds_that_fill_all_threads() {
+        let threads = rayon::current_num_threads();
+        let (filled, done) = (Arc::new(Barrier::new(threads + 1)), Arc::new(Barrier::new(threads + 1)));
+        for _ in 0..threads {
+            let (filled, done) = (filled.clone(), done.clone());
+            rayon::spawn(move || {
+                filled.wait();
+                done.wait();
+            });
+        }
+        filled.wait();
+        let (answer, answered) = mpsc::channel();
+        std::thread::spawn(move || answer.send(beside_rounds(|| (0..1000u32).into_par_iter().sum::<u32>())));
+        let answered = answered.recv_timeout(Duration::from_secs(20));
+        done.wait();
+        assert_eq!(answered, Ok(499_500));
     }
 }
