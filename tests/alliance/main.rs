@@ -2,6 +2,7 @@
 
 mod answers;
 mod approvals;
+mod computing;
 mod customers;
 mod ends;
 #[cfg(target_os = "linux")]
