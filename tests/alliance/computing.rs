@@ -6,16 +6,16 @@ use entente::store::StudyState;
 use entente_protocols::ledger::entry::State;
 use entente_testing::{Draft, Error, PARTNERS, SETTINGS, World, study, until};
 
-/// At the bank, whose rounds take a while; others have a hundredth.
+/// At the bank, whose rounds take a while.
 const ROWS: u32 = 40_000;
 const STUDIES: u32 = 20;
 
 /// The bank computes one round at a time, and has little memory for it.
-async fn world() -> Result<World, Error> {
+async fn world(rows: u32) -> Result<World, Error> {
     let columns = "age = { type = \"int\", min = 18, max = 95 }\nleft = { type = \"bool\" }";
     let founding =
         World::of(&PARTNERS).settings(|_| SETTINGS.to_owned()).table("customers", columns, "id", |partner| {
-            let rows = if partner == "bank" { ROWS } else { ROWS / 100 };
+            let rows = if partner == "bank" { rows } else { 400 };
             let row = |id: u32| format!("{id},{},{}\n", 18 + id % 70, (id / 7).is_multiple_of(3));
             "id,age,left\n".to_owned() + &(0..rows).map(row).collect::<String>()
         });
@@ -44,7 +44,7 @@ fn asked(number: u32) -> Draft {
 /// charges of all three are witnessed by the bank, and it says what another study would cost.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_studies_at_once_take_turns_and_all_end() -> Result<(), Error> {
-    let world = world().await?;
+    let world = world(ROWS).await?;
     for number in 0..STUDIES {
         world.client().await?.submit(asked(number).build()?).await?;
     }
@@ -73,5 +73,17 @@ async fn twenty_studies_at_once_take_turns_and_all_end() -> Result<(), Error> {
         assert_eq!(shown.attempt, 1, "{}: {:?}", shown.name, shown.notes);
     }
     assert_eq!(world.count("bank", State::Reserved)?, world.count("bank", State::Computed)?);
+    Ok(())
+}
+
+/// It was charged, and is lost; what comes next does not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_is_not_computed_to_its_end() -> Result<(), Error> {
+    let world = world(20 * ROWS).await?;
+    let id = world.client().await?.submit(asked(1).build()?).await?;
+    until("the bank computes", async || Ok(world.count("bank", State::Reserved)? == 1)).await?;
+    world.client().await?.cancel(&id).await?;
+    world.run(asked(2).build()?).await?;
+    assert_eq!((world.count("bank", State::Reserved)?, world.count("bank", State::Computed)?), (2, 1));
     Ok(())
 }

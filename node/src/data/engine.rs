@@ -21,19 +21,31 @@ use super::options::Options;
 use super::pass::{Shape, execute, gather};
 use super::rows::features::Features;
 use super::rows::pipeline::Pipeline;
-use super::workers::background;
+use super::workers::{Ending, background};
 
 /// Executes plans over any source of rows: computes and bounds by itself. What comes back has been bounded customer by
 /// customer, or is one row a customer for training to bound or for this node to score.
 #[derive(Clone)]
 pub struct Engine {
     options: Arc<Options>,
+    ending: Ending,
 }
 
 impl Engine {
     /// An engine.
     pub fn new(options: Options) -> Self {
-        Self { options: Arc::new(options) }
+        let (_, never) = Ending::told();
+        Self { options: Arc::new(options), ending: never }
+    }
+
+    /// The same, whose work stops soon when `ending` comes.
+    #[must_use]
+    pub fn until(&self, ending: Ending) -> Self {
+        Self { options: self.options.clone(), ending }
+    }
+
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -47,7 +59,7 @@ impl Engine {
         let pipeline = Pipeline::new(dataset, plan)?;
         let layout = Arc::new(plan.layout());
         let (dataset, plan, options) = (dataset.clone(), plan.clone(), self.options.clone());
-        background(move |stop| {
+        background(&self.ending, move |stop| {
             let sink = || Clipping::new(layout.clone());
             let clippings = each_customer(&dataset, &plan, &pipeline, &options, stop, sink)?;
             let mut all = Clipping::new(layout.clone());
@@ -67,7 +79,7 @@ impl Engine {
     pub async fn customers(&self, dataset: &Dataset, plan: &RowsPlan, split: Split) -> Result<Customers, DataError> {
         let features = Features::new(dataset, plan, split.labels())?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
-        background(move |stop| {
+        background(&self.ending, move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
             let training = TrainingRows::new(features.meanings(), split, &options);
@@ -97,7 +109,7 @@ impl Engine {
     ) -> Result<Candidates, DataError> {
         let features = Features::new(dataset, plan, spec.labels())?;
         let (dataset, options) = (dataset.clone(), self.options.clone());
-        background(move |stop| {
+        background(&self.ending, move |stop| {
             let rows = |stored: &[ArrayRef], rows: usize| features.rows(stored, rows);
             let shape = Shape { values: features.values(), max_groups: 1 };
             let all = CandidateRows::new(features.meanings(), spec, &options);
@@ -121,7 +133,7 @@ impl Engine {
     /// The file appears complete or not at all. Dropping the future ends the work soon, and leaves no file.
     pub async fn name_audience(&self, dataset: &Dataset, scores: Scores, naming: &Naming) -> Result<u64, DataError> {
         let (dataset, options, naming) = (dataset.clone(), self.options.clone(), naming.clone());
-        background(move |stop| naming.write(&dataset, &options, stop, &scores)).await
+        background(&self.ending, move |stop| naming.write(&dataset, &options, stop, &scores)).await
     }
 
     /// Which of some customers consent by what the data set says now, in their order.
@@ -129,7 +141,7 @@ impl Engine {
     /// Dropping the future ends the work soon.
     pub async fn consenting(&self, dataset: &Dataset, customers: Vec<u128>) -> Result<Vec<bool>, DataError> {
         let (dataset, options) = (dataset.clone(), self.options.clone());
-        background(move |stop| consenting(&dataset, &options, stop, &customers)).await
+        background(&self.ending, move |stop| consenting(&dataset, &options, stop, &customers)).await
     }
 }
 

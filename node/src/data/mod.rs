@@ -58,3 +58,4 @@ pub use preflight::{ColumnReport, Finding, Report, Severity, check};
 pub use room::Room;
 pub use rows::{Batch, Batches, RowSource, Rows, Scan, ScanError};
 pub use unit::{Pseudonyms, UnitKey};
+pub use workers::Ending;

@@ -127,7 +127,7 @@ pub async fn check(
         }
     };
     let options = engine.options().clone();
-    match background(move |stop| census(&dataset, &options, stop)).await {
+    match background(engine.ending(), move |stop| census(&dataset, &options, stop)).await {
         Ok(counted) => {
             let findings = counted.judge();
             Report { place: report.place, findings, ..counted }

@@ -5,14 +5,35 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use entente_host::locks::lock;
+use tokio::sync::watch;
 
 use super::error::DataError;
 
-/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more.
+/// What tells that all that is computed is for nothing by now.
+#[derive(Clone)]
+pub struct Ending(watch::Receiver<bool>);
+
+impl Ending {
+    /// It comes when `true` is sent.
+    pub fn told() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    async fn has_come(mut self) {
+        // Nobody will say so any more.
+        if self.0.wait_for(|has_come| *has_come).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more, or `ending` has come.
 ///
 /// It has a thread of its own, not one of the runtime's: whoever waits for it may hold one of these, and they are limited. The thread
 /// stays for the next work, as memory that one has let go of is another's only with difficulty.
 pub(super) async fn background<T: Send + 'static>(
+    ending: &Ending,
     work: impl FnOnce(&AtomicBool) -> Result<T, DataError> + Send + 'static,
 ) -> Result<T, DataError> {
     struct StopOnDrop(Arc<AtomicBool>);
@@ -30,7 +51,10 @@ pub(super) async fn background<T: Send + 'static>(
         Box::new(move || drop(done.send(done_with)))
     };
     on_a_worker(Box::new(work)).map_err(DataError::opaque)?;
-    result.await.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked")))
+    tokio::select! {
+        done = result => done.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked"))),
+        () = ending.clone().has_come() => Err(DataError::opaque("it is for a study that has ended")),
+    }
 }
 
 type Work = Box<dyn FnOnce() -> Answer + Send>;

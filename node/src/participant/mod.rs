@@ -15,6 +15,7 @@
 //! is `Failed`, and this node's log says why.
 
 mod close;
+mod computing;
 mod dialogues;
 mod join;
 mod refusals;
@@ -47,7 +48,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info, warn};
 
 use crate::SOFTWARE;
-use crate::config::{Computing, Config};
+use crate::config::{self, Config};
 use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
 use crate::peers::Peers;
@@ -55,6 +56,7 @@ use crate::state::{Folder, Stamp};
 use crate::store::attempts::Attempt;
 use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
 use crate::works::{self, Memory};
+use computing::Computing;
 use refusals::Refusals;
 use rounds::{Round, Running};
 pub use witness::Connection;
@@ -88,6 +90,8 @@ pub struct Participant {
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
+    /// The rounds that are being computed.
+    computing: Computing,
     /// Proposals that wait on the present connection until staff have confirmed a roster.
     unconfirmed: Mutex<HashMap<AttemptId, Proposal>>,
     refusals: Mutex<Refusals>,
@@ -216,7 +220,7 @@ impl Participant {
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
         let rosters = Rosters { pinned: None, stamp: None, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
-        let Computing { max, memory } = config.computing;
+        let config::Computing { max, memory } = config.computing;
         let engine = Engine::new(Options::sharing(memory, max, spill_folder(folder), unit_key));
         Ok(Self {
             snapshot_secret: folder.local_secret("snapshots")?,
@@ -234,6 +238,7 @@ impl Participant {
             witnesses: Mutex::new(witnesses),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
+            computing: Computing::default(),
             unconfirmed: Mutex::default(),
             refusals: Mutex::default(),
             peers: Peers::default(),
@@ -281,8 +286,9 @@ impl Participant {
         self.peers.connected(link);
     }
 
-    /// Ends what waits for other participants: the node stops.
+    /// Ends what is computed, and what waits for other participants: the node stops.
     pub fn stop(&self) {
+        self.computing.end_all();
         self.peers.stop();
     }
 
@@ -438,6 +444,7 @@ impl Participant {
         if matches!(lock(&self.studies).get(id), Ok(None)) {
             return;
         }
+        self.computing.end(id);
         self.peers.end(id);
         self.answers.end(id);
         self.let_go(id);

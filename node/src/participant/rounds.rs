@@ -18,7 +18,7 @@ use super::witness::Release;
 use super::{Participant, Problem, ended, release_id};
 use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
-use crate::works::{self, Computed, Execution, Means};
+use crate::works::{self, Computed, Execution, Means, Own};
 
 /// What the rounds of an attempt that are still to be computed have in common: verified once, and kept in memory while the
 /// attempt goes on. After a restart it is made again.
@@ -170,6 +170,9 @@ impl Participant {
             Begin::Compute(mut reservation) => {
                 self.ask_early(&attempt.proposal.participants)?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
+                let (_computing, ending) = self.computing.begin(&attempt.id);
+                let engine = self.engine.until(ending);
+                let means = Means { own: Own { engine: &engine, ..means.own }, ..means };
                 let Computed { bounded, keeps } = execution.compute(&means, dataset, layout)?;
                 if let Some(keeps) = keeps {
                     keeps.keep(&attempt.id, self.now(), dataset, self.own())?;

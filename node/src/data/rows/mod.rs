@@ -82,6 +82,7 @@ pub type Batch = Vec<ArrayRef>;
 pub type ScanError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Rows on their way to bounding.
+#[derive(Clone)]
 pub struct Rows {
     /// The privacy unit as stored.
     pub unit: ArrayRef,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -21,6 +22,8 @@ pub(super) struct Memory {
     pub(super) batches: Vec<RecordBatch>,
     /// After how many batches the rows stop arriving.
     pub(super) breaks_after: usize,
+    /// Whether nothing more comes behind its rows, and they do not end.
+    pub(super) hangs: bool,
     /// Whether it adds up the rows of a customer in a cell, those of each batch by themselves.
     pub(super) adds_up: bool,
     /// What is wrong with its sums.
@@ -35,7 +38,14 @@ impl Memory {
         let cut = starts.map(|start| whole.slice(start, batch_rows.min(rows.len() - start)));
         // Nothing has arrived for a while.
         let batches = cut.chain([whole.slice(0, 0)]).collect();
-        Self { columns: whole.schema(), batches, breaks_after: usize::MAX, adds_up: false, spoils: |_| () }
+        Self {
+            columns: whole.schema(),
+            batches,
+            breaks_after: usize::MAX,
+            hangs: false,
+            adds_up: false,
+            spoils: |_| (),
+        }
     }
 
     pub(super) fn open(self, consent: Option<&str>) -> Dataset {
@@ -57,7 +67,7 @@ impl RowSource for Memory {
     }
 
     fn read(&self, columns: &[String], _: &DatasetSchema) -> Result<Box<dyn Scan<Batch> + '_>, ScanError> {
-        Ok(Box::new(Arriving::begin(self.stored(columns), self.breaks_after)))
+        Ok(Box::new(Arriving::begin(self.stored(columns), self.breaks_after, self.hangs)))
     }
 
     fn sums(&self, plan: &SumsPlan, consent: Option<&Consent>) -> Result<Option<Box<dyn Scan<Rows> + '_>>, ScanError> {
@@ -72,7 +82,7 @@ impl RowSource for Memory {
             sums
         });
         let sums = sums.collect();
-        Ok(Some(Box::new(Arriving::begin(sums, self.breaks_after))))
+        Ok(Some(Box::new(Arriving::begin(sums, self.breaks_after, self.hangs))))
     }
 }
 
@@ -104,15 +114,20 @@ fn added_up(rows: &Rows) -> Rows {
 /// Batches that another thread brings, one after the other, to whichever thread asks first.
 struct Arriving<T>(Mutex<Receiver<Result<T, ScanError>>>);
 
-impl<T: Send + 'static> Arriving<T> {
-    fn begin(batches: Vec<T>, breaks_after: usize) -> Self {
+impl<T: Clone + Send + 'static> Arriving<T> {
+    fn begin(batches: Vec<T>, breaks_after: usize, hangs: bool) -> Self {
         let (sender, receiver) = sync_channel(1);
         thread::spawn(move || {
             let breaks = (breaks_after < batches.len()).then(|| Err("the connection broke".into()));
+            let last = batches.last().cloned();
             for batch in batches.into_iter().take(breaks_after).map(Ok).chain(breaks) {
                 if sender.send(batch).is_err() {
                     break;
                 }
+            }
+            // The last one is empty.
+            while hangs && sender.send(last.clone().ok_or_else(|| "there is none".into())).is_ok() {
+                thread::sleep(Duration::from_millis(5));
             }
         });
         Self(Mutex::new(receiver))

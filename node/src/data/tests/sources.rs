@@ -148,3 +148,25 @@ async fn sums_of_another_shape_than_the_plan_s_are_not_taken() {
         assert_eq!(answer.err(), Some(DataError::Failed), "{number}");
     }
 }
+
+/// What is computed for an attempt that has ended takes no threads from others.
+#[tokio::test]
+async fn what_nobody_needs_any_more_ends_though_its_rows_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Arc::new(Memory { hangs: true, ..Memory::new(&[usual()], 1) });
+    let dataset = Dataset::new(schema(), source.clone(), None).unwrap();
+    let (sender, ending) = Ending::told();
+    let engine = engine(folder.path()).until(ending);
+    let plan = plan(false);
+    let sums = engine.bounded_sums(&dataset, &plan);
+    let ended = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(Arc::strong_count(&source) > 2, "it is read");
+        sender.send_replace(true);
+    };
+    assert_eq!(tokio::join!(sums, ended).0.err(), Some(DataError::Failed));
+    drop(dataset);
+    while Arc::strong_count(&source) > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
