@@ -68,10 +68,11 @@ impl Queue {
     /// A study says what it needs.
     pub(super) fn set(&mut self, study: &Order, need: Need) {
         let Some(state) = self.studies.get_mut(study) else { return };
-        match (need, &state) {
+        match (need, &*state) {
+            (Need::Rest(away), State::Resting(known)) if *known == away => return,
+            (Need::Turn, State::Running | State::Waiting) => return,
             (Need::Rest(away), _) => *state = State::Resting(away),
             (Need::Turn, State::Resting(_)) => *state = State::Waiting,
-            (Need::Turn, State::Running | State::Waiting) => {}
         }
         self.admit();
     }
