@@ -14,7 +14,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -139,6 +139,17 @@ const RESUMED: &str = "
 ALTER TABLE study ADD COLUMN begun INTEGER NOT NULL DEFAULT 1; -- the attempt with which it began, or was resumed after its end
 ";
 
+/// What version 6 has more than version 5.
+const COMPOSED: &str = "
+CREATE TABLE composed (              -- studies that follow one another
+    id TEXT PRIMARY KEY,
+    created TEXT NOT NULL,
+    asked BLOB NOT NULL,             -- canonical bytes
+    begun INTEGER NOT NULL,          -- how many stages have
+    refusal TEXT                     -- why the next could not
+) STRICT;
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -159,7 +170,10 @@ impl Store {
                 if before < 4 {
                     transaction.execute_batch(OVERSIGHT).map_err(failed)?;
                 }
-                transaction.execute_batch(RESUMED).map_err(failed)?;
+                if before < 5 {
+                    transaction.execute_batch(RESUMED).map_err(failed)?;
+                }
+                transaction.execute_batch(COMPOSED).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

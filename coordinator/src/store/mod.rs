@@ -4,6 +4,7 @@
 //! Several processes can have it open: `entente invite` writes a ticket while the coordinator serves.
 
 mod alarms;
+mod composed;
 mod database;
 mod partners;
 mod receipts;
@@ -12,6 +13,7 @@ mod studies;
 mod tickets;
 
 pub use alarms::Alarm;
+pub use composed::ComposedRecord;
 pub use database::Store;
 pub use partners::{LastSeen, PartnerRecord};
 pub use rounds::{LostRound, RoundRecord};

@@ -139,28 +139,33 @@ fn update(connection: &Connection, record: &StudyRecord) -> Result<(), Error> {
         .map_err(failed)
 }
 
+/// Writes a new study.
+pub(super) fn insert(connection: &Connection, record: &StudyRecord) -> Result<(), Error> {
+    connection
+        .execute(
+            &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
+            params![
+                record.id,
+                record.created.to_string(),
+                canonical_bytes(&record.study),
+                record.requester,
+                json(&record.named),
+                record.state.word(),
+                record.attempt,
+                json(&record.participants),
+                json(&record.warnings),
+                record.reason,
+                record.begun,
+            ],
+        )
+        .map(drop)
+        .map_err(failed)
+}
+
 impl Store {
     /// Keeps a new study.
     pub fn add_study(&self, record: &StudyRecord) -> Result<(), Error> {
-        self.lock()
-            .execute(
-                &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
-                params![
-                    record.id,
-                    record.created.to_string(),
-                    canonical_bytes(&record.study),
-                    record.requester,
-                    json(&record.named),
-                    record.state.word(),
-                    record.attempt,
-                    json(&record.participants),
-                    json(&record.warnings),
-                    record.reason,
-                    record.begun,
-                ],
-            )
-            .map(drop)
-            .map_err(failed)
+        insert(&self.lock(), record)
     }
 
     /// Keeps where a study stands.

@@ -206,7 +206,7 @@ impl Train {
 }
 
 /// What a study file asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub enum Asked {
     /// One study.
     Study(Box<Study>),

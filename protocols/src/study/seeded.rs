@@ -29,7 +29,7 @@ pub const METHODS: [&str; 2] = ["additive", "logistic"];
 pub const TARGET: &str = "is_seed";
 
 /// What a study file states, beside what every study has.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct Stated {
     /// The partner whose customers the seeds are.
     pub seed_partner: String,
@@ -52,7 +52,7 @@ pub struct Stated {
 }
 
 /// A lookalike study whose model is still to be trained.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct Seeded {
     stated: Stated,
     training: Study,
@@ -125,6 +125,11 @@ impl Seeded {
     /// The training, by the seed partner alone.
     pub fn training(&self) -> &Study {
         &self.training
+    }
+
+    /// The seed partner and the candidates' partners.
+    pub fn participants(&self) -> Vec<String> {
+        self.stated.participants()
     }
 
     /// The lookalike study, with the content of the model file that the training gave.
