@@ -7,6 +7,7 @@ use std::time::Duration;
 use entente_host::Error;
 use entente_host::link::{Frames, LinkError};
 use entente_protocols::study::Study;
+use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromOperator, Progress, ToOperator};
 
@@ -112,7 +113,12 @@ impl Client {
 
     /// Submits a study and does not wait. Its identifier.
     pub async fn submit(self, study: Study) -> Result<String, Error> {
-        match self.ask(FromOperator::Run { study, follow: false }).await? {
+        self.submit_asked(Asked::Study(Box::new(study))).await
+    }
+
+    /// Submits what a study file asks and does not wait. Its identifier.
+    pub async fn submit_asked(self, asked: Asked) -> Result<String, Error> {
+        match self.ask(FromOperator::Run { asked, follow: false }).await? {
             ToOperator::Accepted(id) => Ok(id),
             other => Err(unexpected(&other)),
         }
@@ -120,12 +126,33 @@ impl Client {
 
     /// Submits a study and follows it to its result.
     pub async fn run(self, study: Study, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
-        self.until_result(FromOperator::Run { study, follow: true }, on_progress).await
+        self.run_asked(Asked::Study(Box::new(study)), on_progress, |_| Ok(())).await
+    }
+
+    /// Submits what a study file asks and follows it to its result. Of studies that follow one another, `on_stage` is given the
+    /// results of all but the last; they go on whatever becomes of whoever follows.
+    pub async fn run_asked(
+        self,
+        asked: Asked,
+        on_progress: impl FnMut(Update),
+        on_stage: impl FnMut(&Files) -> Result<(), Error>,
+    ) -> Result<Files, Error> {
+        self.until_result(FromOperator::Run { asked, follow: true }, None, on_progress, on_stage).await
     }
 
     /// Follows a study that was submitted before to its result.
     pub async fn follow(self, id: &str, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
-        self.until_result(FromOperator::Follow(id.into()), on_progress).await
+        self.follow_stages(id, on_progress, |_| Ok(())).await
+    }
+
+    /// The same; `on_stage` is as in [`Client::run_asked`].
+    pub async fn follow_stages(
+        self,
+        id: &str,
+        on_progress: impl FnMut(Update),
+        on_stage: impl FnMut(&Files) -> Result<(), Error>,
+    ) -> Result<Files, Error> {
+        self.until_result(FromOperator::Follow(id.into()), Some(id.into()), on_progress, on_stage).await
     }
 
     async fn order(self, request: FromOperator) -> Result<String, Error> {
@@ -142,15 +169,29 @@ impl Client {
         answer
     }
 
-    async fn until_result(self, request: FromOperator, mut on_progress: impl FnMut(Update)) -> Result<Files, Error> {
+    async fn until_result(
+        self,
+        request: FromOperator,
+        mut followed: Option<String>,
+        mut on_progress: impl FnMut(Update),
+        mut on_stage: impl FnMut(&Files) -> Result<(), Error>,
+    ) -> Result<Files, Error> {
         let mut answers = self.send(&request).await?;
         let mut files = Files::new();
         let end = loop {
             match next(&mut answers).await {
-                Ok(ToOperator::Accepted(id)) => on_progress(Update::Accepted(id)),
+                Ok(ToOperator::Accepted(id)) => {
+                    followed = Some(id.clone());
+                    on_progress(Update::Accepted(id));
+                }
                 Ok(ToOperator::Progress(progress)) => on_progress(Update::Progress(progress)),
                 Ok(ToOperator::Piece { file, mut bytes }) => files.entry(file).or_default().append(&mut bytes),
-                Ok(ToOperator::Result(_)) => break Ok(files),
+                Ok(ToOperator::Result(id)) if followed.as_ref() == Some(&id) => break Ok(files),
+                Ok(ToOperator::Result(_)) => {
+                    if let Err(error) = on_stage(&std::mem::take(&mut files)) {
+                        break Err(error);
+                    }
+                }
                 Ok(other) => break Err(unexpected(&other)),
                 Err(error) => break Err(error),
             }

@@ -91,8 +91,7 @@ struct Seen {
 
 fn seen(known: &Known) -> Result<Seen, Error> {
     let Known { hall, scheduler } = known;
-    let studies = hall.store.studies()?.into_iter().map(|record| overview::study(scheduler, record));
-    let mut studies: Vec<StudyView> = studies.collect();
+    let mut studies = overview::studies(hall, scheduler)?;
     studies.reverse();
     Ok(Seen { partners: overview::partners(hall)?, studies, alarms: hall.store.alarms(true)? })
 }

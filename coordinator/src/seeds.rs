@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_protocols::language::schema::DatasetSchema;
+use entente_protocols::study::file::Asked;
 use entente_protocols::study::seeded::Seeded;
 
 use crate::client::{Client, Update, served};
@@ -38,7 +39,7 @@ pub async fn check_seeded(dir: &Path, seeded: &Seeded, enough: Duration) -> Resu
 }
 
 /// Trains the model of the seeds, and runs the lookalike study with it to its result. `on_model` is given the training's
-/// result in between.
+/// result in between. The coordinator takes one after the other, whether anybody follows them or not.
 ///
 /// Run again, it asks for the same training, which the seed partner's node answers from what it has stored, at no charge. The
 /// model's file has a new identifier then, but is of the same model, so that the lookalike study is the same question, and its
@@ -46,20 +47,12 @@ pub async fn check_seeded(dir: &Path, seeded: &Seeded, enough: Duration) -> Resu
 pub async fn run_seeded(
     dir: &Path,
     seeded: &Seeded,
-    mut on_progress: impl FnMut(Update),
-    on_model: impl FnOnce(&Files) -> Result<(), Error>,
+    on_progress: impl FnMut(Update),
+    on_model: impl FnMut(&Files) -> Result<(), Error>,
 ) -> Result<Files, Error> {
-    let training = seeded.training();
-    let both = async {
-        // Before anybody is charged.
-        seeded.check(&schemas(dir).await?).map_err(Error::Refused)?;
-        let files = Client::connect(dir).await?.run(training.clone(), &mut on_progress).await?;
-        on_model(&files)?;
-        let model = files.get("model.json").ok_or_else(|| Error::failed("the training's result has no model.json"))?;
-        let lookalike = seeded.lookalike(model).map_err(Error::Refused)?;
-        Client::connect(dir).await?.run(lookalike, &mut on_progress).await
-    };
-    served(dir, Some((training, CONNECTING)), both).await
+    let asked = Asked::Seeded(Box::new(seeded.clone()));
+    let both = async { Client::connect(dir).await?.run_asked(asked, on_progress, on_model).await };
+    served(dir, Some((seeded.training(), CONNECTING)), both).await
 }
 
 /// The public schemas of the partners that have ever connected.

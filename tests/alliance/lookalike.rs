@@ -210,7 +210,7 @@ async fn candidates_are_put_into_buckets_and_counted_with_noise() -> Result<(), 
 const FIBRE: &str = "SELECT customerID FROM subscribers WHERE \"InternetService\" = 'Fiber optic'";
 
 /// Subscribers by fibre at the retailer are the seeds; what the internet service is, the model does not see.
-fn seeded(candidates: &[&str]) -> Draft {
+pub fn seeded(candidates: &[&str]) -> Draft {
     let features = "SELECT customerID, tenure, \"Contract\", \"MonthlyCharges\" FROM subscribers";
     study("like-fibre").lookalike("retailer", candidates, features).with("seeds", FIBRE).epsilon(0.5)
 }
@@ -242,24 +242,21 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     assert!(check.notes.iter().any(|note| note.contains("`model`")), "{:?}", check.notes);
     assert_eq!(charged()?, [0, 0, 0]);
 
-    // Whoever runs it is gone when the model has come, and runs it again.
-    let mut lost = None;
+    // Whoever runs it is gone when the model has come: the study goes on.
+    let (mut id, mut model, mut trained) = (None, None, Vec::new());
     let gone = |files: &BTreeMap<String, Vec<u8>>| {
-        lost = Some(files["model.json"].clone());
+        (model, trained) = (Some(files.clone()), charged().map_err(|error| entente::Error::Failed(error.to_string()))?);
         Err(entente::Error::Failed("interrupted".into()))
     };
-    assert!(entente::run_seeded(&dir, &seeded, |_| (), gone).await.is_err());
-    let trained = charged()?;
-    assert!(trained[0] > 0 && trained[1..] == [0, 0], "{trained:?}");
-    let mut model = None;
-    let keep = |files: &BTreeMap<String, Vec<u8>>| {
-        model = Some(files.clone());
-        Ok(())
+    let accepted = |update| match update {
+        entente::Update::Accepted(accepted) => id = Some(accepted),
+        entente::Update::Progress(_) => {}
     };
-    let files = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
+    assert!(entente::run_seeded(&dir, &seeded, accepted, gone).await.is_err());
+    assert!(trained[0] > 0 && trained[1..] == [0, 0], "{trained:?}");
+    let files = world.client().await?.follow(&id.ok_or("an identifier")?, |_| ()).await?;
     let model = model.ok_or("a model")?;
     let training = result(&model)?;
-    assert_eq!(training["repeated"], true);
     assert_eq!(training["participants"], serde_json::json!(["retailer"]));
     assert_eq!(charged()?, [trained[0], 0, 1], "the training once, then the reach alone");
     let spent = last_study(&world.ledger("retailer")?)?.account.spent_after.epsilon(1e-6);
@@ -267,8 +264,6 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     let spent = last_study(&world.ledger("telecom")?)?.account.spent_after.epsilon(1e-6);
     assert!(spent <= 0.5 * (1.0 + 1e-9), "{spent}");
 
-    let parsed = |model: &[u8]| Ok::<_, Error>(ModelFile::parse(model)?.model);
-    assert_eq!(parsed(&lost.ok_or("a model")?)?, parsed(&model["model.json"])?, "the same answers, the same model");
     let result = result(&files)?;
     let scored = audience(&world, "telecom", result["study"]["id"].as_str().ok_or("id")?)?;
     let fibre = fibre(&world, "telecom")?;
@@ -278,12 +273,15 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     assert!(correlation > 0.4, "{correlation}");
     let mut another = None;
     let keep = |files: &BTreeMap<String, Vec<u8>>| {
-        another = Some(files["model.json"].clone());
+        another = Some(files.clone());
         Ok(())
     };
     let again = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
-    let again = self::result(&again)?;
-    assert_ne!(another.ok_or("a model")?, model["model.json"], "a file of another name");
+    let (again, another) = (self::result(&again)?, another.ok_or("a model")?);
+    assert_eq!(self::result(&another)?["repeated"], true);
+    assert_ne!(another["model.json"], model["model.json"], "a file of another name");
+    let parsed = |model: &[u8]| Ok::<_, Error>(ModelFile::parse(model)?.model);
+    assert_eq!(parsed(&another["model.json"])?, parsed(&model["model.json"])?, "the same answers, the same model");
     assert_eq!((&again["repeated"], &again["reach"]), (&Value::Bool(true), &result["reach"]));
     assert_eq!(charged()?, [trained[0], 0, 1]);
     // A file of its own does not make it another model.

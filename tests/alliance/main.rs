@@ -22,6 +22,7 @@ mod refusals;
 mod restarts;
 mod resumed;
 mod review;
+mod stages;
 mod steward;
 mod studies;
 mod training;

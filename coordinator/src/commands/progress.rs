@@ -41,6 +41,8 @@ impl Reporter {
                 self.last = None;
             }
             Update::Progress(progress) => {
+                // Those of another stage are others.
+                self.last.take_if(|last| last.study != progress.study);
                 let known = self.last.as_ref().map_or(0, |last| last.notes.len());
                 for note in progress.notes.iter().skip(known) {
                     self.say(note);

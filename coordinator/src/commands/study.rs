@@ -1,6 +1,5 @@
 //! `study check`, `run`, `list`, `show`, `cancel`, `resume`.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ Example:
   entente study run spend.toml --dir alliance --out results
   entente study run spend.toml --dir alliance --no-wait
 Without a running coordinator it serves for the length of the study. A lookalike study with `seeds` trains its
-model first, and writes that result to RESULTS/model.")]
+model first, and writes that result to RESULTS/model; the coordinator takes one after the other under one identifier.")]
     Run(Run),
     /// List all studies
     #[command(after_help = "Example:\n  entente study list --dir alliance")]
@@ -179,16 +178,7 @@ impl Check {
 impl Run {
     async fn run(self) -> Result<(), Error> {
         let (asked, dir) = (read(&self.file)?, &self.dir.dir);
-        let Some(out) = self.out else {
-            return match asked {
-                Asked::Study(study) => print(Client::connect(dir).await?.submit(*study).await?),
-                Asked::Seeded(_) => Err(Error::refused(format!(
-                    "a lookalike study with `seeds` is two studies, the second with the first one's result, so --no-wait cannot \
-                     submit it; give --out RESULTS, or submit the training and then a lookalike study with its `model`: {}",
-                    self.file.display()
-                ))),
-            };
-        };
+        let Some(out) = self.out else { return print(Client::connect(dir).await?.submit_asked(asked).await?) };
         check_folder(&out)?;
         let serves = serving::running(dir)?.is_none();
         let mut reporter = Reporter::new();
@@ -203,18 +193,9 @@ impl Run {
                 let folder = out.join(MODEL);
                 check_folder(&folder)?;
                 reporter.say("training the model of the seeds first");
-                let trained = Cell::new(false);
-                let on_model = |files: &Files| {
-                    write(&folder, files)?;
-                    trained.set(true);
-                    Ok(())
-                };
                 tokio::select! {
-                    result = run_seeded(dir, &seeded, |update| reporter.report(update), on_model) => result,
-                    () = stop_signal() => Err(match trained.get() {
-                        true => interrupted(id(), dir, serves),
-                        false => interrupted_training(id(), dir, serves),
-                    }),
+                    result = run_seeded(dir, &seeded, |update| reporter.report(update), |files| write(&folder, files)) => result,
+                    () = stop_signal() => Err(interrupted(id(), dir, serves)),
                 }
             }
         };
@@ -236,20 +217,6 @@ fn interrupted(id: Option<String>, dir: &Path, served: bool) -> Error {
     })
 }
 
-/// Of a training that a lookalike study waits for. Its rounds are answered again, at no charge, to whoever asks for the same.
-fn interrupted_training(id: Option<String>, dir: &Path, served: bool) -> Error {
-    let (id, dir) = (id.unwrap_or_else(|| "ID".into()), dir.display());
-    let then = if served {
-        format!("the training is kept: entente serve --dir {dir} takes it up again")
-    } else {
-        "the training goes on".to_owned()
-    };
-    Error::refused(format!(
-        "interrupted; {then}. When entente study show {id} --dir {dir} says that it is done, the same command as now has \
-         its answers at no charge, and goes on to the lookalike study; entente study cancel {id} --dir {dir} gives it up"
-    ))
-}
-
 impl Show {
     async fn run(self) -> Result<(), Error> {
         let dir = &self.dir.dir;
@@ -260,10 +227,16 @@ impl Show {
         check_folder(&out)?;
         let study = Client::connect(dir).await?.show(&self.id).await?;
         let mut reporter = Reporter::new();
+        let on_stage = |files: &Files| {
+            let folder = out.join(MODEL);
+            check_folder(&folder)?;
+            write(&folder, files)
+        };
         if study.state == StudyState::Running {
             reporter.say(&format!("study {} is running", study.id));
         }
-        let result = Client::connect(dir).await?.follow(&self.id, |update| reporter.report(update)).await;
+        let result =
+            Client::connect(dir).await?.follow_stages(&self.id, |update| reporter.report(update), on_stage).await;
         reporter.end();
         deliver(&out, &result?, self.json)
     }

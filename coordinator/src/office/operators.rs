@@ -13,8 +13,8 @@ use crate::hall::Hall;
 use crate::link::peer::{FIRST, Out, Peer};
 use crate::scheduler::Scheduler;
 use crate::scheduler::check::Checks;
-use crate::store::StudyState;
-use crate::views::StudyView;
+use crate::scheduler::composed::{STAGES, stage_id};
+use crate::store::{ComposedRecord, StudyState};
 
 /// The longest piece of a result's file in one message.
 const PIECE: usize = 1 << 20;
@@ -37,6 +37,11 @@ struct Answers {
 impl Answers {
     async fn say(&mut self, message: &ToOperator) -> Result<(), Gone> {
         self.out.say(&frame::encode(message)).await.map_err(|_| Gone)
+    }
+
+    /// The same; there is nothing behind it.
+    async fn refuse(&mut self, error: Error) -> Result<bool, Gone> {
+        self.say_error(error).await.map(|()| false)
     }
 
     async fn say_error(&mut self, error: Error) -> Result<(), Gone> {
@@ -83,7 +88,7 @@ impl Operators {
                 .store
                 .acknowledge(alarm, &note, self.hall.clock.now().as_second())
                 .map(|()| ToOperator::Done(format!("alarm {alarm} is acknowledged"))),
-            FromOperator::Run { study, follow } => match self.scheduler.submit(study) {
+            FromOperator::Run { asked, follow } => match self.scheduler.submit(asked) {
                 Ok(id) => {
                     answers.say(&ToOperator::Accepted(id.clone())).await?;
                     return if follow { self.follow(&id, answers).await } else { Ok(()) };
@@ -98,15 +103,30 @@ impl Operators {
         }
     }
 
-    /// Reports a study until it ends, then its result.
+    /// Reports a study until it ends, then its result; of a composed study, stage by stage.
     async fn follow(&self, id: &str, answers: &mut Answers) -> Result<(), Gone> {
+        let stages = match self.hall.store.composed(id) {
+            Ok(Some(_)) => (1..=STAGES).map(|number| stage_id(id, number)).collect(),
+            Ok(None) => vec![id.to_owned()],
+            Err(error) => return answers.say_error(error).await,
+        };
+        for stage in stages {
+            if !self.follow_stage(&stage, answers).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The same of one stage. True if it has a result, behind which the next may follow.
+    async fn follow_stage(&self, id: &str, answers: &mut Answers) -> Result<bool, Gone> {
         if let Some(mut status) = self.scheduler.follow(id) {
             loop {
                 let now = status.borrow_and_update().clone();
                 match now.end {
                     None => answers.say(&ToOperator::Progress(now.progress)).await?,
                     Some(Ok(())) => break,
-                    Some(Err(error)) => return answers.say_error(error).await,
+                    Some(Err(error)) => return answers.refuse(error).await,
                 }
                 if status.changed().await.is_err() {
                     break;
@@ -115,11 +135,11 @@ impl Operators {
         }
         match self.ended(id) {
             Ok(()) => {}
-            Err(error) => return answers.say_error(error).await,
+            Err(error) => return answers.refuse(error).await,
         }
         let files = match self.hall.store.result(id) {
             Ok(files) => files,
-            Err(error) => return answers.say_error(error).await,
+            Err(error) => return answers.refuse(error).await,
         };
         for (file, content) in files {
             let mut pieces = content.chunks(PIECE).peekable();
@@ -130,12 +150,20 @@ impl Operators {
                 answers.say(&ToOperator::Piece { file: file.clone(), bytes: piece.to_vec() }).await?;
             }
         }
-        answers.say(&ToOperator::Result(id.into())).await
+        answers.say(&ToOperator::Result(id.into())).await?;
+        Ok(true)
     }
 
     /// Whether a study that does not run has ended well.
     fn ended(&self, id: &str) -> Result<(), Error> {
-        let record = self.scheduler.record(id)?;
+        let record = match (self.hall.store.study(id)?, self.hall.store.composed(id)?) {
+            (None, Some(ComposedRecord { refusal, .. })) => {
+                return Err(Error::Refused(refusal.unwrap_or_else(|| {
+                    format!("study {id} was interrupted; entente study resume {id} takes it up again")
+                })));
+            }
+            _ => self.scheduler.record(id)?,
+        };
         let reason = record.reason.unwrap_or_else(|| record.state.to_string());
         match record.state {
             StudyState::Done => Ok(()),
@@ -148,12 +176,11 @@ impl Operators {
     }
 
     fn studies(&self, id: Option<&str>) -> Result<String, Error> {
-        let records = match id {
-            Some(id) => vec![self.scheduler.record(id)?],
-            None => self.hall.store.studies()?,
+        let (hall, scheduler) = (&self.hall, &self.scheduler);
+        let views = match id {
+            Some(id) => vec![overview::one(hall, scheduler, id)?],
+            None => overview::studies(hall, scheduler)?,
         };
-        let views: Vec<StudyView> =
-            records.into_iter().map(|record| overview::study(&self.scheduler, record)).collect();
         json(&views)
     }
 }

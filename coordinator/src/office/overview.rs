@@ -2,17 +2,75 @@
 
 use entente_host::Error;
 use entente_host::clock::is_off;
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{Statement, Totals};
 use entente_protocols::privacy::rho::Rho;
 
 use crate::hall::Hall;
 use crate::scheduler::Scheduler;
-use crate::store::{LastSeen, StudyRecord, StudyState};
+use crate::scheduler::composed::{STAGES, stage_id};
+use crate::store::{ComposedRecord, LastSeen, StudyRecord, StudyState};
 use crate::views::{AccountView, AlarmView, PartnerView, PartnersView, StudyView, WaitingView, WitnessedView};
 
+/// What is known of all studies, oldest first.
+pub(crate) fn studies(hall: &Hall, scheduler: &Scheduler) -> Result<Vec<StudyView>, Error> {
+    let studies = hall.store.studies()?.into_iter();
+    let mut views: Vec<_> = studies.map(|record| (record.created, study(scheduler, record))).collect();
+    for open in hall.store.open_composed()? {
+        views.push((open.created, composed(hall, scheduler, open)?));
+    }
+    views.sort_by_key(|(created, _)| *created);
+    Ok(views.into_iter().map(|(_, view)| view).collect())
+}
+
+/// What is known of one study.
+pub(crate) fn one(hall: &Hall, scheduler: &Scheduler, id: &str) -> Result<StudyView, Error> {
+    match (hall.store.study(id)?, hall.store.composed(id)?) {
+        (None, Some(open)) => composed(hall, scheduler, open),
+        _ => Ok(study(scheduler, scheduler.record(id)?)),
+    }
+}
+
+/// A composed study before its last stage, by what is known of the present one.
+fn composed(hall: &Hall, scheduler: &Scheduler, open: ComposedRecord) -> Result<StudyView, Error> {
+    let ComposedRecord { id, created, asked, begun, refusal } = open;
+    let training = asked.training();
+    let view = StudyView {
+        id: id.clone(),
+        name: training.name.clone(),
+        kind: Kind::Lookalike,
+        purpose: training.purpose.clone(),
+        created: time(created.as_second()),
+        state: StudyState::Running,
+        attempt: 1,
+        participants: asked.participants(),
+        stage: None,
+        waiting: Vec::new(),
+        notes: Vec::new(),
+        reason: None,
+    };
+    let stage = hall.store.study(&stage_id(&id, begun))?.map(|record| study(scheduler, record));
+    Ok(match (stage, refusal) {
+        (_, Some(refusal)) => StudyView { state: StudyState::Refused, reason: Some(refusal), ..view },
+        (None, None) => StudyView { stage: Some("interrupted".into()), ..view },
+        (Some(stage), None) => StudyView {
+            state: if stage.state == StudyState::Done { StudyState::Running } else { stage.state },
+            attempt: stage.attempt,
+            stage: stage.stage.map(|stage| match stage.as_str() {
+                "interrupted" => stage,
+                stage => format!("{begun} of {STAGES}, {stage}"),
+            }),
+            waiting: stage.waiting,
+            notes: stage.notes,
+            reason: stage.reason,
+            ..view
+        },
+    })
+}
+
 /// What is known of a study.
-pub(crate) fn study(scheduler: &Scheduler, record: StudyRecord) -> StudyView {
+fn study(scheduler: &Scheduler, record: StudyRecord) -> StudyView {
     let status = scheduler.follow(&record.id).map(|status| status.borrow().clone());
     let progress = status.filter(|status| status.end.is_none()).map(|status| status.progress);
     let interrupted = progress.is_none() && record.state == StudyState::Running;

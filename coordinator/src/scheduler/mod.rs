@@ -8,6 +8,7 @@
 
 mod attempt;
 pub(crate) mod check;
+pub(crate) mod composed;
 pub(crate) mod end;
 pub(crate) mod event;
 mod partners;
@@ -26,12 +27,14 @@ use entente_host::locks::lock;
 use entente_host::random::random;
 use entente_host::terminal::clean;
 use entente_protocols::study::Study;
+use entente_protocols::study::file::Asked;
 use entente_protocols::wire::message::Progress;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::hall::Hall;
-use crate::store::{StudyRecord, StudyState};
+use crate::store::{ComposedRecord, StudyRecord, StudyState};
+use composed::STAGES;
 use event::{AttemptEvent, NodeEvent, Status};
 use places::Places;
 use queue::order;
@@ -61,14 +64,35 @@ impl Scheduler {
         Self { hall, places, running: Mutex::default(), tasks: Mutex::default() }
     }
 
-    /// Starts a new study. Its identifier.
-    pub(crate) fn submit(self: &Arc<Self>, study: Study) -> Result<String, Error> {
-        let participants = partners::participants_of(&self.hall, &study)?;
+    /// Starts a new study, or the first of those that follow one another. Its identifier.
+    pub(crate) fn submit(self: &Arc<Self>, asked: Asked) -> Result<String, Error> {
         let created = self.hall.clock.now();
         let random = random::<3>()?;
         let id = format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random));
-        let record = StudyRecord {
-            id: id.clone(),
+        match asked {
+            Asked::Study(study) => {
+                let record = self.new_record(id.clone(), created, *study)?;
+                self.hall.store.add_study(&record)?;
+                tracing::info!(study = id, participants = record.participants.join(","), "submitted");
+                self.start(record);
+            }
+            Asked::Seeded(asked) => {
+                // Before anybody is charged.
+                partners::are_enrolled(&self.hall, &asked.participants())?;
+                let schemas = partners::published(&self.hall, &asked.participants())?;
+                asked.check(&schemas).map_err(Error::Refused)?;
+                let composed = ComposedRecord { id: id.clone(), created, asked: *asked, begun: 0, refusal: None };
+                self.hall.store.add_composed(&composed)?;
+                self.begin_next(&composed)?;
+            }
+        }
+        Ok(id)
+    }
+
+    fn new_record(&self, id: String, created: jiff::Timestamp, study: Study) -> Result<StudyRecord, Error> {
+        let participants = partners::participants_of(&self.hall, &study)?;
+        Ok(StudyRecord {
+            id,
             created,
             study,
             requester: REQUESTER.into(),
@@ -79,17 +103,66 @@ impl Scheduler {
             participants,
             warnings: Vec::new(),
             reason: None,
-        };
-        self.hall.store.add_study(&record)?;
-        tracing::info!(study = id, participants = record.participants.join(","), "submitted");
-        self.start(record);
-        Ok(id)
+        })
+    }
+
+    /// Begins the next stage of a composed study, which has one, with the result of the one before.
+    fn begin_next(self: &Arc<Self>, composed: &ComposedRecord) -> Result<(), Error> {
+        let ComposedRecord { id, created, asked, begun, .. } = composed;
+        let number = begun + 1;
+        let model = self.hall.store.result_file(&composed::stage_id(id, *begun), end::MODEL)?;
+        let begins = composed::stage(asked, number, model).map_err(Error::Refused);
+        let begins = begins.and_then(|study| self.new_record(composed::stage_id(id, number), *created, study));
+        match begins {
+            Ok(record) => {
+                self.hall.store.begin_stage(id, number, &record)?;
+                tracing::info!(study = record.id, composed = id, "submitted");
+                self.start(record);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(study = id, %error, "its next stage cannot begin");
+                self.hall.store.refuse_stage(id, &error.to_string())?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the stage of a composed study that began last has its result, and the next has to begin.
+    fn is_due(&self, composed: &ComposedRecord) -> Result<bool, Error> {
+        let ComposedRecord { id, begun, .. } = composed;
+        let is_done = |study: Option<StudyRecord>| study.is_some_and(|study| study.state == StudyState::Done);
+        Ok(*begun == 0 || *begun < STAGES && is_done(self.hall.store.study(&composed::stage_id(id, *begun))?))
+    }
+
+    /// A study has its result: begins what was to follow it.
+    fn go_on_from(self: &Arc<Self>, study: &str) -> Result<(), Error> {
+        let Some(composed) = composed::of_stage(study) else { return Ok(()) };
+        match self.hall.store.composed(composed)? {
+            Some(composed) if self.is_due(&composed)? => self.begin_next(&composed),
+            _ => Ok(()),
+        }
+    }
+
+    /// The study that an identifier stands for now: of a composed study, the stage that has begun last.
+    fn present(&self, id: &str) -> Result<String, Error> {
+        match self.hall.store.composed(id)? {
+            Some(composed) if composed.begun > 0 => Ok(composed::stage_id(id, composed.begun)),
+            _ => Ok(id.into()),
+        }
     }
 
     /// Takes up all studies that had not ended.
     pub(crate) fn take_up(self: &Arc<Self>) -> Result<(), Error> {
+        for composed in self.hall.store.open_composed()? {
+            // It was stopped between two stages; one that cannot begin says why where it is looked for.
+            if composed.refusal.is_none() && self.is_due(&composed)? {
+                let _ = self.begin_next(&composed);
+            }
+        }
         for record in self.hall.store.studies()? {
-            if record.state == StudyState::Running {
+            // One that has just begun, above, runs already.
+            if record.state == StudyState::Running && self.follow(&record.id).is_none() {
                 tracing::info!(study = record.id, attempt = record.attempt, "taken up again");
                 self.start(record);
             }
@@ -120,6 +193,12 @@ impl Scheduler {
             let (hall, places, status) = (this.hall.clone(), &*this.places, &sender);
             let end = Task { hall, places, order: order.clone(), events: queue, turn, status }.run(record).await;
             places.leave(&order);
+            // Before it is said that this one has ended: whoever follows finds the next.
+            if end.is_ok()
+                && let Err(error) = this.go_on_from(&id)
+            {
+                tracing::error!(study = id, %error, "what was to follow it has not begun");
+            }
             // Ended for the store first; whoever asks from now on is answered from there.
             lock(&this.running).remove(&id);
             sender.send_modify(|status| {
@@ -131,6 +210,17 @@ impl Scheduler {
 
     /// Gives a study up.
     pub(crate) async fn cancel(&self, id: &str) -> Result<String, Error> {
+        loop {
+            let stage = self.present(id)?;
+            let cancelled = self.cancel_study(&stage).await;
+            // The next stage may just have begun.
+            if cancelled.is_ok() || self.present(id)? == stage {
+                return cancelled;
+            }
+        }
+    }
+
+    async fn cancel_study(&self, id: &str) -> Result<String, Error> {
         let mut record = self.record(id)?;
         if record.state != StudyState::Running {
             return Err(Error::refused(format!("study {id} is {} already", record.state)));
@@ -154,6 +244,18 @@ impl Scheduler {
 
     /// Takes a study up again: the same attempt if it was interrupted, a new one with everybody if it had ended.
     pub(crate) fn resume(self: &Arc<Self>, id: &str) -> Result<String, Error> {
+        if let Some(composed) = self.hall.store.composed(id)?
+            && self.is_due(&composed)?
+        {
+            self.begin_next(&composed)?;
+            return Ok(format!(
+                "study {id} goes on with its next stage; entente study show {id} says what it waits for"
+            ));
+        }
+        self.resume_study(&self.present(id)?)
+    }
+
+    fn resume_study(self: &Arc<Self>, id: &str) -> Result<String, Error> {
         let mut record = self.record(id)?;
         if self.follow(id).is_some() {
             return Err(Error::refused(format!("study {id} runs; entente study show {id} says what it waits for")));

@@ -25,14 +25,7 @@ pub(super) fn participants_of(hall: &Hall, study: &Study) -> Result<Vec<String>,
     if enrolled.is_empty() {
         return Err(Error::refused("nobody is enrolled yet; entente invite PARTNER makes a ticket"));
     }
-    for partner in &study.partners {
-        if !enrolled.contains_key(partner) {
-            return Err(Error::refused(format!(
-                "`partners` of the study: {}",
-                not_enrolled(partner, enrolled.keys().map(String::as_str))
-            )));
-        }
-    }
+    are_enrolled(hall, &study.partners)?;
     let mut participants: Vec<String> =
         if study.partners.is_empty() { enrolled.into_keys().collect() } else { study.partners.clone() };
     participants.sort();
@@ -45,4 +38,16 @@ pub(super) fn participants_of(hall: &Hall, study: &Study) -> Result<Vec<String>,
         return Err(Error::refused(format!("`min_partners` is {least}, but only {count} are enrolled")));
     }
     Ok(participants)
+}
+
+/// Refuses partners that are not enrolled.
+pub(super) fn are_enrolled(hall: &Hall, partners: &[String]) -> Result<(), Error> {
+    let enrolled = hall.store.partners()?;
+    match partners.iter().find(|partner| !enrolled.contains_key(*partner)) {
+        None => Ok(()),
+        Some(partner) => {
+            let why = not_enrolled(partner, enrolled.keys().map(String::as_str));
+            Err(Error::refused(format!("`partners` of the study: {why}")))
+        }
+    }
 }

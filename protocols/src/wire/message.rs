@@ -12,6 +12,7 @@ use crate::secagg::agreement::Encapsulation;
 use crate::secagg::collect::Step;
 use crate::secagg::pledge::SignedPledge;
 use crate::study::Study;
+use crate::study::file::Asked;
 use crate::study::proposal::Proposal;
 
 /// ALPN of a node's or an operator's connection.
@@ -288,8 +289,8 @@ pub enum FromOperator {
     },
     /// Run it; followed by progress until it ends, if `follow`.
     Run {
-        /// The study.
-        study: Study,
+        /// The study, or what comes to several that follow one another.
+        asked: Asked,
         /// Whether to report progress.
         follow: bool,
     },
@@ -332,7 +333,8 @@ pub enum ToOperator {
         /// The piece.
         bytes: Vec<u8>,
     },
-    /// The result of this study is complete: all its pieces were sent.
+    /// The result of this study is complete: all its pieces were sent. Of a composed study each stage has one, and the last has
+    /// the identifier that was accepted.
     Result(String),
     /// Studies, as JSON.
     Studies(String),
