@@ -216,7 +216,7 @@ struct PolicyTable {
 
 impl Default for PolicyTable {
     fn default() -> Self {
-        let kinds = Kind::ALL.map(|kind| kind.name().to_owned()).into();
+        let kinds = Kind::all().map(|kind| kind.name().to_owned()).collect();
         Self {
             approve: ApprovalMode::Manual,
             kinds,

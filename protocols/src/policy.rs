@@ -111,7 +111,7 @@ pub enum Admitted {
 impl Admitted {
     /// All that a policy can name.
     pub fn all() -> impl Iterator<Item = Self> {
-        Kind::ALL.into_iter().map(Self::Studies).chain([Self::Match])
+        Kind::all().map(Self::Studies).chain([Self::Match])
     }
 
     /// Its name in `node.toml`.

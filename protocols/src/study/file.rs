@@ -311,7 +311,7 @@ pub fn parse_asked(
 }
 
 fn unavailable(kind: &str) -> String {
-    let near = config::nearest(kind, Kind::ALL.into_iter().map(Kind::name))
+    let near = config::nearest(kind, Kind::all().map(Kind::name))
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     format!("studies of kind `{kind}` are not available in this version, which has: {}{near}", Kind::names())
 }

@@ -168,6 +168,14 @@ impl StudySpec {
         }
     }
 
+    /// What it states of the model by which it scores others' customers, if it does.
+    pub fn scores(&self) -> Option<&LookalikeSpec> {
+        match self {
+            Self::Lookalike(lookalike) => Some(lookalike),
+            Self::Query(_) | Self::Train(_) => None,
+        }
+    }
+
     /// The data set whose customers a participant brings, as the study writes it; SQL does not distinguish its case. `None` for a
     /// participant that brings none.
     pub fn dataset_of(&self, participant: &str) -> Result<Option<String>, Refusal> {

@@ -5,7 +5,6 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::lookalike::model::PublicModel;
-use entente_protocols::study::StudySpec;
 use entente_protocols::study::plans::score::{Output, Scoring};
 
 use super::owner::{Buckets, Owner};
@@ -52,12 +51,11 @@ pub fn rules(scoring: &Scoring, id: &AttemptId, own: Own<'_>) -> Result<(), Prob
         let output = scoring.output.name();
         return Err(Problem::Refused(format!("policy does not admit that {output} are opened (`outputs`)")));
     }
-    let scored = |attempt: &Attempt| match &attempt.proposal.study.spec {
-        StudySpec::Lookalike(spec) if attempt.stage.pledge().is_some() && spec.model.same_model(&scoring.model) => {
-            let bucketed = if matches!(spec.output, Output::Buckets(_)) { spec.candidates } else { 0 };
-            (attempt.id != *id).then_some(bucketed)
-        }
-        StudySpec::Lookalike(_) | StudySpec::Query(_) | StudySpec::Train(_) => None,
+    let scored = |attempt: &Attempt| {
+        let spec = attempt.proposal.study.spec.scores()?;
+        let counts = attempt.id != *id && attempt.stage.pledge().is_some() && spec.model.same_model(&scoring.model);
+        let bucketed = if matches!(spec.output, Output::Buckets(_)) { spec.candidates } else { 0 };
+        counts.then_some(bucketed)
     };
     // Attempts, as each can score others.
     let attempts = lock(own.studies).all().map_err(|error| Problem::Failed(error.to_string()))?;
