@@ -6,10 +6,12 @@ use entente_node::store::StudyStore;
 use entente_node::store::attempts::{Attempt, Ended, Stage};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
+use entente_protocols::language::schema::ColumnType;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::SignedPledge;
+use entente_protocols::study::parts::Schemas;
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::query::QuerySpec;
 use entente_protocols::study::{Study, StudySpec};
@@ -359,5 +361,27 @@ async fn what_waits_for_its_next_attempt_can_be_denied() -> Result<(), Error> {
     let folder = puppets.world.folder("bank").path().display().to_string();
     processes::good("entente-node", &["deny", "between", "--reason", "stop this", "--dir", &folder])?;
     refused(puppets.ask("bank", first.again(2, 0).propose()), "stop this");
+    Ok(())
+}
+
+/// A coordinator that plans over bounds which the bank has not declared, and tells everybody the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_over_another_schema_than_the_node_s_is_refused_before_a_charge() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let honest = proposal("schemas", "SELECT AVG(age) AS age FROM clients")?;
+    let proposal = puppets.with_schemas(honest.proposal.clone());
+    let wider = |partner: &String| {
+        let mut schema = proposal.of(partner).ok_or("it has one")?.clone();
+        schema.columns.insert("age".into(), ColumnType::Int { min: Some(0), max: Some(10_000) });
+        Ok((partner.clone(), schema))
+    };
+    let schemas = proposal.partners.iter().map(wider).collect::<Result<Vec<_>, Error>>()?;
+    let wide = Proposed { id: honest.id.clone(), proposal: proposal.clone().over(schemas) };
+    refused(puppets.ask("bank", wide.propose()), "another schema");
+    // Nor under the hash of the true one.
+    let mut lie = Proposed { id: AttemptId::new("lie", 1), proposal: proposal.clone() };
+    lie.proposal.datasets = proposal.datasets.keys().copied().zip(wide.proposal.datasets.values().cloned()).collect();
+    refused(puppets.ask("bank", lie.propose()), "not those whose hashes");
+    assert_eq!(puppets.reserved()?, [0, 0, 0]);
     Ok(())
 }

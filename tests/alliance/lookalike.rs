@@ -100,6 +100,31 @@ fn rank_correlation(pairs: &[(f64, f64)]) -> f64 {
     product(&x, &y) / (product(&x, &x) * product(&y, &y)).sqrt()
 }
 
+/// It brings no customers, so that nothing of its own data is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_the_model_needs_no_data_set_like_the_candidates() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let model = model(&world, "logistic").await?;
+    world.stop("retailer").await;
+    let path = world.folder("retailer").config();
+    let config = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, config.replace("name = \"subscribers\"", "name = \"others\""))?;
+    world.start("retailer").await?;
+    let asked = lookalike("holds", &["bank", "telecom"]).with("candidates", 4096).build_with(&model)?;
+    let charged = world.count("retailer", State::Reserved)?;
+    let result = world.run(asked).await?;
+    let id = result["study"]["id"].as_str().ok_or("id")?;
+    for partner in ["bank", "telecom"] {
+        let apart = apart(&audience(&world, partner, id)?, &plain(&world, partner, &model)?);
+        assert!(apart < 0.01, "{partner}: {apart}");
+    }
+    assert_eq!(world.count("retailer", State::Reserved)?, charged);
+    // Whoever is to bring candidates needs one.
+    let own = lookalike("brings", &["retailer", "telecom"]).with("candidates", 4096).build_with(&model)?;
+    assert!(world.refusal(own).await?.contains("no data set `subscribers`"));
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_are_scored_as_the_model_would_and_counted_with_noise() -> Result<(), Error> {
     let world = World::new().await?;
