@@ -1,5 +1,5 @@
 //! How good models are under differential privacy: mean AUC on customers that were held out, over seeds, three real
-//! tables and several budgets. Prints the table of `QUALITY.md`.
+//! tables and several budgets. Prints the table of `docs/accuracy.md`.
 //!
 //! Everything a study does is done: the tables are split over three partners' files, nodes read them with their features
 //! query, each round's sums are charged, noised with the discrete Gaussian, masked and added up; one partner is assumed to
