@@ -2,6 +2,7 @@
 //!
 //! What is ambient (time, randomness, files, printing) is clippy's to ban, by the `clippy.toml` of the workspace and of its crates.
 
+mod documents;
 mod rings;
 mod sources;
 mod threats;
