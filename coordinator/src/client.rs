@@ -236,7 +236,7 @@ fn unexpected(answer: &ToOperator) -> Error {
         ToOperator::Result(_) => "a result",
         ToOperator::Studies(_) => "studies",
         ToOperator::Done(_) => "that it is done",
-        ToOperator::Refused(reason) | ToOperator::Failed(reason) => reason,
+        ToOperator::Refused(reason) | ToOperator::Failed(reason) => &reason.problem,
     };
     Error::failed(format!("the coordinator answered something else than was asked: {name}"))
 }

@@ -1,7 +1,8 @@
 //! One error for commands and requests: refused, or failed.
 //!
 //! A refusal, or the user's mistake, ends a command with exit code 1; a failure, something that should have worked and
-//! did not, with 2. The text is for people: what failed, where, why, and what to do about it.
+//! did not, with 2. What failed, where and why stands apart from what to do about it: a command prints the one as its
+//! error and the other as help.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -9,27 +10,44 @@ use std::path::Path;
 use entente_protocols::config::ConfigError;
 use entente_protocols::ledger::LedgerError;
 use entente_protocols::ledger::store::StoreError;
+use entente_protocols::reason::Reason;
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Refused, or the user's mistake.
     #[error("{0}")]
-    Refused(String),
+    Refused(Reason),
     /// It should have worked.
     #[error("{0}")]
-    Failed(String),
+    Failed(Reason),
 }
 
 impl Error {
     /// Refused, or the user's mistake.
-    pub fn refused(text: impl Into<String>) -> Self {
-        Self::Refused(text.into())
+    pub fn refused(reason: impl Into<Reason>) -> Self {
+        Self::Refused(reason.into())
     }
 
     /// It should have worked.
-    pub fn failed(text: impl Into<String>) -> Self {
-        Self::Failed(text.into())
+    pub fn failed(reason: impl Into<Reason>) -> Self {
+        Self::Failed(reason.into())
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn help(self, remedy: impl Into<String>) -> Self {
+        match self {
+            Self::Refused(reason) => Self::Refused(reason.help(remedy)),
+            Self::Failed(reason) => Self::Failed(reason.help(remedy)),
+        }
+    }
+
+    /// What failed, and what to do about it.
+    pub fn reason(&self) -> &Reason {
+        match self {
+            Self::Refused(reason) | Self::Failed(reason) => reason,
+        }
     }
 
     /// "could not WHAT PATH: why". The user's mistake if the path is wrong or forbidden, or the file's content is not
@@ -45,8 +63,8 @@ impl Error {
             | ErrorKind::InvalidInput
             | ErrorKind::InvalidData
             | ErrorKind::InvalidFilename
-            | ErrorKind::ReadOnlyFilesystem => Self::Refused(text),
-            _ => Self::Failed(text),
+            | ErrorKind::ReadOnlyFilesystem => Self::refused(text),
+            _ => Self::failed(text),
         }
     }
 
@@ -61,7 +79,7 @@ impl Error {
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
-        Self::refused(error.to_string())
+        Self::Refused(error.reason.at(error.file))
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use entente_protocols::reason::Reason;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
@@ -98,7 +99,8 @@ pub fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Error> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Error::refused(format!("`--log {filter}` is not understood ({error}); use error, warn, info, debug or trace"))
+        let problem = format!("`--log {filter}` is not understood ({error})");
+        Error::refused(problem).help("use error, warn, info, debug or trace")
     })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
@@ -154,9 +156,12 @@ pub fn exit(ended: Result<(), Error>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = error.to_string();
-            if !text.is_empty() {
-                eprintln!("error: {}", printable(&text));
+            let Reason { problem, remedy } = error.reason();
+            if !problem.is_empty() {
+                eprintln!("error: {}", printable(problem));
+            }
+            if let Some(remedy) = remedy {
+                eprintln!("help: {}", printable(remedy));
             }
             ExitCode::from(error.exit_code())
         }
@@ -207,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_says_what_to_write() {
+    fn a_wrong_filter_says_what_to_write() {
         let error = log("entente=loud", LogFormat::Text).unwrap_err();
         assert!(error.exit_code() == 1 && error.to_string().contains("trace"), "{error}");
     }

@@ -13,6 +13,7 @@ use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::reason::Reason;
 use entente_protocols::study::lookalike::CANDIDATES;
 use entente_protocols::study::plans::score::{OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
@@ -240,56 +241,57 @@ impl Default for PolicyTable {
 /// Parses the configuration file `file` with content `text`.
 pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let file = file.display().to_string();
-    let fail = |problem: String| ConfigError { file: file.clone(), problem };
+    let fail = |reason: Reason| ConfigError { file: file.clone(), reason };
     let File { node, dataset, budget, policy } = config::parse(&file, text)?;
-    check_name(&node.name).map_err(|error| fail(format!("`name` in [node]: {error}")))?;
+    check_name(&node.name).map_err(|error| fail(format!("`name` in [node]: {error}").into()))?;
     if !node.coordinator.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-        return Err(fail(format!(
-            "`coordinator` in [node] is `{}`; write host:port, as in the ticket",
-            node.coordinator
-        )));
+        let problem = format!("`coordinator` in [node] is `{}`", node.coordinator);
+        return Err(fail(Reason::from(problem).help("write host:port, as in the ticket")));
     }
     let review = match node.review.as_str() {
         "off" => None,
         text => match text.parse::<std::net::SocketAddr>() {
             Ok(address) if address.ip().is_loopback() => Some(address),
-            Ok(_) => return Err(fail(format!("`review` in [node] is `{text}`; the page is served on loopback only"))),
+            Ok(_) => {
+                let problem = format!("`review` in [node] is `{text}`, and the page is served on loopback only");
+                return Err(fail(Reason::from(problem).help("write an address such as 127.0.0.1:8081, or off")));
+            }
             Err(_) => {
-                return Err(fail(format!(
-                    "`review` in [node] is `{text}`; write an address such as 127.0.0.1:8081, or off"
-                )));
+                let problem = format!("`review` in [node] is `{text}`, which is not an address");
+                return Err(fail(Reason::from(problem).help("write an address such as 127.0.0.1:8081, or off")));
             }
         },
     };
-    let computing = parse_computing(&node).map_err(|problem| fail(format!("[node]: {problem}")))?;
+    let computing = parse_computing(&node).map_err(|reason| fail(reason.at("[node]")))?;
     let mut datasets = BTreeMap::new();
     for raw in dataset {
         let name = raw.name.clone();
-        let parsed = parse_dataset(raw).map_err(|problem| fail(format!("data set `{name}`: {problem}")))?;
+        let parsed = parse_dataset(raw).map_err(|reason| fail(reason.at(format_args!("data set `{name}`"))))?;
         if datasets.insert(name.clone(), parsed).is_some() {
-            return Err(fail(format!("two data sets are called `{name}`; rename one")));
+            return Err(fail(Reason::from(format!("two data sets are called `{name}`")).help("rename one")));
         }
     }
-    let caps = parse_budget(&budget).map_err(|problem| fail(format!("[budget]: {problem}")))?;
+    let caps = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
     let admitted = |name: &String| {
         name.parse::<Admitted>().map_err(|_| {
             let known: Vec<&str> = Admitted::all().map(Admitted::name).collect();
-            fail(format!("`kinds` in [policy] names `{name}`; known: {}", known.join(", ")))
+            let problem = format!("`kinds` in [policy] names `{name}`, which is not a study kind");
+            fail(Reason::from(problem).help(format!("known: {}", known.join(", "))))
         })
     };
     let kinds = policy.kinds.iter().map(admitted).collect::<Result<Vec<_>, _>>()?;
     if !(1..=3660).contains(&policy.contact_days) {
-        let problem = "write 1 to 3660; `max_contacts = 0` is how no contacts are counted";
-        return Err(fail(format!("`contact_days` in [policy] is {}; {problem}", policy.contact_days)));
+        let problem = format!("`contact_days` in [policy] is {}", policy.contact_days);
+        return Err(fail(Reason::from(problem).help("write 1 to 3660; `max_contacts = 0` turns counting off")));
     }
     if let Some(other) = policy.outputs.iter().find(|output| !OUTPUTS.contains(&output.as_str())) {
-        return Err(fail(format!("`outputs` in [policy] names `{other}`; known: {}", OUTPUTS.join(", "))));
+        let problem = format!("`outputs` in [policy] names `{other}`");
+        return Err(fail(Reason::from(problem).help(format!("known: {}", OUTPUTS.join(", ")))));
     }
     if policy.max_bucketed > MOST_BUCKETED {
-        return Err(fail(format!(
-            "`max_bucketed` in [policy] is {}; {MOST_BUCKETED} is the most for which keys are known to be safe",
-            policy.max_bucketed
-        )));
+        let problem = format!("`max_bucketed` in [policy] is {}", policy.max_bucketed);
+        let help = format!("write at most {MOST_BUCKETED}, the most for which keys are known to be safe");
+        return Err(fail(Reason::from(problem).help(help)));
     }
     let may = |output: &str| policy.outputs.iter().any(|named| named == output);
     let models = ModelRules {
@@ -301,13 +303,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     };
     if let Some(bad) = policy.officers.iter().find(|name| name.trim().is_empty() || name.chars().any(char::is_control))
     {
-        return Err(fail(format!("`officers` in [policy] has `{bad}`, which is no name")));
+        return Err(fail(format!("`officers` in [policy] has `{bad}`, which is not a name").into()));
     }
     if let Some(twice) = policy.officers.iter().enumerate().find(|(i, name)| policy.officers[..*i].contains(name)) {
-        return Err(fail(format!(
-            "`officers` in [policy] names `{}` twice; some things take two different ones",
-            twice.1
-        )));
+        let problem = format!("`officers` in [policy] names `{}` twice", twice.1);
+        return Err(fail(Reason::from(problem).help("name each once: some decisions take two different officers")));
     }
     let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
@@ -330,60 +330,64 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     })
 }
 
-fn parse_computing(node: &Node) -> Result<Computing, String> {
+fn parse_computing(node: &Node) -> Result<Computing, Reason> {
     let Computing { max, memory } = Computing::usual();
     let max = node.max_computing.unwrap_or(max);
     if !(1..=64).contains(&max) {
-        return Err(format!(
-            "`max_computing` is {max}; write 1 to 64: so many rounds of studies are computed at a time"
-        ));
+        return Err(Reason::from(format!("`max_computing` is {max}"))
+            .help("write how many rounds of studies are computed at a time, from 1 to 64"));
     }
     let memory =
         node.memory_mib.map_or(Some(memory), |mib| mib.checked_mul(1 << 20)).filter(|bytes| *bytes >= 64 << 20);
-    let memory = memory.ok_or("`memory_mib` is how many MiB computations may take together; write at least 64")?;
+    let memory = memory.ok_or_else(|| {
+        Reason::from("`memory_mib` is too small").help("write how many MiB computations may take together, at least 64")
+    })?;
     Ok(Computing { max, memory })
 }
 
-fn parse_budget(budget: &Budget) -> Result<Caps, String> {
+fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
     let Budget { epsilon, delta, per_study_epsilon } = *budget;
     if !(delta > 0.0 && delta <= 0.01) {
-        return Err(format!("`delta` is {delta}; it must lie above 0 and at most 0.01"));
+        return Err(Reason::from(format!("`delta` is {delta}")).help("it must be above 0 and at most 0.01"));
     }
     let rho = |name: &str, epsilon: f64| {
         let rho = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
-        rho.ok_or_else(|| format!("`{name}` is {epsilon}; it must be a number above 0"))
+        rho.ok_or_else(|| Reason::from(format!("`{name}` is {epsilon}")).help("it must be a number above 0"))
     };
     let lifetime = rho("epsilon", epsilon)?;
     let per_study = per_study_epsilon.map_or(Ok(lifetime), |epsilon| rho("per_study_epsilon", epsilon))?;
     if per_study > lifetime {
-        return Err("`per_study_epsilon` is above `epsilon`; lower it".into());
+        return Err(Reason::from("`per_study_epsilon` is above `epsilon`").help("lower it"));
     }
     Ok(Caps { lifetime, per_study, delta })
 }
 
-fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, String> {
+fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
     let Dataset { name, source, privacy_unit, consent, columns } = raw;
     if !is_dataset_name(&name) {
-        return Err("a data set's name is of letters, digits and `_`, so that SQL can say FROM it".into());
+        let help = "use letters, digits and `_`, so that SQL can say FROM it";
+        return Err(Reason::from("this cannot be the name of a data set").help(help));
     }
     let mut typed = BTreeMap::new();
     for (column, table) in columns {
-        typed.insert(column.clone(), parse_column(table).map_err(|problem| format!("column `{column}`: {problem}"))?);
+        typed.insert(
+            column.clone(),
+            parse_column(table).map_err(|reason| reason.at(format_args!("column `{column}`")))?,
+        );
     }
     let schema = DatasetSchema { name, privacy_unit, columns: typed };
     schema.validate().map_err(|error| error.to_string())?;
     Ok(DatasetConfig { source, consent, schema })
 }
 
-fn parse_column(table: toml::Table) -> Result<ColumnType, String> {
+fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
     const TYPES: [&str; 5] = ["category", "int", "float", "date", "bool"];
     let Some(type_name) = table.get("type").and_then(|value| value.as_str()).map(str::to_owned) else {
-        return Err(format!("has no `type`; one of {}", TYPES.join(", ")));
+        return Err(Reason::from("`type` is missing").help(format!("write one of {}", TYPES.join(", "))));
     };
     if !TYPES.contains(&type_name.as_str()) {
-        let near = config::nearest(&type_name, TYPES.into_iter())
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(format!("has type `{type_name}`, which is not one of {}{near}", TYPES.join(", ")));
+        let reason = Reason::from(format!("type `{type_name}` is not one of {}", TYPES.join(", ")));
+        return Err(suggesting(reason, &type_name, &TYPES));
     }
     let known: &[&str] = match type_name.as_str() {
         "category" => &["type", "values"],
@@ -391,11 +395,18 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, String> {
         _ => &["type", "min", "max"],
     };
     if let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) {
-        let near = config::nearest(unknown, known.iter().copied())
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(format!("has an unknown key `{unknown}` (type {type_name} has {}){near}", known.join(", ")));
+        let reason = Reason::from(format!("unknown key `{unknown}` (type {type_name} has {})", known.join(", ")));
+        return Err(suggesting(reason, unknown, known));
     }
-    table.try_into().map_err(|error: toml::de::Error| format!("as {type_name}: {}", error.message()))
+    table.try_into().map_err(|error: toml::de::Error| format!("as {type_name}: {}", error.message()).into())
+}
+
+/// With the nearest known word, if one is near.
+fn suggesting(reason: Reason, word: &str, known: &[&str]) -> Reason {
+    match config::nearest(word, known.iter().copied()) {
+        Some(near) => reason.help(format!("did you mean `{near}`?")),
+        None => reason,
+    }
 }
 
 /// The first of the usual ports for the review page that nothing listens on now: nodes of several partners can try things out on one
@@ -569,7 +580,7 @@ min_colluders = 1
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
             ("min_colluders = 1", "officers = [\"ann\", \"ann\"]", "two different"),
-            ("min_colluders = 1", "officers = [\"\"]", "no name"),
+            ("min_colluders = 1", "officers = [\"\"]", "is not a name"),
             ("min_colluders = 1", "min_audiense = 1", "did you mean `min_audience`"),
             ("min_colluders = 1", "max_contact = 1", "did you mean `max_contacts`"),
             ("min_colluders = 1", "contact_days = 0", "write 1 to 3660"),

@@ -24,13 +24,11 @@ pub fn accept_without(folder: &Folder, fingerprint: &str, dropped: Option<&str>)
     let known = offered.fingerprint().to_string();
     if digits.len() < FEWEST_DIGITS || !known.starts_with(&digits) {
         let why = if known.starts_with(&digits) {
-            format!(
-                "{fingerprint} is less than {FEWEST_DIGITS} of the digits of the offered roster's fingerprint, {known}"
-            )
+            format!("{fingerprint} has fewer than {FEWEST_DIGITS} digits of the offered roster's fingerprint, {known}")
         } else {
             format!("the offered roster has fingerprint {known}, not {fingerprint}")
         };
-        return Err(Error::refused(format!("{why}; nothing was accepted")));
+        return Err(Error::refused(format!("nothing was accepted: {why}")));
     }
     confirm(folder, offered, dropped)
 }
@@ -44,13 +42,13 @@ pub fn accept_without(folder: &Folder, fingerprint: &str, dropped: Option<&str>)
 pub fn check(folder: &Folder, me: &str, roster: &Roster) -> Result<(), Error> {
     let Roster { alliance, authority, members, .. } = roster;
     if members.keys().chain([alliance]).any(|name| check_name(name).is_err()) {
-        return Err(Error::failed("the coordinator offers a roster with names that are none; do not accept it"));
+        return Err(Error::failed("the coordinator offers a roster with invalid names").help("do not accept it"));
     }
     if *authority != folder.authority()? || members.get(me) != Some(&folder.member()?) {
         return Err(Error::failed(format!(
-            "the coordinator offers a roster in which `{me}` has not this node's keys, or of another alliance; do not accept it, and tell the \
-             other partners"
-        )));
+            "the coordinator offers a roster in which `{me}` does not have this node's keys, or of another alliance"
+        ))
+        .help("do not accept it, and tell the other partners"));
     }
     Ok(())
 }
@@ -70,10 +68,8 @@ pub fn confirm(folder: &Folder, mut seen: Roster, dropped: Option<&str>) -> Resu
 /// Drops a partner from the confirmed roster: this node refuses studies with it until a roster that has it is accepted anew.
 pub fn drop_partner(folder: &Folder, partner: &str) -> Result<Roster, Error> {
     let pinned = folder.pinned_roster()?.ok_or_else(|| {
-        Error::refused(format!(
-            "no roster is confirmed here, so nothing is joined with `{partner}` or anybody else; `entente-node roster --accept FINGERPRINT \
-             --drop {partner}` accepts the others"
-        ))
+        Error::refused(format!("no roster is confirmed here, so nothing is joined with `{partner}` or anybody else"))
+            .help(format!("`entente-node roster --accept FINGERPRINT --drop {partner}` accepts the others"))
     })?;
     confirm(folder, pinned, Some(partner))
 }
@@ -81,20 +77,21 @@ pub fn drop_partner(folder: &Folder, partner: &str) -> Result<Roster, Error> {
 /// The roster that the coordinator offers.
 pub fn offered(folder: &Folder) -> Result<Roster, Error> {
     folder.offered_roster()?.ok_or_else(|| {
-        Error::refused(
-            "the coordinator has not offered a roster yet: join with a ticket, and let `entente-node serve` connect",
-        )
+        Error::refused("the coordinator has not offered a roster yet")
+            .help("join with a ticket, and let `entente-node serve` connect")
     })
 }
 
 fn remove(folder: &Folder, roster: &mut Roster, partner: &str) -> Result<(), Error> {
     let own = folder.identity()?.public();
     if roster.members.get(partner).is_some_and(|member| member.identity == own) {
-        return Err(Error::refused(format!("`{partner}` is this node itself; name another partner to drop")));
+        return Err(Error::refused(format!("`{partner}` is this node itself")).help("name another partner to drop"));
     }
     if roster.members.remove(partner).is_none() {
         let names: Vec<&str> = roster.members.keys().map(String::as_str).collect();
-        return Err(Error::refused(format!("`{partner}` is not in the roster; in it are: {}", names.join(", "))));
+        return Err(
+            Error::refused(format!("`{partner}` is not in the roster")).help(format!("it has: {}", names.join(", ")))
+        );
     }
     Ok(())
 }

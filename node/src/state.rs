@@ -105,10 +105,8 @@ impl Folder {
         let bytes = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
         let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok()).map(Zeroizing::new);
         let secret = secret.ok_or_else(|| {
-            Error::refused(format!(
-                "{} is not an identity key; restore it from a backup, or join again with a new ticket",
-                path.display()
-            ))
+            Error::refused(format!("{} is not an identity key", path.display()))
+                .help("restore it from a backup, or join again with a new ticket")
         })?;
         Ok(IdentityKey::from_secret(&secret))
     }
@@ -123,7 +121,7 @@ impl Folder {
         let path = self.key("authority.crt");
         let authority = CertificateDer::from_pem_slice(self.read(&path)?.as_bytes());
         let authority = authority.map_err(|_| {
-            Error::refused(format!("{} is not a certificate; restore it from a backup", path.display()))
+            Error::refused(format!("{} is not a certificate", path.display())).help("restore it from a backup")
         })?;
         Ok(Digest::plain(&authority))
     }
@@ -132,7 +130,7 @@ impl Folder {
     pub fn member(&self) -> Result<Member, Error> {
         let path = self.key("tls.key");
         let key = KeyPair::from_pem(&Zeroizing::new(self.read(&path)?)).map_err(|_| {
-            Error::refused(format!("{} is not a private key; restore it from a backup", path.display()))
+            Error::refused(format!("{} is not a private key", path.display())).help("restore it from a backup")
         })?;
         Ok(Member { identity: self.identity()?.public(), tls: Digest::plain(&key.subject_public_key_info()) })
     }
@@ -141,10 +139,8 @@ impl Folder {
     pub fn read(&self, path: &Path) -> Result<String, Error> {
         files::read_text(path).map_err(|error| match files::exists(path) || self.is_joined() {
             true => error,
-            false => Error::refused(format!(
-                "no node has joined in {}: run `entente-node join TICKET --dir {0}` first",
-                self.0.display()
-            )),
+            false => Error::refused(format!("no node has joined in {}", self.0.display()))
+                .help(format!("run `entente-node join TICKET --dir {}` first", self.0.display())),
         })
     }
 
@@ -191,7 +187,7 @@ impl Folder {
 
     fn lock_file(&self, name: &str, held: &str, advice: &str) -> Result<Lock, Error> {
         let lock = files::lock_file(&self.state(name))?;
-        lock.ok_or_else(|| Error::refused(format!("{held} in {}; {advice}", self.0.display())))
+        lock.ok_or_else(|| Error::refused(format!("{held} in {}", self.0.display())).help(advice))
     }
 
     /// Keys everything that must not be comparable outside this node (snapshots, units): derived from the identity.
@@ -204,10 +200,8 @@ impl Folder {
 fn read_roster(path: &Path) -> Result<Option<Roster>, Error> {
     let Some(bytes) = files::read_if_there(path)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        Error::failed(format!(
-            "{} is damaged ({error}); compare fingerprints with the other partners, then `entente-node roster --accept` writes it anew",
-            path.display()
-        ))
+        Error::failed(format!("{} is damaged ({error})", path.display()))
+            .help("compare fingerprints with the other partners, then `entente-node roster --accept` writes it anew")
     })
 }
 

@@ -2,35 +2,45 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::reason::Reason;
+
 /// A file that could not be used, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {problem}")]
+#[error("{file}: {reason}")]
 pub struct ConfigError {
     /// Which file.
     pub file: String,
     /// What is wrong, where, and what to do.
-    pub problem: String,
+    pub reason: Reason,
 }
 
 /// Parses `text`, the content of `file`.
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
-        ConfigError { file: file.into(), problem: format!("{place}{}", with_suggestion(error.message())) }
+        let reason = with_suggestion(error.message());
+        let reason = match line {
+            Some(line) => reason.at(format_args!("line {line}")),
+            None => reason,
+        };
+        ConfigError { file: file.into(), reason }
     })
 }
 
 /// Adds the nearest known name to serde's "unknown field `x`, expected one of `a`, `b`".
-fn with_suggestion(message: &str) -> String {
+fn with_suggestion(message: &str) -> Reason {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let what = if message.starts_with("unknown field") { "key" } else { "value" };
     match quoted.split_first() {
         Some((unknown, known)) if message.starts_with("unknown ") => match nearest(unknown, known.iter().copied()) {
-            Some(nearest) => format!("unknown {what} `{unknown}`; did you mean `{nearest}`?"),
-            None => format!("unknown {what} `{unknown}`; known here: {}", known.join(", ")),
+            Some(nearest) => {
+                Reason::from(format!("unknown {what} `{unknown}`")).help(format!("did you mean `{nearest}`?"))
+            }
+            None => {
+                Reason::from(format!("unknown {what} `{unknown}`")).help(format!("known here: {}", known.join(", ")))
+            }
         },
-        _ => message.to_owned(),
+        _ => message.into(),
     }
 }
 

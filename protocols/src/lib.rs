@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod lookalike;
 pub mod policy;
 pub mod privacy;
+pub mod reason;
 pub mod release;
 pub mod secagg;
 pub mod study;

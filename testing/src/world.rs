@@ -256,7 +256,7 @@ impl World {
     /// Runs a study to its end: its files, or why there are none.
     pub async fn files(&self, study: Study) -> Result<Files, entente::Error> {
         let ended = timeout(LONG, entente::run_study(&self.alliance(), study, |_| ())).await;
-        ended.unwrap_or_else(|_| Err(entente::Error::Failed("the study did not end".into())))
+        ended.unwrap_or_else(|_| Err(entente::Error::failed("the study did not end")))
     }
 
     /// The same: `result.json`.

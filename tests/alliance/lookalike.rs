@@ -270,8 +270,8 @@ async fn a_model_is_trained_from_seeds_first() -> Result<(), Error> {
     // Whoever runs it is gone when the model has come: the study goes on.
     let (mut id, mut model, mut trained) = (None, None, Vec::new());
     let gone = |files: &BTreeMap<String, Vec<u8>>| {
-        (model, trained) = (Some(files.clone()), charged().map_err(|error| entente::Error::Failed(error.to_string()))?);
-        Err(entente::Error::Failed("interrupted".into()))
+        (model, trained) = (Some(files.clone()), charged().map_err(|error| entente::Error::failed(error.to_string()))?);
+        Err(entente::Error::failed("interrupted"))
     };
     let accepted = |update| match update {
         entente::Update::Accepted(accepted) => id = Some(accepted),
@@ -382,7 +382,7 @@ async fn seeds_are_left_out_where_they_can_be_told() -> Result<(), Error> {
     let keep = |files: &BTreeMap<String, Vec<u8>>| {
         model = Some(files["model.json"].clone());
         trained =
-            world.count("retailer", State::Reserved).map_err(|error| entente::Error::Failed(error.to_string()))?;
+            world.count("retailer", State::Reserved).map_err(|error| entente::Error::failed(error.to_string()))?;
         Ok(())
     };
     let files = entente::run_seeded(&dir, &seeded, |_| (), keep).await?;
@@ -458,7 +458,7 @@ async fn a_models_owner_leaves_out_whom_the_study_says() -> Result<(), Error> {
 async fn seeds_of_a_partner_that_wants_company_are_refused_before_any_charge() -> Result<(), Error> {
     let world = World::new().await?;
     let (dir, seeded) = (world.alliance(), seeded(&["telecom"]).build_seeded()?);
-    let never = |_: &BTreeMap<String, Vec<u8>>| Err(entente::Error::Failed("there is a model".into()));
+    let never = |_: &BTreeMap<String, Vec<u8>>| Err(entente::Error::failed("there is a model"));
     let refusal = entente::run_seeded(&dir, &seeded, |_| (), never).await.err().ok_or("refused")?.to_string();
     assert!(refusal.contains("this partner alone") && refusal.contains("`min_partners`"), "{refusal}");
     assert!(entente::check_seeded(&dir, &seeded, Duration::from_secs(10)).await?.refused);

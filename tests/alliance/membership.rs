@@ -200,6 +200,6 @@ async fn one_coordinator_at_a_time_and_a_taken_port_is_said() -> Result<(), Erro
     let other = world.folders().node("another-alliance");
     entente::init(&other, "autumn", &world.running().address().to_string(), None)?;
     let error = Coordinator::start(&other).await.map(drop).unwrap_err();
-    assert!(matches!(&error, Entente::Refused(why) if why.contains("listens on UDP")), "{error}");
+    assert!(matches!(&error, Entente::Refused(why) if why.problem.contains("listens on UDP")), "{error}");
     Ok(())
 }

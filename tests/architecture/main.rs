@@ -11,7 +11,7 @@ use sources::{Module, WORKSPACE, Workspace, is_within};
 
 /// The parts of `protocols`, floor by floor: a part imports what stands on a floor below, or on its own.
 const FLOORS: &[&[&str]] = &[
-    &["attempt", "canonical", "config", "digest", "kind"],
+    &["attempt", "canonical", "config", "digest", "kind", "reason"],
     // Vector loops know how rows are laid out, and sums are made by these loops.
     &["identity", "kernels", "privacy"],
     &["learn", "policy"],

@@ -141,7 +141,7 @@ fn read(path: &Path) -> Result<Asked, Error> {
         let found = if here.exists() { here } else { &beside };
         std::fs::read(found).map_err(|error| format!("{} cannot be read: {error}", here.display()))
     };
-    file::parse_asked(&path.display().to_string(), &text, model).map_err(|error| Error::refused(error.to_string()))
+    Ok(file::parse_asked(&path.display().to_string(), &text, model)?)
 }
 
 impl Check {
@@ -156,7 +156,7 @@ impl Check {
             print(tables::check(&view))?;
         }
         if let Some(problem) = view.problem {
-            return Err(Error::Refused(problem));
+            return Err(Error::refused(problem));
         }
         let by = |approval: &str| -> Vec<String> {
             let answers = view.partners.iter().filter(|answer| answer.approval == approval);

@@ -19,12 +19,12 @@ pub(super) async fn serve(members: &Members, peer: &Peer) -> Result<(), LinkErro
     let answer = match enrol(members, &request) {
         Ok(Enrolment { certificate, authority, roster }) => Enrolled::Accepted { certificate, authority, roster },
         Err(Error::Refused(reason)) => {
-            tracing::warn!(partner, reason, from = %peer.address(), "enrolment refused");
-            Enrolled::Refused(reason)
+            tracing::warn!(partner, %reason, from = %peer.address(), "enrolment refused");
+            Enrolled::Refused(reason.to_string())
         }
         Err(Error::Failed(reason)) => {
             // What went wrong inside is not for strangers.
-            tracing::error!(partner, reason, "enrolment failed");
+            tracing::error!(partner, %reason, "enrolment failed");
             Enrolled::Refused("the coordinator could not enrol you; its log says why. Try again later".into())
         }
     };

@@ -170,8 +170,8 @@ impl Operators {
             StudyState::Running => Err(Error::refused(format!(
                 "study {id} was interrupted; entente study resume {id} takes it up again, entente study cancel {id} gives it up"
             ))),
-            StudyState::Refused | StudyState::Cancelled => Err(Error::Refused(reason)),
-            StudyState::Failed => Err(Error::Failed(reason)),
+            StudyState::Refused | StudyState::Cancelled => Err(Error::refused(reason)),
+            StudyState::Failed => Err(Error::failed(reason)),
         }
     }
 

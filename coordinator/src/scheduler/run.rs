@@ -253,8 +253,8 @@ impl Run {
                 Ok(()) => return,
                 Err(error) => error,
             },
-            Outcome::Refused(reason) => Error::Refused(reason),
-            Outcome::Failed(reason) => Error::Failed(reason),
+            Outcome::Refused(reason) => Error::refused(reason),
+            Outcome::Failed(reason) => Error::failed(reason),
             Outcome::Cancelled => {
                 self.record.state = StudyState::Cancelled;
                 Error::refused("cancelled by the operator")
@@ -270,8 +270,9 @@ impl Run {
             Error::Refused(reason) => (StudyState::Refused, reason),
             Error::Failed(reason) => (StudyState::Failed, reason),
         };
+        let reason = reason.to_string();
         (self.record.state, self.record.reason) = (state, Some(reason.clone()));
-        self.give_up(self.record.participants.clone(), self.record.attempt, reason.clone());
+        self.give_up(self.record.participants.clone(), self.record.attempt, reason);
         self.phase = Phase::Over;
         self.actions.push(Action::End(Err(error)));
     }
@@ -579,7 +580,7 @@ impl Run {
             };
             let text = format!("{reason}; {shortage}");
             let refused = losses.iter().any(|loss| loss.refused);
-            return Err(if refused { Error::Refused(text) } else { Error::Failed(text) });
+            return Err(if refused { Error::refused(text) } else { Error::failed(text) });
         }
         let before = self.record.attempt;
         self.record.warnings.push(format!("Attempt {before} was given up: {reason}. The study went on without."));

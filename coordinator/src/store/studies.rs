@@ -211,7 +211,7 @@ impl Store {
             .query_row(&format!("SELECT {COLUMNS} FROM study WHERE id = ?1"), [id], read)
             .optional()
             .map_err(failed)?;
-        found.transpose().map_err(Error::Failed)
+        found.transpose().map_err(Error::failed)
     }
 
     /// All studies, oldest first. Those that cannot be read are left out.

@@ -59,10 +59,11 @@ pub fn manifest_of(file: &Path) -> PathBuf {
 pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Result<Manifest, Error> {
     let config = crate::load(folder)?;
     let form = Form::of(&request.out).ok_or_else(|| {
-        Error::refused(format!("{} is neither .csv nor .parquet; end its name with one of them", request.out.display()))
+        Error::refused(format!("{} is neither .csv nor .parquet", request.out.display()))
+            .help("end its name with one of them")
     })?;
     if request.out.is_dir() {
-        return Err(Error::refused(format!("{} is a folder; name the file to write", request.out.display())));
+        return Err(Error::refused(format!("{} is a folder", request.out.display())).help("name the file to write"));
     }
     let key = UnitKey::new(folder.local_secret("privacy units")?.0);
     let _alone = folder.lock_audiences()?;
@@ -130,9 +131,8 @@ pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Resul
 fn read(folder: &Folder, study: &StudyId) -> Result<Audience, Error> {
     let path = study.file(&folder.audiences());
     if !path.exists() {
-        return Err(Error::refused(format!(
-            "there is no audience of study `{study}` here; `entente-node audience list` shows all"
-        )));
+        return Err(Error::refused(format!("there is no audience of study `{study}` here"))
+            .help("`entente-node audience list` shows all"));
     }
     Audience::read(&path).map_err(|error| Error::failed(error.to_string()))
 }
@@ -143,16 +143,15 @@ fn check_selection(header: &Header, selection: &Selection) -> Result<(), Error> 
         (Kind::Scores, Selection::Buckets(_)) => ("scores, not buckets", "--min-score or --top"),
         _ => return Ok(()),
     };
-    Err(Error::refused(format!("the audience of study `{}` has {has}; choose by {ask}", header.study)))
+    Err(Error::refused(format!("the audience of study `{}` has {has}", header.study)).help(format!("choose by {ask}")))
 }
 
 /// The data set of an audience, as node.toml describes it now.
 fn dataset(folder: &Folder, config: &Config, header: &Header) -> Result<Dataset, Error> {
     let Header { study, dataset, privacy_unit, .. } = header;
     let unfit = |problem: String| {
-        Err(Error::refused(format!(
-            "consent cannot be asked for the audience of study `{study}`: {problem}; mend it, or run the study again"
-        )))
+        Err(Error::refused(format!("consent cannot be asked for the audience of study `{study}`: {problem}"))
+            .help("fix it, or run the study again"))
     };
     let Some(DatasetConfig { source, consent, schema }) = config.datasets.get(dataset) else {
         return unfit(format!("node.toml has no data set `{dataset}` any more"));
@@ -179,11 +178,11 @@ fn too_few(counts: &Counts, rules: &Activation) -> Error {
     let Counts { selected, without_consent, over_cap, exported } = counts;
     let Activation { min_audience, max_contacts, contact_days } = rules;
     Error::refused(format!(
-        "refused: {exported} customers would be exported, fewer than `min_audience` = {min_audience} in [policy] of \
-         node.toml. {selected} were selected; {without_consent} of them do not consent now or are gone, and {over_cap} \
-         were in {max_contacts} exports within {contact_days} days. Select more customers, or wait until more may be \
-         contacted; nothing was written and nobody counted"
+        "only {exported} customers would be exported, fewer than `min_audience` = {min_audience} in [policy] of node.toml. Of \
+         {selected} selected, {without_consent} do not consent now or are gone, and {over_cap} were in {max_contacts} exports \
+         within {contact_days} days. Nothing was written and nobody was counted"
     ))
+    .help("select more customers, or wait until more may be contacted")
 }
 
 /// Writes the customers, and says the hash of what was written.

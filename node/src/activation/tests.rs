@@ -96,7 +96,7 @@ async fn too_few_are_refused_with_numbers_and_not_counted() {
     people(&folder, |number| number < 190);
     let small = request(&folder, "s", Selection::Count(29));
     let error = exported(&folder, &small, TUESDAY).await.unwrap_err();
-    let told = ["1: refused: 19 customers", "`min_audience` = 20", "29 were selected; 10 of them", "nobody counted"];
+    let told = ["1: only 19 customers", "`min_audience` = 20", "Of 29 selected, 10 do not", "nobody was counted"];
     assert!(told.iter().all(|part| error.contains(part)), "{error}");
     assert!(!small.out.exists() && !manifest_of(&small.out).exists());
     let enough = exported(&folder, &request(&folder, "s", Selection::Count(30)), TUESDAY).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_crash_between_record_and_file_counts_once() {
     fs::remove_dir(manifest_of(&first.out)).unwrap();
     let manifest = exported(&folder, &first, "2026-03-04T10:00:00Z").await.unwrap();
     assert_eq!((manifest.exported, manifest.over_contact_cap), (10, 0));
-    assert!(exported(&folder, &first, "2026-03-05T10:00:00Z").await.unwrap_err().contains("refused: 0 customers"));
+    assert!(exported(&folder, &first, "2026-03-05T10:00:00Z").await.unwrap_err().contains("only 0 customers"));
 }
 
 #[tokio::test]

@@ -244,11 +244,8 @@ fn known(folder: &Folder, node: &str) -> Result<PublicIdentity, Error> {
             return Ok(member.identity);
         }
     }
-    Err(Error::refused(format!(
-        "the key of node `{node}` is not known in {}: name the folder of a node that has it in its roster with --dir, or \
-         give the key with --identity",
-        folder.path().display()
-    )))
+    let help = "give the folder of a node that has it in its roster with --dir, or the key with --identity";
+    Err(Error::refused(format!("the key of node `{node}` is not known in {}", folder.path().display())).help(help))
 }
 
 /// The hash of a manifest's file, which is beside it.

@@ -6,6 +6,7 @@ use clap::Args;
 use entente_host::terminal::{print, print_json};
 use entente_host::{Error, files};
 use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::reason::Reason;
 use serde::Serialize;
 
 use super::{Dir, table};
@@ -49,6 +50,12 @@ impl Line {
     fn error(part: &str, finding: impl ToString, fix: &str) -> Self {
         Self { part: part.into(), verdict: Verdict::Error, finding: finding.to_string(), fix: fix.into() }
     }
+
+    /// With the error's own remedy, or else `fix`.
+    fn failed(part: &str, error: &Error, fix: &str) -> Self {
+        let Reason { problem, remedy } = error.reason();
+        Self::error(part, problem, remedy.as_deref().unwrap_or(fix))
+    }
 }
 
 impl Check {
@@ -77,7 +84,7 @@ impl Check {
 async fn findings(folder: &Folder) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
     match crate::load(folder) {
-        Err(error) => lines.push(Line::error("configuration", error, "mend it and check again")),
+        Err(error) => lines.push(Line::failed("configuration", &error, "fix it and check again")),
         Ok(config) => {
             lines.push(configuration(&config));
             for (name, dataset) in &config.datasets {
@@ -138,12 +145,12 @@ fn ledger(folder: &Folder, config: &Config) -> Line {
         .and_then(|store| Ok(export(&config.name, &folder.signer(&config.name)?, &store)?));
     let report = match text {
         Ok(text) => verify_export(&text, None),
-        Err(error) => return Line::error("ledger", error, "restore the state folder from a backup"),
+        Err(error) => return Line::failed("ledger", &error, "restore the state folder from a backup"),
     };
     match super::ledger::checked(folder).map(|ledger| ledger.quarantine()) {
         Ok(None) => {}
         Ok(Some(words)) => return Line::error("ledger", words, "see `entente-node ledger recover --help`"),
-        Err(error) => return Line::error("ledger", error, "see `entente-node ledger verify`"),
+        Err(error) => return Line::failed("ledger", &error, "see `entente-node ledger verify`"),
     }
     let failed = report.checks.iter().find(|check| !check.passed);
     match failed {
@@ -165,12 +172,12 @@ fn roster(folder: &Folder) -> Line {
         Ok(None) => Line {
             part: "roster".into(),
             verdict: Verdict::Warning,
-            finding: "it is not confirmed: nothing is joined until it is".into(),
+            finding: "it is not confirmed: this node takes part in nothing until it is".into(),
             fix:
                 "once all partners have joined, compare its fingerprint with them, then `entente-node roster --accept`"
                     .into(),
         },
-        Err(error) => Line::error("roster", error, "see `entente-node roster --help`"),
+        Err(error) => Line::failed("roster", &error, "see `entente-node roster --help`"),
     }
 }
 
@@ -181,7 +188,7 @@ async fn reachability(folder: &Folder, config: &Config) -> Line {
         Err(error) => Line::error(
             "coordinator",
             format!("not reached at {address}: {error}"),
-            "check that `entente serve` runs there, that UDP to this port is let through, and this machine's clock",
+            "check that `entente serve` runs there, that UDP to this port is allowed, and this machine's clock",
         ),
     }
 }

@@ -218,7 +218,7 @@ impl Approve {
 impl Deny {
     pub(super) fn run(self) -> Result<(), Error> {
         if self.reason.trim().is_empty() {
-            return Err(Error::refused("a denial needs a --reason; the operator is told"));
+            return Err(Error::refused("a denial needs a reason").help("write one with --reason; the operator sees it"));
         }
         let (folder, by) = (self.dir.folder(), self.steward.unwrap_or_else(account));
         let proposal = decide(&folder, (&self.id, self.digest.as_deref()), by, Verdict::Deny(self.reason))?;
@@ -244,8 +244,8 @@ fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdi
         let waiting: Vec<&str> =
             all.iter().filter(|attempt| attempt.stage.is_waiting()).map(|attempt| attempt.id.study.as_str()).collect();
         let waiting =
-            if waiting.is_empty() { "none is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
-        return Err(Error::refused(format!("no study `{id}` was proposed to this node; {waiting}")));
+            if waiting.is_empty() { "no study is waiting".into() } else { format!("waiting: {}", waiting.join(", ")) };
+        return Err(Error::refused(format!("no study `{id}` was proposed to this node")).help(waiting));
     };
     let is_finished = attempts.iter().any(|attempt| matches!(attempt.stage, Stage::Finished(_)));
     let is_open = |stage: &Stage| match verdict {
@@ -266,9 +266,8 @@ fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdi
     if let Some(digest) = digest {
         let digits = digest.to_lowercase();
         if digits.len() < FEWEST_DIGITS {
-            return Err(Error::refused(format!(
-                "--digest takes at least {FEWEST_DIGITS} digits of what `studies` shows"
-            )));
+            let help = format!("give at least {FEWEST_DIGITS} digits of what `entente-node studies` shows");
+            return Err(Error::refused("--digest is too short").help(help));
         }
         proposals.retain(|proposal| proposal.to_string().starts_with(&digits));
     }
@@ -277,14 +276,14 @@ fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdi
             store.decide(id, &StewardDecision { proposal, by, verdict }, &now.to_string())?;
             Ok(proposal)
         }
-        [_] | [] => Err(Error::refused(format!(
-            "nothing waits under `{id}` that has this digest; `entente-node studies` shows what does. Nothing was decided"
-        ))),
+        [_] | [] => {
+            Err(Error::refused(format!("nothing was decided: no proposal that waits under `{id}` has this digest"))
+                .help("`entente-node studies` shows the digests"))
+        }
         _ => {
             let digests: Vec<String> = proposals.iter().map(|proposal| shown(*proposal)).collect();
-            Err(Error::refused(format!(
-                "{} different proposals were made under `{id}`; look at them with `entente-node studies`, and say which by --digest: {}",
-                digests.len(),
+            Err(Error::refused(format!("{} different proposals were made under `{id}`", digests.len())).help(format!(
+                "look at them with `entente-node studies`, and choose one with --digest: {}",
                 digests.join(", ")
             )))
         }
@@ -389,14 +388,14 @@ delta = 1e-6
         let digits = digest(&read).to_string();
         assert_eq!(approve(Some(&digits[..16])), Ok(digest(&read)));
         assert!(approve(Some(&digits[..7])).unwrap_err().contains("at least 8 digits"));
-        assert!(approve(Some("00000000")).unwrap_err().contains("Nothing was decided"));
+        assert!(approve(Some("00000000")).unwrap_err().contains("nothing was decided"));
         // Given up in its favour, what was read does not wait any more.
         for number in 1..=2 {
             let read = store.get(&AttemptId::new("s", number)).unwrap().unwrap();
             store.put(&read.with(Stage::Abandoned(read.stage.ended("another one")))).unwrap();
         }
         assert!(approve(None).unwrap_err().contains("2 different proposals"));
-        assert!(approve(Some(&digits)).unwrap_err().contains("nothing waits"));
+        assert!(approve(Some(&digits)).unwrap_err().contains("nothing was decided"));
         let now = clock::now();
         assert!(store.decision("s", digest(&read), now).unwrap().is_some());
         // Between two attempts, what was approved can be taken back.

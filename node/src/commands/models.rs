@@ -86,7 +86,7 @@ impl Export {
         let Self { study, out, dir } = self;
         let model = studies(&dir.folder())?.model(&study)?;
         let model = model.ok_or_else(|| {
-            Error::refused(format!("there is no model of study `{study}`; `entente-node models list` shows all"))
+            Error::refused(format!("there is no model of study `{study}`")).help("`entente-node models list` shows all")
         })?;
         match out {
             Some(path) => files::write_public(&path, &model.bytes),

@@ -87,15 +87,15 @@ pub(super) struct Recover {
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::load(folder)?;
     if by.reason.trim().is_empty() {
-        return Err(Error::refused("write a --reason; the ledger records it"));
+        return Err(Error::refused("a reason is missing").help("write one with --reason; the ledger records it"));
     }
     let officers = &config.oversight.officers;
     if !officers.contains(&by.officer) {
         let named = match officers.as_slice() {
-            [] => "node.toml names no officers: add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
-            officers => format!("node.toml names as officers: {}", officers.join(", ")),
+            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
+            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
         };
-        return Err(Error::refused(format!("`{}` is no officer of this node; {named}", by.officer)));
+        return Err(Error::refused(format!("`{}` is not an officer of this node", by.officer)).help(named));
     }
     let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
     let ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, SOFTWARE)?;
@@ -132,19 +132,21 @@ impl Hold {
                 // A pause of a data set that is gone can still be ended.
                 if paused && !known {
                     let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
-                    return Err(Error::refused(format!(
-                        "there is no data set `{name}`; there are: {}",
-                        names.join(", ")
-                    )));
+                    return Err(Error::refused(format!("there is no data set `{name}`"))
+                        .help(format!("there are: {}", names.join(", "))));
                 }
                 Subject::Dataset(name)
             }
             (None, Some(kind)) => {
-                let unknown =
-                    |_| Error::refused(format!("there is no study kind `{kind}`; there are: {}", Kind::names()));
+                let unknown = |_| {
+                    Error::refused(format!("there is no study kind `{kind}`"))
+                        .help(format!("there are: {}", Kind::names()))
+                };
                 Subject::Kind(kind.parse().map_err(unknown)?)
             }
-            (None, None) => return Err(Error::refused("name a --dataset or a --kind")),
+            (None, None) => {
+                return Err(Error::refused("it is not said what this is about").help("name a --dataset or a --kind"));
+            }
         };
         ledger.hold(&subject, paused, by.act(&now()))?;
         print(if paused {
@@ -161,7 +163,8 @@ impl Cap {
         let (config, mut ledger) = open(&dir.folder(), &by)?;
         let delta = config.caps.delta;
         let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
-        let to = to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}; it must be a number above 0")))?;
+        let to =
+            to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}")).help("it must be a number above 0"))?;
         match ledger.set_cap(&dataset, to, by.act(&now()))? {
             Outcome::Done => print(format!(
                 "the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on"

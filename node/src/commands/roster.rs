@@ -126,11 +126,7 @@ fn accept_seen(folder: &Folder, dropped: Option<&str>) -> Result<(), Error> {
     match ask(question)? {
         Some(true) => accepted(before.as_ref(), &confirm(folder, seen, dropped)?),
         Some(false) => Err(Error::refused("nothing was accepted")),
-        None => Err(Error::refused(format!(
-            "--accept without a fingerprint asks on a terminal, and this is none; compare the fingerprint that `entente-node roster --dir \
-             {0}` shows with the other partners, then run `entente-node roster --accept FINGERPRINT --dir {0}`",
-            folder.path().display()
-        ))),
+        None => Err(Error::refused("--accept without a fingerprint asks on a terminal, and there is none").help(format!("compare the fingerprint that `entente-node roster --dir {0}` shows with the other partners, then run `entente-node roster --accept FINGERPRINT --dir {0}`", folder.path().display()))),
     }
 }
 
@@ -140,7 +136,7 @@ fn accepted(before: Option<&identity::Roster>, now: &identity::Roster) -> Result
         let known: BTreeSet<&String> = before.members.keys().collect();
         let new: Vec<&str> = now.members.keys().filter(|name| !known.contains(name)).map(String::as_str).collect();
         if !new.is_empty() {
-            print(format!("which were not before: {}", new.join(", ")))?;
+            print(format!("new among them: {}", new.join(", ")))?;
         }
     }
     print("a running node goes by it at once")

@@ -27,18 +27,16 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// same partner to the coordinator, which answers again.
 pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     if folder.is_joined() {
-        return Err(Error::refused(format!(
-            "a node has joined in {} already; give another folder with --dir",
-            folder.path().display()
-        )));
+        return Err(Error::refused(format!("a node has joined in {} already", folder.path().display()))
+            .help("give another folder with --dir"));
     }
     // Whoever was here before may have used the ticket in time.
     if now().as_second() > ticket.expires && !folder.has_identity() {
         return Err(Error::refused(format!(
-            "the ticket has expired (by this machine's clock it is {}); ask the operator for a new one: `entente invite {}`",
-            now().strftime("%F %T UTC"),
-            ticket.partner
-        )));
+            "the ticket has expired (by this machine's clock it is {})",
+            now().strftime("%F %T UTC")
+        ))
+        .help(format!("ask the operator for a new one: `entente invite {}`", ticket.partner)));
     }
     folder.create()?;
     // Who joins here at the same time would make other keys.
@@ -84,10 +82,8 @@ fn tls_key(folder: &Folder) -> Result<KeyPair, Error> {
     let path = folder.key("tls.key");
     if exists(&path) {
         return KeyPair::from_pem(&Zeroizing::new(folder.read(&path)?)).map_err(|error| {
-            Error::refused(format!(
-                "{} is not a private key ({error}); restore it from a backup, or join in another folder",
-                path.display()
-            ))
+            Error::refused(format!("{} is not a private key ({error})", path.display()))
+                .help("restore it from a backup, or join in another folder")
         });
     }
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto)?;
@@ -96,12 +92,9 @@ fn tls_key(folder: &Folder) -> Result<KeyPair, Error> {
 }
 
 fn unreachable(ticket: &Ticket, why: &str) -> Error {
-    Error::failed(format!(
-        "the coordinator could not be reached at {} ({why}); check that `entente serve` runs there, that UDP to this port is let \
-         through, and that this machine's clock is right; then join again in the same folder: its keys are kept, and the ticket \
-         lets them in again",
-        ticket.address
-    ))
+    let help = "check that `entente serve` runs there, that UDP to this port is allowed, and that this machine's clock is right; \
+                then join again in the same folder: its keys are kept, and the ticket admits them again";
+    Error::failed(format!("the coordinator could not be reached at {} ({why})", ticket.address)).help(help)
 }
 
 async fn exchange(ticket: &Ticket, enrol: &Enrol) -> Result<Enrolled, LinkError> {
@@ -126,9 +119,8 @@ fn accept(
 ) -> Result<(), Error> {
     let mine = roster.members.get(&ticket.partner) == Some(member);
     if Digest::plain(authority) != ticket.authority || roster.authority != ticket.authority || !mine {
-        return Err(Error::failed(
-            "the coordinator answered with another alliance's authority or another roster; do not use this node",
-        ));
+        return Err(Error::failed("the coordinator answered with another alliance's authority or another roster")
+            .help("do not use this node"));
     }
     write_private(&folder.key("authority.crt"), pem(authority).as_bytes())?;
     folder.keep_offered(roster)?;

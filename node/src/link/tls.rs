@@ -20,10 +20,8 @@ use crate::state::Folder;
 pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
     let damaged = |name: &str| {
         let path = folder.key(name);
-        Error::refused(format!(
-            "{} is damaged; restore it from a backup, or join again with a new ticket",
-            path.display()
-        ))
+        Error::refused(format!("{} is damaged", path.display()))
+            .help("restore it from a backup, or join again with a new ticket")
     };
     let read = |name: &str| folder.read(&folder.key(name));
     let authority =

@@ -91,7 +91,8 @@ pub async fn serve(folder: &Folder, config: &Config) -> Result<(), Error> {
 pub fn url(folder: &Folder) -> Result<String, Error> {
     let config = crate::load(folder)?;
     let off = || {
-        Error::refused("the review page is off; set `review` in [node] of node.toml, for example to \"127.0.0.1:8081\"")
+        Error::refused("the review page is off")
+            .help("set `review` in [node] of node.toml, for example to \"127.0.0.1:8081\"")
     };
     let address: SocketAddr = config.review.ok_or_else(off)?;
     Ok(Access::open(&folder.state_folder()).map_err(failed)?.url(address))

@@ -32,7 +32,8 @@ impl Period {
     pub(super) fn of(asked: &HashMap<String, String>) -> Result<Self, Error> {
         let day = |key: &str| {
             let text = asked.get(key).map(String::as_str).unwrap_or_default();
-            text.parse().map_err(|_| Error::refused(format!("`{key}` is `{text}`; write a day such as 2026-01-31")))
+            text.parse()
+                .map_err(|_| Error::refused(format!("`{key}` is `{text}`")).help("write a day such as 2026-01-31"))
         };
         let period = Self { from: day("from")?, to: day("to")? };
         if period.to < period.from { Err(Error::refused("the period ends before it begins")) } else { Ok(period) }

@@ -16,6 +16,7 @@ use crate::learn::options::Options;
 use crate::lookalike::model::PublicModel;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;
+use crate::reason::Reason;
 
 /// The longest file that is read.
 const MAX_LENGTH: usize = 256 * 1024;
@@ -113,18 +114,17 @@ enum Source {
 }
 
 impl Lookalike {
-    fn output(&self) -> Result<Output, String> {
+    fn output(&self) -> Result<Output, Reason> {
         match self.output.as_deref().unwrap_or(OUTPUTS[0]) {
-            "scores" if self.buckets.is_some() => {
-                Err("`buckets` is for `output = \"buckets\"`; scores have none, so leave one of them out".into())
-            }
+            "scores" if self.buckets.is_some() => Err(Reason::from("`buckets` is for `output = \"buckets\"`")
+                .help("scores have none, so leave one of them out")),
             "scores" => Ok(Output::Scores),
             "buckets" => Ok(Output::Buckets(self.buckets.unwrap_or(lookalike::BUCKETS))),
-            other => Err(lookalike::unknown_output(other)),
+            other => Err(lookalike::unknown_output(other).into()),
         }
     }
 
-    fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, String> {
+    fn source(self, model: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Source, Reason> {
         let output = self.output()?;
         let Self {
             seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, segment, leave_out, ..
@@ -135,7 +135,8 @@ impl Lookalike {
         });
         match (self.model, self.seeds) {
             (Some(_), None) if method.is_some() || epsilon.is_some() => {
-                Err("`method` and `seeds_epsilon` say how `seeds` are learnt; with `model`, leave them out".into())
+                Err(Reason::from("`method` and `seeds_epsilon` say how `seeds` are learnt")
+                    .help("with `model`, leave them out"))
             }
             (Some(name), None) => {
                 let bytes = model(&name).map_err(|problem| format!("`model`: {problem}"))?;
@@ -152,9 +153,8 @@ impl Lookalike {
                 }))
             }
             (None, Some(_)) if leave_out.is_some() => {
-                Err("`leave_out` goes with `model`; seeds are left out in any case, where their own partner is among \
-                     `candidate_partners`"
-                    .into())
+                let help = "leave it out: seeds are excluded in any case, where their own partner is among `candidate_partners`";
+                Err(Reason::from("`leave_out` goes with `model`").help(help))
             }
             (None, Some(seeds)) => Ok(Source::Seeds(Stated {
                 seed_partner,
@@ -167,9 +167,8 @@ impl Lookalike {
                 candidates,
                 output,
             })),
-            (Some(_), Some(_)) => Err("[lookalike] has both `model` and `seeds`; a model that is there needs no \
-                                       seeds, so leave one of them out"
-                .into()),
+            (Some(_), Some(_)) => Err(Reason::from("[lookalike] has both `model` and `seeds`")
+                .help("a given model needs no seeds; leave one of them out")),
             (None, None) => {
                 Err("[lookalike] has neither `model`, the file of a model that the seed partner holds, nor \
                                  `seeds`, a query of the customers to train one from"
@@ -229,9 +228,9 @@ pub fn parse_with(
     match parse_asked(file, text, model)? {
         Asked::Study(study) => Ok(*study),
         Asked::Seeded(_) => {
-            let problem = "a lookalike study with `seeds` is two studies, and one is expected here; train the model first, \
-                           and name its file as `model`";
-            Err(ConfigError { file: file.into(), problem: problem.into() })
+            let problem = Reason::from("a lookalike study with `seeds` is two studies, and one is expected here")
+                .help("train the model first, and name its file as `model`");
+            Err(ConfigError { file: file.into(), reason: problem })
         }
     }
 }
@@ -242,9 +241,9 @@ pub fn parse_asked(
     text: &str,
     model: impl Fn(&str) -> Result<Vec<u8>, String>,
 ) -> Result<Asked, ConfigError> {
-    let fail = |problem: String| Err(ConfigError { file: file.into(), problem });
+    let fail = |reason: Reason| Err(ConfigError { file: file.into(), reason });
     if text.len() > MAX_LENGTH {
-        return fail(format!("is longer than {MAX_LENGTH} bytes; a study file is a few lines"));
+        return fail(format!("is longer than {MAX_LENGTH} bytes; a study file is a few lines").into());
     }
     // The kind first: a file of a kind that this version lacks has keys it cannot know.
     let kind = toml::from_str::<toml::Table>(text).ok().and_then(|table| Some(table.get("kind")?.as_str()?.to_owned()));
@@ -262,11 +261,11 @@ pub fn parse_asked(
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
         }
         (Kind::Train, None, Some(train), None) if !train::MODELS.contains(&train.model.as_str()) => {
-            return fail(train::unknown_model(&train.model));
+            return fail(train::unknown_model(&train.model).into());
         }
         (Kind::Train, None, Some(train), None) => StudySpec::Train(Box::new(train.spec())),
         (Kind::Lookalike, None, None, Some(lookalike)) => {
-            let problem = |problem: String| ConfigError { file: file.into(), problem };
+            let problem = |reason: Reason| ConfigError { file: file.into(), reason };
             let (participants, spec) = match lookalike.source(model).map_err(problem)? {
                 Source::File(spec) => {
                     default_wait += spec.output.seconds(spec.candidates);
@@ -274,7 +273,8 @@ pub fn parse_asked(
                 }
                 Source::Seeds(stated) => {
                     default_wait += stated.output.seconds(stated.candidates);
-                    let training = StudySpec::Train(Box::new(stated.training().map_err(problem)?));
+                    let training =
+                        StudySpec::Train(Box::new(stated.training().map_err(|words| problem(words.into()))?));
                     (seeds.insert(stated).participants(), training)
                 }
             };
@@ -307,13 +307,17 @@ pub fn parse_asked(
         Some(stated) => Seeded::new(study, stated).map(|seeded| Asked::Seeded(Box::new(seeded))),
         None => study.validate().map(|()| Asked::Study(Box::new(study))),
     };
-    asked.or_else(fail)
+    asked.or_else(|problem| fail(problem.into()))
 }
 
-fn unavailable(kind: &str) -> String {
-    let near = config::nearest(kind, Kind::all().map(Kind::name))
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!("studies of kind `{kind}` are not available in this version, which has: {}{near}", Kind::names())
+fn unavailable(kind: &str) -> Reason {
+    let names = Kind::names();
+    let reason =
+        Reason::from(format!("studies of kind `{kind}` are not available in this version, which has: {names}"));
+    match config::nearest(kind, Kind::all().map(Kind::name)) {
+        Some(near) => reason.help(format!("did you mean `{near}`?")),
+        None => reason,
+    }
 }
 
 #[cfg(test)]

@@ -309,7 +309,7 @@ features = "SELECT id, age, active FROM customers WHERE age >= 20"
             ("SELECT id FROM customers WHERE tier", "SELECT id FROM clients WHERE tier", "Write FROM customers"),
             ("epsilon = 0.5", "epsilon = 0", "`epsilon`"),
             ("[\"telecom\"]", "[\"retailer\"]", "the seed partner alone"),
-            ("[lookalike]", "[lookalike]\nleave_out = \"SELECT id FROM customers WHERE active\"", "seeds are left out"),
+            ("[lookalike]", "[lookalike]\nleave_out = \"SELECT id FROM customers WHERE active\"", "seeds are excluded"),
             ("kind =", "partners = [\"retailer\"]\nkind =", "`partners`"),
             ("[lookalike]", "[lookalike]\nmethod = \"aditive\"", "did you mean `additive`"),
             ("[lookalike]", "[lookalike]\nmethod = \"kmeans\"", "seeds are learnt by"),

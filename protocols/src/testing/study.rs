@@ -186,7 +186,7 @@ impl Draft {
     pub fn build_seeded(&self) -> Result<Seeded, ConfigError> {
         match file::parse_asked(FILE, &self.text(), |_| Err("is not read".into()))? {
             Asked::Seeded(seeded) => Ok(*seeded),
-            Asked::Study(_) => Err(ConfigError { file: FILE.into(), problem: "names no seeds".into() }),
+            Asked::Study(_) => Err(ConfigError { file: FILE.into(), reason: "names no seeds".into() }),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::ledger::Head;
 use crate::ledger::receipt::Part;
 use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
+use crate::reason::Reason;
 use crate::secagg::agreement::Encapsulation;
 use crate::secagg::collect::Step;
 use crate::secagg::pledge::SignedPledge;
@@ -341,9 +342,9 @@ pub enum ToOperator {
     /// Done, in words.
     Done(String),
     /// Refused, or the user's mistake.
-    Refused(String),
+    Refused(Reason),
     /// Failed.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// Where a study stands.

@@ -370,7 +370,7 @@ fn a_study_that_needs_all_its_partners_ends_with_one() {
     world.answer("p0");
     world.says("p1", FromAttempt::Refused { reason: "its budget is spent".into() });
     let Some(Err(Error::Refused(reason))) = &world.end else { panic!("{:?}", world.end) };
-    assert!(reason.starts_with("`p1` refused: its budget is spent; the study needs all"), "{reason}");
+    assert!(reason.problem.starts_with("`p1` refused: its budget is spent; the study needs all"), "{reason}");
     assert_eq!(world.kept.record.state, StudyState::Refused);
     assert!(ALL.iter().all(|node| matches!(world.told[*node].1, ToAttempt::Abandoned { is_over: true, .. })));
 }
@@ -439,7 +439,7 @@ fn it_waits_for_those_who_have_not_connected_since_the_start() {
     world.turn(Turn::Running);
     world.pass(WAIT);
     let Some(Err(Error::Failed(reason))) = &world.end else { panic!("{:?}", world.end) };
-    assert!(reason.starts_with("`p1`: did not connect within 60 s"), "{reason}");
+    assert!(reason.problem.starts_with("`p1`: did not connect within 60 s"), "{reason}");
 }
 
 #[test]
@@ -474,7 +474,7 @@ fn no_answer_is_forced_by_a_steward_who_never_decides() {
     world.says("p2", FromAttempt::Waiting { reason: "its steward's decision".into() });
     world.pass(7 * 24 * 3600 * SECOND);
     let Some(Err(Error::Failed(reason))) = &world.end else { panic!("{:?}", world.end) };
-    assert!(reason.starts_with("`p2`: did not decide within 7 days (its steward's decision)"), "{reason}");
+    assert!(reason.problem.starts_with("`p2`: did not decide within 7 days (its steward's decision)"), "{reason}");
 }
 
 #[test]
@@ -483,7 +483,7 @@ fn a_node_whose_ledger_is_not_trusted_takes_no_part() {
     world.alliance.distrusted.insert("p1".into(), "its ledger is shorter than was witnessed".into());
     world.answer("p1");
     let Some(Err(Error::Refused(reason))) = &world.end else { panic!("{:?}", world.end) };
-    assert!(reason.starts_with("`p1` refused: its ledger is shorter"), "{reason}");
+    assert!(reason.problem.starts_with("`p1` refused: its ledger is shorter"), "{reason}");
 }
 
 #[test]
