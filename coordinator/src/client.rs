@@ -37,17 +37,16 @@ impl Client {
     pub async fn connect(dir: &Path) -> Result<Self, Error> {
         let alliance = Alliance::open(dir)?;
         let address = serving::running(dir)?.ok_or_else(|| {
-            Error::refused(format!(
-                "the coordinator of {} is not running; start it: entente serve --dir {0}",
-                dir.display()
-            ))
+            Error::refused(format!("the coordinator of {} is not running", dir.display()))
+                .help(format!("start it: entente serve --dir {}", dir.display()))
         })?;
         Self::connect_to(&alliance, address).await
     }
 
     async fn connect_to(alliance: &Alliance, address: SocketAddr) -> Result<Self, Error> {
         let unreachable = |why: String| {
-            Error::failed(format!("the coordinator at {address} could not be reached: {why}; its log may say more"))
+            Error::failed(format!("the coordinator at {address} could not be reached: {why}"))
+                .help("its log may say more")
         };
         let dialling = Line::dial(alliance, address, unreachable);
         let line = tokio::time::timeout(CONNECT, dialling)
@@ -208,9 +207,8 @@ impl Client {
 
 async fn next(answers: &mut Frames) -> Result<ToOperator, Error> {
     let lost = |error: LinkError| {
-        Error::failed(format!(
-            "the connection to the coordinator was lost ({error}); a study that runs goes on when the coordinator does: entente study list"
-        ))
+        Error::failed(format!("the connection to the coordinator was lost ({error})"))
+            .help("a running study continues when the coordinator does; see entente study list")
     };
     let frame = answers.next().await.map_err(lost)?.ok_or_else(|| lost(LinkError::Ended))?;
     match frame.decode().map_err(|error| lost(error.into()))? {
@@ -222,7 +220,7 @@ async fn next(answers: &mut Frames) -> Result<ToOperator, Error> {
 
 fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|error| {
-        Error::failed(format!("the coordinator's answer cannot be read ({error}); is it another version?"))
+        Error::failed(format!("the coordinator's answer cannot be read ({error})")).help("is it another version?")
     })
 }
 
@@ -238,7 +236,7 @@ fn unexpected(answer: &ToOperator) -> Error {
         ToOperator::Done(_) => "that it is done",
         ToOperator::Refused(reason) | ToOperator::Failed(reason) => &reason.problem,
     };
-    Error::failed(format!("the coordinator answered something else than was asked: {name}"))
+    Error::failed(format!("the coordinator answered something other than was asked: {name}"))
 }
 
 /// Runs a study of the alliance in `dir` to its result: with the coordinator if it runs, else serving for the length of

@@ -18,14 +18,14 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Makes a one-time ticket for `partner`, which need not wait for the coordinator to run.
 pub fn invite(dir: &Path, partner: &str, expires: Duration) -> Result<Ticket, Error> {
-    check_name(partner).map_err(|error| Error::refused(error.to_string()))?;
+    check_name(partner).map_err(Error::refused)?;
     if !certificates::can_be_certified(partner) {
-        return Err(Error::refused(format!(
-            "`{partner}` cannot stand in a certificate: use at most 63 characters, and none of `-` at the end"
-        )));
+        return Err(Error::refused(format!("`{partner}` cannot be a name in a certificate"))
+            .help("use at most 63 characters, and no `-` at the end"));
     }
     if expires.is_zero() || expires > LONGEST {
-        return Err(Error::refused("a ticket lasts more than nothing and at most a year; for example --expires 7d"));
+        return Err(Error::refused("a ticket must last for some time, and at most a year")
+            .help("write for example --expires 7d"));
     }
     let alliance = Alliance::open(dir)?;
     let store = Store::open(dir)?;
@@ -44,7 +44,7 @@ pub fn invite(dir: &Path, partner: &str, expires: Duration) -> Result<Ticket, Er
 
 /// Reads `7d`, `12h`, `30m` or `90s`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let problem = || format!("`{text}` is no duration; write for example 7d, 12h, 30m or 90s");
+    let problem = || format!("`{text}` is not a duration; write for example 7d, 12h, 30m or 90s");
     let unit = match text.chars().last() {
         Some('d') => 24 * 3600,
         Some('h') => 3600,

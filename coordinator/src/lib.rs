@@ -29,7 +29,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make files and wait"))]
 
 mod client;
-#[expect(clippy::disallowed_macros, reason = "what is no result goes to stderr")]
+#[expect(clippy::disallowed_macros, reason = "what is not a result goes to stderr")]
 pub mod commands;
 mod coordinator;
 mod hall;

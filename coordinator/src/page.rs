@@ -49,8 +49,10 @@ pub async fn serve(running: &Running) {
 /// The address that opens the page of the alliance in `dir`, token included.
 pub fn url(dir: &Path) -> Result<String, Error> {
     let alliance = Alliance::open(dir)?;
-    let off =
-        || Error::refused("the operator's page is off; set `page` in alliance.toml, for example to \"127.0.0.1:8080\"");
+    let off = || {
+        Error::refused("the operator's page is off")
+            .help("set `page` in alliance.toml, for example to \"127.0.0.1:8080\"")
+    };
     let address = alliance.page().ok_or_else(off)?;
     Ok(Access::open(&dir.join("keys")).map_err(failed)?.url(address))
 }
@@ -164,7 +166,7 @@ fn studies(studies: &[StudyView]) -> Markup {
     html! {
         section aria-labelledby="studies" {
             h2 id="studies" { "Studies" }
-            @if studies.is_empty() { p { "There are none yet." } } @else {
+            @if studies.is_empty() { p { "No studies yet." } } @else {
                 div.scroll {
                     table {
                         thead { tr {

@@ -76,7 +76,7 @@ fn it_serves_until_told_to_stop_and_invites_meanwhile() {
     assert_eq!(view["alliance"], "spring");
     let second = entente(&["serve", "--dir", "a"], folder.path());
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("runs already"));
+    assert!(text(&second.stderr).contains("already running"));
 
     let killed = Command::new("kill").args(["-TERM", &serving.id().to_string()]).status().unwrap();
     assert!(killed.success());

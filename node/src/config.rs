@@ -387,7 +387,7 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
     };
     if !TYPES.contains(&type_name.as_str()) {
         let reason = Reason::from(format!("type `{type_name}` is not one of {}", TYPES.join(", ")));
-        return Err(suggesting(reason, &type_name, &TYPES));
+        return Err(config::suggesting(reason, &type_name, TYPES.into_iter()));
     }
     let known: &[&str] = match type_name.as_str() {
         "category" => &["type", "values"],
@@ -396,17 +396,9 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
     };
     if let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) {
         let reason = Reason::from(format!("unknown key `{unknown}` (type {type_name} has {})", known.join(", ")));
-        return Err(suggesting(reason, unknown, known));
+        return Err(config::suggesting(reason, unknown, known.iter().copied()));
     }
     table.try_into().map_err(|error: toml::de::Error| format!("as {type_name}: {}", error.message()).into())
-}
-
-/// With the nearest known word, if one is near.
-fn suggesting(reason: Reason, word: &str, known: &[&str]) -> Reason {
-    match config::nearest(word, known.iter().copied()) {
-        Some(near) => reason.help(format!("did you mean `{near}`?")),
-        None => reason,
-    }
 }
 
 /// The first of the usual ports for the review page that nothing listens on now: nodes of several partners can try things out on one

@@ -40,7 +40,18 @@ fn with_suggestion(message: &str) -> Reason {
                 Reason::from(format!("unknown {what} `{unknown}`")).help(format!("known here: {}", known.join(", ")))
             }
         },
+        Some((missing, _)) if message.starts_with("missing field") => {
+            Reason::from(format!("the key `{missing}` is missing")).help("add it")
+        }
         _ => message.into(),
+    }
+}
+
+/// With the one of `known` that `word` most probably was meant to be as the remedy, if any is near.
+pub fn suggesting<'a>(reason: Reason, word: &str, known: impl Iterator<Item = &'a str>) -> Reason {
+    match nearest(word, known) {
+        Some(near) => reason.help(format!("did you mean `{near}`?")),
+        None => reason,
     }
 }
 

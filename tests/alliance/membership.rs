@@ -196,7 +196,7 @@ async fn strangers_in_crowds_do_not_keep_partners_from_working() -> Result<(), E
 async fn one_coordinator_at_a_time_and_a_taken_port_is_said() -> Result<(), Error> {
     let world = World::of(&[]).enrolled().await?;
     let second = Coordinator::start(&world.alliance()).await.map(drop).unwrap_err().to_string();
-    assert!(second.contains("runs already"), "{second}");
+    assert!(second.contains("already running"), "{second}");
     let other = world.folders().node("another-alliance");
     entente::init(&other, "autumn", &world.running().address().to_string(), None)?;
     let error = Coordinator::start(&other).await.map(drop).unwrap_err();

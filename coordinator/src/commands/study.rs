@@ -206,15 +206,15 @@ impl Run {
 
 fn interrupted(id: Option<String>, dir: &Path, served: bool) -> Error {
     let (id, dir) = (id.unwrap_or_else(|| "ID".into()), dir.display());
-    Error::refused(if served {
-        format!(
-            "interrupted; the study is kept: entente serve --dir {dir} takes it up again, and then entente study show {id} --dir {dir} --out RESULTS writes its result, or entente study cancel {id} --dir {dir} gives it up"
-        )
+    let (stands, first) = if served {
+        ("interrupted; the study is kept", format!("entente serve --dir {dir} continues it; then "))
     } else {
-        format!(
-            "interrupted; the study goes on: entente study show {id} --dir {dir} --out RESULTS writes its result, entente study cancel {id} --dir {dir} gives it up"
-        )
-    })
+        ("interrupted; the study continues", String::new())
+    };
+    Error::refused(stands).help(format!(
+        "{first}entente study show {id} --dir {dir} --out RESULTS writes its result, and entente study cancel {id} --dir {dir} \
+         ends it"
+    ))
 }
 
 impl Show {

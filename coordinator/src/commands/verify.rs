@@ -84,10 +84,8 @@ fn verify(path: &Path, roster: Option<&Roster>, compare: bool) -> Result<(Report
     }
     let file = path.join(RECEIPT);
     if !file.is_file() {
-        return Err(Error::refused(format!(
-            "{} has no {RECEIPT}; give a result folder, or a ledger's export",
-            path.display()
-        )));
+        return Err(Error::refused(format!("{} has no {RECEIPT}", path.display()))
+            .help("give a result folder, or a ledger's export"));
     }
     let (mut report, receipt) = verify_receipt(&files::read_text(&file)?, roster);
     let mut contents = BTreeMap::new();
@@ -112,5 +110,5 @@ fn read_roster(path: &Path) -> Result<Roster, Error> {
     } else {
         toml::from_str(&text).map_err(|error| error.message().to_owned())
     };
-    parsed.map_err(|problem| Error::refused(format!("{} is no roster: {problem}", path.display())))
+    parsed.map_err(|problem| Error::refused(format!("{} is not a roster: {problem}", path.display())))
 }

@@ -69,9 +69,8 @@ pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Resu
     check_alliance_name(name)?;
     let listen = resolve(listen, "--listen")?;
     if listen.port() == 0 {
-        return Err(Error::refused(
-            "--listen needs a port other than 0: tickets tell partners where to dial; for example --listen 0.0.0.0:4433",
-        ));
+        return Err(Error::refused("--listen needs a port other than 0: tickets say where partners dial")
+            .help("write for example --listen 0.0.0.0:4433"));
     }
     let address = match address {
         Some(address) => check_address(address, "--address").map(str::to_owned)?,
@@ -79,10 +78,11 @@ pub fn init(dir: &Path, name: &str, listen: &str, address: Option<&str>) -> Resu
     };
     let (toml, keys) = (dir.join("alliance.toml"), dir.join("keys"));
     if files::exists(&toml) || files::exists(&keys) {
-        return Err(Error::refused(format!(
-            "{} holds an alliance already, whose keys would be lost; give another folder, or go on with this one: entente invite PARTNER --dir {0}",
-            dir.display()
-        )));
+        return Err(Error::refused(format!("{} already has an alliance, whose keys would be lost", dir.display()))
+            .help(format!(
+                "give another folder, or continue with this one: entente invite PARTNER --dir {}",
+                dir.display()
+            )));
     }
     files::private_folder(dir)?;
     // Complete or not at all: the keys appear under their name when all are there, and the configuration last.
@@ -127,8 +127,8 @@ impl Alliance {
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("alliance.toml");
         if !files::exists(&path) {
-            return Err(Error::refused(format!(
-                "there is no alliance in {}; give its folder with --dir, or make one: entente init --dir {0} --name NAME",
+            return Err(Error::refused(format!("there is no alliance in {}", dir.display())).help(format!(
+                "give its folder with --dir, or make one: entente init --dir {} --name NAME",
                 dir.display()
             )));
         }
@@ -142,10 +142,8 @@ impl Alliance {
             Some(text) => match text.parse::<SocketAddr>() {
                 Ok(page) if page.ip().is_loopback() => Some(page),
                 _ => {
-                    return Err(Error::refused(format!(
-                        "{}: `page` is `{text}`; write an address of this machine alone such as {DEFAULT_PAGE}, or off",
-                        path.display()
-                    )));
+                    return Err(Error::refused(format!("{}: `page` is `{text}`", path.display()))
+                        .help(format!("write an address of this machine alone such as {DEFAULT_PAGE}, or off")));
                 }
             },
         };
@@ -161,7 +159,7 @@ impl Alliance {
         let secret = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).map(Zeroizing::new).ok();
         let secret = secret.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new));
         let secret = secret.ok_or_else(|| {
-            Error::failed(format!("{} is damaged; restore it from a backup", keys.join("identity").display()))
+            Error::failed(format!("{} is damaged", keys.join("identity").display())).help("restore it from a backup")
         })?;
         let authority = certificates::certificate(&keys, "authority")?;
         Ok(Self {
@@ -228,8 +226,8 @@ impl Alliance {
 fn check_alliance_name(name: &str) -> Result<(), Error> {
     check_name(name).map_err(|error| {
         let lower = name.to_lowercase();
-        let hint = if check_name(&lower).is_ok() { format!("; `{lower}` would do") } else { String::new() };
-        Error::refused(format!("{error}{hint}"))
+        let refused = Error::refused(error);
+        if check_name(&lower).is_ok() { refused.help(format!("`{lower}` would do")) } else { refused }
     })
 }
 
@@ -237,9 +235,8 @@ fn resolve(address: &str, place: &str) -> Result<SocketAddr, Error> {
     let found = address.to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     let address_of = found.iter().find(|found| found.is_ipv4()).or(found.first());
     address_of.copied().ok_or_else(|| {
-        Error::refused(format!(
-            "{place}: `{address}` is no address to listen at; write IP:PORT, for example 0.0.0.0:4433"
-        ))
+        Error::refused(format!("{place}: `{address}` is not an address to listen at"))
+            .help("write IP:PORT, for example 0.0.0.0:4433")
     })
 }
 
@@ -253,7 +250,8 @@ fn check_address<'a>(address: &'a str, place: &str) -> Result<&'a str, Error> {
     if good {
         Ok(address)
     } else {
-        Err(Error::refused(format!("{place}: `{address}` is not host:port, for example alliance.example:4433")))
+        Err(Error::refused(format!("{place}: `{address}` is not host:port"))
+            .help("write for example alliance.example:4433"))
     }
 }
 

@@ -81,7 +81,8 @@ impl Authority {
     /// The authority whose files are in `keys`.
     pub(crate) fn load(keys: &Path) -> Result<Self, Error> {
         let damaged = |error: rcgen::Error| {
-            Error::failed(format!("the authority's files in {} are damaged ({error}); restore them", keys.display()))
+            Error::failed(format!("the authority's files in {} are damaged ({error})", keys.display()))
+                .help("restore them")
         };
         let pem = Zeroizing::new(files::read_text(&keys.join("authority.key"))?);
         let key = KeyPair::from_pem(&pem).map_err(damaged)?;
@@ -141,7 +142,7 @@ pub(crate) fn key_digest(certificate: &CertificateDer<'_>) -> Option<Digest> {
 pub(crate) fn certificate(keys: &Path, name: &str) -> Result<CertificateDer<'static>, Error> {
     let path = keys.join(format!("{name}.pem"));
     CertificateDer::from_pem_slice(files::read_text(&path)?.as_bytes())
-        .map_err(|error| Error::failed(format!("{} is no certificate ({error}); restore it", path.display())))
+        .map_err(|error| Error::failed(format!("{} is not a certificate ({error})", path.display())).help("restore it"))
 }
 
 /// The private key `NAME.key` in `keys`.
@@ -149,7 +150,7 @@ pub(crate) fn private_key(keys: &Path, name: &str) -> Result<PrivateKeyDer<'stat
     let path = keys.join(format!("{name}.key"));
     let pem = Zeroizing::new(files::read_text(&path)?);
     PrivateKeyDer::from_pem_slice(pem.as_bytes())
-        .map_err(|error| Error::failed(format!("{} is no private key ({error}); restore it", path.display())))
+        .map_err(|error| Error::failed(format!("{} is not a private key ({error})", path.display())).help("restore it"))
 }
 
 fn generate() -> Result<KeyPair, Error> {

@@ -11,6 +11,7 @@ pub(crate) mod sessions;
 use entente_host::Error;
 use entente_host::clock::Clock;
 use entente_protocols::identity::Roster;
+use entente_protocols::reason::Reason;
 
 use crate::store::Store;
 use access::{Access, Role};
@@ -37,7 +38,7 @@ impl Hall {
         let access = Access::default();
         let operator = certificates::certificate(&keys, "operator")?;
         let operator = certificates::key_digest(&operator)
-            .ok_or_else(|| Error::failed("keys/operator.pem is damaged; restore it from a backup"))?;
+            .ok_or_else(|| Error::failed("keys/operator.pem is damaged").help("restore it from a backup"))?;
         access.allow(operator, Role::Operator);
         for (name, partner) in store.partners()? {
             access.allow(partner.member.tls, Role::Node(name));
@@ -58,9 +59,10 @@ impl Hall {
 }
 
 /// "`bnk` is not enrolled", with the nearest name that is.
-pub(crate) fn not_enrolled<'a>(partner: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn not_enrolled<'a>(partner: &str, known: impl Iterator<Item = &'a str>) -> Reason {
+    let reason = Reason::from(format!("`{partner}` is not enrolled"));
     match entente_protocols::config::nearest(partner, known) {
-        Some(near) => format!("`{partner}` is not enrolled; did you mean `{near}`?"),
-        None => format!("`{partner}` is not enrolled; entente invite {partner} makes a ticket for it"),
+        Some(near) => reason.help(format!("did you mean `{near}`?")),
+        None => reason.help(format!("entente invite {partner} makes a ticket for it")),
     }
 }

@@ -32,7 +32,8 @@ impl Serving {
             Some(Where { address, pid }) => format!(" (process {pid}, listening on {address})"),
             None => String::new(),
         };
-        Err(Error::refused(format!("the coordinator of {} runs already{place}; stop it first", dir.display())))
+        Err(Error::refused(format!("the coordinator of {} is already running{place}", dir.display()))
+            .help("stop it first"))
     }
 
     /// Lets commands know where it listens.
@@ -95,7 +96,7 @@ mod tests {
         serving.announce("0.0.0.0:4433".parse().unwrap()).unwrap();
         assert_eq!(running(dir).unwrap(), Some("127.0.0.1:4433".parse().unwrap()));
         let second = Serving::claim(dir).map(drop).unwrap_err();
-        assert!(second.to_string().contains("runs already") && second.exit_code() == 1, "{second}");
+        assert!(second.to_string().contains("already running") && second.exit_code() == 1, "{second}");
         drop(serving);
         assert_eq!(running(dir).unwrap(), None);
         assert!(Serving::claim(dir).is_ok());

@@ -103,14 +103,10 @@ async fn bind(alliance: &Alliance, access: Access) -> Result<quinn::Endpoint, Er
         bound = quinn::Endpoint::server(config.clone(), address);
     }
     bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => Error::refused(format!(
-            "another program listens on UDP {address} already; stop it, or change `listen` in {}",
-            alliance.dir().join("alliance.toml").display()
-        )),
-        _ => Error::refused(format!(
-            "could not listen on UDP {address}: {error}; change `listen` in {}",
-            alliance.dir().join("alliance.toml").display()
-        )),
+        io::ErrorKind::AddrInUse => Error::refused(format!("another program listens on UDP {address} already"))
+            .help(format!("stop it, or change `listen` in {}", alliance.dir().join("alliance.toml").display())),
+        _ => Error::refused(format!("could not listen on UDP {address}: {error}"))
+            .help(format!("change `listen` in {}", alliance.dir().join("alliance.toml").display())),
     })
 }
 

@@ -73,7 +73,8 @@ impl ClientCertVerifier for PinnedClients {
 }
 
 fn unusable(error: impl std::fmt::Display) -> Error {
-    Error::failed(format!("the alliance's keys and certificates cannot be used ({error}); restore its folder keys/"))
+    Error::failed(format!("the alliance's keys and certificates cannot be used ({error})"))
+        .help("restore its folder keys/")
 }
 
 /// How the coordinator answers.

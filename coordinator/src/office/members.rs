@@ -87,7 +87,7 @@ impl Members {
         self.scheduler.tell_all(partner, || NodeEvent::Revoked).await;
         tracing::warn!(partner, "revoked");
         Ok(format!(
-            "`{partner}` is no longer part of the alliance: its connection is closed and its certificate is worth nothing; entente invite {partner} lets it join anew"
+            "`{partner}` is no longer part of the alliance: its connection is closed and its certificate is not valid any more; entente invite {partner} lets it join anew"
         ))
     }
 

@@ -64,7 +64,7 @@ impl Nodes {
         tracing::info!(node = name, from = %peer.address(), "connected");
         let reading = async {
             let missed = self.hall.store.notices(name).unwrap_or_else(|error| {
-                tracing::error!(%error, node = name, "what this node has still to be told is not known");
+                tracing::error!(%error, node = name, "what this node has missed is not known");
                 Vec::new()
             });
             let mut notices = Notices::new(missed);
@@ -95,11 +95,7 @@ impl Nodes {
         let (hall, software, since) = (&self.hall, clean(&software), self.hall.clock.now());
         let (now, clock_ahead) = (since.as_second(), hall.clock.ahead(clock));
         if is_off(clock_ahead) {
-            tracing::warn!(
-                node = name,
-                clock_ahead,
-                "this node's clock differs from ours by so many seconds; set both by NTP"
-            );
+            tracing::warn!(node = name, clock_ahead, "this node's clock differs from ours; synchronise both by NTP");
         }
         let contradiction = self.witnesses.contradiction(name, ledger)?;
         if let Some(contradiction) = &contradiction {

@@ -167,9 +167,8 @@ impl Operators {
         let reason = record.reason.unwrap_or_else(|| record.state.to_string());
         match record.state {
             StudyState::Done => Ok(()),
-            StudyState::Running => Err(Error::refused(format!(
-                "study {id} was interrupted; entente study resume {id} takes it up again, entente study cancel {id} gives it up"
-            ))),
+            StudyState::Running => Err(Error::refused(format!("study {id} was interrupted"))
+                .help(format!("entente study resume {id} takes it up again, entente study cancel {id} gives it up"))),
             StudyState::Refused | StudyState::Cancelled => Err(Error::refused(reason)),
             StudyState::Failed => Err(Error::failed(reason)),
         }

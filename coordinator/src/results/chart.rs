@@ -211,7 +211,7 @@ fn line(id: usize, title: &str, desc: &str, marks: &[Mark]) -> Markup {
     svg(id, title, desc, BOTTOM + 30.0, &body)
 }
 
-/// Every so many-th of the marks, such that their labels do not touch; a dozen for a year of months, where that fits.
+/// Every n-th mark, so that labels do not overlap; a dozen for a year of months, where that fits.
 fn spaced<'m>(marks: &[&'m Mark], x: &dyn Fn(&Mark) -> f64) -> Vec<&'m Mark> {
     let widest = marks.iter().map(|mark| shortened(&mark.label).chars().count()).max().unwrap_or(0);
     let room = CHARACTER * widest as f64 + 14.0;

@@ -41,7 +41,7 @@ pub(crate) fn heading(header: &Header<'_>, what: &str) -> Markup {
     }
 }
 
-/// Of which data set, at whom, and by which SQL.
+/// The data set, the participants and the SQL of the study.
 pub(crate) fn asked_for(header: &Header<'_>, dataset: &str, sql: &str) -> Markup {
     let n = header.participants.len();
     html! {

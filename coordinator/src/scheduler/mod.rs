@@ -258,13 +258,13 @@ impl Scheduler {
     fn resume_study(self: &Arc<Self>, id: &str) -> Result<String, Error> {
         let mut record = self.record(id)?;
         if self.follow(id).is_some() {
-            return Err(Error::refused(format!("study {id} runs; entente study show {id} says what it waits for")));
+            return Err(Error::refused(format!("study {id} runs"))
+                .help(format!("entente study show {id} says what it waits for")));
         }
         match record.state {
             StudyState::Done => {
-                return Err(Error::refused(format!(
-                    "study {id} is done; entente study show {id} --out RESULTS writes its result"
-                )));
+                return Err(Error::refused(format!("study {id} is done"))
+                    .help(format!("entente study show {id} --out RESULTS writes its result")));
             }
             StudyState::Running => {}
             StudyState::Refused | StudyState::Failed | StudyState::Cancelled => {
@@ -283,10 +283,9 @@ impl Scheduler {
 
     /// Looks up a study; refused if it does not exist.
     pub(crate) fn record(&self, id: &str) -> Result<StudyRecord, Error> {
-        self.hall
-            .store
-            .study(id)?
-            .ok_or_else(|| Error::refused(format!("there is no study `{}`; entente study list shows all", clean(id))))
+        self.hall.store.study(id)?.ok_or_else(|| {
+            Error::refused(format!("there is no study `{}`", clean(id))).help("entente study list shows all")
+        })
     }
 
     /// Tells a study what came from a node. Nothing happens if the study does not run: it came too late.

@@ -23,7 +23,7 @@ pub(super) fn published(hall: &Hall, partners: &[String]) -> Result<BTreeMap<Str
 pub(super) fn participants_of(hall: &Hall, study: &Study) -> Result<Vec<String>, Error> {
     let enrolled = hall.store.partners()?;
     if enrolled.is_empty() {
-        return Err(Error::refused("nobody is enrolled yet; entente invite PARTNER makes a ticket"));
+        return Err(Error::refused("nobody is enrolled yet").help("entente invite PARTNER makes a ticket"));
     }
     are_enrolled(hall, &study.partners)?;
     let mut participants: Vec<String> =
@@ -47,7 +47,7 @@ pub(super) fn are_enrolled(hall: &Hall, partners: &[String]) -> Result<(), Error
         None => Ok(()),
         Some(partner) => {
             let why = not_enrolled(partner, enrolled.keys().map(String::as_str));
-            Err(Error::refused(format!("`partners` of the study: {why}")))
+            Err(Error::refused(why.at("`partners` of the study")))
         }
     }
 }

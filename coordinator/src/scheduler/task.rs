@@ -87,7 +87,8 @@ impl Task<'_> {
             made = made => made,
         };
         *making = None;
-        let fault = |_| Err(Error::failed("the result could not be made: a fault in this program; please report it"));
+        let fault =
+            |_| Err(Error::failed("the result could not be made: a fault in this program").help("please report it"));
         match made.unwrap_or_else(fault) {
             Ok(told) => Event::Made(Box::new(told)),
             Err(error) => Event::Failed(error),

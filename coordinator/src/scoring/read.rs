@@ -59,7 +59,7 @@ impl Batches {
                 let reader = builder.with_batch_size(ROWS).build().map_err(|error| error.to_string())?;
                 Ok(Self::Parquet(Box::new(reader), schema))
             }
-            _ => Err("its name does not end in .csv, .ndjson, .jsonl or .parquet, so what it is cannot be told".into()),
+            _ => Err("its format is not known: its name does not end in .csv, .ndjson, .jsonl or .parquet".into()),
         }
     }
 

@@ -83,7 +83,7 @@ fn header(writer: &mut csv::Writer<impl Write>, batch: &RecordBatch) -> Result<R
     if let Some(field) = schema.fields().iter().find(|field| !text::has_form(field.data_type())) {
         let (name, stored) = (field.name(), field.data_type());
         let what = format!("column `{name}` is stored as {stored}, which CSV has no form for");
-        return Err(Error::refused(format!("{what}; write Parquet, with --out FILE.parquet")));
+        return Err(Error::refused(what).help("write Parquet, with --out FILE.parquet"));
     }
     Ok(gone_is_fine(writer.write_record(schema.fields().iter().map(|field| field.name()))))
 }

@@ -23,9 +23,6 @@ pub struct Alarm {
     pub acknowledged: Option<(i64, String)>,
 }
 
-/// An alarm that cannot be acknowledged.
-const NOT_OPEN: &str = "there is no open alarm with this number; entente partners shows those that are open";
-
 impl Store {
     /// Raises an alarm, or counts on one that is open for the same reason.
     pub fn alarm(&self, node: &str, reason: &str, now: i64) -> Result<(), Error> {
@@ -46,7 +43,10 @@ impl Store {
     pub fn acknowledge(&self, number: i64, note: &str, now: i64) -> Result<(), Error> {
         let sql = "UPDATE alarm SET acknowledged = ?2, note = ?3 WHERE number = ?1 AND acknowledged IS NULL";
         match self.lock().execute(sql, params![number, now, note]).map_err(failed)? {
-            0 => Err(Error::refused(NOT_OPEN)),
+            0 => {
+                Err(Error::refused("there is no open alarm with this number")
+                    .help("entente partners shows the open ones"))
+            }
             _ => Ok(()),
         }
     }

@@ -179,8 +179,9 @@ impl Store {
             VERSION => {}
             other => {
                 return Err(Error::failed(format!(
-                    "entente.db was written by another version (format {other}, this one reads {VERSION}); use the newer of the two"
-                )));
+                    "entente.db was written by another version (format {other}, this one reads {VERSION})"
+                ))
+                .help("use the newer of the two"));
             }
         }
         transaction.commit().map_err(failed)?;

@@ -60,9 +60,8 @@ impl Store {
             .optional()
             .map_err(failed)?;
         if enrolled.is_some() {
-            return Err(Error::refused(format!(
-                "`{partner}` is enrolled already; to let it join anew, end its certificate first: entente revoke {partner}"
-            )));
+            return Err(Error::refused(format!("`{partner}` is enrolled already"))
+                .help(format!("to let it join anew, end its certificate first: entente revoke {partner}")));
         }
         transaction.execute("DELETE FROM ticket WHERE partner = ?1 AND used IS NULL", [partner]).map_err(failed)?;
         transaction

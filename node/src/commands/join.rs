@@ -22,7 +22,7 @@ impl Join {
     pub(super) async fn run(self) -> Result<(), Error> {
         // A ticket, or the file that `entente invite --out` wrote.
         let text = files::read_text(Path::new(&self.ticket)).unwrap_or(self.ticket);
-        let ticket: Ticket = text.parse().map_err(|error| Error::refused(format!("{error}")))?;
+        let ticket = text.parse::<Ticket>().map_err(Error::refused)?;
         let folder = self.dir.folder();
         let roster = enrol::join(&ticket, &folder).await?;
         print(format!("joined the alliance `{}` as `{}`", ticket.alliance, ticket.partner))?;

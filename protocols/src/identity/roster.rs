@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::PublicIdentity;
 use crate::digest::Digest;
+use crate::reason::Reason;
 
 /// One partner in the roster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
@@ -44,10 +45,18 @@ impl Roster {
     }
 }
 
+const NAME: &str = "use 1 to 64 lower-case letters, digits, `-` and `_`, beginning with a letter";
+
 /// A name that cannot be a partner's or an alliance's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot be a name: use 1 to 64 lower-case letters, digits, `-` and `_`, beginning with a letter")]
+#[error("`{0}` cannot be a name: {NAME}")]
 pub struct NameError(pub String);
+
+impl From<NameError> for Reason {
+    fn from(error: NameError) -> Self {
+        Self::from(format!("`{}` cannot be a name", error.0)).help(NAME)
+    }
+}
 
 /// Checks a partner's name: it stands in files, certificates and messages.
 pub fn check_name(name: &str) -> Result<(), NameError> {

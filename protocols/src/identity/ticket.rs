@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::reason::Reason;
 
 /// A one-time invitation. Whoever has it first becomes the partner; it is handed over in private. Its secret is in
 /// its text form; there is no `Debug`.
@@ -25,10 +26,18 @@ pub struct Ticket {
 
 const PREFIX: &str = "entente-ticket-1.";
 
-/// A text that is no ticket.
+const WHOLE: &str = "paste the whole text that `entente invite` printed, or give the file it wrote";
+
+/// A text that is not a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a ticket ({0}); paste the whole text that `entente invite` printed, or give the file it wrote")]
+#[error("this is not a ticket ({0}); {WHOLE}")]
 pub struct TicketError(&'static str);
+
+impl From<TicketError> for Reason {
+    fn from(error: TicketError) -> Self {
+        Self::from(format!("this is not a ticket ({})", error.0)).help(WHOLE)
+    }
+}
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -120,7 +120,7 @@ impl Lookalike {
                 .help("scores have none, so leave one of them out")),
             "scores" => Ok(Output::Scores),
             "buckets" => Ok(Output::Buckets(self.buckets.unwrap_or(lookalike::BUCKETS))),
-            other => Err(lookalike::unknown_output(other).into()),
+            other => Err(lookalike::unknown_output(other)),
         }
     }
 
@@ -219,7 +219,7 @@ pub fn parse(file: &str, text: &str) -> Result<Study, ConfigError> {
 }
 
 /// Parses the study file `file` with content `text`, of one study. `model` reads a model file that the study names; its error
-/// says in words what is wrong.
+/// says what is wrong.
 pub fn parse_with(
     file: &str,
     text: &str,
@@ -261,7 +261,7 @@ pub fn parse_asked(
             StudySpec::Query(QuerySpec { sql, max_groups: max_groups_per_customer, max_rows: max_rows_per_customer })
         }
         (Kind::Train, None, Some(train), None) if !train::MODELS.contains(&train.model.as_str()) => {
-            return fail(train::unknown_model(&train.model).into());
+            return fail(train::unknown_model(&train.model));
         }
         (Kind::Train, None, Some(train), None) => StudySpec::Train(Box::new(train.spec())),
         (Kind::Lookalike, None, None, Some(lookalike)) => {
@@ -314,10 +314,7 @@ fn unavailable(kind: &str) -> Reason {
     let names = Kind::names();
     let reason =
         Reason::from(format!("studies of kind `{kind}` are not available in this version, which has: {names}"));
-    match config::nearest(kind, Kind::all().map(Kind::name)) {
-        Some(near) => reason.help(format!("did you mean `{near}`?")),
-        None => reason,
-    }
+    config::suggesting(reason, kind, Kind::all().map(Kind::name))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [lookalike] of a study file + model file ─▶ LookalikeSpec ─(schemas)─▶ ScorePlan = features query + public model, at each candidates' owner
 //! ```
 //!
-//! What is released is the reach: how many candidates score at least so much, one bounded vector sum over the candidates'
+//! What is released is the reach: how many candidates reach each of a list of scores, one bounded vector sum over the candidates'
 //! owners. The model's owner contributes nothing to it, and is charged nothing. Where a public column tells segments apart, each
 //! candidate counts in one cell all the same, that of its segment and score: the sensitivity is the same. Segments are read
 //! beside the features, and no block that is scored has them.
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::parts::{Dialogue, Learns, Part, Parts, Schemas, Side, Work, alike};
 use super::plans::score::{OUTPUTS, Output, ScorePlan, Scoring};
 use super::refusal::{Line, Refusal};
-use crate::config::nearest;
+use crate::config::{nearest, suggesting};
 use crate::identity::check_name;
 use crate::kind::Kind;
 use crate::language::expr::Expr;
@@ -38,6 +38,7 @@ use crate::language::sql;
 use crate::learn::recipe::Values;
 use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
+use crate::reason::Reason;
 
 /// The most candidates of one partner, unless the study says otherwise.
 pub const CANDIDATES: u64 = 1_000_000;
@@ -61,7 +62,7 @@ pub struct LookalikeSpec {
     pub candidate_partners: Vec<String>,
     /// The features query.
     pub features: String,
-    /// The column by whose values the reach is told apart, if it is.
+    /// The column by whose values the reach is split, if it is.
     pub segment: Option<String>,
     /// A seeds query: whom of its own customers the seed partner leaves out, where these are candidates.
     pub leave_out: Option<String>,
@@ -81,7 +82,7 @@ impl LookalikeSpec {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
+    /// What is wrong.
     pub fn validate(&self, partners: &[String]) -> Result<(), String> {
         check_parties(&self.seed_partner, &self.candidate_partners, partners)?;
         if let Output::Buckets(count) = self.output
@@ -91,7 +92,7 @@ impl LookalikeSpec {
         }
         if self.leave_out.is_some() && !self.candidate_partners.contains(&self.seed_partner) {
             return Err(format!(
-                "`leave_out` is about customers of `{0}`, the seed partner, who are no candidates; name `{0}` among \
+                "`leave_out` is about customers of `{0}`, the seed partner, who are not candidates; name `{0}` among \
                  `candidate_partners` as well, or leave it out",
                 self.seed_partner
             ));
@@ -275,7 +276,7 @@ pub(super) fn segment<'s>(name: &str, schema: &'s DatasetSchema) -> Result<(rows
         ColumnType::Bool => Values::Bool,
         ColumnType::Int { .. } | ColumnType::Float { .. } | ColumnType::Date { .. } => {
             return Err(refused(format!(
-                "`segment` is `{name}`, which is of type {}; the reach is told apart by a category or a bool, whose values \
+                "`segment` is `{name}`, which is of type {}; the reach is split by a category or a bool, whose values \
                  are public",
                 column.name()
             )));
@@ -324,10 +325,10 @@ pub(super) fn check_parties(
 }
 
 /// What is said of an output that does not exist.
-pub(super) fn unknown_output(output: &str) -> String {
-    let near =
-        nearest(output, OUTPUTS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!("there is no output `{output}` in this version, which has: {}{near}", OUTPUTS.join(", "))
+pub(super) fn unknown_output(output: &str) -> Reason {
+    let reason =
+        Reason::from(format!("there is no output `{output}` in this version, which has: {}", OUTPUTS.join(", ")));
+    suggesting(reason, output, OUTPUTS.into_iter())
 }
 
 #[cfg(test)]
@@ -571,7 +572,7 @@ mod tests {
             ),
             (|spec| spec.candidate_partners.clear(), "names nobody"),
             (|spec| spec.candidate_partners = vec!["retailer".into()], "the seed partner alone"),
-            (|spec| spec.leave_out = Some("SELECT id FROM customers WHERE other".into()), "are no candidates"),
+            (|spec| spec.leave_out = Some("SELECT id FROM customers WHERE other".into()), "are not candidates"),
             (
                 |spec| {
                     spec.candidate_partners.push("retailer".into());

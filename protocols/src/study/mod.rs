@@ -58,7 +58,7 @@ pub struct Study {
 }
 
 impl Study {
-    /// Checks what the types alone cannot say; what is wrong otherwise, in words. A node checks it again, as a study
+    /// Checks what the types alone cannot say; the error is what is wrong. A node checks it again, as a study
     /// reaches it from a coordinator that it need not trust.
     pub fn validate(&self) -> Result<(), String> {
         let Self { name, purpose, legal_basis, partners, min_partners, privacy, .. } = self;

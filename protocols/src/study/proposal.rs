@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Both hashes are in every entry of the ledger, so whoever reads it can see that a steward's decision was about this name and
-//! purpose ([`StudyRef::proposal`]). Participants sign the second one with their pledges: all were told the same.
+//! purpose ([`StudyRef::proposal`]). Participants sign the second one with their pledges: all were shown the same.
 //!
 //! What may differ from attempt to attempt is not in it: the attempt's number, what earlier ones have done, and who takes part.
 //! [`Proposal::validate`] bounds these by what is: participants are some of the partners, as many as the study asks for at least.
@@ -114,7 +114,7 @@ impl Proposal {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words that repeat nothing of it.
+    /// What is wrong with it, in a text that repeats nothing of it.
     pub fn validate(&self, id: &AttemptId) -> Result<(), String> {
         let Self { study, partners, participants, requester, begun, schemas, datasets, .. } = self;
         let is_sign = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -204,7 +204,7 @@ impl Proposal {
         study.asked_by(&self.requester)
     }
 
-    /// Whether it is the same study as another one, of which it may be a further attempt.
+    /// Whether it is the same study as another, and so may be a further attempt of it.
     pub fn continues(&self, other: &Self) -> bool {
         let Self { study, partners, requester, .. } = self;
         (study, partners, requester) == (&other.study, &other.partners, &other.requester)

@@ -43,7 +43,7 @@ pub struct Stated {
     pub candidate_partners: Vec<String>,
     /// The features query.
     pub features: String,
-    /// The column by whose values the reach is told apart, if it is.
+    /// The column by whose values the reach is split, if it is.
     pub segment: Option<String>,
     /// The most candidates of one partner.
     pub candidates: u64,
@@ -66,7 +66,7 @@ impl Stated {
     ///
     /// # Errors
     ///
-    /// If there is no such method, or the two queries do not go together, in words.
+    /// If there is no such method, or the two queries do not go together.
     pub fn training(&self) -> Result<TrainSpec, String> {
         let model = self.method.as_deref().unwrap_or(METHODS[0]);
         if !METHODS.contains(&model) {
@@ -99,7 +99,7 @@ impl Seeded {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
+    /// What is wrong.
     pub fn new(study: Study, stated: Stated) -> Result<Self, String> {
         check_parties(&stated.seed_partner, &stated.candidate_partners, &study.partners)?;
         study.validate()?;
@@ -136,7 +136,7 @@ impl Seeded {
     ///
     /// # Errors
     ///
-    /// If the model is none that can be scored with, in words.
+    /// If candidates cannot be scored with the model.
     pub fn lookalike(&self, model: &[u8]) -> Result<Study, String> {
         let (model, _) = PublicModel::of(model).map_err(|problem| format!("the model of the seeds {problem}"))?;
         let Stated { seed_partner, seeds, candidate_partners, features, segment, candidates, output, .. } =
@@ -156,11 +156,11 @@ impl Seeded {
         Ok(study)
     }
 
-    /// What can be told from public schemas before the seed partner is charged for a model: notes, in words.
+    /// What is known from public schemas before the seed partner is charged for a model, as notes.
     ///
     /// # Errors
     ///
-    /// What is wrong, in words: a query; no such data set; or a candidates' owner that declares its columns otherwise, for
+    /// What is wrong: a query; no such data set; or a candidates' owner that declares its columns otherwise, for
     /// whose customers the model would be none.
     pub fn check(&self, schemas: &BTreeMap<String, Vec<DatasetSchema>>) -> Result<Vec<String>, String> {
         let Stated { seed_partner, seeds, candidate_partners, segment, .. } = &self.stated;

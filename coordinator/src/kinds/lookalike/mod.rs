@@ -156,7 +156,7 @@ pub(super) fn notes(spec: &LookalikeSpec, plan: &ScorePlan) -> Vec<String> {
     }
     notes.extend(plan.segment_output().map(|segment| {
         format!(
-            "The reach is told for each of {} values of `{}`, whoever has none of the declared ones in one of them; each has the \
+            "The reach is given for each of {} values of `{}`, one of which is for customers without a declared value; each has the \
              noise that the whole would have, and lift compares with the candidates of that value.",
             plan.segments(),
             segment.name

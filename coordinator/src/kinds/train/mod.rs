@@ -201,9 +201,7 @@ fn poor(evaluation: &Evaluation) -> Vec<String> {
     let mut warnings = Vec::new();
     let all = &evaluation.all;
     if all.metric("auc").is_some_and(|auc| auc.low <= 0.5) {
-        warnings.push(
-            "The model is no better than chance on held-out customers, as far as the noise lets one tell.".into(),
-        );
+        warnings.push("On held-out customers the model is not measurably better than chance.".into());
     }
     if all.metric("r2").is_some_and(|r2| r2.low <= 0.0) {
         warnings.push(
@@ -223,7 +221,7 @@ fn poor(evaluation: &Evaluation) -> Vec<String> {
         let empty = clusters.iter().enumerate().filter(|(_, cluster)| cluster.customers.low <= 0.0);
         let empty: Vec<String> = empty.map(|(i, _)| (i + 1).to_string()).collect();
         if !empty.is_empty() {
-            warnings.push(format!("Clusters that cannot be told from empty ones: {}.", empty.join(", ")));
+            warnings.push(format!("Clusters that may be empty, as far as the noise shows: {}.", empty.join(", ")));
         }
     }
     warnings

@@ -137,7 +137,9 @@ fn meaning(metric: &str) -> (&str, &'static str) {
         ),
         "log_loss" => ("log loss", "how surprised the model is by what happens; smaller is better"),
         "brier" => ("Brier score", "mean squared error of the probability; smaller is better"),
-        "accuracy" => ("accuracy", "share told right where as many are predicted to have the event as have it"),
+        "accuracy" => {
+            ("accuracy", "share classified correctly, when as many are predicted to have the event as have it")
+        }
         "events" => ("events", "how many held-out customers have the event"),
         "r2" => ("R²", "the share of the target's variance that is explained; 0 says no more than the mean"),
         "rmse" => ("RMSE", "the typical error, in the target's unit"),

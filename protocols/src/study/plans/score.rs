@@ -10,7 +10,7 @@ use crate::privacy::rows::UNIT;
 
 /// What may be opened of a candidate's score.
 pub const OUTPUTS: [&str; 2] = ["scores", "buckets"];
-/// Milliseconds that a core may take to put one candidate into its bucket: what is told beforehand, and how long is waited for
+/// Milliseconds that a core may take to put one candidate into its bucket: for what is said beforehand, and how long to wait for
 /// it. With room: `cargo bench -p entente-protocols --bench buckets` gave 20.5 on an idle machine.
 pub const BUCKET_MILLIS: u64 = 27;
 /// Where there are several candidates' owners: the share of the budget that says how many candidates each has.
@@ -21,7 +21,7 @@ const OWNERS: u32 = 200_000;
 pub enum Output {
     /// The score.
     Scores,
-    /// In which of so many ranges of scores it lies: at most, as ranges of no customer are left out.
+    /// Which of this many ranges of scores it lies in; there may be fewer, as ranges without customers are left out.
     Buckets(u32),
 }
 
@@ -34,7 +34,7 @@ impl Output {
         }
     }
 
-    /// Seconds that one core takes for so many candidates, where that is worth telling.
+    /// Seconds that one core takes for this many candidates, where that is worth mentioning.
     pub fn seconds(self, candidates: u64) -> u32 {
         match self {
             Self::Scores => 0,

@@ -50,8 +50,8 @@ pub fn rows(plan: &SumsPlan, mechanism: &Mechanism, sum: &[i64]) -> Option<Vec<R
     Some((0..cells).map(row).collect())
 }
 
-/// How far each measure will be from the truth at 95 %, told before anything is asked: half the width of its interval, in
-/// its own unit. For an average it depends on how many rows there are; it is told for a group of `rows` rows.
+/// How far each measure will be from the truth at 95 %, known before anything is asked: half the width of its interval, in
+/// its own unit. For an average it depends on how many rows there are; it is given for a group of `rows` rows.
 pub fn expected_error(plan: &SumsPlan, mechanism: &Mechanism, rows: f64) -> Vec<f64> {
     let sd = |component: usize| mechanism.total_sd(component) * plan.grid_unit(&plan.sums[component]);
     let half_width = |kind: &MeasureKind| match *kind {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::parts::{Learns, Parts, Schemas, Work, alike};
 use super::plans::rounds::RoundsPlan;
 use super::refusal::{Line, Refusal};
-use crate::config::nearest;
+use crate::config::{nearest, suggesting};
 use crate::kind::Kind;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
@@ -22,6 +22,7 @@ use crate::learn::recipe::{Feature, Recipe, Target, Values};
 use crate::learn::training::{EvaluationSettings, Method, Training};
 use crate::learn::{additive, kmeans, linear, logistic};
 use crate::privacy::rho::{MILLION, Rho};
+use crate::reason::Reason;
 
 /// The models of this version, as study files name them.
 pub const MODELS: [&str; 4] = ["linear", "logistic", "additive", "kmeans"];
@@ -153,7 +154,7 @@ impl TrainSpec {
                 "`weight` is `{column}`, which is at most {high}; a customer counts by its share of a maximum above 0"
             ))),
             Values::Date { .. } | Values::Category { .. } | Values::Bool => {
-                Err(refused(format!("`weight` is `{column}`, which is no number")))
+                Err(refused(format!("`weight` is `{column}`, which is not a number")))
             }
         }
     }
@@ -211,16 +212,16 @@ impl TrainSpec {
             ("linear" | "logistic" | "additive", None) => {
                 return needs("needs a `target`", "name a column of `features`");
             }
-            (other, _) => return Err(refused(unknown_model(other))),
+            (other, _) => return Err(refused(unknown_model(other).to_string())),
         };
         Ok(Training { recipe, target, method: method.map_err(refused)?, evaluation })
     }
 }
 
 /// What is said of a model that does not exist.
-pub(super) fn unknown_model(model: &str) -> String {
-    let near = nearest(model, MODELS.into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!("there is no model `{model}`; there are: {}{near}", MODELS.join(", "))
+pub(super) fn unknown_model(model: &str) -> Reason {
+    let reason = Reason::from(format!("there is no model `{model}` in this version, which has: {}", MODELS.join(", ")));
+    suggesting(reason, model, MODELS.into_iter())
 }
 
 #[cfg(test)]
@@ -263,7 +264,7 @@ mod tests {
         spec.plan(&schema(), Rho::within(1.0, 1e-6).unwrap()).map_err(|refusal| refusal.to_string())
     }
 
-    /// The weight is no feature; a value is a share of the declared maximum, and what is missing or below zero is nothing.
+    /// The weight is not a feature; a value is a share of the declared maximum, and what is missing or below zero is nothing.
     #[test]
     fn customers_count_by_their_share_of_the_maximum() {
         let weights = |spec: &TrainSpec, values: &[f64], target: &[u16]| {
@@ -308,7 +309,7 @@ mod tests {
             ),
             (TrainSpec { model: "kmeans".into(), target: None, ..spec("spend") }, "logistic and additive"),
             (spec("debt"), "at most 0"),
-            (spec("age > 30"), "is no number"),
+            (spec("age > 30"), "is not a number"),
             (spec("free"), "bounds"),
         ];
         for (spec, expected) in cases {
