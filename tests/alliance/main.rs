@@ -2,6 +2,7 @@
 
 mod answers;
 mod approvals;
+mod cases;
 mod computing;
 mod customers;
 mod ends;

@@ -13,7 +13,7 @@ use entente_testing::{Error, PARTNERS};
 use serde_json::Value;
 
 /// A binary of this workspace: it lies beside the folder of this test, and is built if it may be older than what is tested.
-fn binary(name: &str) -> PathBuf {
+pub(super) fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let path = profile.join(name);
@@ -32,7 +32,7 @@ fn binary(name: &str) -> PathBuf {
 }
 
 /// A process that is killed when dropped.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -85,8 +85,8 @@ fn refused(program: &str, arguments: &[&str], expected: &str) -> Result<(), Erro
     Ok(())
 }
 
-struct Place {
-    folder: tempfile::TempDir,
+pub(super) struct Place {
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Place {
@@ -103,7 +103,7 @@ impl Place {
     }
 
     /// An alliance of three, as the README makes it, with the coordinator serving.
-    fn new() -> Result<(Self, Running, u16), Error> {
+    pub(super) fn new() -> Result<(Self, Running, u16), Error> {
         let place = Self { folder: tempfile::tempdir()? };
         let port = free_port()?;
         place.entente(&["init", "--name", "spring", "--listen", &format!("127.0.0.1:{port}")])?;
@@ -140,7 +140,7 @@ impl Place {
         Ok(())
     }
 
-    fn serve(&self, partner: &str) -> Result<Running, Error> {
+    pub(super) fn serve(&self, partner: &str) -> Result<Running, Error> {
         start("entente-node", &self.folder.path().join(partner), "connected to 127.0.0.1:")
     }
 }
@@ -328,7 +328,7 @@ fn mistakes_end_with_code_1_and_what_to_do() -> Result<(), Error> {
     let (place, coordinator, port) = Place::new()?;
     let dir = place.path("alliance");
     refused("entente", &["init", "--dir", &dir, "--name", "spring"], "already")?;
-    refused("entente", &["serve", "--dir", &dir], "runs already")?;
+    refused("entente", &["serve", "--dir", &dir], "already running")?;
     refused("entente-node", &["join", &place.path("bank.ticket"), "--dir", &place.path("bank")], "already")?;
     refused("entente-node", &["join", &place.path("bank.ticket"), "--dir", &place.path("again")], "used")?;
     refused("entente-node", &["join", "entente-ticket-1.nonsense", "--dir", &place.path("new")], "not a ticket")?;
