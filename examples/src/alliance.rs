@@ -19,7 +19,7 @@ pub const PARTNERS: [&str; 3] = ["retailer", "bank", "telecom"];
 /// The data sets of each node, as agreed in public: a part of `node.toml`.
 pub const DATASETS: &str = include_str!("../alliance/datasets.toml");
 
-/// Any error, in words.
+/// Any error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The folders of an alliance.

@@ -107,7 +107,7 @@ pub fn model(result: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many candidates score at least so much, beside how many do.
+/// The released reach at each score, beside the true one.
 pub fn reach(result: &Value, scores: &[f64]) -> Result<(), Error> {
     let mut table = table(["score ≥", "of the seeds", "candidates", "95 %", "true", "lift"].map(String::from).into());
     let steps = result["reach"].as_array().ok_or("no reach")?;

@@ -17,7 +17,7 @@
 
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "an export of an audience is a file")]
 pub mod activation;
-#[expect(clippy::disallowed_macros, reason = "what is no result goes to stderr")]
+#[expect(clippy::disallowed_macros, reason = "what is not a result goes to stderr")]
 pub mod commands;
 pub mod config;
 pub mod data;

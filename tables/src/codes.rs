@@ -104,7 +104,7 @@ impl FeatureReader {
     ///
     /// # Errors
     ///
-    /// What to do, in words.
+    /// What to do.
     pub fn check(&self, stored: &DataType) -> Result<(), &'static str> {
         ColumnReader::check(stored, &self.column_type)
     }

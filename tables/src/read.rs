@@ -8,7 +8,7 @@
 //! | date | dates and timestamps (UTC), cut to the day | ISO 8601, a time of day is cut off | anything else |
 //! | category | whole numbers and bools by their text | exactly as listed | text not listed |
 //!
-//! Categories only have to be told apart, so each is held as its number in [`Texts`].
+//! Categories only have to be distinguished, so each is held as its number in [`Texts`].
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! Text in its several stored forms, and text as numbers.
 //!
-//! Categories only have to be told apart, so a text is held as its number in [`Texts`], which one plan shares: comparing
+//! Categories only have to be distinguished, so a text is held as its number in [`Texts`], which one plan shares: comparing
 //! is comparing numbers, and no text is copied row by row.
 
 use std::collections::HashMap;

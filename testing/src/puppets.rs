@@ -23,7 +23,7 @@ use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, ToAt
 
 use crate::world::{Founding, World};
 
-/// The participants of an alliance of [`PARTNERS`] of which nothing runs.
+/// The participants of an alliance of [`PARTNERS`], none of which runs.
 pub struct Puppets {
     /// The alliance.
     pub world: World,
@@ -149,7 +149,7 @@ impl Puppets {
         frames_of(&tokio::task::block_in_place(|| self.participants[partner].handle(message)))
     }
 
-    /// The one answer to a message, which is no contribution.
+    /// The one answer to a message, which must not be a contribution.
     pub fn ask(&self, partner: &str, message: ToNode) -> FromNode {
         let frames = self.tell(partner, message);
         assert_eq!(frames.len(), 1);
@@ -293,14 +293,14 @@ impl Proposed {
         Self { id, proposal: Proposal::first(study, &PARTNERS.map(String::from), "operator") }
     }
 
-    /// Another attempt of the same study, behind so many rounds.
+    /// Another attempt of the same study, after `completed` rounds.
     #[must_use]
     pub fn again(&self, number: u32, completed: u32) -> Self {
         let proposal = Proposal { completed, ..self.proposal.clone() };
         Self { id: AttemptId::new(&self.id.study, number), proposal }
     }
 
-    /// Something that is told of it.
+    /// A message about it.
     pub fn tells(&self, told: ToAttempt) -> ToNode {
         ToNode::Attempt(self.id.clone(), told)
     }

@@ -161,7 +161,7 @@ impl World {
         Founding { partners: partners.to_vec(), settings, tables: Vec::new(), seed: None, confirmed: true }
     }
 
-    /// An alliance that was made below `folder`, of which nothing runs.
+    /// An alliance that was founded in `folder`, with nothing running yet.
     pub fn over(folder: &Path) -> Self {
         let (nodes, links) = Default::default();
         Self { folders: Folders::new(folder), _temporary: None, coordinator: None, nodes, links }
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// Ends a partner's node as a loss of power does: nobody is told. Needs relays.
+    /// Ends a partner's node as a loss of power does: nobody is notified. Needs relays.
     pub async fn kill(&mut self, partner: &str) {
         self.link(partner).abandon();
         self.stop(partner).await;
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// Ends the coordinator as a loss of power does: no node is told. Needs relays.
+    /// Ends the coordinator as a loss of power does: no node is notified. Needs relays.
     pub async fn kill_coordinator(&mut self) {
         assert!(!self.links.is_empty(), "the alliance is founded with relays");
         self.links.values().for_each(|link| link.abandon());

@@ -48,7 +48,7 @@ pub fn login(title: &str, wrong: bool) -> Markup {
     )
 }
 
-/// How much of a budget is spent: a bar, with the numbers in words for who does not see it.
+/// How much of a budget is spent: a bar, with the numbers as text for readers who cannot see it.
 pub fn gauge(label: &str, spent: f64, cap: f64) -> Markup {
     let share = if cap > 0.0 { (spent / cap).clamp(0.0, 1.0) } else { 1.0 };
     let class = if share >= 0.9 { "gauge full" } else { "gauge" };

@@ -32,7 +32,7 @@ pub struct Bound {
 ///
 /// # Errors
 ///
-/// If it is none, or is taken.
+/// If the address is not loopback, or is already in use.
 pub async fn bind(address: SocketAddr) -> io::Result<Bound> {
     if !address.ip().is_loopback() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a page is served on loopback alone"));
@@ -61,7 +61,7 @@ impl Bound {
         self.address
     }
 
-    /// Serves `pages` to who is logged in, and `/metrics` among them to who shows the token of monitoring systems; until the future is
+    /// Serves `pages` to whoever is logged in, and `/metrics` among them to anyone who presents the token of monitoring systems; until the future is
     /// dropped. `title` is what the login's page calls it.
     ///
     /// # Errors

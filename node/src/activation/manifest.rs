@@ -88,9 +88,9 @@ impl Signed {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
+    /// What is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let signed: Self = serde_json::from_str(text).map_err(|error| format!("it is no manifest: {error}"))?;
+        let signed: Self = serde_json::from_str(text).map_err(|error| format!("it is not a manifest: {error}"))?;
         if signed.manifest.format != FORMAT {
             return Err(format!(
                 "its format is `{}`, not `{FORMAT}`; another version wrote it",

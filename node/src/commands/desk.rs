@@ -42,7 +42,7 @@ pub(super) struct Approve {
 pub(super) struct Deny {
     /// The study's identifier, as `studies` shows it.
     id: String,
-    /// Why; the operator and the ledger are told.
+    /// The reason, which the operator sees and the ledger records.
     #[arg(long)]
     reason: String,
     #[command(flatten)]
@@ -227,7 +227,7 @@ impl Deny {
 }
 
 /// Fewest digits by which a proposal is chosen; it is looked for among all that were ever made under the identifier, so that two that
-/// were made to begin alike are told apart.
+/// were made to begin alike are distinguished.
 const FEWEST_DIGITS: usize = 8;
 
 /// So many digits are shown that nobody makes two proposals that agree in them.

@@ -83,7 +83,7 @@ pub(super) struct Recover {
     dir: Dir,
 }
 
-/// The ledger, for an officer who is one.
+/// Opens the ledger for an officer whom node.toml names.
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::load(folder)?;
     if by.reason.trim().is_empty() {

@@ -121,7 +121,7 @@ impl Engine {
             if several > 0 {
                 let name = &dataset.schema().name;
                 tracing::warn!(target: "entente::data", dataset = name, customers = several,
-                    "customers with several rows are no candidates");
+                    "customers with several rows are not candidates");
             }
             Ok(candidates)
         })

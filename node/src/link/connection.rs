@@ -64,7 +64,7 @@ fn hint(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if says(&["timed out", "refused"]) {
-        "is `entente serve` running there, and is UDP to this port let through?"
+        "is `entente serve` running there, and is UDP to this port allowed?"
     } else if says(&["not valid yet", "notvalidyet", "expired"]) {
         "a certificate is not valid at this time; check this machine's clock"
     } else if says(&["unknownissuer", "unknown issuer", "badsignature"]) {
@@ -74,7 +74,7 @@ fn hint(reason: &str) -> &'static str {
     }
 }
 
-/// A reason without its numbers (times, ports), by which it is told from another.
+/// A reason without its numbers (times, ports), by which reasons are compared.
 fn kind(reason: &str) -> String {
     reason.chars().filter(|c| !c.is_ascii_digit()).collect()
 }

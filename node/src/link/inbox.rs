@@ -11,11 +11,11 @@
 //! for a round before its turn, and when its attempt ends it waits no more.
 //!
 //! What waits is in memory and holds no thread: computations may need further ones, and whoever fills them all would keep them
-//! from ever ending. What is told again while it waits or is answered is dropped, as one answer answers both; so is what there is
-//! no room for, since the coordinator asks again. Nothing of that is true of messages that are no attempt's, nor of those that
+//! from ever ending. A message that is repeated while it waits or is answered is dropped, since one answer serves both; so is a message for which
+//! there is no room, since the coordinator asks again. Nothing of that is true of messages that are no attempt's, nor of those that
 //! participants seal for each other: a computation may wait for them, they wait for nobody, and so they pass by.
 //!
-//! What was told on a connection that is over is not answered any more: it is told again on the next.
+//! A message of a connection that has ended is not answered: the coordinator repeats it on the next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ const ROOM: usize = 64 << 20;
 
 /// Who answers messages. Calls may block.
 pub trait Answerer: Send + Sync + 'static {
-    /// The frames that answer a message, which was told on this connection.
+    /// The frames that answer a message of this connection.
     fn answer(&self, message: ToNode, connection: u64) -> Vec<Vec<u8>>;
 
     /// The frames that say of a round of an attempt that it waits until so many others are computed.
@@ -60,7 +60,7 @@ pub struct Inbox<A> {
     reconsidering: AtomicBool,
 }
 
-/// A connection to the coordinator. What was told on it and still waits is forgotten with it.
+/// A connection to the coordinator. Messages of it that still wait are forgotten with it.
 pub struct Line<A: Answerer> {
     inbox: Arc<Inbox<A>>,
     number: u64,
@@ -81,7 +81,7 @@ struct Queue {
     said_full: bool,
 }
 
-/// What an attempt was told, on which connection.
+/// A message of an attempt, and its connection.
 type Told = (u64, ToAttempt);
 
 struct Job {
@@ -100,7 +100,7 @@ enum Kind {
     Answering,
 }
 
-/// Of which kind a message of an attempt is; none if it must not wait for others.
+/// The kind of a message of an attempt; `None` if it must not wait for others.
 fn kind(told: &ToAttempt) -> Option<Kind> {
     match told {
         ToAttempt::Go { .. } => Some(Kind::Computing),
@@ -123,7 +123,7 @@ impl Queue {
         let AttemptId { study, number: attempt } = &job.attempt;
         let at_work = self.at_work.get(&job.attempt) == Some(&job.told);
         if at_work || self.waiting.iter().any(|other| other.attempt == job.attempt && other.told == job.told) {
-            debug!(study, attempt, "told again what is being answered; dropped");
+            debug!(study, attempt, "this is being answered already; dropped");
             return;
         }
         if is_end(&job.told.1) {
@@ -260,7 +260,7 @@ impl<A: Answerer> Drop for Place<A> {
 }
 
 impl<A: Answerer> Line<A> {
-    /// Takes a message of so many bytes, and has it answered. Returns when there is room for the next.
+    /// Takes a message of `size` bytes, and has it answered. Returns when there is room for the next.
     pub async fn take(&self, message: ToNode, size: usize) {
         let inbox = &self.inbox;
         match message {
@@ -339,7 +339,7 @@ mod tests {
     const COMPUTING: usize = 2;
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Answers with what it was told, in words; messages of attempts only when it is let.
+    /// Answers with the text of what it was sent; messages of attempts only when it is let.
     struct Slow {
         told: Mutex<Vec<String>>,
         let_go: Mutex<blocking::Receiver<()>>,

@@ -20,7 +20,7 @@ use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Signed, Stage, Started};
 use crate::works;
 
-/// What a node is told of the end of a study.
+/// What the coordinator says about the end of a study.
 struct Told<'a> {
     /// SHA-256 of the result.
     result: Digest,
@@ -235,7 +235,7 @@ impl Participant {
         match problem {
             Problem::Waiting(reason) => FromAttempt::Waiting { reason },
             Problem::Failed(detail) => {
-                error!(study, attempt, detail, "the study failed here; the coordinator is told only that it failed");
+                error!(study, attempt, detail, "the study failed here; the coordinator learns only that it failed");
                 FromAttempt::Failed
             }
             Problem::OutOfPlace(reason) => {

@@ -117,9 +117,9 @@ struct Rosters {
 
 /// Why a message is not answered as hoped.
 enum Problem {
-    /// By public facts, policy, budget or a steward: the coordinator is told, the ledger records it.
+    /// By public facts, policy, budget or a steward: the coordinator learns of it, the ledger records it.
     Refused { reason: String, request: Option<Box<Request>> },
-    /// A message that does not fit where the attempt stands: the coordinator is told, and the attempt stays as it is.
+    /// A message that does not fit where the attempt stands: the coordinator learns of it, and the attempt stays as it is.
     OutOfPlace(String),
     /// Here and in detail only.
     Failed(String),
@@ -140,11 +140,11 @@ impl Problem {
         Self::Failed(reason.to_string())
     }
 
-    /// What the coordinator is told: of what went wrong here, only that it did.
+    /// What the coordinator may know: of a failure here, only that there was one.
     fn told(self) -> String {
         match self {
             Self::Failed(detail) => {
-                error!(detail, "a check failed here; the coordinator is told only that it failed");
+                error!(detail, "a check failed here; the coordinator learns only that it failed");
                 "it failed there; its own log says why".into()
             }
             other => other.into_words(),
@@ -310,7 +310,7 @@ impl Participant {
         self.handle_on(self.connection(), message)
     }
 
-    /// Answers a message that was told on this connection, which may not be the present one any more.
+    /// Answers a message of this connection, which may have ended since.
     pub fn handle_on(&self, connection: Connection, message: ToNode) -> Vec<Vec<u8>> {
         match message {
             // Once a connection, before anything else: the link takes it.
@@ -433,7 +433,7 @@ impl Participant {
         Ok(())
     }
 
-    /// Of how many attempts something is in memory, those included of which it is only remembered that they are over.
+    /// How many attempts are in memory, including those of which only the end is remembered.
     pub fn attempts_in_memory(&self) -> usize {
         lock(&self.attempts).len() + self.peers.ended()
     }

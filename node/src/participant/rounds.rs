@@ -30,7 +30,7 @@ pub(super) struct Running {
     execution: Box<dyn Execution>,
 }
 
-/// What a node is told of a round.
+/// What the coordinator says about a round.
 pub(super) struct Round<'a> {
     pub(super) number: u32,
     pub(super) input: &'a [u8],
@@ -48,7 +48,8 @@ impl Participant {
     ) -> Result<(Release, Outbound), Problem> {
         // Where the attempt stands is on the disk alone.
         let attempt = self.attempt(id)?;
-        let transcript = attempt.stage.transcript().ok_or_else(|| Problem::failed("told to go before the start"))?;
+        let transcript =
+            attempt.stage.transcript().ok_or_else(|| Problem::failed("asked to compute a round before the start"))?;
         let release = release_id(transcript.digest(), round.number);
         let is_stored = lock(&self.ledger).is_stored(release);
         let outbound = match &attempt.stage {

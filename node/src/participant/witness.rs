@@ -34,7 +34,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{Participant, Problem, saying};
 
-/// After how long witnesses are asked again, and the coordinator is told who is waited for.
+/// After how long witnesses are asked again, and the coordinator learns which of them this node waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The most checkpoints that wait for cosignatures; older ones are included in newer ones.
 const MAX_ASKED: usize = 64;
@@ -83,7 +83,7 @@ pub(super) struct Release {
     pub(super) kind: Kind,
 }
 
-/// The names of so many participants that follow `name`, from the last on to the first.
+/// The names of the next participants after `name`, continuing from the last to the first.
 fn following(name: &str, participants: &[String], count: usize) -> Vec<String> {
     let (before, behind): (Vec<&String>, Vec<&String>) =
         participants.iter().filter(|other| *other != name).partition(|other| other.as_str() < name);

@@ -71,7 +71,7 @@ pub(super) fn name(state: State) -> &'static str {
 }
 
 impl Index {
-    /// Reads on, at most so many entries. Whether it is at the end, or at one that does not follow.
+    /// Reads up to `count` more entries. Returns true at the end of the ledger or at an entry that breaks the chain.
     pub(super) fn take(&mut self, store: &LedgerStore, count: usize) -> Result<bool, Error> {
         if self.broken.is_some() {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! A study in words that a lawyer can read: what left the node, what each party can learn, why the guarantee holds.
+//! A study as a lawyer can read it: what left the node, what each party can learn, why the guarantee holds.
 
 use entente_protocols::ledger::entry::{Entry, Privacy, State, StudyRecord};
 use entente_protocols::privacy::mechanism::Scope;
@@ -15,14 +15,14 @@ pub struct Words {
     pub why: Vec<String>,
 }
 
-/// In at most so many digits behind the point.
+/// With at most that many digits after the point.
 pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "0" && value > 0.0 { format!("{value:.2e}") } else { text.to_owned() }
 }
 
-/// How much likelier an event can become by one customer's presence, in words.
+/// How much likelier an event can become by one customer's presence, as a sentence.
 fn factor(epsilon: f64) -> String {
     if epsilon < 5.0 { format!("{:.2} times", epsilon.exp()) } else { "many times".into() }
 }

@@ -21,12 +21,12 @@ CREATE TABLE IF NOT EXISTS contacts (customer BLOB NOT NULL, export INTEGER NOT 
     PRIMARY KEY (customer, export)) STRICT, WITHOUT ROWID;
 ";
 
-/// An export as it is told apart from others.
+/// What identifies an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// The study whose audience it is of.
     pub study: String,
-    /// What was chosen, in words that are the same for the same choice.
+    /// What was chosen, as a text that is the same for the same choice.
     pub selection: String,
     /// When.
     pub time: jiff::Timestamp,

@@ -15,7 +15,7 @@ pub struct StoredModel {
     pub study: String,
     /// That study's name.
     pub name: String,
-    /// What it predicts, in words.
+    /// What it predicts, as a text.
     pub predicts: String,
     /// Where it came from: the study's result, or the file it was imported from.
     pub source: String,

@@ -17,7 +17,7 @@ use crate::store::StudyStore;
 
 /// The execution of one part in one attempt: what its rounds share. Calls block, and must be made where that is allowed.
 pub trait Execution: Send {
-    /// Checks what the next round is told, which [`Self::compute`] goes by: hash of the model that it evaluates, if it evaluates one.
+    /// Checks the input of the next round, which [`Self::compute`] goes by: hash of the model that it evaluates, if it evaluates one.
     ///
     /// # Errors
     ///

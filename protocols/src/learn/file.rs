@@ -78,7 +78,7 @@ pub struct Budget {
     pub colluders: u32,
 }
 
-/// How many customers score at least so much.
+/// The shares of customers that score at least a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
 pub struct ScoreShare {
     /// A score, in log-odds.
@@ -104,14 +104,14 @@ pub enum FileError {
     /// A later version has written it.
     #[error("was written by a newer version (format {0}, this one reads {VERSION}); update")]
     Newer(u32),
-    /// Features that cannot be told apart.
+    /// Features that cannot be distinguished by name.
     #[error("has several features with the name `{0}`, or one without a name")]
     Names(String),
     /// A category's values.
     #[error("has no list of 1 to 65534 categories without repeats for `{0}`")]
     Categories(String),
     /// A number's or a date's bounds.
-    #[error("has bounds for `{0}` that are none")]
+    #[error("has invalid bounds for `{0}`")]
     Bounds(String),
     /// Parts of the model do not fit one another.
     #[error(transparent)]
@@ -132,7 +132,7 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// If it is none, of a newer version, or of a model whose parts do not fit one another.
+    /// If this is not a model file, was written by a newer version, or is inconsistent.
     pub fn parse(bytes: &[u8]) -> Result<Self, FileError> {
         #[derive(Deserialize)]
         struct Head {

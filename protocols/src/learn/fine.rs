@@ -3,7 +3,7 @@
 //!
 //! **Cells.** [`CELLS`] a number, besides missing values. Half of their resolution is even over the public range, half is
 //! logarithmic around zero (or the lower bound, if that is larger), so that amounts with a long tail, most of which are
-//! small, are told apart as well: with u the place in the range from 0 to 1 and z that of zero,
+//! small, are resolved as well: with u the place in the range from 0 to 1 and z that of zero,
 //! t(u) = ½u + ½·(l(u) − l(0))/(l(1) − l(0)), l(u) = sign(u − z)·ln(1 + 1000·|u − z|), and the cell is ⌊256·t⌋.
 //!
 //! **Bounds.** A customer is in one cell of each number and in one cell that all share, which counts customers: its

@@ -46,7 +46,7 @@ pub struct Place {
     pub participants: usize,
 }
 
-/// What nodes are told before a release: public, and all that is not in the plan.
+/// The input of a release: public, and everything that is not in the plan.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct Input {
     /// How the recipe's codes are to be changed once and for all, from this release on.
@@ -66,7 +66,7 @@ impl Input {
     }
 }
 
-/// An input that does not fit the plan; in words, for the node's log and the coordinator.
+/// An input that does not fit the plan; the text is for the node's log and the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the round's input does not fit the plan: {0}")]
 pub struct Unfit(pub String);

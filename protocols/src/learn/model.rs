@@ -13,8 +13,8 @@ pub enum ModelError {
     /// There is not one [`Recode`] a feature.
     #[error("the recoding has another number of features")]
     RecodedFeatures,
-    /// The recoding of this feature does not ascend, or the feature is no number.
-    #[error("the recoding of `{0}` is none")]
+    /// The recoding of this feature does not ascend, or the feature is not a number.
+    #[error("the recoding of `{0}` is not valid")]
     Recoding(String),
     /// The parameters are not those of such a recipe.
     #[error("the model does not have the size that the plan gives it")]
@@ -214,7 +214,7 @@ impl Model {
         self.parameters.check(&self.recipe, self.recoding.as_ref())
     }
 
-    /// Hash of what was learnt: equal to [`super::frame::Input::learnt`] of a round that was told of this model.
+    /// Hash of what was learnt: equal to [`super::frame::Input::learnt`] of a round that was given this model.
     pub fn learnt(&self) -> Digest {
         learnt(self.recoding.as_ref(), &self.parameters)
     }

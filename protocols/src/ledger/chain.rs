@@ -43,7 +43,7 @@ pub struct Chain {
     recovered: BTreeMap<(u64, Digest), u64>,
 }
 
-/// What keeps an entry from following, in words.
+/// Why an entry does not follow.
 type Problem = String;
 
 fn require(good: bool, problem: &str) -> Result<(), Problem> {
@@ -51,7 +51,7 @@ fn require(good: bool, problem: &str) -> Result<(), Problem> {
 }
 
 impl Chain {
-    /// An empty chain with room for so many releases.
+    /// An empty chain with room for `releases` releases.
     pub(super) fn with_room(releases: usize) -> Self {
         Self { releases: HashMap::with_capacity(releases), ..Self::default() }
     }
@@ -235,7 +235,7 @@ impl Chain {
         let Recovery { witnessed, officers, proposal, datasets, .. } = recovery;
         require(!witnessed.is_empty(), "it takes over nothing")?;
         let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
-        let checkpoints = checkpoints(&notes).ok_or("what it takes over is no checkpoint")?;
+        let checkpoints = checkpoints(&notes).ok_or("what it takes over is not a checkpoint")?;
         self.verify_second(Some(*proposal), officers, &Action::Recover(notes))?;
         let expected = restored(|dataset| self.datasets.get(dataset).copied(), &checkpoints);
         require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
@@ -310,7 +310,7 @@ impl Chain {
     }
 }
 
-/// Notes as checkpoints; `None` if one is none, or one comes twice.
+/// Notes as checkpoints; `None` if one is not a checkpoint, or is there twice.
 fn checkpoints(notes: &[String]) -> Option<Vec<Checkpoint>> {
     let parsed: Option<Vec<Checkpoint>> = notes.iter().map(|note| Checkpoint::parse(note).ok()).collect();
     let parsed = parsed?;

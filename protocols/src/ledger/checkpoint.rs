@@ -126,7 +126,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// A statement with so many data sets that the note is too long.
+    /// A statement with too many data sets for a note.
     pub fn sign(statement: Statement, key: &IdentityKey) -> Result<Self, NoteError> {
         let mut note = Note::new(statement.text())?;
         note.sign(&statement.origin, key);

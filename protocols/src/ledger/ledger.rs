@@ -269,7 +269,7 @@ impl<S: Store> Ledger<S> {
     }
 }
 
-/// A refusal of a study of which this node could make no request.
+/// A refusal of a study from which this node could not make a request.
 pub struct EarlyRefusal {
     /// The study; without hashes of a plan.
     pub study: StudyRef,

@@ -31,7 +31,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// It is no entry.
+    /// It is not an entry.
     pub fn read<'a, S: Deserialize<'a> + AsRef<str>>(&mut self, json: &'a str) -> Result<Entry<S>, Error> {
         let mut fields: Fields<'a, S> = serde_json::from_str(json)?;
         let record = fields.record(self)?;

@@ -245,10 +245,10 @@ pub fn canonical(value: &impl Serialize) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
     /// Not a statement, or not in its canonical form.
-    #[error("it is no receipt's statement")]
+    #[error("it is not a receipt's statement")]
     Statement,
     /// It is not JSON, or has other fields.
-    #[error("it is no receipt: {0}")]
+    #[error("it is not a receipt: {0}")]
     Malformed(serde_json::Error),
     /// Another format, or a later version.
     #[error("{format} version {version} is not known here")]
@@ -267,7 +267,7 @@ pub enum ReceiptError {
 ///
 /// # Errors
 ///
-/// If it is none.
+/// If it is not a receipt's statement.
 pub fn parse_statement(text: &str) -> Result<Statement, ReceiptError> {
     let statement = Some(text).filter(|text| text.len() <= MAX_STATEMENT);
     let statement = statement.and_then(|text| serde_json::from_str::<Statement>(text).ok());
@@ -290,7 +290,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// If it is none, or is not written as receipts are.
+    /// If it is not a receipt, or is not in a receipt's form.
     pub fn parse(text: &str) -> Result<Self, ReceiptError> {
         let receipt: Self = serde_json::from_str(text).map_err(ReceiptError::Malformed)?;
         if receipt.format != FORMAT || receipt.version != VERSION {

@@ -31,7 +31,7 @@ impl Recompute {
     ///
     /// # Errors
     ///
-    /// What is not as it should be, in words.
+    /// What is not as it should be.
     pub fn check(&mut self, entry: &Entry<impl AsRef<str>>) -> Result<bool, String> {
         let Some(study) = entry.study() else { return Ok(false) };
         let requester = study.requester.as_ref();

@@ -2,7 +2,7 @@
 //!
 //! The export is JSON lines: a [`Header`]; every entry as `{"hash": …, "entry": …}`, the entry's text exactly as hashed; the
 //! checkpoints that were kept as `{"checkpoint": "…"}`, each a note with cosignatures, the last over all entries; and
-//! `{"seal": "…"}`, the node's signature over the SHA-256 of the lines before that are no entries.
+//! `{"seal": "…"}`, the node's signature over the SHA-256 of the lines before it other than entries.
 //!
 //! What was changed, dropped, added or moved in an export is found: in an entry, as its hash is that of its exact text, the next entry
 //! names it, and the last checkpoint, which is under the seal, states the hash of the last one and how many there are; in another
@@ -163,7 +163,7 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
     for line in checkpoint_lines {
         match serde_json::from_str::<CheckpointLine>(line) {
             Ok(CheckpointLine { checkpoint }) => checkpoints.take(&checkpoint),
-            Err(error) => drop(checkpoints.problem.get_or_insert(format!("a line is no checkpoint: {error}"))),
+            Err(error) => drop(checkpoints.problem.get_or_insert(format!("a line is not a checkpoint: {error}"))),
         }
     }
     // A release has three entries, and an entry more than 100 bytes: who lies about their number makes nobody reserve more than that.
@@ -256,7 +256,7 @@ fn verify_seal<'a>(
 ) -> Result<String, String> {
     let last = last.ok_or("the last line does not end: something is missing")?;
     let line = serde_json::from_str::<SealLine>(last);
-    let line = line.map_err(|_| "the last line is no seal: something is missing or was added".to_owned())?;
+    let line = line.map_err(|_| "the last line is not a seal: something is missing or was added".to_owned())?;
     let written = serde_json::to_string(&line).is_ok_and(|line| line == last);
     if written && header.identity.verify(SEAL_LABEL, &seal_message(sealed).0, &line.seal) {
         Ok("by the node, over header and checkpoints, which state the entries' hashes".into())

@@ -51,7 +51,7 @@
 //! - The scores reveal the model: d customers with linearly independent features give w, by solving a linear system. A
 //!   candidates' owner may also invent customers. So models are to be trained with differential privacy for the seed
 //!   customers, and blocks are capped.
-//! - A *malicious* candidates' owner may send A' that is no mask of anything. It sees A'·s + e'' for what it chose;
+//! - A *malicious* candidates' owner may send an A' that is not a mask of anything. It sees A'·s + e'' for what it chose;
 //!   with A' = q/2 one answer gives all of s, and with it exactly the weights, which inventing d customers would have
 //!   given too. It does not reach other studies or partners: keys are fresh.
 //! - The seed owner may send shares or bodies that give wrong scores. Nobody proves anything here.

@@ -136,7 +136,7 @@ pub enum PublicModelError {
     #[error("the model does not say how scores lie; train it with `holdout` and `evaluation` above 0")]
     NotEvaluated,
     /// Shares by score that are not in order.
-    #[error("the model's shares of customers by score are none")]
+    #[error("the model's shares of customers by score are not valid")]
     Shares,
     /// Parameters of another model.
     #[error("the model's parameters do not fit its public half")]
@@ -218,7 +218,7 @@ impl PublicModel {
         Ok(())
     }
 
-    /// The edges of so many buckets, ascending: the scores that the model states of which each share of seeds, from all but
+    /// The edges of `buckets` buckets, ascending: the scores that the model states of which each share of seeds, from all but
     /// 1/`buckets` down to 1/`buckets`, comes nearest to scoring as much. There are fewer where two would be the same.
     pub fn edges(&self, buckets: u32) -> Vec<ScoreShare> {
         let nearest = |k: u32| {
@@ -248,7 +248,7 @@ impl PublicModel {
         terms
     }
 
-    /// The shape of its encryption, for at most so many candidates of one partner.
+    /// The shape of its encryption, for at most `candidates` candidates of one partner.
     ///
     /// # Errors
     ///

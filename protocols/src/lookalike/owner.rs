@@ -81,7 +81,7 @@ impl Offer {
     }
 }
 
-/// A binary key of so many bits.
+/// A binary key of `length` bits.
 pub(super) fn binary_key(secret: &[u8; 32], label: &str, length: usize) -> Zeroizing<Vec<u64>> {
     let mut key = Zeroizing::new(vec![0; length]);
     let seed = tfhe_seed(&draw::key(secret, label, &[]));

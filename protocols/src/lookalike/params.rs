@@ -154,7 +154,7 @@ pub enum Room {
     )]
     Bits(u32),
     /// Weights of one bit would not fit either.
-    #[error("so many columns do not fit with weights of any width; use fewer of them, smaller bounds or fewer blocks")]
+    #[error("these columns are too many for weights of any width; use fewer of them, smaller bounds or fewer blocks")]
     None,
 }
 

@@ -171,7 +171,7 @@ impl WithSimd for Adding<'_> {
     }
 }
 
-/// Columns joined where so many places are not too many.
+/// Columns joined where that does not take too many places.
 fn joints(columns: &[Codes<'_>], rows: usize, places: usize) -> Vec<Joint> {
     // All codes in no cell count as the one behind the last cell.
     let columns = columns.iter().map(|Codes { codes, cells }| {
@@ -184,7 +184,7 @@ fn joints(columns: &[Codes<'_>], rows: usize, places: usize) -> Vec<Joint> {
 }
 
 impl<'a> Columns<'a> {
-    /// Column number `number`, if there are so many.
+    /// Column number `number`, if it exists.
     fn column(self, number: usize) -> Option<Codes<'a>> {
         match self {
             Self::Codes(columns) => columns.get(number).copied(),

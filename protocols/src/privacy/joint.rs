@@ -16,7 +16,7 @@ use pulp::Arch;
 pub(crate) const PLACES: usize = 6400;
 /// Most columns that are joined.
 pub(crate) const JOINED: usize = 3;
-/// w is a multiple of so many: rows of a table are added up in steps.
+/// w is a multiple of this: rows of a table are added up in steps.
 pub(super) const LANES: usize = 32;
 
 /// Some neighbouring columns as one, or a column by itself.

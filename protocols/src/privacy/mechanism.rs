@@ -16,7 +16,7 @@
 //!
 //! **Exact integers.** σ is a whole number of grid units, so 10⁶·k²Δ²/(2mσ²) = p/q is a ratio of integers, q = 2mσ².
 //! The charge in micro-units is ⌊p/q⌋ + 1. That is at least p/q + 10⁶·¼τd: the term with τ is positive only for m > 1, and
-//! if p/q is no integer it lies at least 1/q below the next one; with σ ≥ 4, j/(j+1) ≥ ½, m ≤ 2^10 and d ≤ 2^24,
+//! if p/q is not an integer it lies at least 1/q below the next one; with σ ≥ 4, j/(j+1) ≥ ½, m ≤ 2^10 and d ≤ 2^24,
 //! 10⁶·¼τd ≤ 2.5·10⁶·2^34·exp(−π²σ²), which is below 1/(2^11·σ²) ≤ 1/q for every σ ≥ 4. (σ ≥ 4 is the design's smallest
 //! noise; there exp(−π²σ²) < 10^−68.)
 //!

@@ -27,9 +27,9 @@ pub enum Abort {
     #[error("`{0}` joined another question or attempt than this node: it was sent another plan")]
     Question(String),
     /// Decided on something else.
-    #[error("`{0}` was told another name, purpose, legal basis, requester or terms of the study than this node")]
+    #[error("`{0}` was shown another name, purpose, legal basis, requester or terms of the study than this node")]
     Proposal(String),
-    /// A key of small order, or one that is none.
+    /// A key of small order, or bytes that are not a key.
     #[error("`{0}` sent a mask key without entropy")]
     WeakKey(String),
     /// An encapsulated secret is missing.

@@ -45,13 +45,13 @@ pub struct Part {
     pub work: Work,
     /// Whether its customers are summed over: then it sends a vector each round, and its ledger is charged.
     pub charged: bool,
-    /// What it is told, beside the result's hash.
+    /// What it learns besides the hash of the result.
     pub learns: Learns,
     /// Whom it talks to, through the coordinator and sealed from it.
     pub dialogues: Vec<Dialogue>,
 }
 
-/// What a participant is told of what is released.
+/// What a participant receives of what is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode)]
 pub enum Learns {
     /// Nothing.
@@ -83,7 +83,7 @@ pub enum Side {
 pub enum Work {
     /// Sums over its customers' rows, in one release.
     Sums(Arc<SumsPlan>),
-    /// Sums over its customers in rounds, each of which is told what came of those before.
+    /// Sums over its customers in rounds, each of which has what came of those before as its input.
     Rounds(Arc<RoundsPlan>),
     /// Scores its customers by a model, and counts them by score.
     Score(Arc<ScorePlan>),

@@ -122,7 +122,7 @@ pub enum FrameError {
     )]
     Version(u8),
     /// No such kind, or not one that is expected here.
-    #[error("the other side sent something that is no message")]
+    #[error("the other side sent something that is not a message")]
     Kind,
     /// A length over the kind's limit.
     #[error("the other side announced a message that is longer than allowed")]

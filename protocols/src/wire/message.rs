@@ -20,7 +20,7 @@ use crate::study::proposal::Proposal;
 pub const ALPN: &[u8] = b"entente/1";
 /// ALPN of an enrolment, the one connection without a client certificate.
 pub const ALPN_ENROL: &[u8] = b"entente-enrol/1";
-/// The name in every coordinator's certificate: it is told apart by its authority, not by where it listens.
+/// The name in every coordinator's certificate: it is identified by its authority, not by where it listens.
 pub const COORDINATOR_NAME: &str = "coordinator.entente";
 /// The name in the operator's certificate. No partner can have it, as it is not a valid partner's name.
 pub const OPERATOR_NAME: &str = "Operator";
@@ -116,7 +116,7 @@ pub enum ToAttempt {
 }
 
 impl ToAttempt {
-    /// What a participant is told at this step, if anything.
+    /// What a participant receives at this step, if anything.
     pub fn of(step: Step, proposal: impl FnOnce() -> Proposal) -> Option<Self> {
         match step {
             Step::Propose => Some(Self::Propose(Box::new(proposal()))),
@@ -339,7 +339,7 @@ pub enum ToOperator {
     Result(String),
     /// Studies, as JSON.
     Studies(String),
-    /// Done, in words.
+    /// Done; the text says what.
     Done(String),
     /// Refused, or the user's mistake.
     Refused(Reason),

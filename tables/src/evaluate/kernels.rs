@@ -158,7 +158,7 @@ pub struct Kernel {
     pub operator: Operator,
     /// What from.
     pub arguments: Arguments,
-    /// To a value of which type.
+    /// The type of the value.
     pub returns: Returns,
     /// When there is none.
     pub nulls: Nulls,
@@ -166,7 +166,7 @@ pub struct Kernel {
     pub range: Range,
     /// Where it may be computed.
     pub place: Place,
-    /// Computes it on all rows, of which there are so many.
+    /// Computes it on all rows of a batch.
     pub(super) compute: fn(&[&Operand], usize) -> Operand,
 }
 

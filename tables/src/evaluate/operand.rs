@@ -133,7 +133,7 @@ impl<T: ArrowPrimitiveType> From<&PrimitiveArray<T>> for Lane<T> {
     }
 }
 
-/// Which of so many rows have a value: in bits that begin with a word, whatever they are cut from.
+/// Which of the rows have a value: in bits that begin with a word, whatever they are cut from.
 fn known_of(nulls: Option<&NullBuffer>, rows: usize) -> BooleanBuffer {
     match nulls {
         Some(nulls) => BooleanBuffer::new(nulls.inner().sliced(), 0, rows),

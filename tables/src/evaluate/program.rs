@@ -141,7 +141,7 @@ impl Program {
         number
     }
 
-    /// Computes all outputs on a batch of so many rows and gives each, with its number, to `output`, in the order in which
+    /// Computes all outputs on a batch of `rows` rows and gives each, with its number, to `output`, in the order in which
     /// they were added. Returns how many values kernels looked at.
     ///
     /// # Panics

@@ -167,7 +167,7 @@ mod tests {
     const QUIET: Duration = Duration::from_millis(300);
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A server that says everything back until it is told that nothing more comes.
+    /// A server that echoes everything until the other side says that nothing more comes.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -62,7 +62,7 @@ impl Scores {
 
     fn new(kind: Kind, given: Vec<(u128, f64)>) -> Result<Self, DataError> {
         if given.iter().any(|(_, value)| !value.is_finite()) {
-            return Err(DataError::opaque("a score is no number"));
+            return Err(DataError::opaque("a score is not a number"));
         }
         let mut sorted: Vec<f64> = given.iter().map(|(_, value)| *value).collect();
         sorted.sort_unstable_by(f64::total_cmp);

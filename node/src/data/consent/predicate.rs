@@ -141,7 +141,7 @@ impl Builder<'_> {
             Expr::Value(value) => match &value.value {
                 Value::Boolean(value) => Ok(Condition::Constant(Some(*value))),
                 Value::Null => Ok(Condition::Constant(None)),
-                other => problem(format!("{other} by itself is no condition"), "compare a column with it"),
+                other => problem(format!("{other} by itself is not a condition"), "compare a column with it"),
             },
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(Condition::Not(boxed(self.condition(expr)?))),
             Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
@@ -304,11 +304,11 @@ fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Kind, O
         Operand::Text(value) if text => Ok((Kind::Text, Operand::Text(value))),
         Operand::Text(value) if is_number(stored) => match value.trim().parse::<f64>() {
             Ok(number) if number.is_finite() => Ok((Kind::Float, Operand::Float(number))),
-            _ => cannot(&format!("'{value}', which is no number")),
+            _ => cannot(&format!("'{value}', which is not a number")),
         },
         Operand::Text(value) if is_day(stored) => match parse_date(&value) {
             Some(day) => Ok((Kind::Day, Operand::Day(day))),
-            None => otherwise(&format!("'{value}', which is no date"), Some("write 'YYYY-MM-DD'")),
+            None => otherwise(&format!("'{value}', which is not a date"), Some("write 'YYYY-MM-DD'")),
         },
         Operand::Text(value) if bool => match parse_bool(&value) {
             Some(value) => Ok((Kind::Bool, Operand::Bool(value))),
@@ -510,10 +510,10 @@ mod tests {
             ("CASE WHEN yes THEN TRUE END", "is not allowed"),
             ("CAST(age AS TEXT) = 'x'", "is not allowed"),
             ("1 = 1", "two constants"),
-            ("18", "no condition"),
+            ("18", "not a condition"),
             ("amount", "not as a bool"),
             ("age = 'old'", "no number"),
-            ("day = 'today'", "no date"),
+            ("day = 'today'", "not a date"),
             ("day = 5", "cannot be compared with a number"),
             ("bool = 2", "cannot be compared"),
             ("bool = 'maybe'", "TRUE or FALSE"),

@@ -1,6 +1,6 @@
 //! The candidates' owner's side of the exchange.
 //!
-//! As many blocks are sent as the study has room for, whatever the number of candidates: it would be told by it. Those behind
+//! As many blocks are sent as the study has room for, so that their number does not reveal how many candidates there are. Those behind
 //! the last candidate have nobody in them. Of buckets the time between blocks tells it all the same, roughly.
 
 use std::collections::HashMap;
@@ -200,7 +200,7 @@ impl Session {
                 _ => Ok(None),
             })?;
             for share in &shares {
-                // What came before already came again.
+                // Already received; ignore the duplicate.
                 let Some((place, pending, batch)) = waiting.remove(&share.number) else { continue };
                 let opened = pending.open(share)?;
                 if let Evaluate::Scores(_) = self.evaluate {

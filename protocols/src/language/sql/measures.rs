@@ -113,7 +113,7 @@ impl<'a> Scope<'a> {
 
     fn sum(&self, expr: &ast::Expr, call: &Call<'_>, sums: &mut Sums) -> Result<Unnamed, Refusal> {
         if call.distinct {
-            let why = "values are not told apart before they are summed";
+            let why = "duplicates are not removed before values are summed";
             return Err(self.refuse(expr, why, "Write it without DISTINCT, or GROUP BY the value with COUNT(*)"));
         }
         let arg = match call.args.as_slice() {

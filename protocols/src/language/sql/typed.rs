@@ -109,7 +109,7 @@ impl<'a> Typed<'a> {
         }
     }
 
-    /// The type in words.
+    /// The type as text.
     pub fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Null => "NULL",

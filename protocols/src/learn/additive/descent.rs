@@ -396,7 +396,7 @@ impl Train for Descent {
             return Err(Implausible("the sum is not one of this release".into()));
         };
         if !sd.iter().all(|sd| sd.is_finite() && *sd >= 0.0) {
-            return Err(Implausible("the noise of the sum is no number".into()));
+            return Err(Implausible("the noise of the sum is not a number".into()));
         }
         let mut next = self.clone();
         match step {

@@ -60,7 +60,7 @@ impl Settings {
         let mut monotone = Vec::new();
         for (name, rising) in &options.monotone {
             let position = recipe.features.iter().position(|feature| feature.name == *name);
-            let position = position.ok_or_else(|| format!("`monotone` names `{name}`, which is no feature"))?;
+            let position = position.ok_or_else(|| format!("`monotone` names `{name}`, which is not a feature"))?;
             if recipe.features[position].values.column() != Column::Number {
                 return Err(format!("`monotone` names `{name}`, whose values have no order"));
             }

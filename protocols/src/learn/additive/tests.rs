@@ -646,7 +646,7 @@ fn options_are_checked() {
     assert_eq!(Settings::choose(&Options::default(), &recipe, false, 0.01), Ok(settings(false)));
     let monotone = |name: &str| Options { monotone: vec![(name.into(), false)], ..Options::default() };
     assert_eq!(choose(&monotone("f1"), 0.01).unwrap().monotone, [(1, false)]);
-    assert!(choose(&monotone("f9"), 0.01).unwrap_err().contains("no feature"));
+    assert!(choose(&monotone("f9"), 0.01).unwrap_err().contains("not a feature"));
     assert!(choose(&monotone("f2"), 0.01).unwrap_err().contains("no order"));
     for wrong in [
         Options { rounds: Some(0), ..Options::default() },

@@ -53,9 +53,9 @@ use crate::privacy::rows::{Block, UNIT};
 
 /// C: what a customer's change of loss is clipped to.
 pub const CLIP: f64 = 1.0 / 16.0;
-/// One part in so many of the evaluation's budget is the checkpoints'.
+/// The checkpoints take one part in this many of the evaluation's budget.
 pub const SHARE: u32 = 4;
-/// Standard deviations of noise that a loss must rise by to be told.
+/// A rise of the loss is reported if it is more than this many standard deviations of its noise.
 pub const ALARM: f64 = 5.0;
 /// The share of the final loss that it must rise by.
 pub const LEAST: f64 = 0.02;

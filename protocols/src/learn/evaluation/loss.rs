@@ -15,7 +15,7 @@ pub(super) fn error(model: &Parameters, target: &Target, columns: &[Column], cod
     (score - f64::from(target.value(code))).powi(2).min(1.0)
 }
 
-/// The largest squared distance that is told from larger ones.
+/// The largest squared distance; larger ones count as this.
 pub(super) fn most(columns: &[Column]) -> f64 {
     2.0 * columns.len().max(1) as f64
 }

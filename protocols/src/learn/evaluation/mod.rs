@@ -16,7 +16,7 @@
 //! **Intervals** are at 95 % and cover two things: the noise, and that the held-out customers are a sample of all those
 //! that might have been held out. A count of c customers in a cell then has the variance s² + c (Poisson, which for
 //! shares is the binomial one), and metrics have theirs by the delta method with numeric derivatives. Where counts
-//! cannot be told from their noise an interval is the whole range of what is possible. Values are clamped to that
+//! cannot be distinguished from their noise an interval is the whole range of what is possible. Values are clamped to that
 //! range.
 
 pub mod checkpoints;

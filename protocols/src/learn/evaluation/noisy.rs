@@ -147,7 +147,7 @@ pub(super) fn spread(mean: f64) -> f64 {
 /// Sums in customers, or in the most that one customer brings, `most`.
 pub(super) fn scaled(sum: &[&[i64]], sd: &[f64], most: &[u64]) -> Result<Vec<Noisy>, Implausible> {
     if sd.iter().any(|sd| !sd.is_finite() || *sd < 0.0) {
-        return Err(Implausible("the noise of the evaluation is no number".into()));
+        return Err(Implausible("the noise of the evaluation is not a number".into()));
     }
     let scaled: Vec<Noisy> = (sum.iter().zip(sd).zip(most))
         .map(|((sum, sd), most)| {

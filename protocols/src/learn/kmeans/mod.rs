@@ -20,7 +20,7 @@
 //! which would cost half of the round's budget, is not needed. Customers with a norm above a typical one's (1 for the
 //! constant and each category, ½ for each number) are weighed down. A new centre is the mean, put back into the box
 //! (numbers in −1 to 1, indicators in 0 to 1) and where the indicators of a category do not sum to 1, scaled so that
-//! they do. A cluster that cannot be told from an empty one (fewer customers than 4 standard deviations of the noise)
+//! they do. A cluster that cannot be distinguished from an empty one (fewer customers than 4 standard deviations of the noise)
 //! keeps its centre in the last round; before it, it restarts beside the largest one, which it splits.
 
 mod search;
