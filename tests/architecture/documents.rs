@@ -75,7 +75,7 @@ fn examples_of_files_are_read_and_planned() {
     let blocks: Vec<(String, Block)> = documents
         .iter()
         .flat_map(|document| {
-            toml_blocks(&text(document)).into_iter().map(|block| (document.display().to_string(), block))
+            blocks(&text(document), "toml").into_iter().map(|block| (document.display().to_string(), block))
         })
         .collect();
     let common = "[node]\nname = \"a\"\ncoordinator = \"a:1\"\n[budget]\nepsilon = 1.0\ndelta = 1e-6\n";
@@ -93,6 +93,49 @@ fn examples_of_files_are_read_and_planned() {
     for (document, block) in &blocks {
         assert!(["study", "node"].contains(&block.kind.as_str()), "{document}: ```toml {} is not tested", block.kind);
     }
+}
+
+/// Each command that a document shows, and each of its options, is in the help that `tests/cases` pins.
+#[test]
+fn commands_that_documents_show_are_there() {
+    let helps =
+        ["entente", "entente-node"].map(|program| text(&root().join(format!("tests/cases/{program}-help.txt"))));
+    let help: BTreeMap<&str, &str> = helps
+        .iter()
+        .flat_map(|text| text.split("$ ").skip(1))
+        .filter_map(|case| case.split_once(" --help\n"))
+        .collect();
+    let (mut wrong, mut shown) = (Vec::new(), 0);
+    for document in documents() {
+        let text = text(&document);
+        let inline = prose(&text).split('`').skip(1).step_by(2).map(|code| code.replace('\n', " ")).collect::<Vec<_>>();
+        let blocks = blocks(&text, "console").into_iter().map(|block| block.text);
+        let code: Vec<String> = blocks.chain(inline).collect();
+        for typed in code.iter().flat_map(|code| commands(code)) {
+            shown += 1;
+            let words: Vec<&str> = typed.split_whitespace().collect();
+            let known = (1..=words.len().min(3)).rev().find_map(|many| help.get(words[..many].join(" ").as_str()));
+            let options = words.iter().filter_map(|word| word.strip_prefix("--"));
+            let is_known = |help: &&str| {
+                // A command with others below it is not complete by itself.
+                !help.contains("\nCommands:\n")
+                    && options
+                        .clone()
+                        .all(|option| help.contains(&format!("--{option} ")) || help.contains(&format!("--{option}\n")))
+            };
+            if !known.is_some_and(is_known) {
+                wrong.push(format!("{}: {typed}", document.display()));
+            }
+        }
+    }
+    assert!(shown > 20 && wrong.is_empty(), "of {shown} commands, these are not as the help says: {wrong:#?}");
+}
+
+/// The calls of this project's programs in a shell's lines.
+fn commands(text: &str) -> Vec<&str> {
+    let parts = text.lines().flat_map(|line| line.split(['|', ';', '&', '(', '<', '`']));
+    let parts = parts.map(|part| part.trim().trim_start_matches("$ ").trim_start_matches("do ").trim());
+    parts.filter(|part| part.starts_with("entente ") || part.starts_with("entente-node ")).collect()
 }
 
 fn node(document: &str, text: &str) -> Config {
@@ -191,15 +234,15 @@ struct Block {
     text: String,
 }
 
-/// What stands between fences that say `toml`.
-fn toml_blocks(text: &str) -> Vec<Block> {
+/// What stands between fences that say `language`, and what else they say.
+fn blocks(text: &str, language: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if let Some(language) = line.strip_prefix("```") {
+        if let Some(fence) = line.strip_prefix("```") {
             let text: String =
                 lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect();
-            if let Some(kind) = language.strip_prefix("toml") {
+            if let Some(kind) = fence.strip_prefix(language) {
                 blocks.push(Block { kind: kind.trim().to_owned(), text });
             }
         }
@@ -239,7 +282,11 @@ fn links_headings_and_blocks_are_found() {
     let prose = prose(text);
     assert_eq!(links(&prose), ["b.md#c", "#e"]);
     assert_eq!(anchors(&prose), ["a-nodes-x", "two--3"].map(String::from).into());
-    let blocks = toml_blocks(text);
+    let blocks = blocks(text, "toml");
     assert_eq!((blocks.len(), blocks[0].kind.as_str(), blocks[0].text.as_str()), (1, "study", "[no](link)\n"));
+    assert_eq!(
+        commands("$ entente a --b &\n$ x=$(entente-node c | grep d)\n$ for p in q; do entente e $p; done"),
+        ["entente a --b", "entente-node c", "entente e $p"]
+    );
     assert!(prose.contains("end") && !prose.contains("[no]"));
 }

@@ -41,7 +41,7 @@ impl Words {
             let left = match last {
                 State::Refused => "Nothing. The study was refused before any of the data was read.",
                 State::Repeated => {
-                    "Numbers that had left before, once more, to the last bit. Nothing new was computed, and nothing was charged."
+                    "The same numbers as before, bit for bit. Nothing new was computed, and nothing was charged."
                 }
                 _ => "Nothing yet.",
             };
@@ -115,7 +115,7 @@ fn why(privacy: &Privacy, charged: &[&StudyRecord]) -> Vec<String> {
     vec![
         format!(
             "The noise is so large that the result would be almost as likely without any one customer's data. Precisely: for {whom}, no \
-             outcome becomes more than {} likelier or less likely by whether its data are there, but for a chance of {:e}. This is \
+             outcome becomes more than {} likelier or less likely by whether its data are there, except with probability {:e}. This is \
              differential privacy, ε = {} at δ = {:e}, ρ = {rho}.",
             factor(epsilon),
             privacy.delta,

@@ -151,7 +151,7 @@ pub(super) fn notes(spec: &LookalikeSpec, plan: &ScorePlan) -> Vec<String> {
         ));
         let there = plan.scoring.scores();
         if there < asked as usize {
-            notes.push(format!("The model tells too few scores apart for {asked} buckets: there are {there}."));
+            notes.push(format!("The model distinguishes too few scores for {asked} buckets: there are {there}."));
         }
     }
     notes.extend(plan.segment_output().map(|segment| {

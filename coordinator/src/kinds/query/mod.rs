@@ -101,7 +101,7 @@ pub(super) fn notes(spec: &QuerySpec, plan: &SumsPlan) -> Vec<String> {
     if !plan.groups.is_empty() {
         let names: Vec<String> = plan.groups.iter().map(|group| format!("`{}`", group.name)).collect();
         notes.push(format!(
-            "Rows where {} is NULL, or none of its public values, are in no group and are left out.",
+            "Rows where {} is NULL or not one of its public values belong to no group and are left out.",
             names.join(" or ")
         ));
     }

@@ -183,7 +183,7 @@ fn warnings(trained: &Trained<'_>) -> Vec<String> {
     warnings.extend(trained.evaluation.and_then(|evaluation| worse(&evaluation.changes)));
     let idle: Vec<String> = idle_features(trained).iter().map(|name| format!("`{name}`")).collect();
     if !idle.is_empty() {
-        warnings.push(format!("The model makes next to nothing of {}, or nothing beyond noise.", idle.join(", ")));
+        warnings.push(format!("The model hardly uses {}, or no more than noise explains.", idle.join(", ")));
     }
     let participants: BTreeSet<u32> = trained.rounds.iter().map(|round| round.participants).collect();
     if participants.len() > 1 {
@@ -204,10 +204,7 @@ fn poor(evaluation: &Evaluation) -> Vec<String> {
         warnings.push("On held-out customers the model is not measurably better than chance.".into());
     }
     if all.metric("r2").is_some_and(|r2| r2.low <= 0.0) {
-        warnings.push(
-            "The model explains no more than the mean does on held-out customers, as far as the noise lets one tell."
-                .into(),
-        );
+        warnings.push("On held-out customers the model does not measurably explain more than the mean does.".into());
     }
     let customers = all.customers;
     if customers.high - customers.low > customers.value / 5.0 {

@@ -440,7 +440,7 @@ fn rounds(trained: &Trained<'_>) -> Markup {
             p { "Each round released one sum over customers, with noise, and nothing else." }
             @if compared {
                 p {
-                    "The evaluation also tells what rounds did to the loss of held-out customers (" (loss(trained)) "): below zero the model became better, above it worse. Intervals are at 95 % and cover the noise."
+                    "The evaluation also shows how rounds changed the loss of held-out customers (" (loss(trained)) "): below zero the model became better, above it worse. Intervals are at 95 % and cover the noise."
                 }
             }
             div.scroll {
@@ -487,13 +487,13 @@ fn limits(trained: &Trained<'_>) -> Markup {
         section aria-labelledby="limits" {
             h2 id="limits" { "What to keep in mind" }
             ul {
-                li { "Values beyond their public bounds count as the nearest bound, and what is in no public list counts as missing, in training as in scoring." }
-                li { "What one customer adds to a sum is clipped, so customers who stand far out count for less." }
+                li { "Values beyond their public bounds count as the nearest bound, and values outside their public lists count as missing, in training as in scoring." }
+                li { "What one customer adds to a sum is clipped, so outlying customers count for less." }
                 li { "Noise of the releases is in the parameters; a single weight or step may have the wrong sign. Judge the model by the held-out metrics." }
-                li { "Masks hide what each participant sent, also what is wrong: a participant whose data are wrong or made up shifts the model, within the bound on each of its customers. Sums that no customers could bring end a training, and a round that makes the model worse for held-out customers is named, if it does so by more than the noise hides; small or slow changes are not noticed." }
+                li { "Masks hide what each participant sent, including what is wrong: a participant whose data are wrong or made up shifts the model, within the bound on each of its customers. Sums that no customers could produce end a training, and a round that makes the model worse for held-out customers is named, if it does so by more than the noise hides; small or slow changes are not noticed." }
                 li { "The model is for customers like those it was trained on; it describes what goes together, not what causes what." }
                 @if trained.evaluation.is_none() {
-                    li { "Nothing was spent on an evaluation, so nothing is known of how well it does on other customers." }
+                    li { "Nothing was spent on an evaluation, so it is not known how well it does on other customers." }
                 }
             }
         }

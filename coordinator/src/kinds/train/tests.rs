@@ -274,7 +274,7 @@ fn clusters_have_profiles_with_names() {
 fn poor_models_are_told_to_be_so() {
     let files = train(&study(training("logistic", "churned"), 0.3), 100, false).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&files[RESULT]).unwrap();
-    assert!(keys(&result).iter().any(|warning| warning.contains("no better than chance")), "{:?}", keys(&result));
+    assert!(keys(&result).iter().any(|warning| warning.contains("not measurably better")), "{:?}", keys(&result));
     assert!(keys(&result).iter().any(|warning| warning.contains("few held-out")), "{:?}", keys(&result));
 
     let all = training("logistic", "churned").with("holdout", 0.0);
