@@ -512,7 +512,7 @@ mod tests {
             ("1 = 1", "two constants"),
             ("18", "not a condition"),
             ("amount", "not as a bool"),
-            ("age = 'old'", "no number"),
+            ("age = 'old'", "not a number"),
             ("day = 'today'", "not a date"),
             ("day = 5", "cannot be compared with a number"),
             ("bool = 2", "cannot be compared"),
