@@ -130,7 +130,7 @@ async fn a_partner_that_was_dropped_stays_so_whatever_the_coordinator_offers() -
     roster::accept(&folder, &fingerprint)?;
     puppets.pledge("bank", &study("anew")?);
     // Whom there is to drop.
-    for (partner, why) in [("bank", "this node itself"), ("nobody", "in it are: bank, insurer, retailer, telecom")] {
+    for (partner, why) in [("bank", "this node itself"), ("nobody", "it has: bank, insurer, retailer, telecom")] {
         let error = roster::drop_partner(&folder, partner).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
