@@ -158,9 +158,11 @@ impl Operators {
     fn ended(&self, id: &str) -> Result<(), Error> {
         let record = match (self.hall.store.study(id)?, self.hall.store.composed(id)?) {
             (None, Some(ComposedRecord { refusal, .. })) => {
-                return Err(Error::Refused(refusal.unwrap_or_else(|| {
-                    format!("study {id} was interrupted; entente study resume {id} takes it up again")
-                })));
+                return Err(match refusal {
+                    Some(refusal) => Error::refused(refusal),
+                    None => Error::refused(format!("study {id} was interrupted"))
+                        .help(format!("entente study resume {id} takes it up again")),
+                });
             }
             _ => self.scheduler.record(id)?,
         };

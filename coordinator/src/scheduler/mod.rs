@@ -80,7 +80,7 @@ impl Scheduler {
                 // Before anybody is charged.
                 partners::are_enrolled(&self.hall, &asked.participants())?;
                 let schemas = partners::published(&self.hall, &asked.participants())?;
-                asked.check(&schemas).map_err(Error::Refused)?;
+                asked.check(&schemas).map_err(Error::refused)?;
                 let composed = ComposedRecord { id: id.clone(), created, asked: *asked, begun: 0, refusal: None };
                 self.hall.store.add_composed(&composed)?;
                 self.begin_next(&composed)?;
@@ -111,7 +111,7 @@ impl Scheduler {
         let ComposedRecord { id, created, asked, begun, .. } = composed;
         let number = begun + 1;
         let model = self.hall.store.result_file(&composed::stage_id(id, *begun), end::MODEL)?;
-        let begins = composed::stage(asked, number, model).map_err(Error::Refused);
+        let begins = composed::stage(asked, number, model).map_err(Error::refused);
         let begins = begins.and_then(|study| self.new_record(composed::stage_id(id, number), *created, study));
         match begins {
             Ok(record) => {

@@ -62,7 +62,7 @@ impl Store {
     pub fn composed(&self, id: &str) -> Result<Option<ComposedRecord>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM composed WHERE id = ?1");
         let found = self.lock().query_row(&sql, [id], read).optional().map_err(failed)?;
-        found.transpose().map_err(Error::Failed)
+        found.transpose().map_err(Error::failed)
     }
 
     /// All composed studies whose last stage has not begun, oldest first. Those that cannot be read are left out.
