@@ -108,17 +108,22 @@ impl Scheduler {
 
     /// Begins the next stage of a composed study, which has one, with the result of the one before.
     fn begin_next(self: &Arc<Self>, composed: &ComposedRecord) -> Result<(), Error> {
+        let record = self.keep_next(composed)?;
+        self.start(record);
+        Ok(())
+    }
+
+    /// Keeps the study that the next stage is, or why it cannot begin.
+    fn keep_next(&self, composed: &ComposedRecord) -> Result<StudyRecord, Error> {
         let ComposedRecord { id, created, asked, begun, .. } = composed;
         let number = begun + 1;
         let model = self.hall.store.result_file(&composed::stage_id(id, *begun), end::MODEL)?;
-        let begins = composed::stage(asked, number, model).map_err(Error::refused);
-        let begins = begins.and_then(|study| self.new_record(composed::stage_id(id, number), *created, study));
-        match begins {
+        let study = composed::stage(asked, number, model).map_err(Error::refused);
+        match study.and_then(|study| self.new_record(composed::stage_id(id, number), *created, study)) {
             Ok(record) => {
                 self.hall.store.begin_stage(id, number, &record)?;
                 tracing::info!(study = record.id, composed = id, "submitted");
-                self.start(record);
-                Ok(())
+                Ok(record)
             }
             Err(error) => {
                 tracing::warn!(study = id, %error, "its next stage cannot begin");
@@ -157,12 +162,11 @@ impl Scheduler {
         for composed in self.hall.store.open_composed()? {
             // It was stopped between two stages; one that cannot begin says why where it is looked for.
             if composed.refusal.is_none() && self.is_due(&composed)? {
-                let _ = self.begin_next(&composed);
+                let _ = self.keep_next(&composed);
             }
         }
         for record in self.hall.store.studies()? {
-            // One that has just begun, above, runs already.
-            if record.state == StudyState::Running && self.follow(&record.id).is_none() {
+            if record.state == StudyState::Running {
                 tracing::info!(study = record.id, attempt = record.attempt, "taken up again");
                 self.start(record);
             }
