@@ -60,6 +60,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("coordinator::scheduler::run", PURE),
     ("coordinator::scheduler::attempt", PURE),
     ("coordinator::scheduler::queue", PURE),
+    ("coordinator::scheduler::step", PURE),
     (
         "coordinator::link",
         &[

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_protocols::secagg::collect::{Collector, Stage};
 use entente_protocols::study::Question;
 
 use crate::kinds::RoundState;
+use crate::store::{RoundRecord, StudyRecord};
 
 /// A moment, from a beginning that never changes.
 pub(super) type Moment = Duration;
@@ -73,14 +75,28 @@ impl Attempt {
         moments.into_iter().flatten().for_each(|moment| *moment += long);
     }
 
-    /// Seconds since the present round began.
-    pub(super) fn seconds(&self, now: Moment) -> f64 {
-        now.saturating_sub(self.since.unwrap_or(self.proposed)).as_secs_f64()
-    }
-
     /// Whether participants have yet to join.
     pub(super) fn is_joining(&self) -> bool {
         self.collector.stage() == Stage::Joining
+    }
+
+    /// The present round, of attempt `number`, whose vectors are all in. `None` if there is no such round.
+    pub(super) fn record(&self, number: u32, now: Moment) -> Option<RoundRecord> {
+        let Self { question, collector, .. } = self;
+        let mechanism = question.round(collector.round())?;
+        Some(RoundRecord {
+            round: collector.round(),
+            attempt: number,
+            participants: mechanism.participants(),
+            plan: question.plan_digest(),
+            transcript: collector.transcript()?,
+            repeated: collector.is_resend(),
+            rho: mechanism.rho(),
+            rho_person: mechanism.rho_person(),
+            sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
+            sum: collector.sum()?.to_vec(),
+            seconds: now.saturating_sub(self.since.unwrap_or(self.proposed)).as_secs_f64(),
+        })
     }
 
     /// By when something is to be done even if nothing comes.
@@ -139,11 +155,33 @@ impl Attempt {
     }
 }
 
-impl Loss {
-    pub(super) fn text(&self) -> String {
-        let Self { partner, reason, refused } = self;
-        if *refused { format!("`{partner}` refused: {reason}") } else { format!("`{partner}`: {reason}") }
+/// What is said of losses.
+pub(super) fn words(losses: &[Loss]) -> String {
+    let text = |Loss { partner, reason, refused }: &Loss| match refused {
+        true => format!("`{partner}` refused: {reason}"),
+        false => format!("`{partner}`: {reason}"),
+    };
+    losses.iter().map(text).collect::<Vec<_>>().join("; ")
+}
+
+/// The participants that are left of a study's attempt, if they are enough for another.
+pub(super) fn left_without(record: &StudyRecord, losses: &[Loss]) -> Result<Vec<String>, Error> {
+    let is_left = |name: &&String| losses.iter().all(|loss| loss.partner != **name);
+    let left: Vec<String> = record.participants.iter().filter(is_left).cloned().collect();
+    let least = record.study.min_partners.map_or(record.named.len(), |least| least as usize);
+    if left.len() >= least.max(1) {
+        return Ok(left);
     }
+    let shortage = match record.study.min_partners {
+        _ if record.named.len() == 1 => "nobody else takes part in the study".to_owned(),
+        None => {
+            "the study needs all its partners; `min_partners` in the study file lets it go on with fewer".to_owned()
+        }
+        Some(_) => format!("{} would be left, and `min_partners` is {least}", left.len()),
+    };
+    let text = format!("{}; {shortage}", words(losses));
+    let refused = losses.iter().any(|loss| loss.refused);
+    Err(if refused { Error::refused(text) } else { Error::failed(text) })
 }
 
 /// The loss of each of these, for one reason.

@@ -17,6 +17,7 @@ mod question;
 mod queue;
 pub(crate) mod receipt;
 mod run;
+mod step;
 mod task;
 
 use std::collections::HashMap;

@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::terminal::clean;
-use entente_protocols::attempt::AttemptId;
 use entente_protocols::identity::Roster;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::privacy::rho::Rho;
@@ -31,70 +30,16 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question};
 use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt};
 
-use super::attempt::{Attempt, Loss, Moment, losses};
+use super::attempt::{Attempt, Loss, Moment, left_without, losses, words};
 use super::event::{AttemptEvent, NodeEvent};
 use super::question::{question, schemas};
 use super::queue::{Need, Turn, ordinal};
+pub(super) use super::step::{Action, Complete, Event, Known};
 use crate::kinds::RoundState;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 
 /// How long nodes may take to record the end before the result is shown; they are told again when they come back.
 const CLOSING: Duration = Duration::from_secs(3);
-
-/// What a run asks about the alliance as it is now.
-pub(super) trait Known {
-    /// The roster.
-    fn roster(&self) -> Result<Roster, Error>;
-    /// The public schemas of a node that has connected since the coordinator started.
-    fn schemas(&self, node: &str) -> Option<Vec<DatasetSchema>>;
-    /// The public schemas of those of these partners that have ever connected.
-    fn published(&self, partners: &[String]) -> Result<BTreeMap<String, Vec<DatasetSchema>>, Error>;
-    /// Why a node's ledger is not trusted, if it is not.
-    fn distrusted(&self, node: &str) -> Option<String>;
-    /// Whether a node is connected.
-    fn is_connected(&self, node: &str) -> bool;
-}
-
-/// What happens to a run.
-pub(super) enum Event {
-    /// Time passes; also the first of all events.
-    Time,
-    /// Where it stands in the queue.
-    Turn(Turn),
-    /// What its nodes and its operator do.
-    Attempt(AttemptEvent),
-    /// The result was made, and is kept; this is what participants are told of it.
-    Made(Box<ToAttempt>),
-    /// What it asked for could not be done.
-    Failed(Error),
-}
-
-/// What is to be done.
-pub(super) enum Action {
-    /// Tell a participant of an attempt, if it is connected.
-    Tell { node: String, attempt: AttemptId, told: ToAttempt },
-    /// Keep a complete round, beside what comes next.
-    Keep(RoundRecord),
-    /// Keep that an attempt was given up in a round that nodes may have been charged for.
-    KeepLost(LostRound),
-    /// Keep where the study stands after an attempt was given up, then tell these nodes why.
-    GiveUp { record: Box<StudyRecord>, nodes: Vec<String>, attempt: u32, reason: String },
-    /// Say where it stands.
-    Report(Progress),
-    /// Make the result and keep it, with the study as it is then; [`Event::Made`] follows.
-    Finish(Box<Complete>),
-    /// It is over.
-    End(Result<(), Error>),
-}
-
-/// A study whose rounds are all there.
-pub(super) struct Complete {
-    pub(super) record: StudyRecord,
-    pub(super) question: Question,
-    pub(super) state: RoundState,
-    pub(super) rounds: Vec<RoundRecord>,
-    pub(super) lost: Vec<LostRound>,
-}
 
 /// See the module.
 pub(super) struct Run {
@@ -503,25 +448,10 @@ impl Run {
     /// Takes the sum of a round that is complete, and begins the next.
     fn absorb(&mut self, now: Moment) -> Result<(), Outcome> {
         let Phase::Collecting(attempt) = &mut self.phase else { return Ok(()) };
-        let Attempt { question, collector, .. } = &**attempt;
-        let (Some(values), Some(transcript)) = (collector.sum(), collector.transcript()) else { return Ok(()) };
-        let round = collector.round();
-        let Some(mechanism) = question.round(round) else {
+        let Some(record) = attempt.record(self.record.attempt, now) else {
             return Err(Outcome::Failed("there is no such round: a fault in this program; please report it".into()));
         };
-        let record = RoundRecord {
-            round,
-            attempt: self.record.attempt,
-            participants: mechanism.participants(),
-            plan: question.plan_digest(),
-            transcript,
-            repeated: collector.is_resend(),
-            rho: mechanism.rho(),
-            rho_person: mechanism.rho_person(),
-            sd: (0..mechanism.sigmas().len()).map(|component| mechanism.total_sd(component)).collect(),
-            sum: values.to_vec(),
-            seconds: attempt.seconds(now),
-        };
+        let round = record.round;
         if let Err(problem) = attempt.state.absorb(&record) {
             return Err(Outcome::Failed(format!(
                 "round {round} went wrong: {problem}. Masks hide which of the participants it was"
@@ -565,23 +495,8 @@ impl Run {
 
     /// Gives the attempt up and makes the next one, if enough partners are left.
     fn go_on_without(&mut self, losses: &[Loss]) -> Result<(), Error> {
-        let lost: BTreeSet<&str> = losses.iter().map(|loss| loss.partner.as_str()).collect();
-        let texts: Vec<String> = losses.iter().map(Loss::text).collect();
-        let reason = texts.join("; ");
-        let is_left = |name: &&String| !lost.contains(name.as_str());
-        let left: Vec<String> = self.record.participants.iter().filter(is_left).cloned().collect();
-        let least = self.record.study.min_partners.map_or(self.record.named.len(), |least| least as usize);
-        if left.len() < least.max(1) {
-            let shortage = match self.record.study.min_partners {
-                _ if self.record.named.len() == 1 => "nobody else takes part in the study".to_owned(),
-                None => "the study needs all its partners; `min_partners` in the study file lets it go on with fewer"
-                    .to_owned(),
-                Some(_) => format!("{} would be left, and `min_partners` is {least}", left.len()),
-            };
-            let text = format!("{reason}; {shortage}");
-            let refused = losses.iter().any(|loss| loss.refused);
-            return Err(if refused { Error::refused(text) } else { Error::failed(text) });
-        }
+        let left = left_without(&self.record, losses)?;
+        let reason = words(losses);
         let before = self.record.attempt;
         self.record.warnings.push(format!("Attempt {before} was given up: {reason}. The study went on without."));
         self.record.attempt = before.checked_add(1).ok_or_else(|| Error::failed("too many attempts"))?;

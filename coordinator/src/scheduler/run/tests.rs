@@ -1,5 +1,6 @@
 //! Studies in virtual time: participants answer by hand, and what is kept is kept in memory.
 
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::Head;
