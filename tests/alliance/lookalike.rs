@@ -423,7 +423,7 @@ async fn a_models_owner_leaves_out_whom_the_study_says() -> Result<(), Error> {
     let model = model(&world, "logistic").await?;
     let others = lookalike("others", &["telecom"]).with("leave_out", FIBRE);
     let error = others.build_with(&model).err().ok_or("refused")?.to_string();
-    assert!(error.contains("no candidates"), "{error}");
+    assert!(error.contains("not candidates"), "{error}");
     let asked = lookalike("buckets", &["retailer", "telecom"]).with("leave_out", FIBRE).with("output", "buckets");
     let asked =
         asked.with("buckets", 3).with("candidates", 2048).with("features", format!("{FEATURES} WHERE tenure > 71"));
