@@ -558,7 +558,7 @@ min_colluders = 1
     fn mistakes_are_named_with_what_to_write() {
         let cases = [
             ("name = \"retailer\"", "name = \"Retailer\"", "cannot be a name"),
-            ("name = \"retailer\"", "max_computing = 0\nname = \"retailer\"", "write 1 to 64"),
+            ("name = \"retailer\"", "max_computing = 0\nname = \"retailer\"", "from 1 to 64"),
             ("name = \"retailer\"", "memory_mib = 63\nname = \"retailer\"", "at least 64"),
             ("name = \"retailer\"", "memory_mb = 64\nname = \"retailer\"", "did you mean `memory_mib`"),
             (":4433", "", "host:port"),

@@ -149,10 +149,8 @@ impl Alliance {
         };
         let studies_at_once = studies_at_once.unwrap_or(DEFAULT_STUDIES);
         if !(1..=MOST_STUDIES).contains(&studies_at_once) {
-            return Err(Error::refused(format!(
-                "{}: `studies_at_once` is {studies_at_once}; write a number from 1 to {MOST_STUDIES}, or leave it out for {DEFAULT_STUDIES}",
-                path.display()
-            )));
+            return Err(Error::refused(format!("{}: `studies_at_once` is {studies_at_once}", path.display()))
+                .help(format!("write a number from 1 to {MOST_STUDIES}, or leave it out for {DEFAULT_STUDIES}")));
         }
         let keys = dir.join("keys");
         let text = Zeroizing::new(files::read_text(&keys.join("identity"))?);
