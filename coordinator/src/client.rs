@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::clock::moment;
 use entente_host::link::{Frames, LinkError};
 use entente_protocols::study::Study;
 use entente_protocols::study::file::Asked;
@@ -263,8 +264,8 @@ pub(crate) async fn served<T>(
     }
     let running = Coordinator::start_with(dir, TakeUp::Nothing).await?;
     if let Some((study, enough)) = partners {
-        let deadline = tokio::time::Instant::now() + enough;
-        while !running.has_all(study)? && tokio::time::Instant::now() < deadline {
+        let begun = moment();
+        while !running.has_all(study)? && moment().since(begun) < enough {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
