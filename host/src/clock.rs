@@ -7,7 +7,8 @@
 //! ```
 
 use std::ops::Add;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,15 +23,70 @@ static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What tells the time: by default this machine. Clones tell the same time.
 #[derive(Clone, Default)]
-pub struct Clock(Option<Arc<Mutex<Position>>>);
+pub struct Clock(Option<Arc<ByHand>>);
 
 /// Moves the clock that it was made with.
-pub struct Hands(Arc<Mutex<Position>>);
+pub struct Hands(Arc<ByHand>);
 
-/// Where a clock stands that is moved by hand.
+/// A clock that is moved by hand.
+struct ByHand {
+    position: Mutex<Position>,
+    /// Something has changed that somebody may wait for.
+    changed: Condvar,
+}
+
+/// Where it stands.
 struct Position {
     now: Timestamp,
     moment: Moment,
+    /// How often whoever waits by this clock was told to look again.
+    stirred: u64,
+    /// How many have looked since, and wait.
+    waiting: usize,
+    looked_at: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl ByHand {
+    /// Tells whoever looks at the clock, then what it shows.
+    fn look<T>(&self, at: impl FnOnce(&Position) -> T) -> T {
+        let looked_at = lock(&self.position).looked_at.clone();
+        if let Some(looked_at) = looked_at {
+            looked_at();
+        }
+        at(&lock(&self.position))
+    }
+
+    /// Changes it, and wakes whoever waits.
+    fn stir(&self, change: impl FnOnce(&mut Position)) {
+        let mut position = lock(&self.position);
+        change(&mut position);
+        position.stirred += 1;
+        position.waiting = 0;
+        self.changed.notify_all();
+    }
+
+    fn receive<T>(&self, from: &Receiver<T>, patience: Duration) -> Result<T, RecvTimeoutError> {
+        let until = self.look(|position| position.moment) + patience;
+        loop {
+            let stirred = lock(&self.position).stirred;
+            match from.try_recv() {
+                Ok(received) => return Ok(received),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            let mut position = lock(&self.position);
+            if position.moment >= until {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            if position.stirred == stirred {
+                position.waiting += 1;
+                self.changed.notify_all();
+            }
+            while position.stirred == stirred {
+                position = self.changed.wait(position).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
 }
 
 /// A point of a time that only goes on, whatever the time of day is set to. Comparable with others of the same clock.
@@ -40,18 +96,29 @@ pub struct Moment(Duration);
 impl Clock {
     /// A clock that stands still until its hands are moved.
     pub fn by_hand(now: Timestamp) -> (Self, Hands) {
-        let position = Arc::new(Mutex::new(Position { now, moment: Moment(Duration::ZERO) }));
-        (Self(Some(position.clone())), Hands(position))
+        let moment = Moment(Duration::ZERO);
+        let position = Mutex::new(Position { now, moment, stirred: 0, waiting: 0, looked_at: None });
+        let clock = Arc::new(ByHand { position, changed: Condvar::new() });
+        (Self(Some(clock.clone())), Hands(clock))
     }
 
     /// The time of day.
     pub fn now(&self) -> Timestamp {
-        self.0.as_ref().map_or_else(now, |position| lock(position).now)
+        self.0.as_ref().map_or_else(now, |by_hand| by_hand.look(|position| position.now))
     }
 
     /// The present moment.
     pub fn moment(&self) -> Moment {
-        self.0.as_ref().map_or_else(moment, |position| lock(position).moment)
+        self.0.as_ref().map_or_else(moment, |by_hand| by_hand.look(|position| position.moment))
+    }
+
+    /// Waits for something to come, at most for so long by this clock.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has come by then, or nothing can come any more.
+    pub fn receive<T>(&self, from: &Receiver<T>, patience: Duration) -> Result<T, RecvTimeoutError> {
+        self.0.as_ref().map_or_else(|| from.recv_timeout(patience), |by_hand| by_hand.receive(from, patience))
     }
 
     /// By how many seconds another machine's clock, which shows `theirs` now, is ahead of this one. Saturates: a peer
@@ -68,14 +135,33 @@ impl Hands {
     ///
     /// If it takes the time of day out of a timestamp's range.
     pub fn advance(&self, by: Duration) {
-        let mut position = lock(&self.0);
-        position.now += by;
-        position.moment = position.moment + by;
+        self.0.stir(|position| {
+            position.now += by;
+            position.moment = position.moment + by;
+        });
     }
 
     /// Somebody sets the time of day.
     pub fn set(&self, now: Timestamp) {
-        lock(&self.0).now = now;
+        lock(&self.0.position).now = now;
+    }
+
+    /// Has whoever waits by this clock look whether something has come.
+    pub fn stir(&self) {
+        self.0.stir(|_| ());
+    }
+
+    /// Waits until it `is` so of how many wait by this clock and have looked since they were last told to.
+    pub fn until(&self, is: impl Fn(usize) -> bool) {
+        let mut position = lock(&self.0.position);
+        while !is(position.waiting) {
+            position = self.0.changed.wait(position).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Does something whenever somebody looks at the clock, in their thread, before they see it.
+    pub fn looked_at(&self, does: Option<Arc<dyn Fn() + Send + Sync>>) {
+        lock(&self.0.position).looked_at = does;
     }
 }
 
@@ -135,6 +221,38 @@ mod tests {
         hands.set(Timestamp::UNIX_EPOCH);
         assert_eq!((clock.now(), clock.moment()), (Timestamp::UNIX_EPOCH, begin + Duration::from_secs(60)));
         assert_eq!(begin.since(clock.moment()), Duration::ZERO, "what is to come was not a while ago");
+    }
+
+    #[test]
+    fn whoever_waits_by_hand_hears_what_comes_or_that_time_has_passed() {
+        let (clock, hands) = Clock::by_hand(Timestamp::UNIX_EPOCH);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let long = Duration::from_secs(3600);
+        let waits = std::thread::spawn(move || {
+            [clock.receive(&receiver, long), clock.receive(&receiver, long), clock.receive(&receiver, long)]
+        });
+        hands.until(|waiting| waiting == 1);
+        sender.send(1).unwrap();
+        hands.stir();
+        hands.until(|waiting| waiting == 1);
+        hands.advance(long);
+        hands.until(|waiting| waiting == 1);
+        drop(sender);
+        hands.stir();
+        let heard = waits.join().unwrap();
+        assert_eq!(heard, [Ok(1), Err(RecvTimeoutError::Timeout), Err(RecvTimeoutError::Disconnected)]);
+    }
+
+    #[test]
+    fn who_looks_at_a_clock_is_noticed_and_may_be_answered_by_it() {
+        let (clock, hands) = Clock::by_hand(Timestamp::UNIX_EPOCH);
+        let looks = Arc::new(Mutex::new(0));
+        let counts = looks.clone();
+        hands.looked_at(Some(Arc::new(move || *lock(&counts) += 1)));
+        let _ = (clock.now(), clock.moment());
+        hands.looked_at(None);
+        let _ = clock.now();
+        assert_eq!(*lock(&looks), 2);
     }
 
     #[test]

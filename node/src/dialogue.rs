@@ -89,7 +89,7 @@ impl<'a> Dialogue<'a> {
     ) -> Result<T, E> {
         let mut heard = self.clock.moment();
         loop {
-            match self.conversation.receive(self.again).map_err(Silence::from)? {
+            match self.conversation.receive(&self.clock, self.again).map_err(Silence::from)? {
                 Some(sealed) => {
                     let Ok(opened) = self.channel.open(&sealed) else {
                         // Whoever passes messages on can do this; that they do not arrive is noticed in any case.

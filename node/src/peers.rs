@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use entente_host::clock::Clock;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame;
@@ -136,13 +137,13 @@ impl Conversation<'_> {
         Watch { peers: self.peers, attempt: &self.attempt }
     }
 
-    /// The next sealed message within `patience`; `None` if there is none.
+    /// The next sealed message within `patience` by this clock; `None` if there is none.
     ///
     /// # Errors
     ///
     /// [`Ended`].
-    pub fn receive(&self, patience: Duration) -> Result<Option<Vec<u8>>, Ended> {
-        match self.incoming.recv_timeout(patience) {
+    pub fn receive(&self, clock: &Clock, patience: Duration) -> Result<Option<Vec<u8>>, Ended> {
+        match clock.receive(&self.incoming, patience) {
             Ok(sealed) => Ok(Some(sealed)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(Ended),
@@ -156,26 +157,30 @@ mod tests {
 
     #[test]
     fn messages_reach_the_conversation_that_is_open() {
-        let peers = Peers::default();
+        let (peers, clock) = (Peers::default(), Clock::default());
         let attempt = AttemptId::new("s", 1);
         assert!(!peers.deliver(&attempt, "bank", vec![1]));
         let old = peers.converse(attempt.clone(), "bank");
         let conversation = peers.converse(attempt.clone(), "bank");
-        assert_eq!(old.receive(Duration::ZERO), Err(Ended), "a newer one has begun");
+        assert_eq!(old.receive(&clock, Duration::ZERO), Err(Ended), "a newer one has begun");
         assert!(peers.deliver(&attempt, "bank", vec![1]) && conversation.watch().goes_on().is_ok());
         assert!(
             !peers.deliver(&attempt, "telecom", vec![2]) && !peers.deliver(&AttemptId::new("s", 2), "bank", vec![3])
         );
-        assert_eq!(conversation.receive(Duration::ZERO), Ok(Some(vec![1])));
-        assert_eq!(conversation.receive(Duration::ZERO), Ok(None));
+        assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(Some(vec![1])));
+        assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(None));
         peers.end(&attempt);
-        assert_eq!(conversation.receive(Duration::ZERO), Err(Ended));
+        assert_eq!(conversation.receive(&clock, Duration::ZERO), Err(Ended));
         assert_eq!(conversation.watch().goes_on(), Err(Ended));
-        assert_eq!(peers.converse(attempt, "bank").receive(Duration::from_secs(60)), Err(Ended), "it began too late");
+        assert_eq!(
+            peers.converse(attempt, "bank").receive(&clock, Duration::from_secs(60)),
+            Err(Ended),
+            "it began too late"
+        );
         let other = peers.converse(AttemptId::new("s", 2), "bank");
         peers.stop();
-        assert_eq!(other.receive(Duration::from_secs(60)), Err(Ended));
-        assert_eq!(peers.converse(AttemptId::new("s", 3), "bank").receive(Duration::from_secs(60)), Err(Ended));
+        assert_eq!(other.receive(&clock, Duration::from_secs(60)), Err(Ended));
+        assert_eq!(peers.converse(AttemptId::new("s", 3), "bank").receive(&clock, Duration::from_secs(60)), Err(Ended));
     }
 
     #[test]
