@@ -41,21 +41,39 @@ pub async fn join(ticket: &Ticket, folder: &Folder) -> Result<Roster, Error> {
     folder.create()?;
     // Who joins here at the same time would make other keys.
     let _lock = folder.lock()?;
+    let enrol = application(ticket, folder)?;
+    match tokio::time::timeout(TIMEOUT, exchange(ticket, &enrol)).await {
+        Err(_) => Err(unreachable(ticket, "no answer")),
+        Ok(Err(error)) => Err(unreachable(ticket, &error.to_string())),
+        Ok(Ok(answer)) => admitted(ticket, folder, &enrol, answer),
+    }
+}
+
+/// What is said to the coordinator by whoever joins by `ticket` with a node in `folder`, whose keys are made if it has none.
+///
+/// # Errors
+///
+/// If the keys cannot be made, or read.
+pub fn application(ticket: &Ticket, folder: &Folder) -> Result<Enrol, Error> {
+    folder.create()?;
     let identity = identity(folder)?;
     let tls_key = tls_key(folder)?;
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, ticket.partner.clone());
     let request = params.serialize_request(&tls_key).map_err(crypto)?;
     let member = Member { identity: identity.public(), tls: Digest::plain(&tls_key.subject_public_key_info()) };
-    let enrol =
-        Enrol { partner: ticket.partner.clone(), secret: ticket.secret, request: request.der().to_vec(), member };
-    match tokio::time::timeout(TIMEOUT, exchange(ticket, &enrol)).await {
-        Err(_) => Err(unreachable(ticket, "no answer")),
-        Ok(Err(error)) => Err(unreachable(ticket, &error.to_string())),
-        Ok(Ok(Enrolled::Refused(reason))) => {
-            Err(Error::refused(format!("the coordinator refused the ticket: {reason}")))
-        }
-        Ok(Ok(Enrolled::Accepted { certificate, authority, roster })) => {
+    Ok(Enrol { partner: ticket.partner.clone(), secret: ticket.secret, request: request.der().to_vec(), member })
+}
+
+/// Takes the coordinator's answer: the roster that it shows.
+///
+/// # Errors
+///
+/// If it refuses the ticket, or is not the one that the ticket is of.
+pub fn admitted(ticket: &Ticket, folder: &Folder, enrol: &Enrol, answer: Enrolled) -> Result<Roster, Error> {
+    match answer {
+        Enrolled::Refused(reason) => Err(Error::refused(format!("the coordinator refused the ticket: {reason}"))),
+        Enrolled::Accepted { certificate, authority, roster } => {
             accept(ticket, folder, &enrol.member, &certificate, &authority, &roster)?;
             Ok(roster)
         }
