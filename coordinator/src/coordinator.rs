@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entente_host::Error;
+use entente_host::clock::Clock;
 use entente_protocols::study::Study;
 
 use crate::hall::Hall;
@@ -47,11 +48,11 @@ impl Coordinator {
     pub async fn start_with(dir: &Path, take_up: TakeUp) -> Result<Running, Error> {
         let alliance = Alliance::open(dir)?;
         let serving = Serving::claim(dir)?;
-        let hall = Arc::new(Hall::open(alliance)?);
+        let hall = Arc::new(Hall::open(alliance, Clock::default())?);
         let port = Port::open(&hall.alliance, hall.access.clone()).await?;
         let address = port.address();
         let scheduler = Arc::new(Scheduler::new(hall.clone()));
-        let members = Arc::new(Members::new(hall.clone(), scheduler.clone()));
+        let members = Arc::new(Members::new(hall.clone()));
         members.publish()?;
         if take_up == TakeUp::Unfinished {
             scheduler.take_up()?;

@@ -6,6 +6,7 @@
 //! scheduler             studies from submission to result
 //! office                what nodes, operators and those who join ask
 //! link                  QUIC: who connects, and plain frames
+//! stepped               all of it without connections and tasks, for whoever carries frames and tells the time
 //! page                  the operator's page, on this machine alone
 //! scoring               a local table's rows, scored by a model file
 //! client, seeds, commands    the operator's side
@@ -47,6 +48,7 @@ mod scheduler;
 )]
 pub mod scoring;
 mod seeds;
+pub mod stepped;
 pub mod store;
 pub mod views;
 

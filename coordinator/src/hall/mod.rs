@@ -31,7 +31,7 @@ pub(crate) struct Hall {
 
 impl Hall {
     /// Opens the alliance's database, and lets in its operator and all that are enrolled.
-    pub(crate) fn open(alliance: Alliance) -> Result<Self, Error> {
+    pub(crate) fn open(alliance: Alliance, clock: Clock) -> Result<Self, Error> {
         let keys = alliance.keys();
         let authority = Authority::load(&keys)?;
         let store = Store::open(alliance.dir())?;
@@ -43,7 +43,7 @@ impl Hall {
         for (name, partner) in store.partners()? {
             access.allow(partner.member.tls, Role::Node(name));
         }
-        Ok(Self { alliance, clock: Clock::default(), authority, store, access, sessions: Sessions::default() })
+        Ok(Self { alliance, clock, authority, store, access, sessions: Sessions::default() })
     }
 
     /// The present roster.

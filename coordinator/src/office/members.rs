@@ -11,14 +11,11 @@ use entente_protocols::wire::message::ToNode;
 use crate::hall::access::Role;
 use crate::hall::certificates::RequestedKey;
 use crate::hall::{Hall, not_enrolled};
-use crate::scheduler::Scheduler;
-use crate::scheduler::event::NodeEvent;
 use crate::store::{Admission, TicketRefusal};
 
 /// Changes the roster.
 pub(crate) struct Members {
     hall: Arc<Hall>,
-    scheduler: Arc<Scheduler>,
     /// Held while the roster changes.
     changing: Mutex<()>,
 }
@@ -31,8 +28,8 @@ pub(super) struct Enrolment {
 }
 
 impl Members {
-    pub(crate) fn new(hall: Arc<Hall>, scheduler: Arc<Scheduler>) -> Self {
-        Self { hall, scheduler, changing: Mutex::new(()) }
+    pub(crate) fn new(hall: Arc<Hall>) -> Self {
+        Self { hall, changing: Mutex::new(()) }
     }
 
     /// Enrols a partner: uses its ticket up, issues its certificate, tells the others. The same again if the partner is there again
@@ -71,8 +68,8 @@ impl Members {
         Ok(certificate.to_vec())
     }
 
-    /// Ends a partner's membership at once. What was done, in words.
-    pub(super) async fn revoke(&self, partner: &str) -> Result<String, Error> {
+    /// Ends a partner's membership at once; its studies are still to be told. What was done, in words.
+    pub(crate) fn revoke(&self, partner: &str) -> Result<String, Error> {
         {
             let _changing = lock(&self.changing);
             let Some(member) = self.hall.store.revoke(partner, self.hall.clock.now().as_second())? else {
@@ -84,7 +81,6 @@ impl Members {
         }
         let reason = "the operator revoked this node's certificate; to take part again it needs a new invitation";
         self.hall.sessions.expel(partner, reason);
-        self.scheduler.tell_all(partner, || NodeEvent::Revoked).await;
         tracing::warn!(partner, "revoked");
         Ok(format!(
             "`{partner}` is no longer part of the alliance: its connection is closed and its certificate is not valid any more; entente invite {partner} lets it join anew"

@@ -4,14 +4,15 @@
 //! ```text
 //! Peer without a role ─▶ enrolment   ─┬▶ members     who is enrolled
 //! the operator        ─▶ operators   ─┤  overview    what is known, to be shown
-//! a partner's node    ─▶ nodes       ─┴▶ witnesses   ledgers that are held against what was seen of them
+//! a partner's node    ─▶ nodes, desk ─┴▶ witnesses   ledgers that are held against what was seen of them
 //!                          └ notices    what it has missed
 //! ```
 
-mod enrolment;
+pub(crate) mod desk;
+pub(crate) mod enrolment;
 pub(crate) mod members;
 mod nodes;
-mod notices;
+pub(crate) mod notices;
 mod operators;
 pub(crate) mod overview;
 mod witnesses;

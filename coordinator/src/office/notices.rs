@@ -13,14 +13,14 @@ use crate::store::Notice;
 const OPEN: usize = 16;
 
 /// The notices of a node that has just connected.
-pub(super) struct Notices {
+pub(crate) struct Notices {
     left: VecDeque<Notice>,
     open: HashSet<AttemptId>,
 }
 
 impl Notices {
     /// All that it has missed.
-    pub(super) fn new(missed: Vec<Notice>) -> Self {
+    pub(crate) fn new(missed: Vec<Notice>) -> Self {
         Self { left: missed.into(), open: HashSet::new() }
     }
 

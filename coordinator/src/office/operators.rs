@@ -14,6 +14,7 @@ use crate::link::peer::{FIRST, Out, Peer};
 use crate::scheduler::Scheduler;
 use crate::scheduler::check::Checks;
 use crate::scheduler::composed::{STAGES, stage_id};
+use crate::scheduler::event::NodeEvent;
 use crate::store::{ComposedRecord, StudyState};
 
 /// The longest piece of a result's file in one message.
@@ -82,7 +83,7 @@ impl Operators {
             FromOperator::Show(id) => self.studies(Some(&id)).map(ToOperator::Studies),
             FromOperator::Cancel(id) => self.scheduler.cancel(&id).await.map(ToOperator::Done),
             FromOperator::Resume(id) => self.scheduler.resume(&id).map(ToOperator::Done),
-            FromOperator::Revoke(partner) => self.members.revoke(&partner).await.map(ToOperator::Done),
+            FromOperator::Revoke(partner) => self.revoke(&partner).await.map(ToOperator::Done),
             FromOperator::Acknowledge { alarm, note } => self
                 .hall
                 .store
@@ -101,6 +102,13 @@ impl Operators {
             Ok(message) => answers.say(&message).await,
             Err(error) => answers.say_error(error).await,
         }
+    }
+
+    /// Ends a partner's membership, and tells its studies.
+    async fn revoke(&self, partner: &str) -> Result<String, Error> {
+        let done = self.members.revoke(partner)?;
+        self.scheduler.tell_all(partner, || NodeEvent::Revoked).await;
+        Ok(done)
     }
 
     /// Reports a study until it ends, then its result; of a composed study, stage by stage.

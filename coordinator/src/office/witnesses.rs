@@ -77,12 +77,22 @@ impl Witnesses {
     /// Looks at a node's checkpoint, keeps the newest, and cosigns it. What is said to it, which it also gets where it is distrusted:
     /// its own signature convinces it.
     pub(super) async fn witness(self: &Arc<Self>, node: &str, request: Request) -> Result<Witnessed, Error> {
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked { node: node.into(), request, answer };
-        lock(&self.asked).push(asked);
-        let this = self.clone();
+        let (this, answered) = (self.clone(), self.ask(node, request));
         tokio::task::spawn_blocking(move || this.witness_all());
-        answered.await.unwrap_or_else(|_| Err(Error::failed("the checkpoint was not looked at")))
+        answered.await.unwrap_or_else(|_| Err(unseen()))
+    }
+
+    /// The same, without a task.
+    pub(super) fn witness_here(&self, node: &str, request: Request) -> Result<Witnessed, Error> {
+        let mut answered = self.ask(node, request);
+        self.witness_all();
+        answered.try_recv().unwrap_or_else(|_| Err(unseen()))
+    }
+
+    fn ask(&self, node: &str, request: Request) -> oneshot::Receiver<Result<Witnessed, Error>> {
+        let (answer, answered) = oneshot::channel();
+        lock(&self.asked).push(Asked { node: node.into(), request, answer });
+        answered
     }
 
     /// Answers all that nodes have asked by now.
@@ -129,6 +139,10 @@ impl Witnesses {
             asked.iter().map(judge).collect()
         })
     }
+}
+
+fn unseen() -> Error {
+    Error::failed("the checkpoint was not looked at")
 }
 
 /// When a partner was passed on requests of a node that it has not answered, by who asks and who is asked.

@@ -41,6 +41,11 @@ pub(super) fn give_up(
     attempt: u32,
     reason: &str,
 ) -> Result<(), Error> {
+    let study = &record.id;
+    match record.is_over() {
+        true => tracing::warn!(study, attempt, state = %record.state, reason, "ended"),
+        false => tracing::warn!(study, attempt, reason, "the attempt is given up"),
+    }
     hall.store.give_up(record, nodes, attempt, reason)?;
     let id = AttemptId::new(&record.id, attempt);
     for node in nodes {

@@ -4,6 +4,7 @@
 //! submit ─▶ store ─▶ queue ─▶ one task a study ─▶ result in the store
 //! nodes' messages ─▶ tell ─▶ task: carries events into run, and does what it says ─▶ Status ─▶ whoever follows
 //!                            run: gathers, proposes, collects, attempt after attempt, without I/O and clock
+//! held                       the same without tasks: whoever holds the studies says what happens, and when
 //! ```
 
 mod attempt;
@@ -11,6 +12,7 @@ pub(crate) mod check;
 pub(crate) mod composed;
 pub(crate) mod end;
 pub(crate) mod event;
+pub(crate) mod held;
 mod partners;
 mod places;
 mod question;
@@ -59,6 +61,30 @@ pub(crate) struct Scheduler {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// A new study.
+fn new_record(hall: &Hall, id: String, created: jiff::Timestamp, study: Study) -> Result<StudyRecord, Error> {
+    let participants = partners::participants_of(hall, &study)?;
+    Ok(StudyRecord {
+        id,
+        created,
+        study,
+        requester: REQUESTER.into(),
+        named: participants.clone(),
+        state: StudyState::Running,
+        attempt: 1,
+        begun: 1,
+        participants,
+        warnings: Vec::new(),
+        reason: None,
+    })
+}
+
+/// The identifier of a study that is submitted at this time.
+fn new_id(created: jiff::Timestamp) -> Result<String, Error> {
+    let random = random::<3>()?;
+    Ok(format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random)))
+}
+
 impl Scheduler {
     pub(crate) fn new(hall: Arc<Hall>) -> Self {
         let places = Arc::new(Places::new(hall.alliance.studies_at_once()));
@@ -68,11 +94,10 @@ impl Scheduler {
     /// Starts a new study, or the first of those that follow one another. Its identifier.
     pub(crate) fn submit(self: &Arc<Self>, asked: Asked) -> Result<String, Error> {
         let created = self.hall.clock.now();
-        let random = random::<3>()?;
-        let id = format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random));
+        let id = new_id(created)?;
         match asked {
             Asked::Study(study) => {
-                let record = self.new_record(id.clone(), created, *study)?;
+                let record = new_record(&self.hall, id.clone(), created, *study)?;
                 self.hall.store.add_study(&record)?;
                 tracing::info!(study = id, participants = record.participants.join(","), "submitted");
                 self.start(record);
@@ -90,23 +115,6 @@ impl Scheduler {
         Ok(id)
     }
 
-    fn new_record(&self, id: String, created: jiff::Timestamp, study: Study) -> Result<StudyRecord, Error> {
-        let participants = partners::participants_of(&self.hall, &study)?;
-        Ok(StudyRecord {
-            id,
-            created,
-            study,
-            requester: REQUESTER.into(),
-            named: participants.clone(),
-            state: StudyState::Running,
-            attempt: 1,
-            begun: 1,
-            participants,
-            warnings: Vec::new(),
-            reason: None,
-        })
-    }
-
     /// Begins the next stage of a composed study, which has one, with the result of the one before.
     fn begin_next(self: &Arc<Self>, composed: &ComposedRecord) -> Result<(), Error> {
         let record = self.keep_next(composed)?;
@@ -120,7 +128,7 @@ impl Scheduler {
         let number = begun + 1;
         let model = self.hall.store.result_file(&composed::stage_id(id, *begun), end::MODEL)?;
         let study = composed::stage(asked, number, model).map_err(Error::refused);
-        match study.and_then(|study| self.new_record(composed::stage_id(id, number), *created, study)) {
+        match study.and_then(|study| new_record(&self.hall, composed::stage_id(id, number), *created, study)) {
             Ok(record) => {
                 self.hall.store.begin_stage(id, number, &record)?;
                 tracing::info!(study = record.id, composed = id, "submitted");

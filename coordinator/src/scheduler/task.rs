@@ -119,10 +119,6 @@ impl Task<'_> {
             }
             Action::KeepLost(lost) => hall.store.add_lost_round(study, lost)?,
             Action::GiveUp { record, nodes, attempt, reason } => {
-                match record.is_over() {
-                    true => tracing::warn!(study, attempt, state = %record.state, reason, "ended"),
-                    false => tracing::warn!(study, attempt, reason, "the attempt is given up"),
-                }
                 end::give_up(&hall, &record, &nodes, attempt, &reason)?;
             }
             Action::Report(progress) => self.status.send_modify(|status| status.progress = progress),
@@ -137,7 +133,7 @@ impl Task<'_> {
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes a result and keeps it. What participants are told of it.
-fn finish(hall: &Hall, complete: &Complete) -> Result<ToAttempt, Error> {
+pub(super) fn finish(hall: &Hall, complete: &Complete) -> Result<ToAttempt, Error> {
     let Complete { record, question, state, rounds, lost } = complete;
     let subject = receipt::subject(hall, record, question, rounds);
     let files = kinds::finish(&kinds::Finished {
