@@ -7,17 +7,20 @@
 //! Dialler  connections to a coordinator by hand, by whomever
 //! Listener connections of real nodes, by a coordinator that a test plays
 //! relay    links between them that lose, delay, repeat, reorder, shorten and cut
+//! simulation  whole alliances in one thread, in virtual time, of whom a seed says what goes wrong
 //! study    study files, as tests write them
 //! Parties  in memory: what it takes to make a release, and no more
 //! ```
 //!
 //! Nothing of it is in a product.
 
+mod choices;
 mod dial;
 mod driven;
 mod listen;
 mod puppets;
 pub mod relay;
+pub mod simulation;
 mod world;
 
 pub use dial::{Applicant, Conversation, Dialler};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::link::{Link, Rules, Way};
+use crate::choices::Choices;
 
 /// How much longer a packet that is held back is on its way than others.
 const HELD_BACK: Duration = Duration::from_millis(8);
@@ -22,32 +23,6 @@ struct Fate {
     /// None of one that is lost, two of one that comes twice.
     arrivals: Vec<Arrival>,
     held_back: bool,
-}
-
-/// Choices that follow from numbers alone: splitmix64.
-struct Choices(u64);
-
-impl Choices {
-    fn new(seed: u64, numbers: [u64; 3]) -> Self {
-        let mut choices = Self(seed);
-        for number in numbers {
-            choices.0 = choices.next() ^ number;
-        }
-        choices
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 up to 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
 }
 
 /// What becomes of packet number `number` of a flow, which has `length` bytes. Every question is asked of every packet, so that

@@ -1,0 +1,558 @@
+//! An alliance whose parts run in one thread, and whose frames are on their way until their time has come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use entente::stepped::Stepped;
+use entente::store::StudyState;
+use entente_examples::alliance::Error;
+use entente_host::clock::Hands;
+use entente_protocols::study::Study;
+use entente_protocols::wire::frame::FrameReader;
+
+use super::fault::{Fault, Met, Plan};
+use super::founding::{Founded, MOST, NAMES, clock, enrol};
+use super::party::{Kill, Lost, Party};
+use super::watch::Secrets;
+use crate::choices::Choices;
+
+const FASTEST: Duration = Duration::from_millis(1);
+const SLOWEST: Duration = Duration::from_millis(20);
+/// How often nodes look again at what waits.
+const LOOKS: Duration = Duration::from_secs(1);
+/// After how long without an answer to its hello a node dials again.
+const GREETING: Duration = Duration::from_secs(10);
+/// By when a study is over: no partner is waited for so long, in as many attempts as there can be.
+const OVER: Duration = Duration::from_secs(3600);
+/// How long its end may take to reach everybody, once nothing goes wrong any more.
+const TOLD: Duration = Duration::from_secs(300);
+
+/// See the module.
+pub(super) struct Alliance {
+    pub(super) founded: Founded,
+    /// How many were there from the beginning.
+    pub(super) count: usize,
+    /// How many contribute to the present study, whatever becomes of them.
+    contributors: usize,
+    choices: Choices,
+    pub(super) parties: Vec<Party>,
+    coordinator: Option<Stepped>,
+    hands: Hands,
+    clock: entente_host::clock::Clock,
+    now: Duration,
+    /// What is to come, in its order.
+    coming: BTreeMap<(Duration, u64), Coming>,
+    number: u64,
+    /// When the last frame that is on a way arrives, by the party and whether it is for it.
+    last: HashMap<(usize, bool), Duration>,
+    /// Which connection of each party this is.
+    connections: Vec<u64>,
+    plan: Plan,
+    study: Option<String>,
+    beside: bool,
+    pub(super) gone: Vec<bool>,
+    pub(super) revoked: Vec<bool>,
+    pub(super) changed: bool,
+    met: Met,
+    frames: u64,
+}
+
+/// What comes, of which party.
+enum Coming {
+    Dials(usize),
+    /// Its hello, or a frame of it.
+    FromNode {
+        party: usize,
+        connection: u64,
+        bytes: Vec<u8>,
+        is_hello: bool,
+    },
+    ToNode {
+        party: usize,
+        connection: u64,
+        bytes: Vec<u8>,
+    },
+    /// It should have been welcomed by now.
+    Greeted {
+        party: usize,
+        connection: u64,
+    },
+    /// The coordinator notices that it is gone.
+    Noticed {
+        party: usize,
+        connection: u64,
+    },
+    Looks(usize),
+    Restarts(usize),
+    CoordinatorRestarts,
+}
+
+impl Alliance {
+    /// Founds it, of so many partners who are about to connect.
+    pub(super) fn new(count: usize, choices: &mut Choices) -> Result<Self, Error> {
+        let founded = Founded::new(count)?;
+        let (clock, hands) = clock();
+        let mut parties = Vec::new();
+        for name in &NAMES[..count] {
+            let secrets = Secrets::new(founded.rows(name, choices)?);
+            parties.push(Party::start(name, founded.node(name), secrets)?);
+        }
+        let coordinator = Stepped::open(&founded.alliance(), clock.clone())?;
+        let mut alliance = Self {
+            founded,
+            count,
+            contributors: count,
+            choices: Choices::new(choices.next(), [1]),
+            parties,
+            coordinator: Some(coordinator),
+            hands,
+            clock,
+            now: Duration::ZERO,
+            coming: BTreeMap::new(),
+            number: 0,
+            last: HashMap::new(),
+            connections: vec![0; count],
+            plan: Plan::new(&mut Choices::new(0, [0]), 1),
+            study: None,
+            beside: false,
+            gone: vec![false; count],
+            revoked: vec![false; count],
+            changed: false,
+            met: Met::default(),
+            frames: 0,
+        };
+        alliance.plan.ends();
+        for party in 0..count {
+            let within = alliance.choices.between(Duration::ZERO, LOOKS);
+            alliance.comes(within, Coming::Dials(party));
+            alliance.comes(within, Coming::Looks(party));
+        }
+        Ok(alliance)
+    }
+
+    /// From now on, this goes wrong.
+    pub(super) fn plan(&mut self, plan: Plan) {
+        self.plan = plan;
+    }
+
+    /// Submits a study to which so many contribute. Its identifier.
+    pub(super) fn submit(&mut self, study: Study, contributors: usize) -> Result<String, Error> {
+        self.contributors = contributors;
+        let id = self.up()?.submit(study)?;
+        self.study = Some(id.clone());
+        self.carry()?;
+        Ok(id)
+    }
+
+    /// Goes on until a study is over.
+    pub(super) fn until_over(&mut self, id: &str, beside: bool) -> Result<(), Error> {
+        self.beside = beside;
+        let until = self.now + OVER;
+        while !self.is_over(id)? {
+            self.step()?;
+            if self.now > until {
+                let progress = self.coordinator.as_ref().and_then(|coordinator| coordinator.progress(id));
+                return Err(format!("it is not over after {} s: {progress:?}", OVER.as_secs()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Once a study is over, everybody comes back, and hears of it.
+    pub(super) fn until_told(&mut self) -> Result<(), Error> {
+        self.plan.ends();
+        for party in 0..self.parties.len() {
+            if !self.parties[party].is_up() {
+                self.comes(FASTEST, Coming::Restarts(party));
+            }
+        }
+        let (again, until) = (self.now + TOLD / 2, self.now + TOLD);
+        let mut is_again = false;
+        while !self.is_told()? {
+            self.step()?;
+            if self.now > again && !is_again {
+                // What was lost on a connection is told again on the next.
+                is_again = true;
+                (0..self.parties.len()).try_for_each(|party| self.disconnect(party))?;
+            }
+            if self.now > until {
+                return Err("the end of the study does not reach everybody".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self, id: &str) -> Result<bool, Error> {
+        let Some(coordinator) = &self.coordinator else { return Ok(false) };
+        let study = coordinator.store().study(id)?.ok_or("the study is kept")?;
+        Ok(study.state != StudyState::Running && coordinator.progress(id).is_none())
+    }
+
+    fn is_told(&self) -> Result<bool, Error> {
+        let Some(coordinator) = &self.coordinator else { return Ok(false) };
+        for (party, _) in self.parties.iter().zip(&self.revoked).filter(|(_, revoked)| !**revoked) {
+            if !party.is_welcomed() || !coordinator.store().notices(party.name)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The coordinator, which is up.
+    pub(super) fn up(&mut self) -> Result<&mut Stepped, Error> {
+        Ok(self.coordinator.as_mut().ok_or("the coordinator is up")?)
+    }
+
+    /// How a study stands, and why, where it has no result.
+    pub(super) fn outcome(&mut self, id: &str) -> Result<(StudyState, Option<String>), Error> {
+        let study = self.up()?.store().study(id)?.ok_or("the study is kept")?;
+        Ok((study.state, study.reason))
+    }
+
+    /// A file of a study's result.
+    pub(super) fn file(&mut self, id: &str, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.up()?.store().result_file(id, name)?)
+    }
+
+    /// What was seen of it.
+    pub(super) fn seen(self) -> (Met, Vec<i64>, u64) {
+        let masked = self.parties.iter().flat_map(|party| party.watched.numbers()).collect();
+        (self.met, if self.beside { Vec::new() } else { masked }, self.frames)
+    }
+
+    fn comes(&mut self, within: Duration, coming: Coming) {
+        self.number += 1;
+        self.coming.insert((self.now + within, self.number), coming);
+    }
+
+    /// A frame is on its way: behind those before it.
+    fn travels(&mut self, party: usize, is_for_it: bool, coming: Coming) {
+        let arrives = self.now + self.choices.between(FASTEST, SLOWEST);
+        let last = self.last.entry((party, is_for_it)).or_default();
+        *last = arrives.max(*last);
+        self.number += 1;
+        self.coming.insert((*last, self.number), coming);
+    }
+
+    /// What comes next comes.
+    fn step(&mut self) -> Result<(), Error> {
+        let due = self.coordinator.as_ref().and_then(Stepped::timeout).map(|within| self.now + within);
+        let next = self.coming.first_key_value().map(|((at, _), _)| *at);
+        let at = due.into_iter().chain(next).min().ok_or("something comes")?;
+        let by = at.saturating_sub(self.now);
+        self.now += by;
+        if !by.is_zero() {
+            self.hands.advance(by);
+            self.parties.iter_mut().for_each(|party| party.advance(by));
+        }
+        if next.is_some_and(|next| next <= at) {
+            let (_, coming) = self.coming.pop_first().ok_or("something comes")?;
+            self.happens(coming)?;
+        } else if let Some(coordinator) = &mut self.coordinator {
+            coordinator.time_passes()?;
+        }
+        self.carry()
+    }
+
+    /// Takes up what all have said.
+    fn carry(&mut self) -> Result<(), Error> {
+        for party in 0..self.parties.len() {
+            let said = self.parties[party].said();
+            self.says(party, said)?;
+            let Some(coordinator) = &mut self.coordinator else { continue };
+            let name = self.parties[party].name;
+            let connection = self.connections[party];
+            match coordinator.outgoing(name) {
+                Some(frames) => {
+                    for bytes in frames {
+                        self.travels(party, true, Coming::ToNode { party, connection, bytes });
+                    }
+                }
+                None => coordinator.disconnect(name)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A node says frames.
+    fn says(&mut self, party: usize, said: Vec<Vec<u8>>) -> Result<(), Error> {
+        self.parties[party].check()?;
+        for bytes in said {
+            let mut reader = FrameReader::from_nodes();
+            reader.feed(&bytes);
+            let frame = reader.next_frame()?.ok_or("a node says whole frames")?;
+            let who = &mut self.parties[party];
+            who.watched
+                .says(&frame, &bytes, self.contributors)
+                .map_err(|problem| format!("{}: {problem}", who.name))?;
+            if who.is_connected() {
+                let connection = self.connections[party];
+                self.travels(party, false, Coming::FromNode { party, connection, bytes, is_hello: false });
+            }
+        }
+        Ok(())
+    }
+
+    fn happens(&mut self, coming: Coming) -> Result<(), Error> {
+        match coming {
+            Coming::Dials(party) => self.dials(party),
+            Coming::Looks(party) => {
+                self.comes(LOOKS, Coming::Looks(party));
+                let said = self.parties[party].reconsider();
+                self.says(party, said)
+            }
+            Coming::Greeted { party, connection } => {
+                let is_late = connection == self.connections[party] && !self.parties[party].is_welcomed();
+                if is_late { self.disconnect(party) } else { Ok(()) }
+            }
+            Coming::Noticed { party, connection } => {
+                let name = self.parties[party].name;
+                match &mut self.coordinator {
+                    Some(coordinator) if connection == self.connections[party] => Ok(coordinator.disconnect(name)?),
+                    _ => Ok(()),
+                }
+            }
+            Coming::Restarts(party) => {
+                self.parties[party].restart()?;
+                self.comes(FASTEST, Coming::Dials(party));
+                Ok(())
+            }
+            Coming::CoordinatorRestarts => {
+                if self.coordinator.is_none() {
+                    self.coordinator = Some(Stepped::open(&self.founded.alliance(), self.clock.clone())?);
+                }
+                Ok(())
+            }
+            Coming::FromNode { party, connection, .. } | Coming::ToNode { party, connection, .. }
+                if connection != self.connections[party] =>
+            {
+                Ok(())
+            }
+            frame => {
+                self.frames += 1;
+                match self.plan.arrives() {
+                    Some(fault) => self.goes_wrong(fault, frame),
+                    None => self.arrives(frame),
+                }
+            }
+        }
+    }
+
+    fn dials(&mut self, party: usize) -> Result<(), Error> {
+        let who = &mut self.parties[party];
+        if who.is_connected() || !who.is_up() || self.revoked[party] {
+            return Ok(());
+        }
+        if self.coordinator.is_none() {
+            self.comes(LOOKS, Coming::Dials(party));
+            return Ok(());
+        }
+        let Some(bytes) = who.dial() else { return Ok(()) };
+        self.connections[party] += 1;
+        let connection = self.connections[party];
+        self.travels(party, false, Coming::FromNode { party, connection, bytes, is_hello: true });
+        self.comes(GREETING, Coming::Greeted { party, connection });
+        Ok(())
+    }
+
+    /// A frame arrives.
+    fn arrives(&mut self, frame: Coming) -> Result<(), Error> {
+        match frame {
+            Coming::ToNode { party, bytes, .. } => match self.parties[party].hear(&bytes, self.beside) {
+                Ok(said) => self.says(party, said),
+                Err(Lost) => self.disconnect(party),
+            },
+            Coming::FromNode { party, bytes, is_hello, .. } => {
+                let name = self.parties[party].name;
+                let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+                let heard = match is_hello {
+                    true => coordinator.connect(name, &bytes),
+                    false => coordinator.receive(name, &bytes),
+                };
+                if heard.is_err() { self.disconnect(party) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A connection is lost, and both ends notice.
+    fn disconnect(&mut self, party: usize) -> Result<(), Error> {
+        self.connections[party] += 1;
+        self.parties[party].lose();
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.disconnect(self.parties[party].name)?;
+        }
+        let within = self.choices.between(Duration::from_millis(100), Duration::from_secs(2));
+        self.comes(within, Coming::Dials(party));
+        Ok(())
+    }
+
+    /// In which stage the study is.
+    fn stage(&self) -> String {
+        let Some(coordinator) = &self.coordinator else { return "down".into() };
+        let progress = self.study.as_ref().and_then(|study| coordinator.progress(study));
+        progress.map_or_else(|| "over".into(), |progress| progress.stage.clone())
+    }
+
+    fn goes_wrong(&mut self, fault: Fault, mut frame: Coming) -> Result<(), Error> {
+        let stage = self.stage();
+        let (Coming::FromNode { party, .. } | Coming::ToNode { party, .. }) = frame else { return Ok(()) };
+        let is_for_it = matches!(frame, Coming::ToNode { .. });
+        let soon = self.choices.between(Duration::from_secs(1), Duration::from_secs(20));
+        let late = self.choices.between(SLOWEST, Duration::from_secs(20));
+        match fault {
+            Fault::Drop => {}
+            Fault::Delay => {
+                self.last.insert((party, is_for_it), self.now + late);
+                self.travels(party, is_for_it, frame);
+            }
+            Fault::Reorder => self.comes(late, frame),
+            Fault::Duplicate => {
+                if let Some(again) = again(&frame) {
+                    self.comes(late, again);
+                }
+                self.arrives(frame)?;
+            }
+            Fault::Corrupt => {
+                if let Coming::FromNode { bytes, .. } | Coming::ToNode { bytes, .. } = &mut frame {
+                    let place = self.choices.below(bytes.len());
+                    bytes[place] ^= 1 << self.choices.below(8);
+                }
+                self.changed = true;
+                self.arrives(frame)?;
+            }
+            Fault::Disconnect => self.disconnect(party)?,
+            Fault::Kill | Fault::KillWithin | Fault::KillTorn | Fault::KillForGood => {
+                let within = self.choices.below(8) + 1;
+                let torn: Vec<u8> = (0..self.choices.below(6000)).map(|_| self.choices.next() as u8).collect();
+                let (kill, last) = match (&frame, fault) {
+                    (Coming::ToNode { bytes, .. }, Fault::KillWithin | Fault::KillTorn) => {
+                        (Kill::Within(within), Some(bytes.as_slice()))
+                    }
+                    _ => (Kill::Now, None),
+                };
+                let torn = (fault == Fault::KillTorn).then_some(torn.as_slice());
+                self.parties[party].kill(kill, last, torn)?;
+                let connection = self.connections[party] + 1;
+                self.connections[party] = connection;
+                let notices = self.choices.between(Duration::ZERO, Duration::from_secs(10));
+                self.comes(notices, Coming::Noticed { party, connection });
+                match fault {
+                    Fault::KillForGood => self.gone[party] = true,
+                    _ => self.comes(soon, Coming::Restarts(party)),
+                }
+            }
+            Fault::KillCoordinator | Fault::KillCoordinatorWithin if self.coordinator.is_some() => {
+                let looks = self.choices.below(6) + 1;
+                let within = (fault == Fault::KillCoordinatorWithin && !is_for_it).then_some((looks, frame));
+                self.kill_coordinator(within)?;
+                self.comes(soon, Coming::CoordinatorRestarts);
+            }
+            Fault::KillCoordinator | Fault::KillCoordinatorWithin => {}
+            Fault::Clock => {
+                let ahead = self.choices.one_of(&[-7200, -60, 60, 7200]);
+                self.parties[party].set_clock(ahead);
+                self.arrives(frame)?;
+            }
+            Fault::Revoke => {
+                let name = self.parties[party].name;
+                if let Some(coordinator) = &mut self.coordinator
+                    && !self.revoked[party]
+                {
+                    coordinator.revoke(name)?;
+                    self.revoked[party] = true;
+                    self.connections[party] += 1;
+                    self.parties[party].lose();
+                }
+            }
+            Fault::Enrol => {
+                self.enrols()?;
+                self.arrives(frame)?;
+            }
+        }
+        self.met.add(stage, fault);
+        Ok(())
+    }
+
+    /// The coordinator is killed, perhaps while it hears a frame: when it has looked at its clock so often.
+    fn kill_coordinator(&mut self, within: Option<(usize, Coming)>) -> Result<(), Error> {
+        let (alliance, image) = (self.founded.alliance(), self.founded.alliance().join("image"));
+        if let Some((most, frame)) = within {
+            let (looks, from, to) = (AtomicUsize::new(0), alliance.clone(), image.clone());
+            self.hands.looked_at(Some(Arc::new(move || {
+                if looks.fetch_add(1, Ordering::Relaxed) + 1 == most {
+                    databases(&from, &to).expect("files are copied");
+                }
+            })));
+            self.arrives(frame)?;
+            self.hands.looked_at(None);
+        }
+        if !image.exists() {
+            databases(&alliance, &image)?;
+        }
+        self.coordinator = None;
+        fs::remove_file(alliance.join(WAL)).or_else(absent)?;
+        for entry in fs::read_dir(&image)? {
+            let entry = entry?;
+            fs::rename(entry.path(), alliance.join(entry.file_name()))?;
+        }
+        fs::remove_dir(&image)?;
+        (0..self.parties.len()).try_for_each(|party| self.disconnect(party))
+    }
+
+    /// Another partner enrols. It takes no part in what is running.
+    fn enrols(&mut self) -> Result<(), Error> {
+        let known = self.up().ok().map(|coordinator| coordinator.roster()).transpose()?;
+        let new = |name: &&&str| {
+            known
+                .as_ref()
+                .is_some_and(|known: &entente_protocols::identity::Roster| !known.members.contains_key(**name))
+        };
+        let Some(name) = NAMES[MOST..].iter().find(new) else { return Ok(()) };
+        let (alliance, node) = (self.founded.alliance(), self.founded.node(name));
+        enrol(self.up()?, &alliance, &node, name)?;
+        let secrets = Secrets::new(self.founded.rows(name, &mut self.choices)?);
+        let party = self.parties.len();
+        self.parties.push(Party::start(name, node, secrets)?);
+        self.connections.push(0);
+        self.gone.push(false);
+        self.revoked.push(false);
+        self.comes(FASTEST, Coming::Dials(party));
+        self.comes(LOOKS, Coming::Looks(party));
+        Ok(())
+    }
+}
+
+/// The coordinator's log, into which it writes first.
+const WAL: &str = "entente.db-wal";
+
+/// Copies the coordinator's database as it is now.
+fn databases(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for name in ["entente.db", WAL] {
+        fs::copy(from.join(name), to.join(name)).map(drop).or_else(absent)?;
+    }
+    Ok(())
+}
+
+fn absent(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// The same frame once more.
+fn again(frame: &Coming) -> Option<Coming> {
+    match frame {
+        Coming::FromNode { party, connection, bytes, is_hello } => {
+            let (party, connection, bytes) = (*party, *connection, bytes.clone());
+            Some(Coming::FromNode { party, connection, bytes, is_hello: *is_hello })
+        }
+        Coming::ToNode { party, connection, bytes } => {
+            Some(Coming::ToNode { party: *party, connection: *connection, bytes: bytes.clone() })
+        }
+        _ => None,
+    }
+}

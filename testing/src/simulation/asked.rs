@@ -1,0 +1,100 @@
+//! What is asked: tiny studies of every kind.
+
+use entente_examples::alliance::Error;
+use entente_protocols::study::Study;
+use entente_protocols::testing::{Draft, study};
+
+use super::founding::NAMES;
+
+const FEATURES: &str = "SELECT id, region, age, spend, churned FROM customers";
+
+/// A kind of study, or a way to ask it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    /// One release.
+    Counts,
+    /// One release of sums of several columns.
+    Sums,
+    Linear,
+    Logistic,
+    Additive,
+    Clusters,
+    /// The first partner's model, which all have trained, scores the customers of the others.
+    Lookalike,
+    /// The same, of a model that the first partner trains alone.
+    Seeds,
+}
+
+impl Asked {
+    /// All of them, the quick ones more often: what a lookalike study computes takes longer than a hundred rounds.
+    pub(super) const MIX: [Self; 24] = [
+        Self::Counts,
+        Self::Counts,
+        Self::Counts,
+        Self::Counts,
+        Self::Counts,
+        Self::Counts,
+        Self::Sums,
+        Self::Sums,
+        Self::Sums,
+        Self::Sums,
+        Self::Linear,
+        Self::Linear,
+        Self::Linear,
+        Self::Logistic,
+        Self::Logistic,
+        Self::Logistic,
+        Self::Additive,
+        Self::Additive,
+        Self::Additive,
+        Self::Clusters,
+        Self::Clusters,
+        Self::Clusters,
+        Self::Lookalike,
+        Self::Seeds,
+    ];
+
+    fn draft(self, count: usize) -> Draft {
+        let study = study("simulated").epsilon(4.0).delta(1e-6).wait_seconds(60);
+        let train = |model: &str| study.clone().train(model, FEATURES).with("target", "churned");
+        match self {
+            Self::Counts => study.sql("SELECT region, COUNT(*) AS n FROM customers GROUP BY region"),
+            Self::Sums => study.sql("SELECT region, SUM(spend) AS s, AVG(age) AS a FROM customers GROUP BY region"),
+            Self::Linear => study.train("linear", FEATURES).with("target", "spend"),
+            Self::Logistic => train("logistic").with("rounds", 2),
+            Self::Additive => train("additive").with("rounds", 3),
+            Self::Clusters => {
+                study.train("kmeans", "SELECT id, age, spend FROM customers").with("clusters", 2).with("rounds", 2)
+            }
+            Self::Lookalike | Self::Seeds => {
+                let features = "SELECT id, region, age, spend FROM customers";
+                let study = study.lookalike(NAMES[0], &NAMES[1..count.min(3)], features).with("candidates", 64);
+                if self == Self::Seeds { study.with("seeds", "SELECT id FROM customers WHERE churned") } else { study }
+            }
+        }
+    }
+
+    /// Whether it is asked with a model that another study trains first.
+    pub(super) fn is_of_a_model(self) -> bool {
+        matches!(self, Self::Lookalike | Self::Seeds)
+    }
+
+    /// The study that trains its model.
+    pub(super) fn training(self, count: usize) -> Result<Study, Error> {
+        match self {
+            Self::Seeds => Ok(self.draft(count).build_seeded()?.training().clone()),
+            _ => Ok(Self::Logistic.draft(count).build()?),
+        }
+    }
+
+    /// The study, of an alliance of so many, that goes on while so many are left; of this model, if it is of one.
+    pub(super) fn study(self, count: usize, least: Option<u32>, model: Option<&[u8]>) -> Result<Study, Error> {
+        let draft = self.draft(count);
+        let draft = least.map_or(draft.clone(), |least| draft.min_partners(least));
+        match (self, model) {
+            (Self::Seeds, Some(model)) => Ok(draft.build_seeded()?.lookalike(model)?),
+            (_, Some(model)) => Ok(draft.build_with(model)?),
+            (_, None) => Ok(draft.build()?),
+        }
+    }
+}
