@@ -1,12 +1,16 @@
 //! Whole alliances in virtual time, of many seeds: what must hold after every step and at the end, whatever goes wrong between.
 //!
-//! `ENTENTE_SIMULATE=SECONDS` simulates for so long, from `ENTENTE_SIMULATE_FROM=n` on, `ENTENTE_SIMULATE_SEED=n` one seed alone,
+//! `ENTENTE_SIMULATE=SECONDS` simulates for so long, from seed `ENTENTE_SIMULATE_FROM` on; `ENTENTE_SIMULATE_SEED` is one seed alone,
 //! with its log.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use entente_testing::Error;
 use entente_testing::simulation::{Summary, simulate};
+use tokio::runtime::Runtime;
 
 /// How long it takes unless told otherwise.
 const SHORT: Duration = Duration::from_secs(6);
@@ -18,7 +22,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn alliances_of_many_seeds_keep_their_promises_whatever_goes_wrong() -> Result<(), Error> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = Runtime::new()?;
     let _runtime = runtime.enter();
     if let Some(seed) = number("ENTENTE_SIMULATE_SEED") {
         tracing_subscriber::fmt().without_time().with_writer(std::io::stderr).init();
@@ -26,16 +30,26 @@ fn alliances_of_many_seeds_keep_their_promises_whatever_goes_wrong() -> Result<(
         return Ok(());
     }
     let long = number("ENTENTE_SIMULATE").map_or(SHORT, Duration::from_secs);
-    let (begin, mut summary, mut failed) = (Instant::now(), Summary::default(), Vec::new());
-    for seed in number("ENTENTE_SIMULATE_FROM").unwrap_or_default().. {
-        match simulate(seed) {
-            Ok(simulated) => summary.add(seed, &simulated),
-            Err(problem) => failed.push(problem.to_string()),
+    let (begin, found) = (Instant::now(), Mutex::new((Summary::default(), Vec::new())));
+    let next = AtomicU64::new(number("ENTENTE_SIMULATE_FROM").unwrap_or_default());
+    let simulates = || {
+        let _runtime = runtime.enter();
+        while begin.elapsed() < long {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let simulated = simulate(seed);
+            let (summary, failed) = &mut *found.lock().expect("nobody panics");
+            match simulated {
+                Ok(simulated) => summary.add(seed, &simulated),
+                Err(problem) => failed.push(problem.to_string()),
+            }
         }
-        if begin.elapsed() > long {
-            break;
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(simulates);
         }
-    }
+    });
+    let (summary, failed) = found.into_inner().expect("nobody panicked");
     println!("{summary}\n{:.1} a second", summary.count() as f64 / begin.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "{} seeds failed:\n{}", failed.len(), failed.join("\n"));
     summary.check()

@@ -58,7 +58,7 @@ pub(super) struct Alliance {
     pub(super) revoked: Vec<bool>,
     pub(super) changed: bool,
     met: Met,
-    frames: u64,
+    pub(super) frames: u64,
 }
 
 /// What comes, of which party.
@@ -436,7 +436,7 @@ impl Alliance {
                     _ => (Kill::Now, None),
                 };
                 let torn = (fault == Fault::KillTorn).then_some(torn.as_slice());
-                self.parties[party].kill(kill, last, torn)?;
+                self.parties[party].kill(kill, last.map(|bytes| (bytes, self.beside)), torn)?;
                 let connection = self.connections[party] + 1;
                 self.connections[party] = connection;
                 let notices = self.choices.between(Duration::ZERO, Duration::from_secs(10));

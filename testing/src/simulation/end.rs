@@ -14,6 +14,9 @@ use super::watch::open;
 /// What a node's folder may have more than at the beginning, and how much more a byte that it is sent: a database grows by pages.
 const ROOM: u64 = 1 << 20;
 const A_BYTE: u64 = 16;
+/// How many lines are logged at most whatever happens, and for each frame that arrives.
+const LINES: u64 = 100;
+const A_FRAME: u64 = 2;
 
 impl Alliance {
     /// How a study ended that needs `least` partners; once everybody has heard of it, ledgers and receipts are as they must be.
@@ -58,13 +61,24 @@ impl Alliance {
         if any_revoked {
             report = Report::default();
         }
-        let receipts: Vec<_> = receipt.iter().collect();
+        let receipts = [&receipt.ok_or("a receipt that can be read")?];
+        let signed: Vec<&str> =
+            receipts.iter().flat_map(|receipt| &receipt.nodes).map(|part| part.node.as_str()).collect();
+        let takes_part = |name: &str| receipts[0].statement.subject.participants.iter().any(|other| other == name);
+        let mut told =
+            self.parties.iter().zip(&self.revoked).filter(|(party, revoked)| !**revoked && takes_part(party.name));
+        if let Some((unsigned, _)) = told.find(|(party, _)| !signed.contains(&party.name)) {
+            return Err(format!("{} has not signed the receipt", unsigned.name).into());
+        }
         cross_check(&mut report, &facts.iter().map(|facts| &**facts).collect::<Vec<_>>(), &receipts);
         if report.passed() { Ok(()) } else { Err(report.text().into()) }
     }
 
-    /// Whether what nodes keep is bounded by what they were sent.
-    pub(super) fn check_disks(&self, before: &[u64]) -> Result<(), Error> {
+    /// Whether what nodes keep is bounded by what they were sent, and what all have logged by how many frames arrived.
+    pub(super) fn check_room(&self, before: &[u64], lines: u64) -> Result<(), Error> {
+        if lines > LINES + self.frames * A_FRAME {
+            return Err(format!("{lines} lines are logged, and {} frames have arrived", self.frames).into());
+        }
         for (party, before) in self.parties.iter().zip(before) {
             let (size, most) = (size(&party.folder().state_folder())?, before + ROOM + A_BYTE * party.heard);
             if size > most {

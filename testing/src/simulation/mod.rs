@@ -7,6 +7,7 @@
 //! fault      what goes wrong, and when
 //! party      a participant, its clock, its end of the connection; killed between any two looks at the clock
 //! alliance   all of them, the coordinator, and the frames on their way
+//! log        how many lines are logged
 //! watch      what must hold of every frame and of every ledger, after every step
 //! end        what must hold at the end
 //! ```
@@ -18,6 +19,7 @@ mod asked;
 mod end;
 mod fault;
 mod founding;
+mod log;
 mod party;
 mod watch;
 
@@ -100,11 +102,11 @@ fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) ->
     }
     let frames = count * choices.one_of(&[10, 25, 50]);
     alliance.plan(Plan::new(choices, frames));
-    let disks = alliance.disks()?;
+    let (disks, lines) = (alliance.disks()?, log::lines());
     let id = alliance.submit(asked.study(count, least, model.as_deref())?, if model.is_some() { 1 } else { count })?;
     alliance.until_over(&id, asked.is_of_a_model())?;
     let (end, reason) = alliance.ends(&id, least.map_or(count, |least| least as usize))?;
-    alliance.check_disks(&disks)?;
+    alliance.check_room(&disks, log::lines() - lines)?;
     let (met, masked, frames) = alliance.seen();
     Ok(Simulated { study: format!("{asked:?} of {count}"), end, reason, met, masked, frames })
 }

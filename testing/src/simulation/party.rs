@@ -245,14 +245,14 @@ impl Party {
         Ok(())
     }
 
-    /// Ends the node as a loss of power does; `last` is what it hears while that happens, and `torn` what a write leaves that does
+    /// Ends the node as a loss of power does; `last` is what it hears while that happens (and whether beside), and `torn` what a write leaves that does
     /// not come to its end.
-    pub(super) fn kill(&mut self, kill: Kill, last: Option<&[u8]>, torn: Option<&[u8]>) -> Result<(), Error> {
+    pub(super) fn kill(&mut self, kill: Kill, last: Option<(&[u8], bool)>, torn: Option<&[u8]>) -> Result<(), Error> {
         let Some(participant) = self.participant.take() else { return Ok(()) };
         let image = self.folder.path().join("image");
         let state = self.folder.state_folder();
         match (kill, last) {
-            (Kill::Within(most), Some(bytes)) if self.work.is_none() => {
+            (Kill::Within(most), Some((bytes, beside))) if self.work.is_none() => {
                 let (looks, failed) = (AtomicUsize::new(0), Arc::new(Mutex::new(None)));
                 let (from, to, fails) = (state.clone(), image.clone(), failed.clone());
                 let looked_at = move || {
@@ -262,7 +262,7 @@ impl Party {
                 };
                 self.hands.looked_at(Some(Arc::new(looked_at)));
                 self.participant = Some(participant.clone());
-                let _ = self.hear(bytes, false);
+                let _ = self.hear(bytes, beside);
                 self.participant = None;
                 self.hands.looked_at(None);
                 if let Some(error) = lock(&failed).take() {

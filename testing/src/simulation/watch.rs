@@ -1,6 +1,6 @@
 //! What must hold of every frame that a node says, and of its ledger after every step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
@@ -35,7 +35,7 @@ pub(super) struct Watched {
     entries: u64,
     spent: Rho,
     charges: HashMap<Release, Rho>,
-    computed: Vec<Release>,
+    computed: HashSet<Release>,
     /// The vectors that it has sent, each once.
     sent: BTreeMap<Release, Vec<i64>>,
 }
@@ -61,14 +61,14 @@ impl Watched {
             }
             self.spent = account.spent_after;
             let (Some(transcript), Some(round)) = (record.transcript, record.round) else { continue };
-            match entry.state() {
-                State::Reserved => {
-                    if self.charges.insert((transcript, round), account.charge).is_some() {
-                        return Err(format!("entry {} charges a release for the second time", entry.sequence));
-                    }
-                }
-                State::Computed => self.computed.push((transcript, round)),
-                _ => {}
+            let release = (transcript, round);
+            let is_again = match entry.state() {
+                State::Reserved => self.charges.insert(release, account.charge).is_some(),
+                State::Computed => !self.computed.insert(release),
+                _ => false,
+            };
+            if is_again {
+                return Err(format!("entry {} is of a release that was {:?} before", entry.sequence, entry.state()));
             }
         }
         Ok(())
