@@ -9,11 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use entente_testing::Error;
-use entente_testing::simulation::{Summary, simulate};
+use entente_testing::simulation::{Simulated, Summary, simulate};
 use tokio::runtime::Runtime;
 
 /// How long it takes unless told otherwise.
 const SHORT: Duration = Duration::from_secs(6);
+
+/// Some with faults, and one whose partners wait for another.
+const AGAIN: [u64; 4] = [4, 10, 63, 77];
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -53,4 +56,16 @@ fn alliances_of_many_seeds_keep_their_promises_whatever_goes_wrong() -> Result<(
     println!("{summary}\n{:.1} a second", summary.count() as f64 / begin.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "{} seeds failed:\n{}", failed.len(), failed.join("\n"));
     summary.check()
+}
+
+#[test]
+fn a_seed_says_all_that_happens() -> Result<(), Error> {
+    let runtime = Runtime::new()?;
+    let _runtime = runtime.enter();
+    for seed in AGAIN {
+        let (one, other) = (simulate(seed)?, simulate(seed)?);
+        let what = |simulated: &Simulated| (simulated.frames, simulated.end, simulated.met.clone());
+        assert_eq!(what(&one), what(&other), "seed {seed}, {}", one.study);
+    }
+    Ok(())
 }

@@ -25,6 +25,16 @@ pub(super) enum Asked {
     Seeds,
 }
 
+/// Without whom a study has no result.
+pub(super) struct Needs {
+    /// How many take part, the first ones of the alliance.
+    pub(super) participants: usize,
+    /// How many of these there must be at least.
+    pub(super) least: usize,
+    /// Whether the very first is one of them.
+    pub(super) first: bool,
+}
+
 impl Asked {
     /// All of them, the quick ones more often: what a lookalike study computes takes longer than a hundred rounds.
     pub(super) const MIX: [Self; 24] = [
@@ -77,6 +87,11 @@ impl Asked {
     /// Whether it is asked with a model that another study trains first.
     pub(super) fn is_of_a_model(self) -> bool {
         matches!(self, Self::Lookalike | Self::Seeds)
+    }
+
+    /// Without whom it has no result: so many of these participants, and who has the model.
+    pub(super) fn needs(self, participants: usize, least: usize) -> Needs {
+        Needs { participants, least, first: self.is_of_a_model() }
     }
 
     /// The study that trains its model.

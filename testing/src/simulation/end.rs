@@ -9,6 +9,7 @@ use entente_protocols::ledger::verify::{export, verify_to_compare};
 
 use super::End;
 use super::alliance::Alliance;
+use super::asked::Needs;
 use super::watch::open;
 
 /// What a node's folder may have more than at the beginning, and how much more a byte that it is sent: a database grows by pages.
@@ -19,15 +20,16 @@ const LINES: u64 = 100;
 const A_FRAME: u64 = 2;
 
 impl Alliance {
-    /// How a study ended that needs `least` partners; once everybody has heard of it, ledgers and receipts are as they must be.
-    pub(super) fn ends(&mut self, id: &str, least: usize) -> Result<(End, Option<String>), Error> {
-        let gone =
-            self.gone.iter().zip(&self.revoked).take(self.count).filter(|(gone, revoked)| **gone || **revoked).count();
+    /// How a study ended that has such needs; once everybody has heard of it, ledgers and receipts are as they must be.
+    pub(super) fn ends(&mut self, id: &str, needs: &Needs) -> Result<(End, Option<String>), Error> {
+        let gone = self.gone.iter().zip(&self.revoked).map(|(gone, revoked)| *gone || *revoked);
+        let left: Vec<bool> = gone.take(needs.participants).map(|gone| !gone).collect();
+        let too_few = needs.first && !left[0] || left.iter().filter(|left| **left).count() < needs.least;
         let (state, why) = self.outcome(id)?;
         self.until_told()?;
         let end = match state {
             StudyState::Done => End::Result,
-            _ if self.changed || self.count.saturating_sub(gone) < least => End::AsMust,
+            _ if self.changed || too_few => End::AsMust,
             _ => End::Lost,
         };
         if state != StudyState::Done && why.is_none() {

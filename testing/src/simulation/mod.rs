@@ -7,6 +7,7 @@
 //! fault      what goes wrong, and when
 //! party      a participant, its clock, its end of the connection; killed between any two looks at the clock
 //! alliance   all of them, the coordinator, and the frames on their way
+//! wrong      what goes wrong there when a frame arrives
 //! log        how many lines are logged
 //! watch      what must hold of every frame and of every ledger, after every step
 //! end        what must hold at the end
@@ -22,6 +23,7 @@ mod founding;
 mod log;
 mod party;
 mod watch;
+mod wrong;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +48,7 @@ pub enum End {
 }
 
 /// What came of one seed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simulated {
     /// What was asked, and of how many.
     pub study: String,
@@ -105,7 +107,9 @@ fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) ->
     let (disks, lines) = (alliance.disks()?, log::lines());
     let id = alliance.submit(asked.study(count, least, model.as_deref())?, if model.is_some() { 1 } else { count })?;
     alliance.until_over(&id, asked.is_of_a_model())?;
-    let (end, reason) = alliance.ends(&id, least.map_or(count, |least| least as usize))?;
+    let participants = if asked.is_of_a_model() { count.min(3) } else { count };
+    let least = least.map_or(participants, |least| least as usize);
+    let (end, reason) = alliance.ends(&id, &asked.needs(participants, least))?;
     alliance.check_room(&disks, log::lines() - lines)?;
     let (met, masked, frames) = alliance.seen();
     Ok(Simulated { study: format!("{asked:?} of {count}"), end, reason, met, masked, frames })
