@@ -198,6 +198,24 @@ fn signs(puppets: &Puppets, partner: &str, told: ToNode) -> bool {
     closed.iter().any(|frame| matches!(frame.decode(), Ok(FromNode::Attempt(_, FromAttempt::Closed { part: Some(_) }))))
 }
 
+/// Whoever is answered by this node, or waits for what it computes, would otherwise begin anew as often as the coordinator likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_not_true_ends_nothing() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposed = proposal("goes-on", SQL)?;
+    let signatures = puppets.signatures(&proposed);
+    let remembered = puppets.participant("bank").attempts_in_memory();
+    for statement in ["", "{}"] {
+        let untrue = ToAttempt::Finished { result: Digest::ZERO, statement: statement.into(), model: None };
+        assert!(!signs(&puppets, "bank", proposed.tells(untrue)));
+        assert_eq!(puppets.participant("bank").attempts_in_memory(), remembered);
+    }
+    let transcript = sent(&puppets, proposed.go(&signatures)).ok_or("a vector")?;
+    assert!(signs(&puppets, "bank", puppets.end("clients", &proposed, transcript, RESULT)?));
+    assert!(puppets.participant("bank").attempts_in_memory() > remembered, "it is remembered to be over");
+    Ok(())
+}
+
 /// A receipt that all sign would make others believe that it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_signs_for_rounds_that_were_not_computed() -> Result<(), Error> {

@@ -344,8 +344,9 @@ impl Participant {
             // Whoever computes may wait for it.
             return self.relayed(id, &from, &sealed);
         }
-        let ends = matches!(told, ToAttempt::Finished { .. } | ToAttempt::Abandoned { .. });
-        if ends {
+        let is_abandoned = matches!(told, ToAttempt::Abandoned { .. });
+        let may_end = is_abandoned || matches!(told, ToAttempt::Finished { .. });
+        if is_abandoned {
             // What computes may wait for others, and must not.
             self.end(id);
         }
@@ -353,7 +354,10 @@ impl Participant {
             let proposed =
                 if let ToAttempt::Propose(proposal) = &told { Some(Proposal::clone(proposal)) } else { None };
             let answer = self.answer(id, told, running, connection);
-            if ends {
+            // What is only said to be finished goes on: whoever is answered here would otherwise begin anew as often as it likes.
+            let has_ended =
+                |id| lock(&self.studies).get(id).is_ok_and(|known| known.is_none_or(|known| known.stage.has_ended()));
+            if is_abandoned || may_end && has_ended(id) {
                 *running = None;
                 self.end(id);
             }
