@@ -239,11 +239,11 @@ impl Participant {
                 FromAttempt::Failed
             }
             Problem::OutOfPlace(reason) => {
-                warn!(study, attempt, reason, "a message is not answered as asked");
+                warn!(study, attempt, reason = Refusals::short(&reason), "a message is not answered as asked");
                 FromAttempt::Refused { reason }
             }
             Problem::Refused { reason, request } => {
-                warn!(study, attempt, reason, "refused");
+                warn!(study, attempt, reason = Refusals::short(&reason), "refused");
                 if let Err(error) = self.record_refusal(id, &reason, request.as_deref(), proposal) {
                     error!(study, attempt, %error, "the refusal could not be recorded");
                 }

@@ -71,7 +71,7 @@ impl Participant {
         &self,
         Attempt { id, proposal, .. }: &Attempt,
         (Started { signed: Signed { sent, .. }, .. }, agreed): (&Started, &Agreed),
-        part: &Part,
+        part: Part<'_>,
     ) -> Result<BTreeMap<String, Dialogue<'_>>, Problem> {
         let patience = Duration::from_secs(u64::from(proposal.study.wait.max(1)));
         let asked = part.dialogues.iter().filter(|dialogue| dialogue.side == Side::Asks);

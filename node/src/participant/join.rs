@@ -49,6 +49,13 @@ impl Participant {
         if let Err(reason) = proposal.validate(&id) {
             return refused(reason);
         }
+        let unconfirmed = self.confirmed().err().map(Problem::told);
+        // Before anything is planned: whoever invents partners is not to make this node plan for all of them.
+        if unconfirmed.is_none()
+            && let Err(problem) = self.confirmed_with(&proposal.participants)
+        {
+            return refused(problem.told());
+        }
         let question = match self.question(proposal) {
             Ok(question) => question,
             Err(problem) => return refused(problem.told()),
@@ -62,12 +69,6 @@ impl Participant {
         let Ok(request) = self.request((&id, proposal), &question, first, Digest::ZERO) else {
             return refused("the study has no rounds".into());
         };
-        let unconfirmed = self.confirmed().err().map(Problem::told);
-        if unconfirmed.is_none()
-            && let Err(problem) = self.confirmed_with(question.participants())
-        {
-            return refused(problem.told());
-        }
         let ledger = match self.ledger() {
             Ok(ledger) => ledger,
             Err(error) => return refused(Problem::from(error).told()),
@@ -114,9 +115,9 @@ impl Participant {
             }
         }
         self.one_study(id, &proposal)?;
+        self.confirmed_with(&proposal.participants)?;
         let question = self.question(&proposal)?;
         let schema = self.admits(&question, &proposal, id)?;
-        self.confirmed_with(question.participants())?;
         let snapshot = match schema {
             Some(schema) => self.snapshot(&self.dataset(schema)?)?,
             None => Digest::ZERO,
@@ -280,12 +281,12 @@ impl Participant {
     }
 
     /// What this node does in it.
-    pub(super) fn part<'q>(&self, question: &'q Question) -> Result<&'q Part, Problem> {
+    pub(super) fn part<'q>(&self, question: &'q Question) -> Result<Part<'q>, Problem> {
         question.parts().of(self.name()).ok_or_else(|| Problem::refused("this node is not among the participants"))
     }
 
     /// The schema of the data set that its part reads, which must be the one that the question was made of; `None` if it reads none.
-    pub(super) fn schema(&self, part: &Part, proposal: &Proposal) -> Result<Option<&DatasetSchema>, Problem> {
+    pub(super) fn schema(&self, part: Part<'_>, proposal: &Proposal) -> Result<Option<&DatasetSchema>, Problem> {
         let Some(reads) = part.work.reads() else { return Ok(None) };
         let schema = self.config.schema(reads.dataset);
         if schema.map(DatasetSchema::digest).as_ref() != proposal.schemas.get(self.name()) {
@@ -327,7 +328,7 @@ impl Participant {
         let mut recipients = vec![proposal.requester.clone()];
         recipients.retain(|name| !name.is_empty());
         let learn = question.parts().iter().filter(|part| part.learns == Learns::Rounds);
-        recipients.extend(learn.map(|part| part.participant.clone()));
+        recipients.extend(learn.map(|part| part.participant.to_owned()));
         Ok(Request {
             study: StudyRef {
                 plan_sha256: Some(question.plan_digest()),

@@ -10,7 +10,6 @@ use entente_protocols::release;
 use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
-use entente_protocols::study::parts::Part;
 use entente_protocols::study::proposal::Proposal;
 use tracing::info;
 
@@ -83,7 +82,7 @@ impl Participant {
 
     /// Of the last round, whether others may still have to be answered under this node's key, until the attempt ends.
     fn is_last(&self, question: &Question, round: u32) -> Option<bool> {
-        (round == *question.rounds().end()).then(|| question.parts().of(self.name()).is_some_and(Part::answers))
+        (round == *question.rounds().end()).then(|| question.parts().of(self.name()).is_some_and(|part| part.answers()))
     }
 
     /// What a vector is sent for, and how far the ledger has to be witnessed before.

@@ -23,8 +23,8 @@ pub use execution::{Computed, Execution, Keep, Means, Memory, Own, Problem};
 /// # Errors
 ///
 /// If the part brings nothing to a round.
-pub fn begin(part: &Part, place: Place) -> Result<Box<dyn Execution>, Problem> {
-    match &part.work {
+pub fn begin(part: Part<'_>, place: Place) -> Result<Box<dyn Execution>, Problem> {
+    match part.work {
         Work::Sums(plan) => Ok(Box::new(sums::Execution::new(plan.clone()))),
         Work::Rounds(plan) => Ok(Box::new(rounds::Execution::new(plan.clone(), place))),
         Work::Score(plan) => Ok(Box::new(score::Execution::new(plan.clone(), part))),
@@ -37,8 +37,8 @@ pub fn begin(part: &Part, place: Place) -> Result<Box<dyn Execution>, Problem> {
 /// # Errors
 ///
 /// If this node cannot answer, or is not to.
-pub fn answering(part: &Part, from: &str, transcript: Digest, own: Own<'_>) -> Result<Box<dyn Answer>, Problem> {
-    match &part.work {
+pub fn answering(part: Part<'_>, from: &str, transcript: Digest, own: Own<'_>) -> Result<Box<dyn Answer>, Problem> {
+    match part.work {
         Work::Score(plan) => score::answering(&plan.scoring, from, transcript, own),
         Work::Hold(scoring) => score::answering(scoring, from, transcript, own),
         Work::Sums(_) | Work::Rounds(_) => {
@@ -52,8 +52,8 @@ pub fn answering(part: &Part, from: &str, transcript: Digest, own: Own<'_>) -> R
 /// # Errors
 ///
 /// Which rule does not, and why it is there.
-pub fn rules(part: &Part, id: &AttemptId, own: Own<'_>) -> Result<(), Problem> {
-    match &part.work {
+pub fn rules(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> Result<(), Problem> {
+    match part.work {
         Work::Score(plan) if plan.scoring.seed_partner == own.name => score::rules(&plan.scoring, id, own),
         Work::Hold(scoring) => score::rules(scoring, id, own),
         Work::Sums(_) | Work::Rounds(_) | Work::Score(_) => Ok(()),
@@ -66,8 +66,8 @@ pub fn rules(part: &Part, id: &AttemptId, own: Own<'_>) -> Result<(), Problem> {
 /// # Errors
 ///
 /// What tells that it is not.
-pub fn has_trained(part: &Part, file: &ModelFile, evaluated: Option<Digest>) -> Result<(), String> {
-    match &part.work {
+pub fn has_trained(part: Part<'_>, file: &ModelFile, evaluated: Option<Digest>) -> Result<(), String> {
+    match part.work {
         Work::Rounds(plan) => rounds::has_trained(plan, file, evaluated),
         Work::Sums(_) | Work::Score(_) | Work::Hold(_) => Err("the study trains no model".into()),
     }

@@ -144,6 +144,11 @@ pub struct DatasetSchema {
     pub columns: BTreeMap<String, ColumnType>,
 }
 
+/// The longest name of a data set or column, in bytes.
+const MAX_NAME: usize = 200;
+/// The longest schema, in bytes of its canonical form: all partners of a study are sent it.
+const MAX_SCHEMA: usize = 512 << 10;
+
 impl DatasetSchema {
     /// The one of `schemas` that a study means by `name`: the exact one, else the one that differs in case alone.
     pub fn named<'a>(schemas: impl Iterator<Item = &'a Self> + Clone, name: &str) -> Option<&'a Self> {
@@ -158,6 +163,24 @@ impl DatasetSchema {
 
     /// Checks what the type alone cannot say: bounds in order, finite, both or none; categories present and unlike.
     pub fn validate(&self) -> Result<(), SchemaError> {
+        let is_bad = |name: &&String| name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control);
+        let mut names = [&self.name, &self.privacy_unit].into_iter().chain(self.columns.keys());
+        if let Some(name) = names.find(is_bad) {
+            // As far as it can be shown.
+            let shown = |name: &str| name.chars().filter(|c| !c.is_control()).take(40).collect::<String>();
+            let what = format!("has a name that is empty, longer than {MAX_NAME} bytes, or has control characters");
+            let (dataset, column) = (shown(&self.name), shown(name));
+            return Err(SchemaError { dataset, column, what, remedy: Some("give it another") });
+        }
+        let length = crate::canonical::canonical_bytes(self).len();
+        if length > MAX_SCHEMA {
+            let what = format!("and the others are {length} bytes long, and may be {MAX_SCHEMA} together");
+            let longest =
+                self.columns.iter().max_by_key(|(_, column)| crate::canonical::canonical_bytes(*column).len());
+            let column = longest.map(|(name, _)| name.clone()).unwrap_or_default();
+            let remedy = Some("declare fewer values, or delete columns that no study needs");
+            return Err(SchemaError { dataset: self.name.clone(), column, what, remedy });
+        }
         for (column, column_type) in &self.columns {
             let fail = |(what, remedy): (String, Option<&'static str>)| {
                 Err(SchemaError { dataset: self.name.clone(), column: column.clone(), what, remedy })
@@ -257,6 +280,31 @@ mod tests {
         for text in ["2025-02-30", "2025-1-1", "20250101", "today", ""] {
             assert_eq!(Day::parse(text), None, "{text}");
         }
+    }
+
+    /// All partners of a study are sent it, and what is wrong with it is logged.
+    #[test]
+    fn names_and_schemas_of_any_length_are_refused_in_few_words() {
+        let long = |length: usize| "x".repeat(length);
+        for name in ["", "a\u{1b}[2J", &long(201)] {
+            for place in 0..3 {
+                let mut schema = schema(ColumnType::Bool);
+                match place {
+                    0 => schema.name = name.into(),
+                    1 => schema.privacy_unit = name.into(),
+                    _ => drop(schema.columns.insert(name.into(), ColumnType::Bool)),
+                }
+                let error = schema.validate().unwrap_err().to_string();
+                assert!(
+                    error.len() < 400 && !error.contains(char::is_control) && error.contains("has a name"),
+                    "{error}"
+                );
+            }
+        }
+        let values = |count: usize| ColumnType::Category { values: (0..count).map(|i| format!("{i:09}")).collect() };
+        schema(values(30_000)).validate().unwrap();
+        let error = schema(values(40_000)).validate().unwrap_err().to_string();
+        assert!(error.contains("column `c`") && error.contains("524288"), "{error}");
     }
 
     #[test]

@@ -25,7 +25,7 @@
 
 use std::sync::Arc;
 
-use super::parts::{Dialogue, Learns, Part, Parts, Schemas, Side, Work, alike};
+use super::parts::{Dialogue, Learns, Parts, Planned, Schemas, Side, Work, alike};
 use super::plans::score::{OUTPUTS, Output, ScorePlan, Scoring};
 use super::refusal::{Line, Refusal};
 use crate::config::{nearest, suggesting};
@@ -165,7 +165,7 @@ impl LookalikeSpec {
                 }
                 _ => work.clone(),
             };
-            Ok(Part { participant: participant.clone(), work, charged, learns: Learns::Nothing, dialogues })
+            Ok(Planned { participant: participant.clone(), work, charged, learns: Learns::Nothing, dialogues })
         };
         Ok(Parts::new(participants.iter().map(part).collect::<Result<_, Refusal>>()?))
     }
@@ -415,8 +415,8 @@ mod tests {
         let owners = BTreeMap::from(["bank", "telecom"].map(|name| (name.to_owned(), schema())));
         let question = Question::new(&asked, &owners, &asked.partners, 0).unwrap();
         assert_eq!(question, Question::new(&asked, &schema(), &asked.partners, 0).unwrap());
-        let part = |name: &str| question.parts().of(name).unwrap().clone();
-        let with = |name: &str| part(name).dialogues.into_iter().map(|dialogue| dialogue.with).collect::<Vec<_>>();
+        let part = |name: &str| question.parts().of(name).unwrap();
+        let with = |name: &str| part(name).dialogues.iter().map(|dialogue| dialogue.with.clone()).collect::<Vec<_>>();
         assert!(part("retailer").work.reads().is_none() && !part("retailer").charged && part("retailer").answers());
         assert_eq!(with("retailer"), ["bank", "telecom"]);
         assert!(part("bank").work.reads().is_some() && part("bank").charged && !part("bank").answers());
@@ -437,7 +437,7 @@ mod tests {
         let question = Question::new(&asked, &schema(), &asked.partners, 0).unwrap();
         assert_eq!(question.contributors(), ["bank", "retailer", "telecom"]);
         assert_eq!(question.mechanism().participants(), 3);
-        let plan = |name: &str| match &question.parts().of(name).unwrap().work {
+        let plan = |name: &str| match question.parts().of(name).unwrap().work {
             Work::Score(plan) => plan.clone(),
             other => panic!("a candidates' owner: {other:?}"),
         };

@@ -37,18 +37,27 @@ impl Schemas for DatasetSchema {
 }
 
 /// What one participant does in a study.
-#[derive(Clone, Debug, PartialEq, bincode::Encode)]
-pub struct Part {
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
     /// The participant.
-    pub participant: String,
+    pub participant: &'a str,
     /// What it does.
-    pub work: Work,
+    pub work: &'a Work,
     /// Whether its customers are summed over: then it sends a vector each round, and its ledger is charged.
     pub charged: bool,
     /// What it learns besides the hash of the result.
     pub learns: Learns,
     /// Whom it talks to, through the coordinator and sealed from it.
-    pub dialogues: Vec<Dialogue>,
+    pub dialogues: &'a [Dialogue],
+}
+
+/// The same as it is planned.
+pub(super) struct Planned {
+    pub(super) participant: String,
+    pub(super) work: Work,
+    pub(super) charged: bool,
+    pub(super) learns: Learns,
+    pub(super) dialogues: Vec<Dialogue>,
 }
 
 /// What a participant receives of what is released.
@@ -114,6 +123,17 @@ impl Work {
         }
     }
 
+    /// Whether it is one plan, not only an equal one.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sums(one), Self::Sums(other)) => Arc::ptr_eq(one, other),
+            (Self::Rounds(one), Self::Rounds(other)) => Arc::ptr_eq(one, other),
+            (Self::Score(one), Self::Score(other)) => Arc::ptr_eq(one, other),
+            (Self::Hold(one), Self::Hold(other)) => Arc::ptr_eq(one, other),
+            (Self::Sums(_) | Self::Rounds(_) | Self::Score(_) | Self::Hold(_), _) => false,
+        }
+    }
+
     /// Hash of the plan, whoever takes part.
     pub fn digest(&self) -> Digest {
         Digest::of("entente plan 2", &[&canonical_bytes(self)])
@@ -174,27 +194,56 @@ impl Work {
     }
 }
 
-impl Part {
+impl Part<'_> {
     /// Whether it answers others, beside what it does itself.
     pub fn answers(&self) -> bool {
         self.dialogues.iter().any(|dialogue| dialogue.side == Side::Answers)
     }
 }
 
-/// The parts of a study, by participant.
+/// The parts of a study, by participant. Works are there once, however many do the same: a plan may be long, and is hashed.
 #[derive(Clone, Debug, PartialEq, bincode::Encode)]
-pub struct Parts(Vec<Part>);
+pub struct Parts {
+    works: Vec<Work>,
+    parts: Vec<Entry>,
+}
+
+/// A part, with its work's place among the works.
+#[derive(Clone, Debug, PartialEq, bincode::Encode)]
+struct Entry {
+    participant: String,
+    work: u32,
+    charged: bool,
+    learns: Learns,
+    dialogues: Vec<Dialogue>,
+}
 
 impl Parts {
-    /// These parts, each of another participant; some of them contribute.
-    pub(super) fn new(mut parts: Vec<Part>) -> Self {
-        parts.sort_by(|one, other| one.participant.cmp(&other.participant));
-        Self(parts)
+    /// These parts, each of another participant.
+    pub(super) fn new(mut planned: Vec<Planned>) -> Self {
+        planned.sort_by(|one, other| one.participant.cmp(&other.participant));
+        let mut works: Vec<Work> = Vec::new();
+        let mut place = |work: Work| {
+            let known = works.iter().position(|known| known.is_same(&work));
+            known.unwrap_or_else(|| {
+                works.push(work);
+                works.len() - 1
+            }) as u32
+        };
+        let entry = |Planned { participant, work, charged, learns, dialogues }| Entry {
+            participant,
+            work: place(work),
+            charged,
+            learns,
+            dialogues,
+        };
+        let parts = planned.into_iter().map(entry).collect();
+        Self { works, parts }
     }
 
     /// All do the same with their own customers, and talk to nobody.
     pub(super) fn of_all(participants: &[String], work: Work, learns: Learns) -> Self {
-        let part = |participant: &String| Part {
+        let part = |participant: &String| Planned {
             participant: participant.clone(),
             work: work.clone(),
             charged: true,
@@ -205,25 +254,32 @@ impl Parts {
     }
 
     /// All of them, by the names of their participants.
-    pub fn iter(&self) -> impl Iterator<Item = &Part> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Part<'_>> {
+        self.parts.iter().map(|Entry { participant, work, charged, learns, dialogues }| Part {
+            participant,
+            // `new` gives each the place of one of them.
+            work: &self.works[*work as usize],
+            charged: *charged,
+            learns: *learns,
+            dialogues,
+        })
     }
 
     /// That of this participant.
-    pub fn of(&self, participant: &str) -> Option<&Part> {
-        self.0.iter().find(|part| part.participant == participant)
+    pub fn of(&self, participant: &str) -> Option<Part<'_>> {
+        self.iter().find(|part| part.participant == participant)
     }
 
-    /// What is done by those whose customers are summed over, or by the first one where nobody's are.
+    /// What is done by the first of those whose customers are summed over, or by the first one where nobody's are.
     pub fn work(&self) -> &Work {
-        let contributor = self.0.iter().find(|part| part.charged).or(self.0.first());
+        let contributor = self.iter().find(|part| part.charged).or(self.iter().next());
         // `Question::new` makes none without participants.
-        &contributor.expect("a study has participants").work
+        contributor.expect("a study has participants").work
     }
 
     /// Those whose customers are summed over, sorted.
     pub fn contributors(&self) -> Vec<String> {
-        self.0.iter().filter(|part| part.charged).map(|part| part.participant.clone()).collect()
+        self.iter().filter(|part| part.charged).map(|part| part.participant.to_owned()).collect()
     }
 
     pub(super) fn rounds(&self, rho: Rho) -> Vec<(Layout, Vec<Rho>)> {
@@ -235,8 +291,7 @@ impl Parts {
     }
 
     pub(super) fn unnamed(&self) -> Self {
-        let part = |part: &Part| Part { work: part.work.unnamed(), ..part.clone() };
-        Self(self.0.iter().map(part).collect())
+        Self { works: self.works.iter().map(Work::unnamed).collect(), parts: self.parts.clone() }
     }
 }
 
@@ -248,6 +303,8 @@ pub(super) fn alike(
     plan: impl Fn(&DatasetSchema) -> Result<Work, Refusal>,
 ) -> Result<Work, Refusal> {
     let mut first: Option<(&str, &DatasetSchema, Work)> = None;
+    // Others that were found to come to the same: many may be declared alike, and planning takes a while.
+    let mut alike: Vec<&DatasetSchema> = Vec::new();
     for participant in participants {
         let lacks = || Refusal::NoData { participant: participant.clone(), dataset: dataset.into() };
         let schema = schemas.of(participant).ok_or_else(lacks)?;
@@ -255,7 +312,7 @@ pub(super) fn alike(
             first = Some((participant, schema, plan(schema)?));
             continue;
         };
-        if *reference == schema {
+        if *reference == schema || alike.contains(&schema) {
             continue;
         }
         if let Some(difference) = difference(work, (example, reference), (participant, schema)) {
@@ -267,6 +324,7 @@ pub(super) fn alike(
                 "the schema of data set `{dataset}` at `{participant}` gives another plan than at `{example}`; compare them: entente partners"
             )));
         }
+        alike.push(schema);
     }
     first
         .map(|(_, _, work)| work)
@@ -366,5 +424,19 @@ mod tests {
         let schemas = BTreeMap::from([("bank".to_owned(), schema(|_| ()))]);
         let refusal = Question::new(&study, &schemas, &["bank".into(), "telecom".into()], 0).unwrap_err();
         assert!(refusal.to_string().contains("`telecom` has no data set `customers`"), "{refusal}");
+    }
+
+    /// Whoever proposes a study to a thousand does not make everybody hash its plan a thousand times.
+    #[test]
+    fn a_plan_is_there_once_however_many_do_the_same() {
+        let study =
+            testing::study("n").query("SELECT region, COUNT(*) AS n FROM customers GROUP BY region").build().unwrap();
+        let length = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("p{number:03}")).collect();
+            let question = Question::new(&study, &schema(|_| ()), &names, 0).unwrap();
+            crate::canonical::canonical_bytes(question.parts()).len()
+        };
+        let (few, many) = (length(2), length(900));
+        assert!(many < few + 900 * 40, "{few} bytes for two, {many} for 900");
     }
 }

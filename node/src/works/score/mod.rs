@@ -52,7 +52,7 @@ pub struct Execution {
 
 impl Execution {
     /// Of this plan, in this part; nothing is said or read yet.
-    pub fn new(plan: Arc<ScorePlan>, part: &Part) -> Self {
+    pub fn new(plan: Arc<ScorePlan>, part: Part<'_>) -> Self {
         let asks = part.dialogues.iter().find(|dialogue| dialogue.side == Side::Asks);
         Self { plan, asks: asks.map(|dialogue| dialogue.with.clone()), session: None }
     }
