@@ -93,6 +93,9 @@ impl Alliance {
         let mut parties = Vec::new();
         for name in &NAMES[..count] {
             let secrets = Secrets::new(founded.rows(name, choices)?);
+            if choices.below(4) == 0 {
+                founded.by_steward(name)?;
+            }
             parties.push(Party::start(name, founded.node(name), secrets)?);
         }
         let coordinator = Stepped::open(&founded.alliance(), clock.clone())?;
@@ -295,7 +298,8 @@ impl Alliance {
             Coming::Dials(party) => self.dials(party),
             Coming::Looks(party) => {
                 self.comes(LOOKS, Coming::Looks(party));
-                let said = self.parties[party].reconsider();
+                let decides = self.choices.below(3) == 0;
+                let said = self.parties[party].looks(decides)?;
                 self.says(party, said)
             }
             Coming::Greeted { party, connection } => {

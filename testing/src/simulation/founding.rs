@@ -121,6 +121,12 @@ impl Founded {
         Folder::new(self.0.path().join(name))
     }
 
+    /// From now on, a partner's steward decides on studies, not its rules.
+    pub(super) fn by_steward(&self, name: &str) -> Result<(), Error> {
+        let file = self.node(name).config();
+        Ok(fs::write(&file, fs::read_to_string(&file)?.replace("\"auto\"", "\"manual\""))?)
+    }
+
     /// Gives a partner its rows; what nobody else may ever see of them.
     pub(super) fn rows(&self, name: &str, choices: &mut Choices) -> Result<Vec<String>, Error> {
         let mut text = "id,region,age,spend,churned\n".to_owned();

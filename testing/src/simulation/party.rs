@@ -14,8 +14,9 @@ use entente_host::locks::lock;
 use entente_node::link::inbox::Answerer;
 use entente_node::participant::Participant;
 use entente_node::state::Folder;
-use entente_node::store::LedgerStore;
+use entente_node::store::{LedgerStore, StudyStore};
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::policy::{ApprovalMode, StewardDecision, Verdict};
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{ToAttempt, ToNode};
 use tokio::runtime::Handle;
@@ -39,6 +40,8 @@ pub(super) struct Party {
     pub(super) watched: Watched,
     link: Option<Link>,
     work: Option<Work>,
+    /// Whether its steward decides, not its rules.
+    is_by_steward: bool,
     /// Messages of the attempt that is at work.
     waiting: VecDeque<ToNode>,
     /// How many bytes it has been sent.
@@ -79,7 +82,9 @@ impl Party {
     /// Starts the node in a folder.
     pub(super) fn start(name: &'static str, folder: Folder, secrets: Secrets) -> Result<Self, Error> {
         let (clock, hands) = clock();
-        let participant = Participant::open(&folder, entente_node::load(&folder)?, clock.clone())?;
+        let config = entente_node::load(&folder)?;
+        let is_by_steward = config.policy.approve == ApprovalMode::Manual;
+        let participant = Participant::open(&folder, config, clock.clone())?;
         let (ledger, mut watched) = (open(&folder)?, Watched::new(secrets));
         watched.read(&ledger)?;
         Ok(Self {
@@ -92,6 +97,7 @@ impl Party {
             watched,
             link: None,
             work: None,
+            is_by_steward,
             waiting: VecDeque::new(),
             heard: 0,
             attempts: Vec::new(),
@@ -226,12 +232,21 @@ impl Party {
         }
     }
 
-    /// Looks again at what waits.
-    pub(super) fn reconsider(&mut self) -> Vec<Vec<u8>> {
-        let Some(participant) = self.participant.clone().filter(|_| self.is_welcomed()) else { return Vec::new() };
+    /// Looks again at what waits; its steward may have approved it meanwhile, beside the node.
+    pub(super) fn looks(&mut self, approves: bool) -> Result<Vec<Vec<u8>>, Error> {
+        let participant = self.participant.clone().filter(|_| self.is_welcomed());
+        let Some(participant) = participant else { return Ok(Vec::new()) };
+        if approves && self.is_by_steward {
+            let studies = StudyStore::open(&self.folder.state("studies.sqlite"))?;
+            for waiting in studies.all()?.iter().filter(|attempt| attempt.stage.is_waiting()) {
+                let proposal = waiting.proposal.digest(&waiting.id);
+                let decision = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Approve };
+                studies.decide(&waiting.id.study, &decision, &self.clock.now().to_string())?;
+            }
+        }
         let mut said = participant.reconsider();
         said.splice(0..0, self.said());
-        said
+        Ok(said)
     }
 
     /// Holds what is on the disk against what it was.
