@@ -55,7 +55,7 @@ pub struct TrainSpec {
 }
 
 /// How much customers count in a training: their value of a column as a share of its declared maximum, which is 1; below zero it
-/// is 0, and so is a missing one. In steps of 1/[`FULL`].
+/// is 0, and so is a missing one. In steps of 1/[`FULL`](crate::learn::frame::FULL).
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct Weight {
     /// The column.
