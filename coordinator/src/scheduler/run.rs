@@ -139,9 +139,11 @@ impl Run {
             Phase::Collecting(attempt) => {
                 let open = attempt.collector.waiting_for();
                 let decide = attempt.is_joining() && open.iter().any(|name| attempt.waiting.contains_key(*name));
+                let count = open.len();
                 let away = away(open);
-                // With a steward to wait for, a partner's return alone changes nothing.
-                if decide { Some(BTreeSet::new()) } else { (!away.is_empty()).then_some(away) }
+                // With a steward to wait for, a partner's return alone changes nothing. Whoever is there has something to do, and
+                // is told so only with a turn, whoever else is away.
+                if decide { Some(BTreeSet::new()) } else { (count > 0 && away.len() == count).then_some(away) }
             }
             Phase::Finishing => None,
             Phase::Closing(..) | Phase::Over => Some(BTreeSet::new()),

@@ -443,6 +443,22 @@ fn it_waits_for_those_who_have_not_connected_since_the_start() {
     assert!(reason.problem.starts_with("`p1`: did not connect within 60 s"), "{reason}");
 }
 
+/// One that waits for two partners of whom one is back: had it rested until both are, it would have lost both.
+#[test]
+fn a_partner_that_is_back_is_asked_whoever_else_is_away() {
+    let mut world = World::new(&draft());
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    world.answer("p0");
+    world.alliance.seen.extend(["p1", "p2"].map(|away| (away.to_owned(), false)));
+    assert_eq!(world.run.need(&world.alliance), Need::Rest(["p1".to_owned(), "p2".to_owned()].into()));
+    world.turn(Turn::Resting);
+    let before = world.messages;
+    world.connect("p1");
+    assert_eq!(world.run.need(&world.alliance), Need::Turn);
+    world.turn(Turn::Running);
+    assert_eq!((world.stage(), world.messages), ("summing", before + 1));
+}
+
 #[test]
 fn a_study_that_waits_for_a_steward_rests_and_waits_for_its_turn_again() {
     let mut world = World::new(&draft());
