@@ -26,7 +26,7 @@ pub enum Fault {
     KillWithin,
     /// The same, and a write is torn.
     KillTorn,
-    /// The node is killed, and not started again before the study has ended.
+    /// The node is killed, and started again when nobody waits for it any more, unless for its steward.
     KillForGood,
     /// The coordinator is killed, and started again.
     KillCoordinator,

@@ -14,6 +14,9 @@ use super::founding::{MOST, NAMES, enrol};
 use super::party::{Kill, Party};
 use super::watch::Secrets;
 
+/// Longer than a partner is waited for, unless its steward has to decide: for that, a week.
+const LONG: Duration = Duration::from_secs(1800);
+
 impl Alliance {
     /// A fault meets a frame that arrives.
     pub(super) fn goes_wrong(&mut self, fault: Fault, mut frame: Coming) -> Result<(), Error> {
@@ -59,10 +62,9 @@ impl Alliance {
                 self.connections[party] = connection;
                 let notices = self.choices.between(Duration::ZERO, Duration::from_secs(10));
                 self.comes(notices, Coming::Noticed { party, connection });
-                match fault {
-                    Fault::KillForGood => self.gone[party] = true,
-                    _ => self.comes(soon, Coming::Restarts(party)),
-                }
+                let back = if fault == Fault::KillForGood { LONG } else { soon };
+                self.gone[party] |= fault == Fault::KillForGood;
+                self.comes(back, Coming::Restarts(party));
             }
             Fault::KillCoordinator | Fault::KillCoordinatorWithin if self.coordinator.is_some() => {
                 let looks = self.choices.below(6) + 1;
