@@ -152,14 +152,16 @@ impl Summary {
         self.ends.values().sum()
     }
 
-    /// Checks that at most one of a hundred has lost its result, and that masked numbers are uniform: a false alarm has a
-    /// probability below 1e-9, as each of 64 bits is off by seven standard deviations with one of 3e-12.
+    /// Checks that no more have lost their result than one of a hundred, but for chance (four standard deviations and one), and that
+    /// masked numbers are uniform: a false alarm has a probability below 1e-9, as each of 64 bits is off by seven standard
+    /// deviations with one of 3e-12.
     ///
     /// # Errors
     ///
     /// What does not hold.
     pub fn check(&self) -> Result<(), Error> {
-        if self.lost.len() as u64 * 100 > self.count() {
+        let expected = self.count() as f64 / 100.0;
+        if self.lost.len() as f64 > expected + 4.0 * expected.sqrt() + 1.0 {
             return Err(
                 format!("{} of {} studies have no result: {:?}", self.lost.len(), self.count(), self.lost).into()
             );
