@@ -144,6 +144,12 @@ impl Draft {
         self.promise("colluders", colluders)
     }
 
+    /// For how many lost attempts there is room in its budget.
+    #[must_use]
+    pub fn lost_attempts(self, most: u32) -> Self {
+        self.promise("lost_attempts", most)
+    }
+
     /// Protects a person who is a customer of all partners.
     #[must_use]
     pub fn for_persons(self) -> Self {

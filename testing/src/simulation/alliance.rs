@@ -51,6 +51,8 @@ pub(super) struct Alliance {
     pub(super) gone: Vec<bool>,
     pub(super) revoked: Vec<bool>,
     pub(super) changed: bool,
+    /// Whether a steward's approval may be later than now, by its node's clock.
+    pub(super) late: bool,
     pub(super) met: Met,
     pub(super) frames: u64,
 }
@@ -118,6 +120,7 @@ impl Alliance {
             gone: vec![false; count],
             revoked: vec![false; count],
             changed: false,
+            late: false,
             met: Met::default(),
             frames: 0,
         };

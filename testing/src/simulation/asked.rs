@@ -65,7 +65,7 @@ impl Asked {
     ];
 
     fn draft(self, count: usize) -> Draft {
-        let study = study("simulated").epsilon(4.0).delta(1e-6).wait_seconds(60);
+        let study = study("simulated").epsilon(4.0).delta(1e-6).wait_seconds(60).lost_attempts(4);
         let train = |model: &str| study.clone().train(model, FEATURES).with("target", "churned");
         match self {
             Self::Counts => study.sql("SELECT region, COUNT(*) AS n FROM customers GROUP BY region"),

@@ -29,7 +29,7 @@ impl Alliance {
         self.until_told()?;
         let end = match state {
             StudyState::Done => End::Result,
-            _ if self.changed || too_few => End::AsMust,
+            _ if self.changed || self.late || too_few => End::AsMust,
             _ => End::Lost,
         };
         if state != StudyState::Done && why.is_none() {

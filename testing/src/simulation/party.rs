@@ -41,7 +41,7 @@ pub(super) struct Party {
     link: Option<Link>,
     work: Option<Work>,
     /// Whether its steward decides, not its rules.
-    is_by_steward: bool,
+    pub(super) is_by_steward: bool,
     /// Messages of the attempt that is at work.
     waiting: VecDeque<ToNode>,
     /// How many bytes it has been sent.

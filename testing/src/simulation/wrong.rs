@@ -75,6 +75,8 @@ impl Alliance {
             Fault::KillCoordinator | Fault::KillCoordinatorWithin => {}
             Fault::Clock => {
                 let ahead = self.choices.one_of(&[-7200, -60, 60, 7200]);
+                // What a steward approves later than now is not approved.
+                self.late |= ahead < 0 && self.parties[party].is_by_steward;
                 self.parties[party].set_clock(ahead);
                 self.arrives(frame)?;
             }
