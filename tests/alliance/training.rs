@@ -118,7 +118,7 @@ async fn nodes_and_coordinator_restart_in_mid_training() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn enrolling_and_revoking_others_in_mid_training_keeps_what_is_in_flight() -> Result<(), Error> {
     let world = World::new().await?;
-    let run = world.spawn(long("undisturbed").with("rounds", 120).partners(&PARTNERS).build()?);
+    let run = world.spawn(long("undisturbed").with("rounds", 200).partners(&PARTNERS).build()?);
     computed(&world, "bank", 5).await?;
     for number in 0..4 {
         let newcomer = format!("newcomer-{number}");
@@ -136,11 +136,11 @@ async fn enrolling_and_revoking_others_in_mid_training_keeps_what_is_in_flight()
         world.client().await?.revoke(&newcomer).await?;
         goes_on("a revocation").await?;
     }
-    assert!(world.count("bank", State::Computed)? < 123, "all of it was in mid-training");
+    assert!(world.count("bank", State::Computed)? < 203, "all of it was in mid-training");
     let result = result(&run.await??)?;
     let rounds = result["rounds"].as_array().ok_or("rounds")?;
-    assert!(rounds.len() == 123 && rounds.iter().all(|round| round["attempt"] == 1));
-    check_ledgers(&world, 123, 2.0)
+    assert!(rounds.len() == 203 && rounds.iter().all(|round| round["attempt"] == 1));
+    check_ledgers(&world, 203, 2.0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
