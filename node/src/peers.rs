@@ -60,7 +60,7 @@ impl Watch<'_> {
     ///
     /// [`Ended`].
     pub fn goes_on(&self) -> Result<(), Ended> {
-        if lock(&self.peers.open).is_over(self.attempt) { Err(Ended) } else { Ok(()) }
+        if self.peers.is_over(self.attempt) { Err(Ended) } else { Ok(()) }
     }
 }
 
@@ -109,6 +109,11 @@ impl Peers {
         let mut open = lock(&self.open);
         open.ended.insert(attempt.clone());
         open.waiting.retain(|(of, _), _| of != attempt);
+    }
+
+    /// Whether an attempt has ended, or this node stops.
+    pub fn is_over(&self, attempt: &AttemptId) -> bool {
+        lock(&self.open).is_over(attempt)
     }
 
     /// How many attempts are remembered to be over.

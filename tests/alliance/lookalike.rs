@@ -19,13 +19,13 @@ const FEATURES: &str = "SELECT customerID, \"MonthlyCharges\", tenure, \"Contrac
                         \"TotalCharges\" FROM subscribers";
 
 /// A model that all partners have trained, and hold.
-async fn model(world: &World, kind: &str) -> Result<Vec<u8>, Error> {
+pub(super) async fn model(world: &World, kind: &str) -> Result<Vec<u8>, Error> {
     let training = study(kind).train(kind, SUBSCRIBERS).with("target", "Churn").epsilon(3.0);
     Ok(world.files(training.build()?).await?["model.json"].clone())
 }
 
 /// The retailer's model scores the customers of `candidates`.
-fn lookalike(name: &str, candidates: &[&str]) -> Draft {
+pub(super) fn lookalike(name: &str, candidates: &[&str]) -> Draft {
     study(name).lookalike("retailer", candidates, FEATURES).epsilon(0.5)
 }
 

@@ -10,6 +10,7 @@ mod ends;
 mod faults;
 mod first_contact;
 mod hostile;
+mod hostile_lookalike;
 mod hostile_training;
 mod links;
 mod lookalike;

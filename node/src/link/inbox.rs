@@ -265,11 +265,12 @@ impl<A: Answerer> Line<A> {
         let inbox = &self.inbox;
         match message {
             ToNode::Attempt(attempt, told) if kind(&told).is_some() => {
-                let (id, ends) = (attempt.clone(), is_end(&told));
+                let (id, abandoned) = (attempt.clone(), matches!(told, ToAttempt::Abandoned { .. }));
                 let job = Job { attempt, told: (self.number, told), size, link: self.link.clone(), said: None };
                 lock(&inbox.queue).push(job);
-                // Its end waits for what is at work, which is not to wait for others any more.
-                if ends && lock(&inbox.queue).at_work.contains_key(&id) {
+                // Its end waits for what is at work, which is not to wait for others any more. Whether an attempt is finished, as a
+                // coordinator may say at any time, is found out when it is the message's turn.
+                if abandoned && lock(&inbox.queue).at_work.contains_key(&id) {
                     let id = id.clone();
                     self.at_once(move |answerer| {
                         answerer.end(&id);
@@ -333,6 +334,8 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::mpsc as blocking;
     use std::time::Duration;
+
+    use entente_protocols::digest::Digest;
 
     use super::*;
 
@@ -493,5 +496,22 @@ mod tests {
             assert_eq!(heard(&mut outgoing).await, expected);
         }
         assert_eq!(lock(&inbox.answerer.told).len(), 2);
+    }
+
+    /// It may not be true, and what is at work would be lost.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_only_said_to_be_finished_ends_nothing_that_is_at_work() {
+        let (inbox, go_on) = slow();
+        let (link, mut outgoing) = mpsc::channel(16);
+        let line = inbox.connect(1, link);
+        let id = AttemptId::new("s", 1);
+        line.take(go("s", 1), 1).await;
+        let finished = ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None };
+        line.take(of("s", finished), 1).await;
+        for expected in [format!("{id} 1"), format!("{id} ends")] {
+            go_on.send(()).unwrap();
+            assert_eq!(heard(&mut outgoing).await, expected);
+        }
+        assert!(lock(&inbox.answerer.ended).is_empty());
     }
 }

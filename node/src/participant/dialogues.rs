@@ -49,6 +49,10 @@ impl Participant {
     fn answering(&self, id: &AttemptId, from: &str, sealed: &[u8]) -> Result<(Channel, Box<dyn Answer>), Error> {
         let problem = |problem: Problem| Error::failed(problem.into_words());
         let failed = |error: &dyn std::fmt::Display| Error::failed(error.to_string());
+        // What was known of who asks is gone with the attempt: to begin anew would be to forget how much was answered.
+        if self.peers.is_over(id) {
+            return Err(Error::failed("the attempt has ended"));
+        }
         let Attempt { proposal, stage, .. } = self.attempt(id).map_err(problem)?;
         let question = self.question(&proposal).map_err(problem)?;
         let part = self.part(&question).map_err(problem)?;

@@ -344,9 +344,9 @@ impl Participant {
             // Whoever computes may wait for it.
             return self.relayed(id, &from, &sealed);
         }
-        let is_abandoned = matches!(told, ToAttempt::Abandoned { .. });
-        let may_end = is_abandoned || matches!(told, ToAttempt::Finished { .. });
-        if is_abandoned {
+        let (abandoned, finished) =
+            (matches!(told, ToAttempt::Abandoned { .. }), matches!(told, ToAttempt::Finished { .. }));
+        if abandoned {
             // What computes may wait for others, and must not.
             self.end(id);
         }
@@ -354,10 +354,8 @@ impl Participant {
             let proposed =
                 if let ToAttempt::Propose(proposal) = &told { Some(Proposal::clone(proposal)) } else { None };
             let answer = self.answer(id, told, running, connection);
-            // What is only said to be finished goes on: whoever is answered here would otherwise begin anew as often as it likes.
-            let has_ended =
-                |id| lock(&self.studies).get(id).is_ok_and(|known| known.is_none_or(|known| known.stage.has_ended()));
-            if is_abandoned || may_end && has_ended(id) {
+            // What is only said to be finished goes on.
+            if abandoned || finished && self.has_ended(id) {
                 *running = None;
                 self.end(id);
             }
@@ -442,14 +440,21 @@ impl Participant {
         lock(&self.attempts).len() + self.peers.ended()
     }
 
+    /// Whether an attempt has ended as far as the disk knows.
+    fn has_ended(&self, id: &AttemptId) -> bool {
+        let known = lock(&self.studies).get(id);
+        known.is_ok_and(|known| known.is_some_and(|known| known.stage.has_ended()))
+    }
+
     /// An attempt is over: what waits for another participant lets go of it. Of one that there is not, nothing is remembered.
     pub(crate) fn end(&self, id: &AttemptId) {
         lock(&self.unconfirmed).remove(id);
         if matches!(lock(&self.studies).get(id), Ok(None)) {
             return;
         }
-        self.computing.end(id);
+        // First, so that a round which begins now finds it, or is found.
         self.peers.end(id);
+        self.computing.end(id);
         self.answers.end(id);
         self.let_go(id);
     }

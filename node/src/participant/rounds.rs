@@ -164,13 +164,17 @@ impl Participant {
         if let Some(learnt) = evaluates {
             lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
         }
+        let (_computing, ending) = self.computing.begin(&attempt.id);
+        // Its end may have come since: nothing is charged for what nobody waits for.
+        if self.peers.is_over(&attempt.id) {
+            return Err(ended());
+        }
         let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &self.now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
                 self.ask_early(&attempt.proposal.participants)?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
-                let (_computing, ending) = self.computing.begin(&attempt.id);
                 let engine = self.engine.until(ending);
                 let means = Means { own: Own { engine: &engine, ..means.own }, ..means };
                 let Computed { bounded, keeps } = execution.compute(&means, dataset, layout)?;

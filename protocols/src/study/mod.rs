@@ -20,6 +20,7 @@ mod refusal;
 pub mod seeded;
 pub mod train;
 
+use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
 use crate::identity::check_name;
 use crate::kind::Kind;
@@ -207,7 +208,7 @@ impl StudySpec {
 
 /// The parts of all participants with the noise that goes with them: what is released, round after round, by whom and how well
 /// protected.
-#[derive(Clone, Debug, PartialEq, bincode::Encode)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     parts: Parts,
     completed: u32,
@@ -331,7 +332,12 @@ impl Question {
 
     /// Hash of the question: equal for the same question under any name or purpose.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente question 2", &[&crate::canonical::canonical_bytes(self)])
+        self.digest_of(&self.parts)
+    }
+
+    fn digest_of(&self, parts: &Parts) -> Digest {
+        let Self { parts: _, completed, spent, mechanisms, participants } = self;
+        Digest::of("entente question 2", &[&canonical_bytes(&(parts, *completed, *spent, mechanisms, participants))])
     }
 
     /// What answers are stored by: [`Self::digest`], but that a lookalike study's model is told by what it is and not by the
@@ -341,6 +347,6 @@ impl Question {
     /// one a node finds only bytes that it has sent before, under the transcript it sent them under, so whoever makes two
     /// questions agree in it gets nothing new.
     pub fn answer_key(&self) -> Digest {
-        Self { parts: self.parts.unnamed(), ..self.clone() }.digest()
+        self.digest_of(&self.parts.unnamed())
     }
 }

@@ -9,6 +9,7 @@
 //! only makes something else of released sums changes nothing at them. Everybody plans all parts from the same public facts; they
 //! are in the question whose hash is in every pledge, so that nobody does a part of another question.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::own_numbers::OwnNumbers;
@@ -33,6 +34,13 @@ pub trait Schemas {
 impl Schemas for DatasetSchema {
     fn of(&self, _: &str) -> Option<&DatasetSchema> {
         Some(self)
+    }
+}
+
+/// That of each participant which is named.
+impl Schemas for BTreeMap<String, DatasetSchema> {
+    fn of(&self, participant: &str) -> Option<&DatasetSchema> {
+        self.get(participant)
     }
 }
 
@@ -366,17 +374,9 @@ fn declaration(column: Option<&ColumnType>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::study::Question;
     use crate::testing;
-
-    impl Schemas for BTreeMap<String, DatasetSchema> {
-        fn of(&self, participant: &str) -> Option<&DatasetSchema> {
-            self.get(participant)
-        }
-    }
 
     fn schema(change: impl Fn(&mut DatasetSchema)) -> DatasetSchema {
         let region = ColumnType::Category { values: vec!["north".into(), "south".into()] };

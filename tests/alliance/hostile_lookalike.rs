@@ -1,0 +1,136 @@
+//! A hostile coordinator between a model's owner and those whose candidates it scores.
+
+use std::time::Duration;
+
+use entente_node::link::inbox::Answerer;
+use entente_protocols::digest::Digest;
+use entente_protocols::ledger::entry::State;
+use entente_protocols::wire::frame::{Frame, FrameReader};
+use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, World};
+use tokio::sync::mpsc;
+
+use super::hostile::{SQL, proposal};
+use super::lookalike::{lookalike, model};
+
+const OWNER: &str = "retailer";
+const CANDIDATES: &str = "telecom";
+/// More messages than scoring takes.
+const MANY: usize = 5;
+
+/// A lookalike study that both have joined and signed, driven by hand.
+struct Scoring {
+    puppets: Puppets,
+    proposed: Proposed,
+    /// What the candidates' owner says.
+    said: mpsc::Receiver<Vec<u8>>,
+    /// How many vectors it had computed before.
+    computed: usize,
+}
+
+async fn scoring() -> Result<Scoring, Error> {
+    let mut world = World::new().await?;
+    let model = model(&world, "logistic").await?;
+    for partner in PARTNERS {
+        world.stop(partner).await;
+    }
+    let study = lookalike("scored", &[CANDIDATES]).with("candidates", 1024).build_with(&model)?;
+    let puppets = Puppets::over(world)?;
+    let (link, said) = mpsc::channel(64);
+    puppets.participant(CANDIDATES).connected(link);
+    let mut proposed = Proposed::new(study);
+    proposed.proposal.participants = vec![OWNER.into(), CANDIDATES.into()];
+    proposed.proposal.partners = proposed.proposal.participants.clone();
+    let computed = puppets.world.count(CANDIDATES, State::Computed)?;
+    Ok(Scoring { puppets, proposed, said, computed })
+}
+
+/// A sealed message of an attempt to another participant.
+fn sealed(frame: &Frame) -> Option<Vec<u8>> {
+    match frame.decode() {
+        Ok(FromNode::Attempt(_, FromAttempt::Relay { sealed, .. })) => Some(sealed),
+        _ => None,
+    }
+}
+
+impl Scoring {
+    /// Carries what both say until the candidates' owner has a vector, and is ended where there is no end; `between` happens
+    /// before each message to the model's owner arrives. How many these are, if there is a vector.
+    fn carry(&mut self, between: impl Fn(&Puppets, &Proposed)) -> Result<Option<usize>, Error> {
+        let Self { puppets, proposed, said, computed } = self;
+        let (puppets, proposed) = (&*puppets, &*proposed);
+        let signed = puppets.signatures(proposed);
+        let runtime = tokio::runtime::Handle::current();
+        let mut messages = 0;
+        std::thread::scope(|scope| {
+            let computes = scope.spawn(move || {
+                let _runtime = runtime.enter();
+                puppets.participant(CANDIDATES).handle(proposed.go(&signed))
+            });
+            let mut reader = FrameReader::from_nodes();
+            while !computes.is_finished() {
+                let Ok(bytes) = said.try_recv() else {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                };
+                reader.feed(&bytes);
+                let frame = reader.next_frame()?.ok_or("a whole frame")?;
+                // What it asks its witnesses is no matter here: what it has computed is on its disk.
+                let Some(sealed) = sealed(&frame) else { continue };
+                messages += 1;
+                if messages == MANY {
+                    // It waits for whoever computes, as the link has it done at once.
+                    Answerer::end(puppets.participant(CANDIDATES), &proposed.id);
+                }
+                between(puppets, proposed);
+                let relayed = ToAttempt::Relayed { from: CANDIDATES.into(), sealed };
+                for answer in puppets.tell_alone(OWNER, proposed.tells(relayed)).iter().filter_map(self::sealed) {
+                    let relayed = ToAttempt::Relayed { from: OWNER.into(), sealed: answer };
+                    puppets.tell_alone(CANDIDATES, proposed.tells(relayed));
+                }
+            }
+            computes.join().map_err(|_| "the candidates' owner does not panic")?;
+            Ok::<_, Error>(())
+        })?;
+        let has_vector = puppets.world.count(CANDIDATES, State::Computed)? > *computed;
+        Ok(has_vector.then_some(messages))
+    }
+}
+
+/// What a model's owner knows of those whom it answers limits how often it does: were it forgotten as often as somebody says that a
+/// study is finished, one attempt would be as good as any number of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_s_owner_begins_nothing_anew_when_a_study_is_said_to_be_finished() -> Result<(), Error> {
+    let undisturbed = tokio::task::block_in_place(|| scoring_now()?.carry(|_, _| ()))?.ok_or("a vector")?;
+    let untrue = |puppets: &Puppets, proposed: &Proposed| {
+        let told = ToAttempt::Finished { result: Digest::ZERO, statement: String::new(), model: None };
+        puppets.tell_alone(OWNER, proposed.tells(told));
+    };
+    let disturbed = tokio::task::block_in_place(|| scoring_now()?.carry(untrue))?;
+    assert_eq!(disturbed, Some(undisturbed), "as many messages as if nobody had said so");
+    Ok(())
+}
+
+/// Nor when it was really given up: what is still on its way is answered by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_s_owner_answers_nobody_in_an_attempt_that_has_ended() -> Result<(), Error> {
+    let ends = |puppets: &Puppets, proposed: &Proposed| Answerer::end(puppets.participant(OWNER), &proposed.id);
+    assert_eq!(tokio::task::block_in_place(|| scoring_now()?.carry(ends))?, None);
+    Ok(())
+}
+
+fn scoring_now() -> Result<Scoring, Error> {
+    tokio::runtime::Handle::current().block_on(scoring())
+}
+
+/// As when the end of an attempt overtakes a round that was about to be charged for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_charged_for_an_attempt_that_has_just_ended() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let proposed = proposal("overtaken", SQL)?;
+    let signed = puppets.signatures(&proposed);
+    Answerer::end(puppets.participant("bank"), &proposed.id);
+    assert!(!puppets.tell("bank", proposed.go(&signed)).iter().any(Frame::is_contribution));
+    assert_eq!(puppets.world.count("bank", State::Reserved)?, 0);
+    Ok(())
+}
