@@ -7,6 +7,7 @@ use std::time::Duration;
 use entente_host::Error;
 use entente_protocols::secagg::collect::{Collector, Stage};
 use entente_protocols::study::Question;
+use entente_protocols::study::proposal::Proposal;
 
 use crate::kinds::RoundState;
 use crate::store::{RoundRecord, StudyRecord};
@@ -19,9 +20,12 @@ const STEWARD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// After how long without anything new, those who are waited for are asked again: what they were asked, or have answered, may have
 /// been lost at either end. Sooner where they are not waited for so long.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The same of those whose steward decides: they say so by themselves, and what they say may be lost as well.
+const AGAIN_STEWARD: Duration = Duration::from_secs(15 * 60);
 
 /// An attempt that has been proposed.
 pub(super) struct Attempt {
+    pub(super) proposal: Proposal,
     pub(super) question: Question,
     pub(super) state: RoundState,
     pub(super) collector: Collector,
@@ -34,6 +38,8 @@ pub(super) struct Attempt {
     proposed: Moment,
     /// When anybody was last told what to do.
     asked: Moment,
+    /// When those whose steward decides were last told.
+    asked_stewards: Moment,
     /// When the last one joined, then when the present round began.
     since: Option<Moment>,
 }
@@ -49,19 +55,31 @@ pub(super) struct Loss {
 
 impl Attempt {
     pub(super) fn new(
-        question: Question,
+        (proposal, question): (Proposal, Question),
         state: RoundState,
         collector: Collector,
         wait: Duration,
         now: Moment,
     ) -> Self {
         let (rounds, waiting) = (question.rounds(), BTreeMap::new());
-        Self { question, state, collector, waiting, rounds, wait, proposed: now, asked: now, since: None }
+        Self {
+            proposal,
+            question,
+            state,
+            collector,
+            waiting,
+            rounds,
+            wait,
+            proposed: now,
+            asked: now,
+            asked_stewards: now,
+            since: None,
+        }
     }
 
     /// Everybody was told what to do.
     pub(super) fn asked(&mut self, now: Moment) {
-        self.asked = now;
+        (self.asked, self.asked_stewards) = (now, now);
     }
 
     /// The last one has joined, or a round begins.
@@ -71,8 +89,11 @@ impl Attempt {
 
     /// It was held up for so long, which makes nobody late.
     pub(super) fn was_held(&mut self, long: Duration) {
-        let moments = [Some(&mut self.proposed), Some(&mut self.asked), self.since.as_mut()];
-        moments.into_iter().flatten().for_each(|moment| *moment += long);
+        let Self { proposed, asked, asked_stewards, since, .. } = self;
+        [Some(proposed), Some(asked), Some(asked_stewards), since.as_mut()]
+            .into_iter()
+            .flatten()
+            .for_each(|moment| *moment += long);
     }
 
     /// Whether participants have yet to join.
@@ -105,11 +126,15 @@ impl Attempt {
         deadlines.min().unwrap_or(self.proposed + STEWARD).min(self.again())
     }
 
-    /// Those who are to be asked again if they have not answered by [`Attempt::again`]. A node whose steward decides says so by
-    /// itself.
-    pub(super) fn to_ask_again(&self) -> Vec<String> {
+    /// Asks again: those who have not answered by [`Attempt::again`], though seldom whose steward decides.
+    pub(super) fn asks_again(&mut self, now: Moment) -> Vec<String> {
+        self.asked = now;
+        let with_stewards = self.asked_stewards + AGAIN_STEWARD <= now;
+        if with_stewards {
+            self.asked_stewards = now;
+        }
         let decides = |name: &str| self.is_joining() && self.waiting.contains_key(name);
-        let open = self.collector.waiting_for().into_iter().filter(|name| !decides(name));
+        let open = self.collector.waiting_for().into_iter().filter(|name| with_stewards || !decides(name));
         open.map(str::to_owned).collect()
     }
 

@@ -10,12 +10,12 @@ use entente_host::locks::lock;
 use entente_host::terminal::clean;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{Earlier, Question, Study};
+use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 use tokio::sync::oneshot;
 
 use super::partners::{participants_of, published};
-use super::question::{question, schemas};
+use super::question::assumed_schemas;
 use crate::hall::Hall;
 use crate::kinds;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
@@ -41,9 +41,10 @@ impl Checks {
         let participants = participants_of(&self.hall, &study)?;
         // What a node said when it was last here will do: it is asked itself as well.
         let published = published(&self.hall, &participants)?;
-        let question = question(&study, &participants, &published, Earlier::default());
-        let proposal = Proposal::first(study.clone(), &participants, "");
-        let proposal = Box::new(proposal.over(schemas(&study, &published).map_err(Error::refused)?));
+        let schemas = assumed_schemas(&study, &participants, &published);
+        let proposal = Proposal::first(study.clone(), &participants, "").over(schemas.clone().unwrap_or_default());
+        let question = schemas.and_then(|_| proposal.question().map_err(|refusal| refusal.to_string()));
+        let proposal = Box::new(proposal);
         let mut waiting = Vec::new();
         for name in &participants {
             let (number, answer) = self.ask(name);

@@ -184,7 +184,7 @@ impl Running {
     }
 
     fn act(&mut self, hall: &Hall, study: &str, action: Action) -> Result<Done, Error> {
-        if !matches!(action, Action::Tell { .. } | Action::Report(_)) {
+        if action.waits_for_rounds() {
             self.write(hall, study)?;
         }
         match action {

@@ -1,57 +1,51 @@
-//! The question of an attempt, made from what each participant has published.
+//! What the question of an attempt is made of: what each participant has published.
 
 use std::collections::BTreeMap;
 
 use entente_protocols::language::schema::DatasetSchema;
-use entente_protocols::study::parts::Schemas;
-use entente_protocols::study::{Earlier, Question, Study};
+use entente_protocols::study::Study;
 
-/// Of each partner the schema of the data set that a study is about, as far as it has one and needs it.
+/// Of each partner the schema of the data set that a study is about, as far as it needs one and has it.
+///
+/// # Errors
+///
+/// If one of the participants has published others and not this one.
 pub(super) fn schemas(
     study: &Study,
+    participants: &[String],
     published: &BTreeMap<String, Vec<DatasetSchema>>,
 ) -> Result<BTreeMap<String, DatasetSchema>, String> {
     let mut schemas = BTreeMap::new();
     for (partner, published) in published {
-        if let Some(name) = study.spec.dataset_of(partner).map_err(|refusal| refusal.to_string())?
-            && let Some(schema) = DatasetSchema::named(published.iter(), &name)
-        {
-            schemas.insert(partner.clone(), schema.clone());
+        let Some(name) = study.spec.dataset_of(partner).map_err(|refusal| refusal.to_string())? else { continue };
+        match DatasetSchema::named(published.iter(), &name) {
+            Some(schema) => drop(schemas.insert(partner.clone(), schema.clone())),
+            None if participants.contains(partner) => return Err(no_dataset(partner, &name, published)),
+            None => {}
         }
     }
     Ok(schemas)
 }
 
-/// Makes the question from what each participant has published, or says whose declaration differs, and how. What those will publish
-/// who have never connected is taken to be as somebody else's: they are asked themselves before anything goes on.
-pub(super) fn question(
+/// The same, where what those will publish who have never connected is taken to be as somebody else's: they are asked themselves
+/// before anything goes on.
+///
+/// # Errors
+///
+/// As above, and if nobody has connected.
+pub(super) fn assumed_schemas(
     study: &Study,
     participants: &[String],
     published: &BTreeMap<String, Vec<DatasetSchema>>,
-    earlier: Earlier,
-) -> Result<Question, String> {
-    let schemas = schemas(study, published)?;
-    for (partner, published) in published {
-        if let Some(name) = study.spec.dataset_of(partner).map_err(|refusal| refusal.to_string())?
-            && !schemas.contains_key(partner)
-        {
-            return Err(no_dataset(partner, &name, published));
+) -> Result<BTreeMap<String, DatasetSchema>, String> {
+    let mut schemas = schemas(study, participants, published)?;
+    let example = schemas.values().next().cloned().ok_or("no participant has connected yet")?;
+    for partner in participants.iter().filter(|partner| !published.contains_key(*partner)) {
+        if study.spec.dataset_of(partner).map_err(|refusal| refusal.to_string())?.is_some() {
+            schemas.insert(partner.clone(), example.clone());
         }
     }
-    let Some(example) = schemas.values().next() else { return Err("no participant has connected yet".to_owned()) };
-    let known = Known { schemas: &schemas, example };
-    Question::new(study, &known, participants, earlier).map_err(|refusal| refusal.to_string())
-}
-
-struct Known<'a> {
-    schemas: &'a BTreeMap<String, DatasetSchema>,
-    example: &'a DatasetSchema,
-}
-
-impl Schemas for Known<'_> {
-    fn of(&self, participant: &str) -> Option<&DatasetSchema> {
-        Some(self.schemas.get(participant).unwrap_or(self.example))
-    }
+    Ok(schemas)
 }
 
 fn no_dataset(partner: &str, dataset: &str, published: &[DatasetSchema]) -> String {
@@ -70,11 +64,11 @@ mod tests {
         DatasetSchema { name: name.into(), privacy_unit: "id".into(), columns: BTreeMap::new() }
     }
 
-    fn asked(published: &[(&str, &[DatasetSchema])]) -> Result<Question, String> {
+    fn asked(published: &[(&str, &[DatasetSchema])]) -> Result<BTreeMap<String, DatasetSchema>, String> {
         let study = testing::study("n").query("SELECT COUNT(*) AS n FROM customers").build().unwrap();
         let published =
             published.iter().map(|(partner, published)| ((*partner).to_owned(), published.to_vec())).collect();
-        question(&study, &["bank".into(), "telecom".into()], &published, Earlier::default())
+        assumed_schemas(&study, &["bank".into(), "telecom".into()], &published)
     }
 
     #[test]

@@ -17,22 +17,21 @@
 //!
 //! Without a turn ([`super::queue`]) nobody is asked for more than whether they take part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::terminal::clean;
 use entente_protocols::identity::Roster;
-use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
+use entente_protocols::study::Question;
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{Earlier, Question};
 use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt};
 
 use super::attempt::{Attempt, Loss, Moment, left_without, losses, words};
 use super::event::{AttemptEvent, NodeEvent};
-use super::question::{question, schemas};
+use super::question::schemas;
 use super::queue::{Need, Turn, ordinal};
 pub(super) use super::step::{Action, Complete, Event, Known};
 use crate::kinds::RoundState;
@@ -48,8 +47,6 @@ pub(super) struct Run {
     rounds: Vec<RoundRecord>,
     /// Those in which attempts were given up.
     lost: Vec<LostRound>,
-    /// The public schemas of all whom the study is proposed to and who have its data set.
-    schemas: BTreeMap<String, DatasetSchema>,
     /// The present round, from when nodes are told to compute it until it is complete.
     computing: Option<LostRound>,
     turn: Turn,
@@ -86,7 +83,6 @@ impl Run {
             record,
             rounds,
             lost,
-            schemas: BTreeMap::new(),
             computing: None,
             turn: Turn::Resting,
             held: Moment::ZERO,
@@ -296,26 +292,24 @@ impl Run {
         if !distrusted.is_empty() {
             return Err(Outcome::Lost(distrusted));
         }
-        let question = self.question(known)?;
-        self.propose(now, question, roster)
+        let proposal = self.proposal(known)?;
+        self.propose(now, proposal, roster)
     }
 
-    fn question(&mut self, known: &impl Known) -> Result<Question, Outcome> {
-        let participants = &self.record.participants;
-        let published = known.published(&self.record.named).map_err(failed)?;
-        self.schemas = schemas(&self.record.study, &published).map_err(Outcome::Failed)?;
-        let published = participants.iter().filter_map(|name| Some((name.clone(), known.schemas(name)?))).collect();
-        let completed = self.rounds.iter().filter(|round| round.attempt < self.record.attempt).count();
-        let completed = u32::try_from(completed).unwrap_or(u32::MAX);
-        let earlier = Earlier { completed, spent: self.spent() };
-        let question = question(&self.record.study, participants, &published, earlier).map_err(Outcome::Refused)?;
-        let plan = question.plan_digest();
-        if self.rounds.iter().any(|round| round.plan != plan) {
-            return Err(Outcome::Refused(
-                "the schemas of the data sets have changed since the study began, and with them its plan; submit it anew".into(),
-            ));
-        }
-        Ok(question)
+    /// The attempt as it is proposed.
+    fn proposal(&self, known: &impl Known) -> Result<Proposal, Outcome> {
+        let StudyRecord { study, named, participants, requester, begun, attempt, .. } = &self.record;
+        let published = known.published(named).map_err(failed)?;
+        let completed = self.rounds.iter().filter(|round| round.attempt < *attempt).count();
+        let proposal = Proposal {
+            completed: u32::try_from(completed).unwrap_or(u32::MAX),
+            spent: self.spent(),
+            partners: named.clone(),
+            begun: *begun,
+            participants: participants.clone(),
+            ..Proposal::first(study.clone(), named, requester)
+        };
+        Ok(proposal.over(schemas(study, participants, &published).map_err(Outcome::Refused)?))
     }
 
     /// What earlier attempts have charged.
@@ -326,7 +320,14 @@ impl Run {
     }
 
     /// Proposes the attempt.
-    fn propose(&mut self, now: Moment, question: Question, roster: Roster) -> Result<(), Outcome> {
+    fn propose(&mut self, now: Moment, proposal: Proposal, roster: Roster) -> Result<(), Outcome> {
+        let question = proposal.question().map_err(|refusal| Outcome::Refused(refusal.to_string()))?;
+        let plan = question.plan_digest();
+        if self.rounds.iter().any(|round| round.plan != plan) {
+            return Err(Outcome::Refused(
+                "the schemas of the data sets have changed since the study began, and with them its plan; submit it anew".into(),
+            ));
+        }
         let state = RoundState::new(&question, &self.rounds).map_err(Outcome::Failed)?;
         let round = u32::try_from(self.rounds.len()).unwrap_or(u32::MAX - 1) + 1;
         let Some(mechanism) = question.round(round) else {
@@ -336,30 +337,14 @@ impl Run {
         };
         let (names, length) = (self.record.participants.clone(), mechanism.layout().len());
         let id = self.record.attempt_id();
-        let proposal = self.proposal(*question.rounds().start()).digest(&id);
+        let digest = proposal.digest(&id);
         let collector = Collector::new(id, names, roster, question.digest(), round, state.input(), length)
             .over(question.contributors())
-            .about(proposal);
-        let attempt = Attempt::new(question, state, collector, self.wait(), now);
+            .about(digest);
+        let attempt = Attempt::new((proposal, question), state, collector, self.wait(), now);
         self.phase = Phase::Collecting(Box::new(attempt));
         self.tell(&self.record.participants.clone());
         Ok(())
-    }
-
-    /// The attempt as it is proposed, from this round on.
-    fn proposal(&self, first: u32) -> Proposal {
-        Proposal {
-            completed: first.saturating_sub(1),
-            spent: self.spent(),
-            study: self.record.study.clone(),
-            partners: self.record.named.clone(),
-            participants: self.record.participants.clone(),
-            requester: self.record.requester.clone(),
-            begun: self.record.begun,
-            schemas: BTreeMap::new(),
-            datasets: BTreeMap::new(),
-        }
-        .over(self.schemas.clone())
     }
 
     /// Tells these participants what to do next, if anything; they are told again when they reconnect.
@@ -369,8 +354,7 @@ impl Run {
             return;
         }
         for name in participants {
-            let proposal = || self.proposal(*attempt.rounds.start());
-            if let Some(told) = ToAttempt::of(attempt.collector.next_for(name), proposal) {
+            if let Some(told) = ToAttempt::of(attempt.collector.next_for(name), || attempt.proposal.clone()) {
                 let attempt = self.record.attempt_id();
                 self.actions.push(Action::Tell { node: name.clone(), attempt, told });
             }
@@ -488,8 +472,7 @@ impl Run {
             return Err(Outcome::Lost(late));
         }
         if attempt.again() <= now {
-            let open = attempt.to_ask_again();
-            attempt.asked(now);
+            let open = attempt.asks_again(now);
             self.tell(&open);
         }
         Ok(())

@@ -76,6 +76,16 @@ pub(super) enum Action {
     End(Result<(), Error>),
 }
 
+impl Action {
+    /// Whether it is done only when the round that is being kept is there.
+    pub(super) fn waits_for_rounds(&self) -> bool {
+        match self {
+            Self::Tell { .. } | Self::Report(_) => false,
+            Self::Keep(_) | Self::KeepLost(_) | Self::GiveUp { .. } | Self::Finish(_) | Self::End(_) => true,
+        }
+    }
+}
+
 /// A study whose rounds are all there.
 pub(super) struct Complete {
     /// The study as it is when its result is there.

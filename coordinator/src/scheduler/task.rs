@@ -102,8 +102,7 @@ impl Task<'_> {
         writing: &mut Option<JoinHandle<Result<(), Error>>>,
         making: &mut Option<Making>,
     ) -> Result<Option<Result<(), Error>>, Error> {
-        // A round is written beside what nodes are told next; all else that is kept is kept behind it.
-        if !matches!(action, Action::Tell { .. } | Action::Report(_))
+        if action.waits_for_rounds()
             && let Some(writing) = writing.take()
         {
             writing.await.unwrap_or_else(|error| Err(Error::failed(error.to_string())))?;

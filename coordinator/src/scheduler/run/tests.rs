@@ -1,5 +1,7 @@
 //! Studies in virtual time: participants answer by hand, and what is kept is kept in memory.
 
+use std::collections::BTreeMap;
+
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
@@ -225,9 +227,7 @@ impl World {
 
     fn pledge(&self, position: usize, attempt: &AttemptId, proposal: &Proposal) -> SignedPledge {
         let party = &self.parties[position];
-        let Proposal { study, participants, completed, spent, .. } = proposal;
-        let earlier = Earlier { completed: *completed, spent: *spent };
-        let question = Question::new(study, &self.alliance.schema, participants, earlier).unwrap().digest();
+        let question = proposal.question().unwrap().digest();
         let pledge = Pledge {
             attempt: attempt.clone(),
             participant: party.name.clone(),
@@ -482,6 +482,25 @@ fn a_study_that_waits_for_a_steward_rests_and_waits_for_its_turn_again() {
     assert_eq!(world.end, None);
     world.pass(SECOND);
     assert!(matches!(&world.end, Some(Err(Error::Failed(_)))), "{:?}", world.end);
+}
+
+/// That its steward has approved may be lost on the way as anything else.
+#[test]
+fn a_partner_whose_steward_decides_is_asked_again_now_and_then() {
+    let mut world = World::new(&draft());
+    world.answer_all(&["p0", "p1"]);
+    world.says("p2", FromAttempt::Waiting { reason: "its steward's decision".into() });
+    world.turn(Turn::Resting);
+    let before = world.messages;
+    world.pass(14 * 60 * SECOND);
+    assert_eq!(world.messages, before);
+    world.pass(60 * SECOND);
+    assert_eq!(world.messages, before + 1);
+    world.pass(24 * 3600 * SECOND);
+    let most = before + 1 + 24 * 4;
+    assert!((before + 90..=most).contains(&world.messages), "{} of at most {most}", world.messages);
+    world.answer("p2");
+    assert_eq!(world.run.need(&world.alliance), Need::Turn);
 }
 
 #[test]
