@@ -128,12 +128,11 @@ impl Alliance {
 
     /// Another partner enrols. It takes no part in what is running.
     fn enrols(&mut self) -> Result<(), Error> {
-        let known = self.up().ok().map(|coordinator| coordinator.roster()).transpose()?;
-        let new = |name: &&&str| {
-            known
-                .as_ref()
-                .is_some_and(|known: &entente_protocols::identity::Roster| !known.members.contains_key(**name))
-        };
+        if self.coordinator.is_none() {
+            return Ok(());
+        }
+        // Also one that was revoked since does not come back under the same name.
+        let new = |name: &&&str| self.parties.iter().all(|party| party.name != **name);
         let Some(name) = NAMES[MOST..].iter().find(new) else { return Ok(()) };
         let (alliance, node) = (self.founded.alliance(), self.founded.node(name));
         enrol(self.up()?, &alliance, &node, name)?;
