@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::{Kind, UnknownKind};
 use crate::privacy::mechanism::Mechanism;
@@ -87,6 +88,13 @@ pub struct Request {
     pub delta: f64,
     /// Whether it asks for each partner's own numbers beside those of all together.
     pub own_numbers: bool,
+}
+
+impl Request {
+    /// Which attempt it is of.
+    pub fn attempt(&self) -> AttemptId {
+        AttemptId::new(self.study.id.clone(), self.study.attempt)
+    }
 }
 
 /// Who approves what the rules admit.

@@ -3,6 +3,7 @@
 mod answers;
 mod approvals;
 mod cases;
+mod commits;
 mod computing;
 mod customers;
 mod ends;

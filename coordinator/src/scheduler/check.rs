@@ -52,7 +52,7 @@ impl Checks {
             let sent = self.hall.sessions.send(name, &message);
             waiting.push((name, number, sent, answer));
         }
-        let mut partners = Vec::new();
+        let mut answers = Vec::new();
         let deadline = self.hall.clock.moment() + ANSWER;
         for (name, number, sent, answer) in waiting {
             let answer = match (self.hall.sessions.distrusted(name), sent) {
@@ -64,11 +64,20 @@ impl Checks {
                 },
             };
             self.forget(number);
-            partners.push(view_of_answer(name, answer, study.privacy.delta));
+            answers.push((name, answer));
         }
         let problem = question.as_ref().err().cloned();
+        let repeats = question.as_ref().is_ok_and(|question| is_repeated(question, &answers));
+        let answers = answers.into_iter().map(|(name, answer)| (name, answer.map(|answer| as_run(answer, repeats))));
+        let partners: Vec<AnswerView> =
+            answers.map(|(name, answer)| view_of_answer(name, answer, study.privacy.delta)).collect();
         let refused = problem.is_some() || partners.iter().any(|partner| partner.approval == "refused");
         let question = question.ok();
+        let mut notes = question.as_ref().map(|question| kinds::notes(&study, question)).unwrap_or_default();
+        if repeats {
+            notes
+                .push("All who contribute hold the answer of an earlier study: it is sent again, at no charge.".into());
+        }
         Ok(CheckView {
             study: study.name.clone(),
             kind: study.spec.kind(),
@@ -77,7 +86,7 @@ impl Checks {
             problem,
             privacy: question.as_ref().map(|question| privacy(&study, question)),
             measures: question.as_ref().map(measures).unwrap_or_default(),
-            notes: question.as_ref().map(|question| kinds::notes(&study, question)).unwrap_or_default(),
+            notes,
             partners,
         })
     }
@@ -102,6 +111,26 @@ impl Checks {
 
     fn forget(&self, number: u64) {
         lock(&self.waiting).remove(&number);
+    }
+}
+
+/// Whether all who contribute hold the answer of one transcript, which they would send again.
+fn is_repeated(question: &Question, answers: &[(&String, Result<CheckAnswer, (&str, String)>)]) -> bool {
+    let stored = |name: String| {
+        let (_, answer) = answers.iter().find(|(other, _)| **other == name)?;
+        answer.as_ref().ok()?.stored
+    };
+    let mut contributors = question.contributors().into_iter().map(stored);
+    let first = contributors.next().flatten();
+    first.is_some() && contributors.all(|other| other == first)
+}
+
+/// What a node would do in a run in which all send again what they hold, or all compute anew.
+fn as_run(answer: CheckAnswer, repeats: bool) -> CheckAnswer {
+    match answer.not_anew.clone() {
+        _ if repeats => CheckAnswer { rho: Rho::ZERO, ..answer },
+        Some(reason) => CheckAnswer { approval: Approval::Refused(reason), ..answer },
+        None => answer,
     }
 }
 
@@ -142,7 +171,7 @@ fn view_of_answer(name: &str, answer: Result<CheckAnswer, (&str, String)>, delta
     };
     match answer {
         Err((approval, reason)) => (view.approval, view.reason) = (approval.into(), Some(reason)),
-        Ok(CheckAnswer { approval, rho, spent, cap }) => {
+        Ok(CheckAnswer { approval, rho, spent, cap, .. }) => {
             (view.approval, view.reason) = match approval {
                 Approval::Rules => ("rules".into(), None),
                 Approval::Steward => ("steward".into(), None),

@@ -35,14 +35,41 @@ const MOST_A_DAY: u64 = 1000;
 const MOST_BYTES_A_DAY: u64 = 16 << 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// What a node does about a proposal.
+struct Admission {
+    question: Question,
+    /// Of its first round.
+    request: Request,
+    /// The transcript under which the answer is stored.
+    stored: Option<Digest>,
+    decision: Decision,
+    /// Why it cannot be charged for, if so.
+    not_anew: Option<LedgerError>,
+}
+
+/// A refusal that the ledger records with all that was asked.
+fn refused(reason: impl ToString, request: Request) -> Problem {
+    Problem::Refused { reason: reason.to_string(), request: Some(Box::new(request)) }
+}
+
+/// The same of what cannot be charged.
+pub(super) fn over(error: LedgerError, request: Request) -> Problem {
+    match error {
+        LedgerError::OverCap(over) => refused(over, request),
+        other => other.into(),
+    }
+}
+
 impl Participant {
-    /// What this node would answer, by public facts and policy alone.
+    /// What this node would answer if the study were proposed now.
     pub(super) fn check(&self, proposal: &Proposal) -> CheckAnswer {
         let refused = |reason: String| CheckAnswer {
             approval: Approval::Refused(reason),
             rho: Rho::ZERO,
             spent: Rho::ZERO,
             cap: Rho::ZERO,
+            stored: None,
+            not_anew: None,
         };
         // Of no study yet.
         let id = AttemptId::new("check", 1);
@@ -56,37 +83,74 @@ impl Participant {
         {
             return refused(problem.told());
         }
-        let question = match self.question(proposal) {
-            Ok(question) => question,
+        // Whether its data can be read now is nobody's business before it takes part.
+        let admission = self.planned(&id, proposal).and_then(|question| {
+            let snapshot = self.present(&question, proposal).ok();
+            self.admission((&id, proposal), question, snapshot)
+        });
+        let Admission { question, request, stored, decision, not_anew } = match admission {
+            Ok(admission) => admission,
             Err(problem) => return refused(problem.told()),
         };
-        if let Err(problem) = self.admits(&question, proposal, &id) {
-            return refused(problem.told());
-        }
-        let contributes = self.contributes(&question);
-        let rho = if contributes { question.rho_from(0) } else { Rho::ZERO };
-        let first = *question.rounds().start();
-        let Ok(request) = self.request((&id, proposal), &question, first, Digest::ZERO) else {
-            return refused("the study has no rounds".into());
-        };
-        let ledger = match self.ledger() {
-            Ok(ledger) => ledger,
-            Err(error) => return refused(Problem::from(error).told()),
-        };
-        let obstacle = ledger.obstacle(&request.dataset, request.study.kind);
-        let admitted = if contributes { ledger.admits(&request, rho) } else { obstacle };
-        let decided = match (self.config.policy.decide(request.clone(), None), admitted) {
+        let not_anew = not_anew.map(|error| Problem::from(error).told());
+        let decided = match (decision, &not_anew) {
             (Decision::Refused(refusal), _) => Approval::Refused(refusal.to_string()),
-            (_, Err(error)) => Approval::Refused(Problem::from(error).told()),
-            (Decision::AskSteward, Ok(())) => Approval::Steward,
-            (Decision::Approved(_), Ok(())) => Approval::Rules,
+            (_, Some(words)) if stored.is_none() => Approval::Refused(words.clone()),
+            (Decision::AskSteward, _) => Approval::Steward,
+            (Decision::Approved(_), _) => Approval::Rules,
         };
         let approval = match (decided, unconfirmed) {
             (Approval::Rules | Approval::Steward, Some(words)) => Approval::Unconfirmed(words),
             (decided, _) => decided,
         };
-        let spent = ledger.spent(&request.dataset).rho;
-        CheckAnswer { approval, rho, spent, cap: ledger.cap(&request.dataset).unwrap_or_default() }
+        let ledger = lock(&self.ledger);
+        CheckAnswer {
+            approval,
+            rho: if self.contributes(&question) { request.rho } else { Rho::ZERO },
+            spent: ledger.spent(&request.dataset).rho,
+            cap: ledger.cap(&request.dataset).unwrap_or_default(),
+            stored,
+            not_anew: not_anew.filter(|_| stored.is_some()),
+        }
+    }
+
+    /// What is asked, if this node can do its part as far as public facts and the rules of works go.
+    fn planned(&self, id: &AttemptId, proposal: &Proposal) -> Result<Question, Problem> {
+        let question = self.question(proposal)?;
+        let part = self.part(&question)?;
+        self.schema(part, proposal)?;
+        works::rules(part, id, self.own())?;
+        Ok(question)
+    }
+
+    /// The snapshot of the data that its part reads, as they are now.
+    pub(super) fn present(&self, question: &Question, proposal: &Proposal) -> Result<Digest, Problem> {
+        match self.schema(self.part(question)?, proposal)? {
+            Some(schema) => self.snapshot(&self.dataset(schema)?),
+            None => Ok(Digest::ZERO),
+        }
+    }
+
+    /// What this node does about a proposal as things are, by what is stored, policy, steward and budget.
+    fn admission(
+        &self,
+        (id, proposal): (&AttemptId, &Proposal),
+        question: Question,
+        snapshot: Option<Digest>,
+    ) -> Result<Admission, Problem> {
+        let stored = snapshot.and_then(|snapshot| self.stored_answer(&question, snapshot));
+        let snapshot = snapshot.unwrap_or(Digest::ZERO);
+        let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
+        let (obstacle, over) = {
+            let ledger = self.ledger()?;
+            let over = if self.contributes(&question) { ledger.admits(&request, request.rho) } else { Ok(()) };
+            (ledger.obstacle(&request.dataset, request.study.kind), over)
+        };
+        // Before a steward is asked, and whether or not there will be a charge.
+        obstacle.map_err(|error| refused(error, request.clone()))?;
+        let steward = lock(&self.studies).decision(&id.study, request.study.proposal_sha256, self.clock.now())?;
+        let decision = self.config.policy.decide(request.clone(), steward.as_ref());
+        Ok(Admission { question, request, stored, decision, not_anew: over.err() })
     }
 
     pub(super) fn propose(&self, id: &AttemptId, proposal: Proposal) -> Result<SignedPledge, Problem> {
@@ -116,23 +180,14 @@ impl Participant {
         }
         self.one_study(id, &proposal)?;
         self.confirmed_with(&proposal.participants)?;
-        let question = self.question(&proposal)?;
-        let schema = self.admits(&question, &proposal, id)?;
-        let snapshot = match schema {
-            Some(schema) => self.snapshot(&self.dataset(schema)?)?,
-            None => Digest::ZERO,
-        };
-        let stored = self.stored_answer(&question, snapshot);
-        let rho = question.rho_from(0);
-        let request = self.request((id, &proposal), &question, *question.rounds().start(), snapshot)?;
-        let refused = |reason: String| Problem::Refused { reason, request: Some(Box::new(request.clone())) };
-        // Before a steward is asked, and whether or not there will be a charge.
-        self.ledger()?.obstacle(&request.dataset, request.study.kind).map_err(|error| refused(error.to_string()))?;
-        let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, self.now()));
+        let question = self.planned(id, &proposal)?;
+        let snapshot = self.present(&question, &proposal)?;
+        let Admission { question, request, stored, decision, not_anew } =
+            self.admission((id, &proposal), question, Some(snapshot))?;
         let decided_on = request.study.proposal_sha256;
-        let steward = lock(&self.studies).decision(&id.study, decided_on, self.clock.now())?;
-        match self.config.policy.decide(request.clone(), steward.as_ref()) {
-            Decision::Refused(refusal) => return Err(refused(refusal.to_string())),
+        let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, self.now()));
+        match decision {
+            Decision::Refused(refusal) => return Err(refused(refusal, request)),
             Decision::Approved(_) => {}
             Decision::AskSteward => {
                 self.keep(&attempt)?;
@@ -149,12 +204,9 @@ impl Participant {
             }
         }
         lock(&self.waiting).remove(id);
-        let contributes = self.contributes(&question);
-        if stored.is_none() && contributes {
-            self.ledger()?.admits(&request, rho).map_err(|error| match error {
-                LedgerError::OverCap(over) => refused(over.to_string()),
-                other => other.into(),
-            })?;
+        // Whoever holds the answer may send it again; if others do not, it is looked at again before anybody is charged.
+        if let Some(error) = not_anew.filter(|_| stored.is_none()) {
+            return Err(over(error, request));
         }
         let pledge = Pledge {
             attempt: id.clone(),
@@ -243,6 +295,7 @@ impl Participant {
                 let (signature, key) = (transcript.sign(&self.signer.key), self.key(id)?);
                 let encapsulations = Encapsulation::of(&transcript, self.name(), &key, &self.signer.key);
                 let encapsulations = encapsulations.map_err(Problem::refused)?;
+                self.commit(&attempt, &pledged.pledge.pledge)?;
                 let started = pledged.clone().start(Signed { transcript, sent: encapsulations.clone() });
                 self.keep(&attempt.at(Stage::Started(started)))?;
                 Ok(FromAttempt::Signed { signature, encapsulations })
@@ -295,19 +348,6 @@ impl Participant {
                 self.name()
             )));
         }
-        Ok(schema)
-    }
-
-    /// Whether this node can do its part, as far as public facts and the rules of works go; the schema of the data set that it reads.
-    fn admits(
-        &self,
-        question: &Question,
-        proposal: &Proposal,
-        id: &AttemptId,
-    ) -> Result<Option<&DatasetSchema>, Problem> {
-        let part = self.part(question)?;
-        let schema = self.schema(part, proposal)?;
-        works::rules(part, id, self.own())?;
         Ok(schema)
     }
 

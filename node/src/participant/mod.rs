@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Propose ─▶ roster, data set, question, policy, caps ─▶ Pledged | Waiting (steward, roster) | Refused
-//! Start   ─▶ pledges against the PINNED roster         ─▶ Signed | Refused
+//! Start   ─▶ pledges against the PINNED roster, all that could be refused, budget set aside ─▶ Signed | Refused
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
 //! Relayed ─▶ opened: to whoever waits for it, or answered ─▶ Relay
@@ -15,6 +15,7 @@
 //! is `Failed`, and this node's log says why.
 
 mod close;
+mod commit;
 mod computing;
 mod dialogues;
 mod join;
@@ -53,7 +54,7 @@ use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
 use crate::peers::Peers;
 use crate::state::{Folder, Stamp};
-use crate::store::attempts::Attempt;
+use crate::store::attempts::{Attempt, Stage};
 use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
 use crate::works::{self, Memory};
 use computing::Computing;
@@ -222,7 +223,7 @@ impl Participant {
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
         let config::Computing { max, memory } = config.computing;
         let engine = Engine::new(Options::sharing(memory, max, spill_folder(folder), unit_key));
-        Ok(Self {
+        let participant = Self {
             snapshot_secret: folder.local_secret("snapshots")?,
             folder: folder.clone(),
             config,
@@ -245,7 +246,11 @@ impl Participant {
             answers: Answers::default(),
             memory: Memory::default(),
             _lock: None,
-        })
+        };
+        if let Err(error) = participant.commit_again() {
+            error!(%error, "attempts that go on could not be read: no budget is set aside for them");
+        }
+        Ok(participant)
     }
 
     /// The same, holding the folder's lock for as long as it lives.
@@ -410,6 +415,9 @@ impl Participant {
         if !attempt.stage.needs_key() {
             self.ephemeral.remove(&attempt.id);
         }
+        if !matches!(attempt.stage, Stage::Started(_)) {
+            lock(&self.ledger).let_go(&attempt.id);
+        }
         Ok(())
     }
 
@@ -429,6 +437,7 @@ impl Participant {
         if now.duration_since(*lock(&self.swept)).abs() < SWEEP {
             return Ok(());
         }
+        self.let_go_of_old();
         let needed = lock(&self.studies).needing_keys()?;
         self.ephemeral.keep(&needed, SWEEP.unsigned_abs(), now);
         *lock(&self.swept) = now;

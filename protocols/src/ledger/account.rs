@@ -25,7 +25,8 @@ pub struct Spent {
 /// A charge that a cap does not admit. Nothing was charged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "{what} of data set `{dataset}` does not admit it: asked ρ = {asked}, spent {spent} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})"
+    "{what} of data set `{dataset}` does not admit it: asked ρ = {asked}, spent {spent}{} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})",
+    and_held(*held)
 )]
 pub struct OverCap {
     /// The lifetime budget or the budget per study.
@@ -36,6 +37,8 @@ pub struct OverCap {
     pub asked: Rho,
     /// Σρ so far.
     pub spent: Rho,
+    /// What is set aside for other studies that go on.
+    pub held: Rho,
     /// The cap.
     pub cap: Rho,
     /// Σρ so far as ε.
@@ -44,4 +47,8 @@ pub struct OverCap {
     pub epsilon_cap: f64,
     /// The δ of both.
     pub delta: f64,
+}
+
+fn and_held(held: Rho) -> String {
+    if held == Rho::ZERO { String::new() } else { format!(" and {held} set aside for studies that go on") }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::account::{Caps, OverCap, Spent};
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, Signer, Statement};
+use super::earmarks::Earmarks;
 use super::entry::{Account, Entry, Head, Privacy, Record, StudyRecord};
 use super::error::LedgerError;
+
 use super::index::Known;
 use super::line::Line;
 use super::office::Sighting;
@@ -28,6 +30,7 @@ pub struct Ledger<S> {
     pub(super) known: Known,
     /// What others have shown, with its statement.
     pub(super) sightings: Vec<(Sighting, Statement)>,
+    pub(super) earmarks: Earmarks,
 }
 
 impl<S: Store> Ledger<S> {
@@ -40,6 +43,7 @@ impl<S: Store> Ledger<S> {
             chain: Chain::default(),
             known: Known::default(),
             sightings: Vec::new(),
+            earmarks: Earmarks::default(),
         };
         ledger.sync()?;
         for sighting in ledger.store.sightings()? {
@@ -121,26 +125,28 @@ impl<S: Store> Ledger<S> {
         self.obstacle(&request.dataset, request.study.kind)?;
         let caps = self.caps.get(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
         let lifetime = self.cap(&request.dataset).unwrap_or(caps.lifetime);
-        let over = |what, spent: Rho, cap: Rho| OverCap {
+        let held = self.earmarks.beside(&request.dataset, &request.study.id);
+        let over = |what, spent: Rho, held: Rho, cap: Rho| OverCap {
             what,
             dataset: request.dataset.clone(),
             asked,
             spent,
+            held,
             cap,
             epsilon_spent: spent.epsilon(caps.delta),
             epsilon_cap: cap.epsilon(caps.delta),
             delta: caps.delta,
         };
         let spent = self.spent(&request.dataset).rho;
-        if spent.plus(asked) > lifetime {
-            return Err(over("the lifetime budget", spent, lifetime).into());
+        if spent.plus(held).plus(asked) > lifetime {
+            return Err(over("the lifetime budget", spent, held, lifetime).into());
         }
         let spent = self.known.spent_by_study(&request.dataset, &request.study.id);
         if spent.plus(asked) > caps.per_study {
-            return Err(over("the budget per study", spent, caps.per_study).into());
+            return Err(over("the budget per study", spent, Rho::ZERO, caps.per_study).into());
         }
         if spent.plus(asked) > request.most {
-            return Err(over("what the study states, lost attempts included", spent, request.most).into());
+            return Err(over("what the study states, lost attempts included", spent, Rho::ZERO, request.most).into());
         }
         Ok(())
     }

@@ -9,7 +9,8 @@
 //!
 //! Entries are append-only; each holds the hash of the one before. The charge is durable before a row is read and
 //! is never taken back. A crash before COMPUTED recomputes under the same charge, as nothing has left; after it,
-//! the stored bytes are sent again and again, never recomputed.
+//! the stored bytes are sent again and again, never recomputed. Before a node commits itself to an attempt, what that may cost is
+//! set aside ([`Ledger::earmark`]), so that no charge is refused when others are charged already.
 //!
 //! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
@@ -37,7 +38,9 @@ pub mod verify;
 pub mod witness;
 
 mod account;
+mod earmarks;
 mod error;
+
 mod index;
 #[expect(clippy::module_inception, reason = "the ledger itself, among its parts")]
 mod ledger;

@@ -88,6 +88,7 @@ impl<S: Store> Ledger<S> {
                 ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
                 Ok(Record::Reserved(record))
             })?;
+            self.earmarks.charged(&request.attempt(), mechanism.rho());
         }
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
     }

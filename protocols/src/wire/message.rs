@@ -220,6 +220,11 @@ pub struct CheckAnswer {
     pub spent: Rho,
     /// The data set's cap.
     pub cap: Rho,
+    /// The transcript under which it holds the answer over its present data, if it does: where all who contribute hold that of one
+    /// transcript, it is sent again, and nobody is charged.
+    pub stored: Option<Digest>,
+    /// Why it would refuse to be charged anew, where it holds an answer and would send that again.
+    pub not_anew: Option<String>,
 }
 
 /// Who would decide on a study.
