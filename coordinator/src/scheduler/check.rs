@@ -23,6 +23,9 @@ use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
 /// How long a node may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// What a node answered, or how its part stands without an answer, and why.
+type Answered<'a> = Result<CheckAnswer, (&'a str, String)>;
+
 /// Asks nodes what they would answer.
 pub(crate) struct Checks {
     hall: Arc<Hall>,
@@ -115,7 +118,7 @@ impl Checks {
 }
 
 /// Whether all who contribute hold the answer of one transcript, which they would send again.
-fn is_repeated(question: &Question, answers: &[(&String, Result<CheckAnswer, (&str, String)>)]) -> bool {
+fn is_repeated(question: &Question, answers: &[(&String, Answered<'_>)]) -> bool {
     let stored = |name: String| {
         let (_, answer) = answers.iter().find(|(other, _)| **other == name)?;
         answer.as_ref().ok()?.stored
@@ -157,7 +160,7 @@ fn epsilon(rho: Rho, delta: f64) -> Option<f64> {
     Some(rho.epsilon(delta)).filter(|epsilon| epsilon.is_finite())
 }
 
-fn view_of_answer(name: &str, answer: Result<CheckAnswer, (&str, String)>, delta: f64) -> AnswerView {
+fn view_of_answer(name: &str, answer: Answered<'_>, delta: f64) -> AnswerView {
     let mut view = AnswerView {
         name: name.into(),
         approval: String::new(),
