@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use entente_host::clock::Clock;
@@ -13,6 +13,10 @@ use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
+
+/// The most messages of a conversation that wait to be read: twice as many as are under way between two that keep to the protocol.
+/// Anybody on the way could send others, which are found to be false only when they are opened.
+const MOST_UNREAD: usize = 8;
 
 /// An attempt and another participant of it.
 pub type With = (AttemptId, String);
@@ -28,7 +32,7 @@ pub struct Peers {
 #[derive(Default)]
 struct Open {
     /// Who waits for messages, by attempt and participant.
-    waiting: HashMap<With, Sender<Vec<u8>>>,
+    waiting: HashMap<With, SyncSender<Vec<u8>>>,
     /// Attempts that are over: whoever begins to talk in one, as its end was on the way, waits for nothing.
     ended: HashSet<AttemptId>,
     stopped: bool,
@@ -89,7 +93,7 @@ impl Peers {
 
     /// Begins a conversation. There is one at a time with a participant of an attempt: an older one ends.
     pub fn converse(&self, attempt: AttemptId, peer: &str) -> Conversation<'_> {
-        let (sender, incoming) = channel();
+        let (sender, incoming) = sync_channel(MOST_UNREAD);
         let mut open = lock(&self.open);
         if !open.is_over(&attempt) {
             open.waiting.insert((attempt.clone(), peer.into()), sender);
@@ -98,10 +102,13 @@ impl Peers {
         Conversation { peers: self, attempt, peer: peer.into(), incoming }
     }
 
-    /// Takes a message of a participant. False if nobody here waits for one.
+    /// Takes a message of a participant. False if nobody here waits for one. What comes while many are unread is lost: whoever
+    /// waits for an answer says it again.
     pub fn deliver(&self, attempt: &AttemptId, from: &str, sealed: Vec<u8>) -> bool {
         let open = lock(&self.open);
-        open.waiting.get(&(attempt.clone(), from.to_owned())).is_some_and(|sender| sender.send(sealed).is_ok())
+        open.waiting
+            .get(&(attempt.clone(), from.to_owned()))
+            .is_some_and(|sender| !matches!(sender.try_send(sealed), Err(TrySendError::Disconnected(_))))
     }
 
     /// Ends all conversations of an attempt, those to come included.
@@ -186,6 +193,22 @@ mod tests {
         peers.stop();
         assert_eq!(other.receive(&clock, Duration::from_secs(60)), Err(Ended));
         assert_eq!(peers.converse(AttemptId::new("s", 3), "bank").receive(&clock, Duration::from_secs(60)), Err(Ended));
+    }
+
+    /// Anybody on the way can say anything, and whoever computes opens nothing meanwhile.
+    #[test]
+    fn what_nobody_reads_takes_no_room() {
+        let (peers, clock, attempt) = (Peers::default(), Clock::default(), AttemptId::new("s", 1));
+        let conversation = peers.converse(attempt.clone(), "bank");
+        for number in 0..100 {
+            assert!(peers.deliver(&attempt, "bank", vec![number]), "somebody waits");
+        }
+        for number in 0..MOST_UNREAD {
+            assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(Some(vec![number as u8])));
+        }
+        assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(None));
+        assert!(peers.deliver(&attempt, "bank", vec![7]));
+        assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(Some(vec![7])));
     }
 
     #[test]

@@ -181,13 +181,16 @@ async fn a_study_costs_no_more_than_it_states_however_many_attempts_are_lost() -
             let attempt = stated.again(number, 0);
             match puppets.ask("bank", attempt.propose()) {
                 FromNode::Attempt(_, FromAttempt::Pledged(_)) => {
-                    let signatures = puppets.signatures(&attempt);
-                    // A bank that has a stored answer finds out that it is not to be used when it is to compute.
-                    let frames = puppets.tell("bank", attempt.go(&signatures));
-                    match frames.iter().any(Frame::is_contribution) {
-                        true => went_on += 1,
-                        false => refused(frames[0].decode()?, "what the study states, lost attempts included"),
+                    // A bank that has a stored answer finds out that it is not to be used before it signs.
+                    let pledges = PARTNERS.map(|partner| puppets.pledge(partner, &attempt));
+                    let answer = puppets.ask("bank", attempt.start(&pledges));
+                    if !matches!(answer, FromNode::Attempt(_, FromAttempt::Signed { .. })) {
+                        refused(answer, "what the study states, lost attempts included");
+                        continue;
                     }
+                    let signatures = puppets.signatures(&attempt);
+                    assert!(puppets.tell("bank", attempt.go(&signatures)).iter().any(Frame::is_contribution));
+                    went_on += 1;
                 }
                 answer => refused(answer, "what the study states, lost attempts included"),
             }

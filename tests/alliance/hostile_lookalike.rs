@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use entente_node::link::inbox::Answerer;
+use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, World};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, World};
 use tokio::sync::mpsc;
 
 use super::hostile::{SQL, proposal};
@@ -117,6 +118,22 @@ async fn a_model_s_owner_answers_nobody_in_an_attempt_that_has_ended() -> Result
     let ends = |puppets: &Puppets, proposed: &Proposed| Answerer::end(puppets.participant(OWNER), &proposed.id);
     assert_eq!(tokio::task::block_in_place(|| scoring_now()?.carry(ends))?, None);
     Ok(())
+}
+
+/// Whatever it is told of rounds that it has no part in: its model was scored with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_s_owner_that_has_answered_does_not_say_that_it_refused() -> Result<(), Error> {
+    tokio::task::block_in_place(|| {
+        let mut scoring = scoring_now()?;
+        scoring.carry(|_, _| ())?.ok_or("a vector")?;
+        let Scoring { puppets, proposed, .. } = &scoring;
+        puppets.tell_alone(OWNER, proposed.go(&Signed::default()));
+        assert_eq!(puppets.world.count(OWNER, State::Refused)?, 0);
+        let store = StudyStore::open(&puppets.world.folder(OWNER).state("studies.sqlite"))?;
+        let attempt = store.get(&proposed.id)?.ok_or("the attempt")?;
+        assert!(!attempt.stage.has_ended());
+        Ok(())
+    })
 }
 
 fn scoring_now() -> Result<Scoring, Error> {

@@ -1,15 +1,19 @@
 //! Trainings that go on from the rounds of an attempt that was lost: whoever signs for them signs for what they cost.
 
+use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
 use entente_protocols::learn::trainer::Trainer;
 use entente_protocols::ledger::cross::cross_check;
+use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::receipt::{self, Coordinator, Part, Receipt, Round};
 use entente_protocols::ledger::report::{Facts, Report};
 use entente_protocols::ledger::verify::verify_to_compare;
+use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::privacy::rho::Rho;
+use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
-use entente_testing::{Error, PARTNERS, Puppets};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, World, study};
 
 use super::ends::{RESULT, restated, signed_transcript};
 use super::hostile_training::{Attempt, ROUNDS, proposal};
@@ -109,5 +113,74 @@ async fn rounds_of_an_attempt_before_are_signed_for_and_pass_as_they_were_charge
     invented.subject.rounds[1] = round;
     assert!(held(invented.clone(), &ledgers[..1]).passed());
     assert!(held(invented, &ledgers).text().contains("no ledger has it"));
+    Ok(())
+}
+
+/// What was stored before is sent again at no charge, or the attempt is computed anew: both would be a charge that no receipt states.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_repeated_in_an_attempt_that_was_charged_for() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let first = proposal("first")?;
+    let attempt = Attempt::new(&puppets, first.clone())?;
+    attempt.until(&puppets, &mut attempt.trainer(), ROUNDS + 1)?;
+    for partner in PARTNERS {
+        assert_eq!(puppets.participant(partner).attempts_in_memory(), 0, "nothing of it is kept in memory");
+    }
+    let stored = signed_transcript(&puppets, &first)?;
+    // Everybody says that the answer is stored; the coordinator goes on all the same.
+    let again = proposal("again")?;
+    let anew = Attempt::new(&puppets, again.clone())?;
+    anew.until(&puppets, &mut anew.trainer(), 2)?;
+    for partner in PARTNERS {
+        assert!(!puppets.tell(partner, again.resend(1, stored)).iter().any(Frame::is_contribution), "{partner}");
+        assert_eq!(puppets.world.count(partner, State::Repeated)?, 0);
+    }
+    Ok(())
+}
+
+/// Whoever has approved both has not approved that one is stated as the other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_of_another_purpose_or_plan_are_not_signed_for() -> Result<(), Error> {
+    let other_purpose = |proposed: &mut Proposed| proposed.proposal.study.purpose = "another purpose".into();
+    let other_plan = |proposed: &mut Proposed| {
+        let features = "SELECT client_id, age, balance, housing, loan, y FROM clients WHERE age < 90";
+        let study = study("resumed").train("additive", features).with("target", "y").with("rounds", 2);
+        proposed.proposal.study = study.build().expect("a study");
+    };
+    let changes: [&dyn Fn(&mut Proposed); 2] = [&other_purpose, &other_plan];
+    for change in changes {
+        let puppets = Puppets::over(World::with(|_| SETTINGS.replace("auto", "manual")).await?)?;
+        let first = proposal("resumed")?;
+        approve(&puppets, &first)?;
+        let attempt = Attempt::new(&puppets, first.clone())?;
+        let mut trainer = attempt.trainer();
+        let mut rounds = compute(&puppets, &attempt, &mut trainer, MADE)?;
+        for partner in PARTNERS {
+            puppets.tell(partner, first.tells(ToAttempt::Abandoned { reason: "lost".into(), is_over: false }));
+        }
+        let mut second = first.again(2, MADE);
+        change(&mut second);
+        approve(&puppets, &second)?;
+        let attempt = Attempt::new(&puppets, second.clone())?;
+        rounds.extend(compute(&puppets, &attempt, &mut trainer, ROUNDS)?);
+        let end = puppets.end("clients", &second, signed_transcript(&puppets, &second)?, RESULT)?;
+        let end = restated(&end, |statement| statement.subject.rounds = rounds)?;
+        for partner in PARTNERS {
+            assert!(part(&puppets, partner, end.clone()).is_none(), "{partner} signs for it");
+        }
+    }
+    Ok(())
+}
+
+/// The steward of each partner approves what waits.
+fn approve(puppets: &Puppets, proposed: &Proposed) -> Result<(), Error> {
+    for partner in PARTNERS {
+        puppets.tell(partner, proposed.propose());
+        let store = StudyStore::open(&puppets.world.folder(partner).state("studies.sqlite"))?;
+        let waiting = store.get(&proposed.id)?.ok_or("it waits")?;
+        let proposal = waiting.proposal.digest(&waiting.id);
+        let decision = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Approve };
+        store.decide(&proposed.id.study, &decision, &jiff::Timestamp::now().to_string())?;
+    }
     Ok(())
 }

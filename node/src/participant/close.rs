@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::refusals::Refusals;
 use super::{Participant, Problem, release_id, saying};
 use crate::store::StoredModel;
-use crate::store::attempts::{Attempt, Signed, Stage, Started};
+use crate::store::attempts::{Attempt, Signed, Stage};
 use crate::works;
 
 /// What the coordinator says about the end of a study.
@@ -159,7 +159,7 @@ impl Participant {
             && of_this.clone().map(|round| round.round).eq(question.rounds())
             && of_this.clone().all(|round| round.repeated == is_repeated && self.is_round(round, transcript, question))
             && before.clone().map(|round| round.round).eq(1..=proposal.completed)
-            && self.knows_rounds(id, before)?
+            && self.knows_rounds((id, proposal), question.plan_digest(), before)?
             && statement.result() == Some(told.result);
         if is_this { Ok(statement) } else { Err(Problem::failed("what it states is not what this node took part in")) }
     }
@@ -177,21 +177,27 @@ impl Participant {
     /// Whether what a receipt states of earlier attempts is what this node has of them, where it took part.
     fn knows_rounds<'r>(
         &self,
-        id: &AttemptId,
+        (id, proposal): (&AttemptId, &Proposal),
+        plan: Digest,
         mut rounds: impl Iterator<Item = &'r receipt::Round>,
     ) -> Result<bool, Problem> {
         let earlier = lock(&self.studies).of_study(&id.study)?;
-        let pledge = |number: u32| {
+        let part = |number: u32| {
             let attempt = earlier.iter().find(|attempt| attempt.id.number == number)?;
             let question = self.question(&attempt.proposal).ok()?;
-            attempt.stage.pledge().filter(|_| self.contributes(&question))
+            let pledge = attempt.stage.pledge().filter(|_| self.contributes(&question))?;
+            // Rounds for another purpose, or of another plan, are no part of this study, whoever approved both.
+            Some((pledge, proposal.continues(&attempt.proposal) && question.plan_digest() == plan, &attempt.id))
         };
         Ok(rounds.all(|round| {
             let own = release_id(round.transcript_sha256, round.round);
-            let is_as_here = pledge(round.attempt).is_none_or(|signed| {
-                lock(&self.ledger).is_stored(own)
-                    && lock(&self.ledger).charge_of(own) == Some((round.rho, round.rho_person))
+            let is_as_here = part(round.attempt).is_none_or(|(signed, is_of_this, attempt)| {
+                let ledger = lock(&self.ledger);
+                is_of_this
+                    && ledger.is_stored(own)
+                    && ledger.charge_of(own) == Some((round.rho, round.rho_person))
                     && round.repeated == (signed.pledge.stored == Some(round.transcript_sha256))
+                    && (round.repeated || ledger.charged_for(own).as_ref() == Some(attempt))
             });
             round.attempt < id.number && is_as_here
         }))
@@ -252,14 +258,23 @@ impl Participant {
         }
     }
 
+    /// Whether this node has been charged for an attempt that is computed anew.
+    pub(super) fn is_charged(&self, attempt: &Attempt) -> bool {
+        attempt.stage.signed().is_some_and(|Signed { transcript, .. }| {
+            let first = release_id(transcript.digest(), attempt.proposal.completed + 1);
+            lock(&self.ledger).charged_by(first).is_some()
+        })
+    }
+
     /// Whether a refusal ends an attempt: not where something was charged for it, or where it has ended. There it answers a
     /// message and no more, so that whatever the coordinator says, the ledger goes on saying what was done.
     fn can_refuse(&self, attempt: &Attempt) -> bool {
         match &attempt.stage {
             Stage::Waiting | Stage::Pledged(_) => true,
-            Stage::Started(Started { signed: Signed { transcript, .. }, .. }) => {
-                let first = release_id(transcript.digest(), attempt.proposal.completed + 1);
-                lock(&self.ledger).charged_by(first).is_none()
+            // Whoever is not charged may have answered others by now.
+            Stage::Started(_) => {
+                let contributes = self.question(&attempt.proposal).is_ok_and(|question| self.contributes(&question));
+                contributes && !self.is_charged(attempt)
             }
             Stage::Computed(_) | Stage::Repeated(_) | Stage::Finished(_) => false,
             Stage::Abandoned(_) | Stage::Refused(_) => false,

@@ -440,6 +440,15 @@ impl Participant {
         self.let_go_of_old();
         let needed = lock(&self.studies).needing_keys()?;
         self.ephemeral.keep(&needed, SWEEP.unsigned_abs(), now);
+        let kept: Vec<_> = lock(&self.attempts).iter().map(|(id, kept)| (id.clone(), kept.clone())).collect();
+        for (id, kept) in kept {
+            // Without its key it does not go on. One that is at work is looked at next time.
+            if matches!(self.ephemeral.get(&id), Ok(None))
+                && let Ok(mut running) = kept.try_lock()
+            {
+                *running = None;
+            }
+        }
         *lock(&self.swept) = now;
         Ok(())
     }

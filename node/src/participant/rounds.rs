@@ -76,6 +76,10 @@ impl Participant {
             }
         }
         let dataset = running.as_ref().map(|running| running.dataset.schema().name.clone());
+        if !matches!(self.attempt(id)?.stage, Stage::Started(_)) {
+            // What rounds share, secrets of pairs and rows among it, nothing needs any more.
+            *running = None;
+        }
         let dataset = dataset.map_or_else(|| self.dataset_name(&attempt.proposal), Ok)?;
         Ok((self.to_witness((id, &attempt.proposal), dataset, round.number, release), outbound))
     }
@@ -206,6 +210,9 @@ impl Participant {
             return Err(Problem::out_of_place("the coordinator asks for a stored answer that this node did not offer"));
         }
         let release = release_id(transcript, round);
+        if self.is_charged(&attempt) {
+            return Err(Problem::out_of_place("this node is charged for the attempt already, which is computed anew"));
+        }
         let pledge = match &attempt.stage {
             Stage::Pledged(Pledged { pledge, .. }) | Stage::Started(Started { pledge, .. }) => pledge.clone(),
             // Recorded before.

@@ -15,6 +15,7 @@ use super::line::Line;
 use super::office::Sighting;
 use super::read::Text;
 use super::store::Store;
+use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::policy::{Request, StudyRef};
@@ -93,6 +94,12 @@ impl<S: Store> Ledger<S> {
     /// The entry that charged a release: what has to be witnessed before its bytes leave.
     pub fn charged_by(&self, release: Digest) -> Option<u64> {
         self.known.releases.get(&release).map(|known| known.reserved)
+    }
+
+    /// For which attempt a release was charged.
+    pub fn charged_for(&self, release: Digest) -> Option<AttemptId> {
+        let study = &self.known.releases.get(&release)?.record.study;
+        Some(AttemptId::new(study.id.clone(), study.attempt))
     }
 
     /// What a release cost, and a person who may be a customer of every participant; `None` if it was not charged for here.
