@@ -66,7 +66,7 @@ impl Participant {
         let agreed = Agreed::with(transcript, self.name(), &own, from, received.as_slice());
         let agreed = agreed.map_err(|error| failed(&error))?;
         let channel = Channel::new(&agreed, self.name(), from, sent).ok_or_else(unknown)?;
-        let answer = works::answering(part, from, transcript.digest(), self.own());
+        let answer = works::answering(part, (id, transcript.digest()), from, self.own());
         Ok((channel, answer.map_err(|refused| problem(refused.into()))?))
     }
 

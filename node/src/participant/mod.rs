@@ -77,7 +77,7 @@ pub struct Participant {
     snapshot_secret: Digest,
     engine: Engine,
     ledger: Mutex<Ledger<LedgerStore>>,
-    studies: Mutex<StudyStore>,
+    studies: Arc<Mutex<StudyStore>>,
     ephemeral: EphemeralStore,
     /// When keys of attempts that take too long were last looked for.
     swept: Mutex<Timestamp>,
@@ -231,7 +231,7 @@ impl Participant {
             signer,
             engine,
             ledger: Mutex::new(ledger),
-            studies: Mutex::new(studies),
+            studies: Arc::new(Mutex::new(studies)),
             ephemeral,
             swept: Mutex::new(Timestamp::UNIX_EPOCH),
             rosters: Mutex::new(rosters),

@@ -16,6 +16,7 @@ mod contacts;
 mod ephemeral;
 mod models;
 mod receipts;
+mod sessions;
 mod witnessed;
 
 use std::path::Path;
@@ -197,6 +198,8 @@ CREATE INDEX IF NOT EXISTS attempted_received ON attempted (received);
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS sessions (study TEXT, number INTEGER, candidates TEXT, begun INTEGER NOT NULL,
+    PRIMARY KEY (study, number, candidates)) STRICT;
 CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
     PRIMARY KEY (study, attempt)) STRICT;
 DROP TABLE IF EXISTS decisions; -- of earlier versions, which did not say of what

@@ -1,7 +1,7 @@
 //! What works have in common: how they are executed, with what, and why they stop.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
 use entente_protocols::digest::Digest;
@@ -73,7 +73,7 @@ pub struct Own<'a> {
     /// Its folder.
     pub folder: &'a Folder,
     /// Its models, and the studies that it took part in.
-    pub studies: &'a Mutex<StudyStore>,
+    pub studies: &'a Arc<Mutex<StudyStore>>,
     /// How far its models may score others' customers.
     pub rules: ModelRules,
     /// What reads its data sets.

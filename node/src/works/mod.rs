@@ -37,10 +37,15 @@ pub fn begin(part: Part<'_>, place: Place) -> Result<Box<dyn Execution>, Problem
 /// # Errors
 ///
 /// If this node cannot answer, or is not to.
-pub fn answering(part: Part<'_>, from: &str, transcript: Digest, own: Own<'_>) -> Result<Box<dyn Answer>, Problem> {
+pub fn answering(
+    part: Part<'_>,
+    (id, transcript): (&AttemptId, Digest),
+    from: &str,
+    own: Own<'_>,
+) -> Result<Box<dyn Answer>, Problem> {
     match part.work {
-        Work::Score(plan) => score::answering(&plan.scoring, from, transcript, own),
-        Work::Hold(scoring) => score::answering(scoring, from, transcript, own),
+        Work::Score(plan) => score::answering(&plan.scoring, (id, transcript), from, own),
+        Work::Hold(scoring) => score::answering(scoring, (id, transcript), from, own),
         Work::Sums(_) | Work::Rounds(_) => {
             Err(Problem::Refused("the study has nothing that participants say to each other".into()))
         }

@@ -7,7 +7,7 @@ use entente_protocols::learn::file::ModelFile;
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::study::plans::score::{Output, Scoring};
 
-use super::owner::{Buckets, Owner};
+use super::owner::{Buckets, Owner, Sessions};
 use super::talk::context;
 use crate::dialogue::Answer;
 use crate::store::attempts::Attempt;
@@ -18,7 +18,12 @@ use crate::works::execution::{Own, Problem};
 /// # Errors
 ///
 /// If the model is not here.
-pub fn answering(scoring: &Scoring, from: &str, transcript: Digest, own: Own<'_>) -> Result<Box<dyn Answer>, Problem> {
+pub fn answering(
+    scoring: &Scoring,
+    (id, transcript): (&AttemptId, Digest),
+    from: &str,
+    own: Own<'_>,
+) -> Result<Box<dyn Answer>, Problem> {
     let file = model(scoring, own)?;
     let context = context(transcript, own.name, from);
     let params = scoring.params().map_err(|infeasible| Problem::Refused(infeasible.to_string()))?;
@@ -29,7 +34,8 @@ pub fn answering(scoring: &Scoring, from: &str, transcript: Digest, own: Own<'_>
             Some(Buckets { edges: scoring.steps(), key })
         }
     };
-    let owner = Owner::new(context, params, (&scoring.model, &file.model.parameters), buckets);
+    let sessions = Sessions { studies: own.studies.clone(), attempt: id.clone(), with: from.into() };
+    let owner = Owner::new(context, params, (&scoring.model, &file.model.parameters), buckets, sessions);
     Ok(Box::new(owner.map_err(|unfit| Problem::Failed(unfit.to_string()))?))
 }
 

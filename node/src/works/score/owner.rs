@@ -1,14 +1,17 @@
 //! The model's owner: answers one candidates' owner in one attempt.
 //!
 //! Every message is answered from the session's state, and the same one with the same bytes. A block's number is answered
-//! once: another block under it is refused, and so are more blocks than the study has candidates. A candidates' owner
-//! that has lost its state begins another session, a few times.
+//! once: another block under it is refused, and so are more blocks than the study has candidates. Where one side has lost its
+//! state, a candidates' owner begins another session, a few times in an attempt; these are counted on the disk before they are
+//! answered, so that a restart gives nobody more of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_host::random::random_secret;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ScoreShare;
@@ -26,6 +29,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::keys::OwnKey;
 use crate::dialogue::Answer;
+use crate::store::StudyStore;
 
 /// A model's owner towards one candidates' owner in one attempt.
 pub struct Owner {
@@ -33,7 +37,7 @@ pub struct Owner {
     params: Params,
     model: Quantised,
     buckets: Option<Buckets>,
-    sessions: u32,
+    sessions: Sessions,
     session: Option<Session>,
 }
 
@@ -43,6 +47,23 @@ pub struct Buckets {
     pub edges: Vec<ScoreShare>,
     /// The model's towards this candidates' owner.
     pub key: Arc<OwnKey>,
+}
+
+/// How often a candidates' owner has begun a session in an attempt, as this node's disk knows it.
+pub struct Sessions {
+    /// Where they are counted.
+    pub studies: Arc<Mutex<StudyStore>>,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The candidates' owner.
+    pub with: String,
+}
+
+impl Sessions {
+    /// Counts one more, unless there have been [`SESSIONS`].
+    fn begin(&self) -> Result<bool, Error> {
+        Ok(lock(&self.studies).begin_session(&self.attempt, &self.with, SESSIONS)?)
+    }
 }
 
 struct Session {
@@ -85,16 +106,17 @@ impl Owner {
         params: Params,
         (public, parameters): (&PublicModel, &Parameters),
         buckets: Option<Buckets>,
+        sessions: Sessions,
     ) -> Result<Self, PublicModelError> {
         let model = public.quantised(parameters)?;
-        Ok(Self { context, params, model, buckets, sessions: 0, session: None })
+        Ok(Self { context, params, model, buckets, sessions, session: None })
     }
 
     /// The answer to a message.
     ///
     /// # Errors
     ///
-    /// If there is no randomness.
+    /// If there is no randomness, or a session cannot be counted.
     pub fn answered(&mut self, message: ToModelOwner) -> Result<ToCandidatesOwner, Error> {
         Ok(match message {
             ToModelOwner::Hello { session } => return self.hello(session),
@@ -108,14 +130,13 @@ impl Owner {
         let known = self.session.as_ref().filter(|session| session.hello == hello).map(|session| session.name);
         let commitment = match known {
             Some(name) => name,
-            None if self.sessions >= SESSIONS => {
+            None if !self.sessions.begin()? => {
                 let refusal = format!("it has begun {SESSIONS} sessions in this attempt already; run the study again");
                 return Ok(ToCandidatesOwner::Refused(refusal));
             }
             None => {
                 let offer = Offer::new(self.context, self.params.clone(), random_secret()?);
                 let name = offer.commitment();
-                self.sessions += 1;
                 self.session = Some(Session { hello, name, state: State::Offered(Some(offer)) });
                 name
             }

@@ -1,8 +1,9 @@
 //! Both sides of the exchange over a way that loses, repeats, reorders and changes messages.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::mpsc::{self, TryRecvError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use entente_protocols::learn::recipe::{Feature, Recipe, Values};
 use entente_protocols::ledger::Head;
 use entente_protocols::lookalike::buckets::clear;
 use entente_protocols::lookalike::buckets::owner::range;
-use entente_protocols::lookalike::exchange::{KEY_PARTS, LIMIT, ToCandidatesOwner, ToModelOwner};
+use entente_protocols::lookalike::exchange::{KEY_PARTS, LIMIT, SESSIONS, ToCandidatesOwner, ToModelOwner};
 use entente_protocols::lookalike::message::{MaskedBlock, SeedPart};
 use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::lookalike::params::{BLOCK, Params};
@@ -39,13 +40,14 @@ use zeroize::Zeroizing;
 
 use super::candidates::Session;
 use super::keys::{GivenKeys, OwnKey};
-use super::owner::{Buckets, Owner};
+use super::owner::{Buckets, Owner, Sessions};
 use super::talk::{Meeting, Stop, Talk, context};
 use super::{cells, kept, scored_here};
 use crate::data::{BlockSpec, Candidates, Dataset, Engine, Labels, Options, UnitKey};
 use crate::dialogue::Dialogue;
 use crate::peers::Peers;
 use crate::state::Folder;
+use crate::store::StudyStore;
 
 const NAMES: [&str; 2] = ["retailer", "telecom"];
 
@@ -307,6 +309,8 @@ fn opened(
     let key = KEY.get_or_init(|| Arc::new(OwnKey::new(Zeroizing::new([7; 32])))).clone();
     let edges = public.shares.clone();
     let (done, stop) = mpsc::channel::<()>();
+    let counted = tempfile::tempdir().unwrap();
+    let counted = counted.path();
     let (result, messages) = thread::scope(|scope| {
         let (owner_params, owner_public) = (params.clone(), public.clone());
         let peers = &peers;
@@ -315,7 +319,8 @@ fn opened(
             let fresh = || {
                 let buckets = || Buckets { edges: edges.clone(), key: key.clone() };
                 let buckets = matches!(output, Output::Buckets(_)).then(buckets);
-                Owner::new(context, owner_params.clone(), (&owner_public, &parameters), buckets).unwrap()
+                let model = (&owner_public, &parameters);
+                Owner::new(context, owner_params.clone(), model, buckets, sessions(counted)).unwrap()
             };
             let (mut owner, mut number) = (fresh(), 0);
             while stop.try_recv() == Err(TryRecvError::Empty) {
@@ -456,10 +461,17 @@ fn a_model_owner_that_starts_anew_is_met_again() {
     check(40 * BLOCK, |_| (1, false), &[2, 6]);
 }
 
-fn owner() -> (Owner, Params) {
+/// Those that a candidates' owner has begun, by what is in a model owner's folder.
+fn sessions(folder: &Path) -> Sessions {
+    let studies = StudyStore::open(&folder.join("studies.sqlite")).unwrap();
+    Sessions { studies: Arc::new(Mutex::new(studies)), attempt: AttemptId::new("s", 1), with: NAMES[1].into() }
+}
+
+/// A model's owner as it starts over its folder.
+fn owner(folder: &Path) -> Owner {
     let (public, parameters) = model();
     let params = public.params(2 * BLOCK as u64).unwrap();
-    (Owner::new(Digest([1; 32]), params.clone(), (&public, &parameters), None).unwrap(), params)
+    Owner::new(Digest([1; 32]), params, (&public, &parameters), None, sessions(folder)).unwrap()
 }
 
 fn block(number: u32, fill: u8) -> MaskedBlock {
@@ -469,7 +481,8 @@ fn block(number: u32, fill: u8) -> MaskedBlock {
 /// What a hostile candidates' owner might ask for is answered once, with the same bytes, or refused.
 #[test]
 fn a_model_owner_answers_each_block_once_and_no_more_than_the_study_has() {
-    let (mut owner, _) = owner();
+    let folder = tempfile::tempdir().unwrap();
+    let mut owner = owner(folder.path());
     let mut answer = |message: ToModelOwner| owner.answered(message).unwrap();
     let ToCandidatesOwner::Offered { commitment: session, .. } = answer(ToModelOwner::Hello { session: 7 }) else {
         panic!("an offer")
@@ -502,4 +515,17 @@ fn a_model_owner_answers_each_block_once_and_no_more_than_the_study_has() {
     }
     assert!(matches!(answer(ToModelOwner::Hello { session: 11 }), ToCandidatesOwner::Refused(_)));
     assert!(matches!(answer(ToModelOwner::Hello { session: 10 }), ToCandidatesOwner::Offered { .. }), "the same again");
+}
+
+/// Each session gives shares of all blocks again: were they counted in memory alone, whoever has the model's owner restarted, or only
+/// waits until it is, would have scored as many customers as it likes.
+#[test]
+fn a_restart_of_the_model_s_owner_gives_nobody_more_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let hello = |session: u32| owner(folder.path()).answered(ToModelOwner::Hello { session }).unwrap();
+    for session in 0..SESSIONS {
+        assert!(matches!(hello(session), ToCandidatesOwner::Offered { .. }), "{session}");
+    }
+    assert!(matches!(hello(SESSIONS), ToCandidatesOwner::Refused(_)));
+    assert!(matches!(hello(0), ToCandidatesOwner::Refused(_)), "its keys are gone, and others would give other shares");
 }
