@@ -1,5 +1,6 @@
 //! A hostile coordinator between a model's owner and those whose candidates it scores.
 
+use std::sync::Barrier;
 use std::time::Duration;
 
 use entente_node::link::inbox::Answerer;
@@ -8,7 +9,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, World};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, World, refused};
 use tokio::sync::mpsc;
 
 use super::hostile::{SQL, proposal};
@@ -149,5 +150,48 @@ async fn nothing_is_charged_for_an_attempt_that_has_just_ended() -> Result<(), E
     Answerer::end(puppets.participant("bank"), &proposed.id);
     assert!(!puppets.tell("bank", proposed.go(&signed)).iter().any(Frame::is_contribution));
     assert_eq!(puppets.world.count("bank", State::Reserved)?, 0);
+    Ok(())
+}
+
+/// Each of these is within the limit that the policy sets, and together they are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn proposals_that_come_at_once_pass_no_limit_that_they_would_not_pass_one_by_one() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let model = model(&world, "logistic").await?;
+    for partner in PARTNERS {
+        world.stop(partner).await;
+    }
+    let path = world.folder(OWNER).config();
+    let text = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, text.replacen("[policy]\n", "[policy]\nmax_studies_per_model = 1\n", 1))?;
+    let puppets = Puppets::over(world)?;
+    let proposals = (0..8).map(|number| {
+        let study = lookalike(&format!("at-once-{number}"), &[CANDIDATES]).build_with(&model)?;
+        let mut proposed = Proposed::new(study);
+        proposed.proposal.participants = vec![OWNER.into(), CANDIDATES.into()];
+        proposed.proposal.partners = proposed.proposal.participants.clone();
+        proposed.proposal = puppets.with_schemas(proposed.proposal);
+        Ok(proposed)
+    });
+    let proposals: Vec<Proposed> = proposals.collect::<Result<_, Error>>()?;
+    let (all_are_here, owner) = (Barrier::new(proposals.len()), puppets.participant(OWNER));
+    let answers: Vec<Vec<Vec<u8>>> = std::thread::scope(|scope| {
+        let propose = |proposed: &Proposed| {
+            all_are_here.wait();
+            owner.handle(proposed.propose())
+        };
+        let threads: Vec<_> = proposals.iter().map(|proposed| scope.spawn(move || propose(proposed))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a participant does not panic")).collect()
+    });
+    let mut reader = FrameReader::from_nodes();
+    answers.iter().flatten().for_each(|frame| reader.feed(frame));
+    let mut joined = 0;
+    for _ in &proposals {
+        match reader.next_frame()?.ok_or("an answer to each")?.decode()? {
+            FromNode::Attempt(_, FromAttempt::Pledged(_)) => joined += 1,
+            answer => refused(answer, "max_studies_per_model"),
+        }
+    }
+    assert_eq!(joined, 1);
     Ok(())
 }

@@ -208,6 +208,9 @@ impl Participant {
         if let Some(error) = not_anew.filter(|_| stored.is_none()) {
             return Err(over(error, request));
         }
+        let joining = lock(&self.joining);
+        // Another attempt may have been joined since.
+        works::rules(self.part(&question)?, id, self.own())?;
         let pledge = Pledge {
             attempt: id.clone(),
             participant: self.name().into(),
@@ -221,6 +224,7 @@ impl Participant {
         let before = self.ledger()?.checkpoint(&self.signer)?.bare();
         lock(&self.studies).put_before(id, &before)?;
         self.keep(&attempt.at(Stage::Pledged(Pledged { pledge: pledge.clone() })))?;
+        drop(joining);
         info!(study = id.study, attempt = id.number, "joined");
         Ok(pledge)
     }

@@ -78,6 +78,8 @@ pub struct Participant {
     engine: Engine,
     ledger: Mutex<Ledger<LedgerStore>>,
     studies: Arc<Mutex<StudyStore>>,
+    /// Held from the last look at what works count of attempts until one more is kept. Never locked after the ledger or the studies are.
+    joining: Mutex<()>,
     ephemeral: EphemeralStore,
     /// When keys of attempts that take too long were last looked for.
     swept: Mutex<Timestamp>,
@@ -232,6 +234,7 @@ impl Participant {
             engine,
             ledger: Mutex::new(ledger),
             studies: Arc::new(Mutex::new(studies)),
+            joining: Mutex::default(),
             ephemeral,
             swept: Mutex::new(Timestamp::UNIX_EPOCH),
             rosters: Mutex::new(rosters),
