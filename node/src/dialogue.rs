@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Messages may be lost, repeated and reordered on their way, and either side may start anew. Whoever asks says again what is not
-//! answered; whoever answers keeps a state for each who asks, made at its first message from what is on the disk.
+//! answered; whoever answers keeps a state for each who asks, made at its first message from what is on the disk. While the other
+//! side is silent, a round that asks lets others compute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ use entente_protocols::secagg::channel::{Channel, NONCE};
 use tracing::warn;
 
 use crate::peers::{Conversation, Ended, Watch, With};
+use crate::turn::Turn;
 
 /// After so long without a word, what was said last is said again: it may have been lost.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -30,6 +32,8 @@ pub struct Dialogue<'a> {
     conversation: Conversation<'a>,
     channel: Channel,
     clock: Clock,
+    /// Of the round that asks.
+    turn: &'a dyn Turn,
     /// How long the other side may be silent.
     patience: Duration,
     again: Duration,
@@ -48,8 +52,13 @@ pub enum Silence {
 
 impl<'a> Dialogue<'a> {
     /// Over this conversation and channel, with a participant that may be silent for so long.
-    pub fn new(conversation: Conversation<'a>, channel: Channel, clock: Clock, patience: Duration) -> Self {
-        Self { conversation, channel, clock, patience, again: AGAIN }
+    pub fn new(
+        conversation: Conversation<'a>,
+        channel: Channel,
+        (clock, patience): (Clock, Duration),
+        turn: &'a dyn Turn,
+    ) -> Self {
+        Self { conversation, channel, clock, turn, patience, again: AGAIN }
     }
 
     /// The same, but that what was lost is said again after so long.
@@ -77,19 +86,32 @@ impl<'a> Dialogue<'a> {
         self.conversation.send(sealed);
     }
 
-    /// Listens until `take` has what it wants. `again` says again what has not been answered, where nothing was heard for a while.
+    /// Listens until `take` has what it wants. `again` says again what has not been answered, where nothing was heard for a while;
+    /// from then on others may compute, and when it has come, this waits for its turn.
     ///
     /// # Errors
     ///
     /// [`Silence`], or what `take` makes of a message.
     pub fn listen<T, E: From<Silence>>(
         &self,
+        again: impl FnMut(),
+        take: impl FnMut(&[u8]) -> Result<Option<T>, E>,
+    ) -> Result<T, E> {
+        let taken = self.hear(again, take)?;
+        self.turn.take_again(&|| self.watch().goes_on().is_err());
+        self.watch().goes_on().map_err(Silence::from)?;
+        taken
+    }
+
+    /// The same, when it may be another round's turn.
+    fn hear<T, E>(
+        &self,
         mut again: impl FnMut(),
         mut take: impl FnMut(&[u8]) -> Result<Option<T>, E>,
-    ) -> Result<T, E> {
+    ) -> Result<Result<T, E>, Silence> {
         let mut heard = self.clock.moment();
         loop {
-            match self.conversation.receive(&self.clock, self.again).map_err(Silence::from)? {
+            match self.conversation.receive(&self.clock, self.again)? {
                 Some(sealed) => {
                     let Ok(opened) = self.channel.open(&sealed) else {
                         // Whoever passes messages on can do this; that they do not arrive is noticed in any case.
@@ -97,15 +119,16 @@ impl<'a> Dialogue<'a> {
                         continue;
                     };
                     heard = self.clock.moment();
-                    if let Some(taken) = take(&opened)? {
+                    if let Some(taken) = take(&opened).transpose() {
                         return Ok(taken);
                     }
                 }
                 None if self.clock.moment().since(heard) > self.patience => {
-                    return Err(Silence::Unanswered(self.patience).into());
+                    return Err(Silence::Unanswered(self.patience));
                 }
                 None => again(),
             }
+            self.turn.give_back();
         }
     }
 }

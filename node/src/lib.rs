@@ -29,6 +29,7 @@ pub mod review;
 pub mod roster;
 pub mod state;
 pub mod store;
+pub mod turn;
 pub mod works;
 
 use std::sync::Arc;

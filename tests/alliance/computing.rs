@@ -1,13 +1,21 @@
 //! More studies at once than a node computes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use entente::store::StudyState;
 use entente_protocols::ledger::entry::State;
-use entente_testing::{Draft, Error, PARTNERS, SETTINGS, World, study, until};
+use entente_protocols::wire::message::{ToAttempt, ToNode};
+use entente_testing::{Does, Draft, Driven, Error, Manners, PARTNERS, SETTINGS, World, study, until};
+use tokio::time::timeout;
+
+use super::lookalike::{lookalike, model};
 
 const COLUMNS: &str = "age = { type = \"int\", min = 18, max = 95 }\nleft = { type = \"bool\" }";
 const STUDIES: u32 = 20;
+const SOON: Duration = Duration::from_secs(60);
 
 fn rows(count: u32) -> String {
     let row = |id: u32| format!("{id},{},{}\n", 18 + id % 70, (id / 7).is_multiple_of(3));
@@ -105,5 +113,42 @@ async fn what_is_given_up_is_not_computed_to_its_end() -> Result<(), Error> {
     world.client().await?.cancel(&id).await?;
     world.run(asked(2).build()?).await?;
     assert_eq!((world.count("bank", State::Reserved)?, world.count("bank", State::Computed)?), (2, 1));
+    Ok(())
+}
+
+/// The telecom scores its customers with the model of the retailer, which says nothing for a while; what the telecom computes
+/// one at a time is computed meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_waits_for_a_silent_partner_keeps_no_other_waiting() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    let model = model(&world, "logistic").await?;
+    for partner in ["retailer", "telecom"] {
+        world.stop(partner).await;
+    }
+    let path = world.folder("telecom").config();
+    let text = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, text.replacen("[node]\n", "[node]\nmax_computing = 1\n", 1))?;
+    world.start("telecom").await?;
+    let answers = Arc::new(AtomicBool::new(false));
+    let may_answer = answers.clone();
+    let is_asked = |message: &ToNode| matches!(message, ToNode::Attempt(_, ToAttempt::Relayed { .. }));
+    let hears = move |message: &ToNode| {
+        if is_asked(message) && !may_answer.load(Ordering::Relaxed) { Does::Ignores } else { Does::Answers }
+    };
+    let mut retailer = Driven::start(&world, "retailer", Manners::default().hears(hears)).await?;
+    let charged = world.count("telecom", State::Reserved)?;
+    let scores = lookalike("scores", &["telecom"]).with("candidates", 4096).wait_seconds(600).build_with(&model)?;
+    let scores = world.client().await?.submit(scores).await?;
+    retailer.hears("that it is asked", is_asked).await?;
+    let count = study("meanwhile").epsilon(0.2).sql("SELECT COUNT(*) AS n FROM subscribers").build()?;
+    timeout(SOON, world.run(count)).await.map_err(|_| "a study of others goes on")??;
+    assert_eq!(world.client().await?.show(&scores).await?.state, StudyState::Running);
+    assert_eq!(world.count("telecom", State::Reserved)?, charged + 1, "nothing is charged for what waits");
+    answers.store(true, Ordering::Relaxed);
+    until("the candidates are scored", async || {
+        Ok(world.client().await?.show(&scores).await?.state == StudyState::Done)
+    })
+    .await?;
+    assert_eq!(world.count("telecom", State::Reserved)?, charged + 2);
     Ok(())
 }

@@ -16,6 +16,7 @@ use super::inbox::{Answerer, Inbox};
 use super::{dial_any, resolve, tls};
 use crate::participant::{Connection, Participant};
 use crate::state::Folder;
+use crate::turn::Turn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -146,8 +147,8 @@ async fn exchange(
 }
 
 impl Answerer for Participant {
-    fn answer(&self, message: ToNode, connection: Connection) -> Vec<Vec<u8>> {
-        self.handle_on(connection, message)
+    fn answer(&self, message: ToNode, connection: Connection, turn: &dyn Turn) -> Vec<Vec<u8>> {
+        self.handle_on(connection, message, turn)
     }
 
     fn max_computing(&self) -> usize {

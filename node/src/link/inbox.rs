@@ -8,7 +8,9 @@
 //!
 //! **Rounds** are computed as many at a time as node.toml admits (`max_computing`): each takes all processors, and its share of
 //! memory. They take turns in the order in which they were told. Who waits is told after how many it comes; nothing is charged
-//! for a round before its turn, and when its attempt ends it waits no more.
+//! for a round before its turn, and when its attempt ends it waits no more. A round that waits for another participant gives its
+//! turn back and takes it again before those that have not begun; what it holds meanwhile is no pass's share of memory, but customers
+//! it has read, for whom all rounds have room together. At most MOST_AWAY do so at once: each holds a thread.
 //!
 //! What waits is in memory and holds no thread: computations may need further ones, and whoever fills them all would keep them
 //! from ever ending. A message that is repeated while it waits or is answered is dropped, since one answer serves both; so is a message for which
@@ -19,7 +21,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
@@ -28,8 +31,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, warn};
 
+use crate::turn::{Alone, Turn};
+
 /// How many other messages of attempts are answered at once.
 const ANSWERING: usize = 4;
+/// How many rounds may wait for other participants without a turn.
+const MOST_AWAY: usize = 32;
+/// How often a round that waits for its turn again looks whether it is over.
+const LOOK: Duration = Duration::from_millis(200);
 /// How many of all other messages are.
 const PROMPT: usize = 8;
 /// The most messages that wait, and how many bytes long they may be together.
@@ -38,8 +47,8 @@ const ROOM: usize = 64 << 20;
 
 /// Who answers messages. Calls may block.
 pub trait Answerer: Send + Sync + 'static {
-    /// The frames that answer a message of this connection.
-    fn answer(&self, message: ToNode, connection: u64) -> Vec<Vec<u8>>;
+    /// The frames that answer a message of this connection; what is computed for it is computed in `turn`.
+    fn answer(&self, message: ToNode, connection: u64, turn: &dyn Turn) -> Vec<Vec<u8>>;
 
     /// The frames that say of a round of an attempt that it waits until so many others are computed.
     fn waits(&self, attempt: &AttemptId, others: usize) -> Vec<Vec<u8>>;
@@ -55,6 +64,8 @@ pub trait Answerer: Send + Sync + 'static {
 pub struct Inbox<A> {
     answerer: Arc<A>,
     queue: Mutex<Queue>,
+    /// A round may have its turn again.
+    freed: Condvar,
     prompt: Arc<Semaphore>,
     /// Whether what waits for people and witnesses is being looked at again.
     reconsidering: AtomicBool,
@@ -76,6 +87,9 @@ struct Queue {
     size: usize,
     at_work: HashMap<AttemptId, Told>,
     computing: usize,
+    /// Rounds that have given their turn back, and how many of them wait for it again.
+    away: usize,
+    returning: usize,
     answering: usize,
     /// Whether it was said that there is no room.
     said_full: bool,
@@ -150,7 +164,8 @@ impl Queue {
 
     fn count(&mut self, kind: Kind) -> (&mut usize, usize) {
         match kind {
-            Kind::Computing => (&mut self.computing, self.most_computing),
+            // Whoever has begun goes first.
+            Kind::Computing => (&mut self.computing, self.most_computing.saturating_sub(self.returning)),
             Kind::Answering => (&mut self.answering, ANSWERING),
         }
     }
@@ -165,7 +180,8 @@ impl Queue {
         if self.at_work.contains_key(attempt) {
             return None;
         }
-        let others = self.computing + self.waiting.iter().take(place).filter(|job| is_round(job)).count();
+        let others =
+            self.computing + self.returning + self.waiting.iter().take(place).filter(|job| is_round(job)).count();
         let said = self.waiting[place].said.replace(others);
         (said != Some(others)).then_some(others)
     }
@@ -193,7 +209,7 @@ impl<A: Answerer> Inbox<A> {
     pub fn new(answerer: Arc<A>) -> Arc<Self> {
         let queue = Mutex::new(Queue { most_computing: answerer.max_computing(), ..Queue::default() });
         let prompt = Arc::new(Semaphore::new(PROMPT));
-        Arc::new(Self { answerer, queue, prompt, reconsidering: AtomicBool::new(false) })
+        Arc::new(Self { answerer, queue, freed: Condvar::new(), prompt, reconsidering: AtomicBool::new(false) })
     }
 
     /// Who answers.
@@ -212,10 +228,11 @@ impl<A: Answerer> Inbox<A> {
         loop {
             let next = lock(&self.queue).next();
             let Some((job, kind)) = next else { break };
-            let mut place = Place { inbox: self.clone(), attempt: Some(job.attempt.clone()), kind };
+            let attempt = Some(job.attempt.clone());
+            let mut place = Place { inbox: self.clone(), attempt, kind, is_away: AtomicBool::new(false) };
             spawn_blocking(move || {
                 let Job { attempt, told: (connection, told), link, .. } = job;
-                let frames = place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection);
+                let frames = place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection, &place);
                 // Before the answer leaves: whoever has it and asks once more gets another one.
                 place.answered();
                 send(&link, frames);
@@ -239,6 +256,8 @@ struct Place<A: Answerer> {
     /// While it is at work.
     attempt: Option<AttemptId>,
     kind: Kind,
+    /// Whether it has given its turn back. Changed while the queue is locked.
+    is_away: AtomicBool,
 }
 
 impl<A: Answerer> Place<A> {
@@ -253,8 +272,47 @@ impl<A: Answerer> Place<A> {
 
 impl<A: Answerer> Drop for Place<A> {
     fn drop(&mut self) {
-        *lock(&self.inbox.queue).count(self.kind).0 -= 1;
+        let mut queue = lock(&self.inbox.queue);
+        let is_away = self.is_away.load(Ordering::Relaxed);
+        *if is_away { &mut queue.away } else { queue.count(self.kind).0 } -= 1;
+        drop(queue);
+        self.inbox.freed.notify_all();
         self.answered();
+        self.inbox.go_on();
+    }
+}
+
+impl<A: Answerer> Turn for Place<A> {
+    fn give_back(&self) {
+        let mut queue = lock(&self.inbox.queue);
+        if self.kind != Kind::Computing || self.is_away.load(Ordering::Relaxed) || queue.away >= MOST_AWAY {
+            return;
+        }
+        queue.computing -= 1;
+        queue.away += 1;
+        self.is_away.store(true, Ordering::Relaxed);
+        drop(queue);
+        self.inbox.freed.notify_all();
+        self.inbox.go_on();
+    }
+
+    fn take_again(&self, is_over: &dyn Fn() -> bool) {
+        let mut queue = lock(&self.inbox.queue);
+        if !self.is_away.load(Ordering::Relaxed) {
+            return;
+        }
+        queue.returning += 1;
+        while queue.computing >= queue.most_computing && !is_over() {
+            queue = self.inbox.freed.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.returning -= 1;
+        if queue.computing < queue.most_computing {
+            queue.computing += 1;
+            queue.away -= 1;
+            self.is_away.store(false, Ordering::Relaxed);
+        }
+        drop(queue);
+        // Where it is over, those behind it wait for it no more.
         self.inbox.go_on();
     }
 }
@@ -292,7 +350,7 @@ impl<A: Answerer> Line<A> {
 
     async fn answered(&self, message: ToNode) -> JoinHandle<()> {
         let connection = self.number;
-        self.at_once(move |answerer| answerer.answer(message, connection)).await
+        self.at_once(move |answerer| answerer.answer(message, connection, &Alone)).await
     }
 
     /// Does something that waits for no message, in a thread of its own, and sends what it says; as soon as there is one.
@@ -332,7 +390,7 @@ impl<A> Drop for Reconsidered<A> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::mpsc as blocking;
+    use std::sync::{Barrier, mpsc as blocking};
     use std::time::Duration;
 
     use entente_protocols::digest::Digest;
@@ -342,16 +400,38 @@ mod tests {
     const COMPUTING: usize = 2;
     const LONG: Duration = Duration::from_secs(20);
 
+    /// The number of rounds that wait for another participant.
+    const ASKS: u32 = 100;
+
     /// Answers with the text of what it was sent; messages of attempts only when it is let.
     struct Slow {
         told: Mutex<Vec<String>>,
         let_go: Mutex<blocking::Receiver<()>>,
         ended: Mutex<HashSet<AttemptId>>,
+        /// Other participants have answered.
+        heard: Barrier,
+    }
+
+    impl Slow {
+        /// A round that waits for another participant.
+        fn ask(&self, id: &AttemptId, turn: &dyn Turn) -> Vec<u8> {
+            turn.give_back();
+            self.heard.wait();
+            let is_over = || lock(&self.ended).contains(id);
+            turn.take_again(&is_over);
+            if is_over() {
+                return format!("{id} is over").into_bytes();
+            }
+            lock(&self.told).push(format!("{id} again"));
+            let _ = lock(&self.let_go).recv_timeout(LONG);
+            format!("{id} again").into_bytes()
+        }
     }
 
     impl Answerer for Slow {
-        fn answer(&self, message: ToNode, _: u64) -> Vec<Vec<u8>> {
+        fn answer(&self, message: ToNode, _: u64, turn: &dyn Turn) -> Vec<Vec<u8>> {
             let words = match message {
+                ToNode::Attempt(id, ToAttempt::Go { round: ASKS, .. }) => return vec![self.ask(&id, turn)],
                 ToNode::Attempt(id, ToAttempt::Go { round, .. }) => format!("{id} {round}"),
                 ToNode::Attempt(id, told) if kind(&told).is_some() => format!("{id} ends"),
                 _ => return vec![b"prompt".to_vec()],
@@ -376,7 +456,8 @@ mod tests {
 
     fn slow() -> (Arc<Inbox<Slow>>, blocking::Sender<()>) {
         let (go_on, let_go) = blocking::channel();
-        let slow = Slow { told: Mutex::default(), let_go: Mutex::new(let_go), ended: Mutex::default() };
+        let (told, let_go, ended) = (Mutex::default(), Mutex::new(let_go), Mutex::default());
+        let slow = Slow { told, let_go, ended, heard: Barrier::new(2) };
         (Inbox::new(Arc::new(slow)), go_on)
     }
 
@@ -477,6 +558,66 @@ mod tests {
         let round = |study: &str, round: u32| format!("{} {round}", name(study));
         let ends = format!("{} ends", name("c"));
         assert_eq!(answers, [round("a", 1), round("a", 2), round("b", 1), ends, round("d", 1)]);
+    }
+
+    async fn soon(is: impl Fn() -> bool) {
+        let waiting = async {
+            while !is() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, waiting).await.unwrap();
+    }
+
+    /// `a` waits for another participant, `b` and `c` are computed, and `d` waits for its turn.
+    async fn one_asks() -> (Line<Slow>, blocking::Sender<()>, mpsc::Receiver<Vec<u8>>) {
+        let (inbox, go_on) = slow();
+        let (link, mut outgoing) = mpsc::channel(16);
+        let line = inbox.connect(1, link);
+        line.take(go("a", ASKS), 1).await;
+        soon(|| lock(&inbox.queue).away == 1).await;
+        for study in ["b", "c", "d"] {
+            line.take(go(study, 1), 1).await;
+        }
+        assert_eq!(heard(&mut outgoing).await, format!("{} after 2", AttemptId::new("d", 1)));
+        soon(|| lock(&inbox.answerer.told).len() == COMPUTING).await;
+        (line, go_on, outgoing)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_round_that_waits_for_another_participant_lets_others_compute_and_goes_on_before_those_behind_it() {
+        let (line, go_on, _outgoing) = one_asks().await;
+        let inbox = &line.inbox;
+        let told = || lock(&inbox.answerer.told).clone();
+        tokio::task::block_in_place(|| inbox.answerer.heard.wait());
+        soon(|| lock(&inbox.queue).returning == 1).await;
+        assert_eq!(told().len(), COMPUTING, "it waits for its turn");
+        for (number, next) in [format!("{} again", AttemptId::new("a", 1)), format!("{} 1", AttemptId::new("d", 1))]
+            .into_iter()
+            .enumerate()
+        {
+            go_on.send(()).unwrap();
+            soon(|| told().len() > COMPUTING + number).await;
+            assert_eq!(told().last(), Some(&next));
+            assert_eq!(lock(&inbox.queue).computing, COMPUTING);
+        }
+        drop(go_on);
+        soon(|| {
+            let queue = lock(&inbox.queue);
+            (queue.computing, queue.away, queue.returning) == (0, 0, 0)
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_round_whose_attempt_has_ended_waits_for_no_turn() {
+        let (line, go_on, mut outgoing) = one_asks().await;
+        line.take(of("a", ToAttempt::Abandoned { reason: String::new(), is_over: false }), 1).await;
+        tokio::task::block_in_place(|| line.inbox.answerer.heard.wait());
+        let id = AttemptId::new("a", 1);
+        while heard(&mut outgoing).await != format!("{id} is over") {}
+        assert_eq!(lock(&line.inbox.queue).computing, COMPUTING);
+        drop(go_on);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{Participant, Problem, saying};
 use crate::dialogue::{Answer, Dialogue};
 use crate::store::attempts::{Attempt, Signed, Started};
+use crate::turn::Turn;
 use crate::works::{self, Own};
 
 impl Participant {
@@ -71,12 +72,13 @@ impl Participant {
     }
 
     /// The dialogues with those whom this node asks in its part. Older ones end.
-    pub(super) fn dialogues(
-        &self,
+    pub(super) fn dialogues<'a>(
+        &'a self,
         Attempt { id, proposal, .. }: &Attempt,
         (Started { signed: Signed { sent, .. }, .. }, agreed): (&Started, &Agreed),
         part: Part<'_>,
-    ) -> Result<BTreeMap<String, Dialogue<'_>>, Problem> {
+        turn: &'a dyn Turn,
+    ) -> Result<BTreeMap<String, Dialogue<'a>>, Problem> {
         let patience = Duration::from_secs(u64::from(proposal.study.wait.max(1)));
         let asked = part.dialogues.iter().filter(|dialogue| dialogue.side == Side::Asks);
         let dialogue = |with: &String| {
@@ -84,7 +86,7 @@ impl Participant {
             let channel = channel.ok_or_else(|| Problem::failed(format!("{with} takes no part")))?;
             Ok((
                 with.clone(),
-                Dialogue::new(self.peers.converse(id.clone(), with), channel, self.clock.clone(), patience),
+                Dialogue::new(self.peers.converse(id.clone(), with), channel, (self.clock.clone(), patience), turn),
             ))
         };
         asked.map(|asked| dialogue(&asked.with)).collect()

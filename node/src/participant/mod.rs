@@ -56,6 +56,7 @@ use crate::peers::Peers;
 use crate::state::{Folder, Stamp};
 use crate::store::attempts::{Attempt, Stage};
 use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
+use crate::turn::{Alone, Turn};
 use crate::works::{self, Memory};
 use computing::Computing;
 use refusals::Refusals;
@@ -313,13 +314,13 @@ impl Participant {
         }
     }
 
-    /// Answers a message of the present connection: with frames to send, in order.
+    /// Answers a message of the present connection: with frames to send, in order. Nobody else computes.
     pub fn handle(&self, message: ToNode) -> Vec<Vec<u8>> {
-        self.handle_on(self.connection(), message)
+        self.handle_on(self.connection(), message, &Alone)
     }
 
-    /// Answers a message of this connection, which may have ended since.
-    pub fn handle_on(&self, connection: Connection, message: ToNode) -> Vec<Vec<u8>> {
+    /// Answers a message of this connection, which may have ended since. What is computed for it is computed in `turn`.
+    pub fn handle_on(&self, connection: Connection, message: ToNode, turn: &dyn Turn) -> Vec<Vec<u8>> {
         match message {
             // Once a connection, before anything else: the link takes it.
             ToNode::Welcome { .. } => Vec::new(),
@@ -333,14 +334,14 @@ impl Participant {
                 let answer = self.check(&proposal);
                 vec![frame::encode(&FromNode::Checked { number, answer })]
             }
-            ToNode::Attempt(id, told) => self.told(&id, told, connection),
+            ToNode::Attempt(id, told) => self.told(&id, told, connection, turn),
             ToNode::Witness { node, request } => self.witness_for(&node, &request),
             ToNode::Witnessed { by, answer } => self.witnessed(by.as_deref(), answer),
         }
     }
 
     /// Answers what is said of an attempt.
-    fn told(&self, id: &AttemptId, told: ToAttempt, connection: Connection) -> Vec<Vec<u8>> {
+    fn told(&self, id: &AttemptId, told: ToAttempt, connection: Connection, turn: &dyn Turn) -> Vec<Vec<u8>> {
         if let ToAttempt::Propose(proposal) = &told
             && let Err(reason) = proposal.validate(id)
         {
@@ -361,7 +362,7 @@ impl Participant {
         self.alone_with(id, |running| {
             let proposed =
                 if let ToAttempt::Propose(proposal) = &told { Some(Proposal::clone(proposal)) } else { None };
-            let answer = self.answer(id, told, running, connection);
+            let answer = self.answer(id, told, running, connection, turn);
             // What is only said to be finished goes on.
             if abandoned || finished && self.has_ended(id) {
                 *running = None;
@@ -377,6 +378,7 @@ impl Participant {
         told: ToAttempt,
         running: &mut Option<Running>,
         connection: Connection,
+        turn: &dyn Turn,
     ) -> Result<Vec<Vec<u8>>, Problem> {
         let say = |said| vec![saying(id, said)];
         match told {
@@ -385,7 +387,7 @@ impl Participant {
             ToAttempt::Go { round, input, signatures, encapsulations } => {
                 let told =
                     Round { number: round, input: &input, signatures: &signatures, encapsulations: &encapsulations };
-                let (release, outbound) = self.go(id, told, running)?;
+                let (release, outbound) = self.go(id, told, running, turn)?;
                 self.send_when_witnessed(release, outbound, connection)
             }
             ToAttempt::Resend { round, transcript } => {

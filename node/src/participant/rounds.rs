@@ -17,6 +17,7 @@ use super::witness::Release;
 use super::{Participant, Problem, ended, release_id};
 use crate::data::Dataset;
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
+use crate::turn::Turn;
 use crate::works::{self, Computed, Execution, Means, Own};
 
 /// What the rounds of an attempt that are still to be computed have in common: verified once, and kept in memory while the
@@ -44,6 +45,7 @@ impl Participant {
         id: &AttemptId,
         round: Round<'_>,
         running: &mut Option<Running>,
+        turn: &dyn Turn,
     ) -> Result<(Release, Outbound), Problem> {
         // Where the attempt stands is on the disk alone.
         let attempt = self.attempt(id)?;
@@ -58,7 +60,7 @@ impl Participant {
                     Some(running) => running,
                     None => self.verified(&attempt, &round)?,
                 };
-                let outbound = self.compute(&attempt, &mut now_running, &round, release);
+                let outbound = self.compute(&attempt, &mut now_running, &round, release, turn);
                 // Whatever went wrong with a round, the next one is not to read the data again for it.
                 *running = Some(now_running);
                 outbound?
@@ -142,6 +144,7 @@ impl Participant {
         running: &mut Running,
         round: &Round<'_>,
         release: Digest,
+        turn: &dyn Turn,
     ) -> Result<Outbound, Problem> {
         let Running { question, agreed, dataset, snapshot, execution } = running;
         let Stage::Started(started) = &attempt.stage else { return Err(ended()) };
@@ -162,7 +165,7 @@ impl Participant {
         let contributors = question.contributors();
         let keys = MaskKeys::among(agreed, &contributors, number, public);
         // That somebody who is needed is not there, is found out before anything is charged.
-        let dialogues = self.dialogues(attempt, (started, agreed), self.part(question)?)?;
+        let dialogues = self.dialogues(attempt, (started, agreed), self.part(question)?, turn)?;
         let means = Means { own: self.own(), transcript: transcript.digest(), dialogues: &dialogues };
         execution.meet(&means)?;
         if let Some(learnt) = evaluates {

@@ -195,7 +195,10 @@ impl Session {
             }
             let again = || batches.values().for_each(|batch| talk.send(batch.sealed.clone()));
             let shares: Vec<Share> = talk.listen(again, |answer| match answer {
-                ToCandidatesOwner::Shares { session, shares } if session == self.name => Ok(Some(shares)),
+                // Those that are here already are waited for no more.
+                ToCandidatesOwner::Shares { session, shares } if session == self.name => {
+                    Ok(shares.iter().any(|share| waiting.contains_key(&share.number)).then_some(shares))
+                }
                 ToCandidatesOwner::Unknown { session } if session == self.name => Err(Stop::Unknown),
                 _ => Ok(None),
             })?;

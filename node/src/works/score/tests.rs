@@ -48,6 +48,7 @@ use crate::dialogue::Dialogue;
 use crate::peers::Peers;
 use crate::state::Folder;
 use crate::store::StudyStore;
+use crate::turn::Alone;
 
 const NAMES: [&str; 2] = ["retailer", "telecom"];
 
@@ -304,7 +305,8 @@ fn opened(
     peers.connected(sender);
     let id = AttemptId::new("s", 1);
     let dialogue = peers.converse(id.clone(), NAMES[0]);
-    let dialogue = Dialogue::new(dialogue, channel, Clock::default(), Duration::from_secs(60)).again_after(again);
+    let dialogue =
+        Dialogue::new(dialogue, channel, (Clock::default(), Duration::from_secs(60)), &Alone).again_after(again);
     let meeting = Meeting { context, talk: Talk::new(&dialogue), keys: GivenKeys::of(folder) };
     let key = KEY.get_or_init(|| Arc::new(OwnKey::new(Zeroizing::new([7; 32])))).clone();
     let edges = public.shares.clone();
