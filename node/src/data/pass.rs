@@ -125,7 +125,7 @@ fn bound_by<const W: usize, U: Units<W>, T, S: Sink>(
         Ok(router.flush()?)
     };
     on_threads(threads, stop, work)?;
-    Ok(bounding.finish(sink)?)
+    Ok(bounding.finish(stop, sink)?)
 }
 
 /// Gives this thread's batches to `f`, until there are no more or `stop` is set.

@@ -360,7 +360,7 @@ proptest! {
                 router.rows(&units, &cells, &[&values]).unwrap();
                 router.flush().unwrap();
             }
-            let found = merged(bounding.finish(Recorder::default).unwrap());
+            let found = merged(bounding.finish(&AtomicBool::new(false), Recorder::default).unwrap());
             prop_assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
             prop_assert_eq!(found.len(), expected.len());
             for (unit, cells) in sorted(found.clone()) {
@@ -378,6 +378,24 @@ fn slice(folder: &Path, name: &str, text: &str) {
 
 fn total(customers: &BTreeMap<u128, Cells>) -> u64 {
     customers.values().flatten().map(|(_, rows, _)| rows).sum()
+}
+
+/// Also while customers are given to sinks, which can take as long as reading them.
+#[test]
+fn nobody_is_given_to_a_sink_when_nobody_waits_any_more() {
+    // Once all is held in memory, and once all is in files.
+    for memory in [1 << 20, 0] {
+        let folder = tempfile::tempdir().unwrap();
+        let spill = folder.path().to_owned();
+        let settings = Settings { values: 0, counted: false, max_groups: 1, memory, threads: 2, spill, key: [3; 16] };
+        let bounding = Bounding::<1>::new(settings);
+        let mut router = bounding.router();
+        (0..1000).for_each(|unit| router.rows(&[[unit]], &[0], &[]).unwrap());
+        router.flush().unwrap();
+        drop(router);
+        let given = bounding.finish(&AtomicBool::new(true), Recorder::default);
+        assert!(given.is_err(), "{memory}");
+    }
 }
 
 #[test]
@@ -400,7 +418,10 @@ fn which_groups_are_kept_is_the_customers_own_affair() {
             router.rows(&[[unit]; 9], &[8, 7, 6, 5, 4, 3, 2, 1, 0], &[]).unwrap();
         }
         router.flush().unwrap();
-        merged(bounding.finish(Recorder::default).unwrap())[&(unit as u128)].iter().map(|cell| cell.0).collect()
+        merged(bounding.finish(&AtomicBool::new(false), Recorder::default).unwrap())[&(unit as u128)]
+            .iter()
+            .map(|cell| cell.0)
+            .collect()
     };
     assert_eq!(order(0..0, 100), order(0..50, 100));
     assert_ne!(order(0..0, 100), order(0..0, 101));

@@ -28,7 +28,8 @@ impl Ending {
     }
 }
 
-/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more, or `ending` has come.
+/// Runs `work` beside the asynchronous tasks, and tells it to stop when nobody waits for it any more, or `ending` has come. In the latter
+/// case this waits until it has stopped: its threads and memory are nobody else's before.
 ///
 /// It has a thread of its own, not one of the runtime's: whoever waits for it may hold one of these, and they are limited. The thread
 /// stays for the next work, as memory that one has let go of is another's only with difficulty.
@@ -44,7 +45,7 @@ pub(super) async fn background<T: Send + 'static>(
     }
     let guard = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let stop = guard.0.clone();
-    let (done, result) = tokio::sync::oneshot::channel();
+    let (done, mut result) = tokio::sync::oneshot::channel();
     // Nobody may be waiting any more.
     let work = move || -> Answer {
         let done_with = work(&stop);
@@ -52,8 +53,13 @@ pub(super) async fn background<T: Send + 'static>(
     };
     on_a_worker(Box::new(work)).map_err(DataError::opaque)?;
     tokio::select! {
-        done = result => done.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked"))),
-        () = ending.clone().has_come() => Err(DataError::opaque("it is for a study that has ended")),
+        done = &mut result => done.unwrap_or_else(|_| Err(DataError::opaque("the thread that works panicked"))),
+        () = ending.clone().has_come() => {
+            guard.0.store(true, Ordering::Relaxed);
+            // Whatever it has come to is for nothing.
+            let _ = result.await;
+            Err(DataError::opaque("it is for a study that has ended"))
+        }
     }
 }
 

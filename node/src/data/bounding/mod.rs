@@ -20,7 +20,7 @@ mod table;
 
 use std::hash::Hasher;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::{io, thread};
 
@@ -160,19 +160,20 @@ impl<const W: usize> Bounding<W> {
         Ok(self.used.fetch_sub(freed, Ordering::Relaxed).wrapping_sub(freed))
     }
 
-    /// Gives every customer to one of several sinks, on all threads; call when all routers are flushed.
-    pub(crate) fn finish<S: Sink>(self, sink: impl Fn() -> S + Sync) -> io::Result<Vec<S>> {
+    /// Gives every customer to one of several sinks, on all threads, unless `stop` is set meanwhile; call when all routers are flushed.
+    pub(crate) fn finish<S: Sink>(self, stop: &AtomicBool, sink: impl Fn() -> S + Sync) -> io::Result<Vec<S>> {
         // First make room: what is in memory of a shard that is on disk as well goes there too.
         for shard in 0..SHARDS {
             let mut state = self.lock(shard);
             if state.spilled.is_some() {
+                goes_on(stop)?;
                 self.spill(&mut state, shard)?;
             }
         }
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {
             let work = || -> io::Result<S> {
-                let mut finisher = Finisher::new(&self, sink());
+                let mut finisher = Finisher::new(&self, stop, sink());
                 loop {
                     let shard = next.fetch_add(1, Ordering::Relaxed);
                     if shard >= SHARDS {
@@ -189,6 +190,11 @@ impl<const W: usize> Bounding<W> {
             results.collect()
         })
     }
+}
+
+/// An error once nobody needs what is computed.
+fn goes_on(stop: &AtomicBool) -> io::Result<()> {
+    if stop.load(Ordering::Relaxed) { Err(io::Error::other("nobody waits for the result any more")) } else { Ok(()) }
 }
 
 /// Words of a row on its way into a table.
@@ -244,17 +250,19 @@ impl<const W: usize> Router<'_, W> {
 /// One thread's work at the end.
 struct Finisher<'a, const W: usize, S> {
     bounding: &'a Bounding<W>,
+    stop: &'a AtomicBool,
     sink: S,
     /// The cells of one customer: what to order them by, and where they are.
     order: Vec<(u64, usize)>,
 }
 
 impl<'a, const W: usize, S: Sink> Finisher<'a, W, S> {
-    fn new(bounding: &'a Bounding<W>, sink: S) -> Self {
-        Self { bounding, sink, order: Vec::new() }
+    fn new(bounding: &'a Bounding<W>, stop: &'a AtomicBool, sink: S) -> Self {
+        Self { bounding, stop, sink, order: Vec::new() }
     }
 
     fn shard(&mut self, shard: usize) -> io::Result<()> {
+        goes_on(self.stop)?;
         let values = self.bounding.settings.values;
         let (table, spilled) = {
             let mut state = self.bounding.lock(shard);
@@ -271,6 +279,7 @@ impl<'a, const W: usize, S: Sink> Finisher<'a, W, S> {
         let passes = file.bytes().saturating_mul(2) / self.bounding.finish_limit.max(1) as u64 + 1;
         let passes = passes.clamp(1, entries.clamp(1, 1 << 16));
         for pass in 0..passes {
+            goes_on(self.stop)?;
             let mut table = Table::new(values);
             let seeds = &self.bounding.seeds;
             file.read(Table::<W>::width(values), |entry| {
