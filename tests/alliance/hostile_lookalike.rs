@@ -6,10 +6,13 @@ use std::time::Duration;
 use entente_node::link::inbox::Answerer;
 use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
+use entente_protocols::ledger::Act;
 use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::office::Subject;
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, World, refused};
+use entente_testing::{Error, NOW, PARTNERS, Proposed, Puppets, Signed, World, refused};
 use tokio::sync::mpsc;
 
 use super::hostile::{SQL, proposal};
@@ -135,6 +138,21 @@ async fn a_model_s_owner_that_has_answered_does_not_say_that_it_refused() -> Res
         assert!(!attempt.stage.has_ended());
         Ok(())
     })
+}
+
+/// It charges nothing, and what leaves it is as good as what others charge for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_s_owner_answers_nobody_once_an_officer_has_paused_the_kind() -> Result<(), Error> {
+    let pauses = |puppets: &Puppets, _: &Proposed| {
+        let act = Act { officer: "ann", reason: "a test", now: NOW };
+        let ledger = puppets.world.open_ledger(OWNER);
+        // Paused already, from the second message on.
+        let _ = ledger.expect("the ledger opens").hold(&Subject::Kind(Kind::Lookalike), true, act);
+    };
+    let mut scoring = tokio::task::block_in_place(scoring_now)?;
+    assert_eq!(tokio::task::block_in_place(|| scoring.carry(pauses))?, None);
+    assert_eq!(scoring.puppets.world.count(OWNER, State::Paused)?, 1);
+    Ok(())
 }
 
 fn scoring_now() -> Result<Scoring, Error> {

@@ -101,7 +101,7 @@ Example:
   entente-node ledger export --dir bank --out bank-ledger.jsonl"
     )]
     Ledger(ledger::Ledger),
-    /// List, export or import the models that this node keeps
+    /// List, export, import or remove the models that this node keeps
     #[command(
         subcommand,
         after_help = "\

@@ -1,4 +1,4 @@
-//! `entente-node models list / export / import`: the models that this node keeps.
+//! `entente-node models list / export / import / remove`: the models that this node keeps.
 
 use std::path::PathBuf;
 
@@ -21,6 +21,9 @@ pub(super) enum Models {
     /// Keep a model that was given as a file
     #[command(after_help = "Example:\n  entente-node models import results/churn/model.json --dir bank")]
     Import(Import),
+    /// Forget a study's model: nothing is scored with it from now on, not even in a study that runs
+    #[command(after_help = "Example:\n  entente-node models remove 20261122-101500-ab12 --dir bank")]
+    Remove(Remove),
 }
 
 #[derive(Args)]
@@ -51,12 +54,21 @@ pub(super) struct Import {
     dir: Dir,
 }
 
+#[derive(Args)]
+pub(super) struct Remove {
+    /// The study that trained it.
+    study: String,
+    #[command(flatten)]
+    dir: Dir,
+}
+
 impl Models {
     pub(super) fn run(self) -> Result<(), Error> {
         match self {
             Self::List(list) => list.run(),
             Self::Export(export) => export.run(),
             Self::Import(import) => import.run(),
+            Self::Remove(remove) => remove.run(),
         }
     }
 }
@@ -85,14 +97,28 @@ impl Export {
     fn run(self) -> Result<(), Error> {
         let Self { study, out, dir } = self;
         let model = studies(&dir.folder())?.model(&study)?;
-        let model = model.ok_or_else(|| {
-            Error::refused(format!("there is no model of study `{study}`")).help("`entente-node models list` shows all")
-        })?;
+        let model = model.ok_or_else(|| missing(&study))?;
         match out {
             Some(path) => files::write_public(&path, &model.bytes),
             None => write(&model.bytes),
         }
     }
+}
+
+impl Remove {
+    fn run(self) -> Result<(), Error> {
+        let Self { study, dir } = self;
+        if !studies(&dir.folder())?.remove_model(&study)? {
+            return Err(missing(&study));
+        }
+        print(format!(
+            "the model of study {study} is not kept any more, and nothing is scored with it; `entente-node models import` brings it back"
+        ))
+    }
+}
+
+fn missing(study: &str) -> Error {
+    Error::refused(format!("there is no model of study `{study}`")).help("`entente-node models list` shows all")
 }
 
 impl Import {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use entente_host::Error;
+use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::secagg::agreement::Agreed;
 use entente_protocols::secagg::channel::Channel;
@@ -35,7 +36,10 @@ impl Participant {
         if self.peers.deliver(id, from, sealed.to_vec()) {
             return Vec::new();
         }
-        match self.answers.answer(id, from, sealed, || self.answering(id, from, sealed)) {
+        let answer = self
+            .may_answer(id)
+            .and_then(|()| self.answers.answer(id, from, sealed, || self.answering(id, from, sealed)));
+        match answer {
             Ok(sealed) => vec![saying(id, FromAttempt::Relay { to: from.into(), sealed })],
             Err(error) => {
                 let AttemptId { study, number: attempt } = id;
@@ -44,6 +48,13 @@ impl Participant {
                 Vec::new()
             }
         }
+    }
+
+    /// What an officer has paused says nothing, also where it would charge nothing.
+    fn may_answer(&self, id: &AttemptId) -> Result<(), Error> {
+        let known = lock(&self.studies).get(id)?;
+        let kind = known.map(|attempt| attempt.proposal.study.spec.kind());
+        kind.map_or(Ok(()), |kind| Ok(self.ledger()?.obstacle("", kind)?))
     }
 
     /// The channel to another participant, and what answers it.

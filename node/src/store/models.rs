@@ -78,6 +78,18 @@ impl StudyStore {
         self.0.execute(&sql, row).map(drop).map_err(written)
     }
 
+    /// Whether this file is kept as a model of a study.
+    pub fn has_model(&self, study: &str, sha256: Digest) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM models WHERE study = ?1 AND sha256 = ?2)";
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
+        select.query_row([study, &sha256.to_string()], |row| row.get(0)).map_err(read)
+    }
+
+    /// Forgets the models of a study; false if there was none.
+    pub fn remove_model(&self, study: &str) -> Result<bool, StoreError> {
+        self.0.execute("DELETE FROM models WHERE study = ?1", [study]).map(|removed| removed > 0).map_err(written)
+    }
+
     /// All models, the newest first.
     pub fn models(&self) -> Result<Vec<StoredModel>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM models ORDER BY received DESC, study");
@@ -113,7 +125,11 @@ mod tests {
         store().put_model(&model).unwrap();
         store().put_model(&StoredModel { source: "a file".into(), ..model.clone() }).unwrap();
         assert_eq!(store().models().unwrap(), std::slice::from_ref(&model), "the first provenance stays");
-        assert_eq!(store().model("s-1").unwrap(), Some(model));
+        assert_eq!(store().model("s-1").unwrap().as_ref(), Some(&model));
         assert_eq!(store().model("s-2").unwrap(), None);
+        let has = |study: &str, sha256: Digest| store().has_model(study, sha256).unwrap();
+        assert!(has("s-1", model.sha256) && !has("s-2", model.sha256) && !has("s-1", Digest::ZERO));
+        assert!(!store().remove_model("s-2").unwrap() && store().remove_model("s-1").unwrap());
+        assert!(!has("s-1", model.sha256) && store().models().unwrap().is_empty());
     }
 }

@@ -34,7 +34,8 @@ pub fn answering(
             Some(Buckets { edges: scoring.steps(), key })
         }
     };
-    let sessions = Sessions { studies: own.studies.clone(), attempt: id.clone(), with: from.into() };
+    let named = (scoring.model.study.clone(), scoring.model.sha256);
+    let sessions = Sessions { studies: own.studies.clone(), model: named, attempt: id.clone(), with: from.into() };
     let owner = Owner::new(context, params, (&scoring.model, &file.model.parameters), buckets, sessions);
     Ok(Box::new(owner.map_err(|unfit| Problem::Failed(unfit.to_string()))?))
 }

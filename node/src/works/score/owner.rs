@@ -49,10 +49,12 @@ pub struct Buckets {
     pub key: Arc<OwnKey>,
 }
 
-/// How often a candidates' owner has begun a session in an attempt, as this node's disk knows it.
+/// What this node's disk knows: whether the model is still kept, and how often a candidates' owner has begun a session in an attempt.
 pub struct Sessions {
-    /// Where they are counted.
+    /// Where that is.
     pub studies: Arc<Mutex<StudyStore>>,
+    /// The study that trained the model, and its file's hash.
+    pub model: (String, Digest),
     /// The attempt.
     pub attempt: AttemptId,
     /// The candidates' owner.
@@ -60,6 +62,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
+    /// Whether staff still have the model scored with.
+    fn may_answer(&self) -> Result<bool, Error> {
+        let (study, sha256) = &self.model;
+        Ok(lock(&self.studies).has_model(study, *sha256)?)
+    }
+
     /// Counts one more, unless there have been [`SESSIONS`].
     fn begin(&self) -> Result<bool, Error> {
         Ok(lock(&self.studies).begin_session(&self.attempt, &self.with, SESSIONS)?)
@@ -116,8 +124,11 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// If there is no randomness, or a session cannot be counted.
+    /// If there is no randomness, or the disk cannot be read or written.
     pub fn answered(&mut self, message: ToModelOwner) -> Result<ToCandidatesOwner, Error> {
+        if !self.sessions.may_answer()? {
+            return Ok(ToCandidatesOwner::Refused("the model is not kept there any more".into()));
+        }
         Ok(match message {
             ToModelOwner::Hello { session } => return self.hello(session),
             ToModelOwner::Part { session, contribution } => self.contribution(session, contribution),

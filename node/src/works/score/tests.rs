@@ -47,7 +47,7 @@ use crate::data::{BlockSpec, Candidates, Dataset, Engine, Labels, Options, UnitK
 use crate::dialogue::Dialogue;
 use crate::peers::Peers;
 use crate::state::Folder;
-use crate::store::StudyStore;
+use crate::store::{StoredModel, StudyStore};
 use crate::turn::Alone;
 
 const NAMES: [&str; 2] = ["retailer", "telecom"];
@@ -463,10 +463,26 @@ fn a_model_owner_that_starts_anew_is_met_again() {
     check(40 * BLOCK, |_| (1, false), &[2, 6]);
 }
 
-/// Those that a candidates' owner has begun, by what is in a model owner's folder.
+/// What is in a model owner's folder, where the model is kept.
 fn sessions(folder: &Path) -> Sessions {
     let studies = StudyStore::open(&folder.join("studies.sqlite")).unwrap();
-    Sessions { studies: Arc::new(Mutex::new(studies)), attempt: AttemptId::new("s", 1), with: NAMES[1].into() }
+    let file = b"the model";
+    let model = StoredModel {
+        study: "m".into(),
+        name: "churn".into(),
+        predicts: "y".into(),
+        source: "a file".into(),
+        sha256: Digest::plain(file),
+        received: "2026-01-01T00:00:00Z".into(),
+        bytes: file.to_vec(),
+    };
+    studies.put_model(&model).unwrap();
+    Sessions {
+        studies: Arc::new(Mutex::new(studies)),
+        model: (model.study, model.sha256),
+        attempt: AttemptId::new("s", 1),
+        with: NAMES[1].into(),
+    }
 }
 
 /// A model's owner as it starts over its folder.
@@ -530,4 +546,16 @@ fn a_restart_of_the_model_s_owner_gives_nobody_more_sessions() {
     }
     assert!(matches!(hello(SESSIONS), ToCandidatesOwner::Refused(_)));
     assert!(matches!(hello(0), ToCandidatesOwner::Refused(_)), "its keys are gone, and others would give other shares");
+}
+
+/// Beside the running node, in the midst of scoring.
+#[test]
+fn a_model_that_staff_have_removed_answers_nobody_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut owner = owner(folder.path());
+    let hello = ToModelOwner::Hello { session: 7 };
+    assert!(matches!(owner.answered(hello.clone()).unwrap(), ToCandidatesOwner::Offered { .. }));
+    StudyStore::open(&folder.path().join("studies.sqlite")).unwrap().remove_model("m").unwrap();
+    let ToCandidatesOwner::Refused(why) = owner.answered(hello).unwrap() else { panic!("a refusal") };
+    assert!(why.contains("not kept"), "{why}");
 }
