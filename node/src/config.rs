@@ -1,6 +1,6 @@
 //! `node.toml`: where the data are, what they mean, what may be spent on them and who approves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use entente_protocols::config::{self, ConfigError};
@@ -14,6 +14,7 @@ use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
+use entente_protocols::study::OwnNumbers;
 use entente_protocols::study::lookalike::CANDIDATES;
 use entente_protocols::study::plans::score::{OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
@@ -54,19 +55,36 @@ impl Config {
 
     /// What a proposed study tells of single partners, as a sentence for whoever decides on it or looks back at it.
     pub fn own_numbers(&self, proposal: &Proposal) -> Option<String> {
-        let Proposal { participants, .. } = proposal;
-        let words = |participants: &[String]| {
-            let asked = Proposal { participants: participants.to_vec(), ..proposal.clone() };
-            asked.question().ok()?.own_numbers().words()
+        let told = |mut participants: Vec<String>| {
+            participants.sort();
+            let asked = Proposal { participants, ..proposal.clone() };
+            asked.question().map_or(OwnNumbers::None, |question| question.own_numbers())
         };
-        words(participants).or_else(|| {
-            // An approval is for any of its attempts, also that with the fewest.
-            let others = participants.iter().filter(|name| **name != self.name);
-            let fewest: Vec<String> =
-                [&self.name].into_iter().chain(others).take(proposal.min_partners()).cloned().collect();
-            let alone = words(&fewest)?;
-            Some(format!("If others are lost on the way: {alone}"))
-        })
+        let all = told(proposal.participants.clone());
+        if let OwnNumbers::Alone(_) = all {
+            return all.words();
+        }
+        // An approval is for any of its attempts, also those with the fewest: with at most one other there may be one contributor.
+        let others = proposal.partners.iter().filter(|name| **name != self.name);
+        let fewest = [None].into_iter().chain(others.map(Some));
+        let fewest = fewest.map(|other| [&self.name].into_iter().chain(other).cloned().collect::<Vec<_>>());
+        let least = proposal.min_partners();
+        let alone = fewest.filter(|few| (least..=2).contains(&few.len())).filter_map(|few| match told(few) {
+            OwnNumbers::Alone(name) => Some(name),
+            _ => None,
+        });
+        let alone: BTreeSet<String> = alone.collect();
+        let of_one = match Vec::from_iter(alone).as_slice() {
+            [] => None,
+            [name] => OwnNumbers::Alone(name.clone()).words(),
+            several => Some(format!(
+                "All its numbers may be those of one partner ({}): nobody else's customers are then added to them, only noise.",
+                several.join(" or ")
+            )),
+        };
+        let of_one = of_one.map(|words| format!("If others are lost on the way: {words}"));
+        let words: Vec<String> = all.words().into_iter().chain(of_one).collect();
+        (!words.is_empty()).then(|| words.join(" "))
     }
 }
 

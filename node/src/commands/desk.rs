@@ -1,13 +1,17 @@
 //! The steward's desk: `studies`, `approve`, `deny`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::Args;
 use entente_host::Error;
 use entente_host::clock;
 use entente_host::terminal::{one_line, print, print_json};
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
+use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{StudySpec, Terms};
 use serde::Serialize;
 
@@ -64,6 +68,12 @@ struct Listed {
     kind: Kind,
     asks: String,
     own_numbers: Option<String>,
+    /// The public schema of each partner's data set that it is asked over, while it waits for a decision.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    schemas: BTreeMap<String, DatasetSchema>,
+    /// The same in a line.
+    #[serde(skip)]
+    over: Option<String>,
     legal_basis: Option<String>,
     requester: String,
     /// What a decision is about.
@@ -107,8 +117,12 @@ impl Studies {
         }
         let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
         let waiting = listed.iter().filter(|study| study.waits).map(|study| {
-            let own = study.own_numbers.as_ref().map_or_else(String::new, |words| format!("\n  {}", one_line(words)));
-            format!("{} asks {}{own}\n  {}", study.id, study.asks, study.terms())
+            let beside: String = [&study.own_numbers, &study.over]
+                .into_iter()
+                .flatten()
+                .map(|words| format!("\n  {}", one_line(words)))
+                .collect();
+            format!("{} asks {}{beside}\n  {}", study.id, study.asks, study.terms())
         });
         let waiting: Vec<String> = waiting.collect();
         for study in listed {
@@ -178,6 +192,8 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             asks: asks(&proposal.study.spec, me),
             // Of what is decided on: it takes a plan to tell.
             own_numbers: stage.is_waiting().then(|| config.own_numbers(&proposal)).flatten(),
+            over: stage.is_waiting().then(|| over(&proposal, me)).flatten(),
+            schemas: if stage.is_waiting() { schemas(&proposal) } else { BTreeMap::new() },
             name: proposal.study.name,
             purpose: proposal.study.purpose,
             legal_basis: proposal.study.legal_basis,
@@ -199,6 +215,40 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
         });
     }
     Ok(listed)
+}
+
+/// The public schema of each partner's data set that a study is asked over.
+fn schemas(proposal: &Proposal) -> BTreeMap<String, DatasetSchema> {
+    let schema = |(name, digest): (&String, &Digest)| Some((name.clone(), proposal.datasets.get(digest)?.clone()));
+    proposal.schemas.iter().filter_map(schema).collect()
+}
+
+/// So many columns by which a schema differs are named.
+const SHOWN: usize = 8;
+
+/// How those of other partners differ from this node's, which its steward knows.
+fn over(proposal: &Proposal, me: &str) -> Option<String> {
+    let mut others = schemas(proposal);
+    let own = others.remove(me);
+    let said = |(name, schema): (String, DatasetSchema)| match &own {
+        Some(own) if *own == schema => format!("{name} as here"),
+        Some(own) => {
+            let columns: BTreeSet<&String> = own.columns.keys().chain(schema.columns.keys()).collect();
+            let differ = columns.into_iter().filter(|column| own.columns.get(*column) != schema.columns.get(*column));
+            let differ: Vec<&str> = differ.map(String::as_str).collect();
+            let differ = match differ.split_at_checked(SHOWN) {
+                Some((first, rest)) if !rest.is_empty() => {
+                    format!("{} and {} more columns", first.join(", "), rest.len())
+                }
+                _ if differ.is_empty() => "its name or privacy unit".into(),
+                _ => differ.join(", "),
+            };
+            format!("{name} another, by {differ}")
+        }
+        None => format!("{name} {} by {}", schema.name, schema.privacy_unit),
+    };
+    let said: Vec<String> = others.into_iter().map(said).collect();
+    (!said.is_empty()).then(|| format!("over others' public schemas: {} (`--json` shows them)", said.join("; ")))
 }
 
 /// What a study asks of this node, for whoever decides on it.
@@ -298,8 +348,8 @@ fn account() -> String {
 #[cfg(test)]
 mod tests {
     use entente_protocols::attempt::AttemptId;
+    use entente_protocols::language::schema::ColumnType;
     use entente_protocols::study::Study;
-    use entente_protocols::study::proposal::Proposal;
     use entente_protocols::testing::study;
 
     use super::*;
@@ -363,6 +413,25 @@ delta = 1e-6
             assert_eq!(told.is_some(), expected.is_some(), "{number}: {told:?}");
             assert!(expected.is_none_or(|expected| told.unwrap_or_default().contains(expected)), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_steward_is_told_over_what_schemas_of_others_a_study_is_asked() {
+        let (_dir, folder, _store) = node();
+        let own = crate::load(&folder).unwrap().datasets["customers"].schema.clone();
+        let mut older = own.clone();
+        older.columns.insert("age".into(), ColumnType::Int { min: Some(18), max: Some(120) });
+        let partners = ["bank", "retailer", "telecom"].map(String::from);
+        let counts = study("q").sql("SELECT COUNT(*) AS n FROM customers").build().unwrap();
+        let proposal = Proposal::first(counts, &partners, "operator");
+        assert_eq!(over(&proposal, "bank"), None);
+        let proposal = proposal.over(partners.iter().cloned().zip([own.clone(), older.clone(), own]));
+        let told = over(&proposal, "bank").unwrap();
+        assert!(told.contains("retailer another, by age; telecom as here"), "{told}");
+        assert_eq!(schemas(&proposal)["retailer"], older);
+        let told =
+            over(&Proposal { schemas: [("telecom".into(), older.digest())].into(), ..proposal }, "bank").unwrap();
+        assert!(told.contains("telecom customers by id"), "{told}");
     }
 
     /// A coordinator that proposes something else under the same identifier while the steward reads.

@@ -30,9 +30,10 @@ use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use entente_protocols::secagg::pledge::{EphemeralKey, Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
-use entente_protocols::study::Question;
 use entente_protocols::study::lookalike::LookalikeSpec;
 use entente_protocols::study::plans::score::{Output, ScorePlan, Scoring};
+use entente_protocols::study::proposal::Proposal;
+use entente_protocols::study::{Question, Study};
 use entente_protocols::testing;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
@@ -558,4 +559,29 @@ fn a_model_that_staff_have_removed_answers_nobody_from_then_on() {
     StudyStore::open(&folder.path().join("studies.sqlite")).unwrap().remove_model("m").unwrap();
     let ToCandidatesOwner::Refused(why) = owner.answered(hello).unwrap() else { panic!("a refusal") };
     assert!(why.contains("not kept"), "{why}");
+}
+
+/// Whoever holds the model then learns one partner's reach and no sum.
+#[test]
+fn a_steward_is_told_where_scoring_may_come_down_to_one_partner_s_customers() {
+    let partners = ["bank", NAMES[0], NAMES[1]].map(String::from);
+    let told = |me: &str, least: u32| {
+        let spec = LookalikeSpec { candidate_partners: vec!["bank".into(), NAMES[1].into()], ..spec() };
+        let study = Study { min_partners: Some(least), ..testing::lookalike(spec) };
+        let schemas = ["bank", NAMES[1]].map(|name| (name.to_owned(), schema()));
+        let proposal = Proposal::first(study, &partners, "operator").over(schemas);
+        let config = format!(
+            "[node]\nname = \"{me}\"\ncoordinator = \"h:1\"\n[[dataset]]\nname = \"own\"\nsource = \"t.csv\"\n\
+             privacy_unit = \"id\"\n[dataset.columns]\nage = {{ type = \"bool\" }}\n[budget]\nepsilon = 1.0\ndelta = 1e-6\n"
+        );
+        let config = crate::config::parse(Path::new("node.toml"), &config).unwrap();
+        config.own_numbers(&proposal).unwrap()
+    };
+    for me in ["bank", NAMES[0], NAMES[1]] {
+        let all = told(me, 3);
+        assert!(all.contains("how many candidates each of bank, telecom") && !all.contains("lost on the way"), "{all}");
+    }
+    let (held, brought) = (told(NAMES[0], 2), told("bank", 2));
+    assert!(held.contains("candidates each of") && held.contains("one partner (bank or telecom)"), "{held}");
+    assert!(brought.contains("lost on the way: All its numbers are bank's own"), "{brought}");
 }
