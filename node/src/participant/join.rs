@@ -210,6 +210,7 @@ impl Participant {
         }
         let joining = lock(&self.joining);
         // Another attempt may have been joined since.
+        self.one_study(id, &attempt.proposal)?;
         works::rules(self.part(&question)?, id, self.own())?;
         let pledge = Pledge {
             attempt: id.clone(),
