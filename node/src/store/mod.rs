@@ -2,7 +2,8 @@
 //! SQLite databases in its state folder.
 //!
 //! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
-//! changing or deleting anything in it. `studies.sqlite` holds what a study needs to go on after a restart, but for ephemeral keys,
+//! changing, deleting or replacing anything in it, whatever program opens it; who can write the file can drop them, and is found by the
+//! entries' hashes and by what witnesses hold. `studies.sqlite` holds what a study needs to go on after a restart, but for ephemeral keys,
 //! which are files ([`EphemeralStore`]) and are deleted once the study's vectors are stored; all are opened by [`sqlite`], so that what was
 //! written is on the disk when a call returns.
 
@@ -77,10 +78,17 @@ impl LedgerStore {
     /// Opens or makes the ledger's database.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut schema = LEDGER_SCHEMA.to_owned();
-        for table in ["entries", "outbox", "checkpoints", "sightings"] {
-            for action in ["UPDATE", "DELETE"] {
+        for (table, is_there) in [
+            ("entries", "sequence = NEW.sequence"),
+            ("outbox", "release = NEW.release OR rowid = NEW.rowid"),
+            ("checkpoints", "number = NEW.number"),
+            ("sightings", "number = NEW.number"),
+        ] {
+            // Where REPLACE deletes, a client of SQLite fires triggers of deletion only if it was asked to: insertion it cannot pass.
+            let replaced = format!("WHEN EXISTS (SELECT 1 FROM {table} WHERE {is_there})");
+            for (action, when) in [("UPDATE", ""), ("DELETE", ""), ("INSERT", &replaced)] {
                 schema += &format!(
-                    "CREATE TRIGGER IF NOT EXISTS {table}_no_{action} BEFORE {action} ON {table} \
+                    "CREATE TRIGGER IF NOT EXISTS {table}_no_{action} BEFORE {action} ON {table} {when} \
                      BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
                 );
             }
@@ -279,22 +287,50 @@ mod tests {
         contract(|| LedgerStore::open(&folder.path().join("ledger.sqlite")).unwrap());
     }
 
+    /// Also with another client of SQLite, which sets none of our pragmas, and in a ledger that an earlier version has made.
     #[test]
-    fn what_is_in_the_ledger_cannot_be_changed_or_deleted_with_sql() {
+    fn what_is_in_the_ledger_cannot_be_changed_deleted_or_replaced_with_sql() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = LedgerStore::open(&folder.path().join("ledger.sqlite")).unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        Connection::open(&path).unwrap().execute_batch(LEDGER_SCHEMA).unwrap();
+        let mut store = LedgerStore::open(&path).unwrap();
         let line = Line { json: "{}".into(), hash: Line::hash("{}") };
+        let sighting = Sighting { checkpoint: "c".into(), by: "b".into(), time: "t".into() };
         store.append(1, &line, Some((Digest::ZERO, b"x"))).unwrap();
-        for sql in [
-            "DELETE FROM entries",
-            "UPDATE entries SET entry = ''",
-            "DELETE FROM outbox",
-            "UPDATE outbox SET bytes = x''",
+        store.append_checkpoint("a checkpoint").unwrap();
+        store.append_sighting(&sighting).unwrap();
+        let foreign = Connection::open(&path).unwrap();
+        for (table, key, columns, values) in [
+            ("entries", "sequence", "hash, entry", "'', ''"),
+            ("outbox", "release", "bytes", "x''"),
+            ("outbox", "rowid", "release, bytes", "'other', x''"),
+            ("checkpoints", "number", "checkpoint", "''"),
+            ("sightings", "number", "checkpoint, by, time", "'', '', ''"),
         ] {
-            let error = store.0.execute(sql, []).unwrap_err().to_string();
-            assert!(error.contains("append-only"), "{sql}: {error}");
+            let insert = format!("INTO {table} ({key}, {columns}) SELECT {key}, {values} FROM {table}");
+            let (column, value) = (columns.split(", ").next().unwrap(), values.split(", ").next().unwrap());
+            for sql in [
+                format!("DELETE FROM {table}"),
+                format!("UPDATE {table} SET {column} = {value}"),
+                format!("UPDATE OR REPLACE {table} SET {column} = {value}"),
+                format!("REPLACE {insert}"),
+                format!("INSERT OR REPLACE {insert}"),
+                format!("INSERT {insert} WHERE true ON CONFLICT DO UPDATE SET {column} = excluded.{column}"),
+            ] {
+                for connection in [&store.0, &foreign] {
+                    let error = connection.execute(&sql, []).expect_err(&sql).to_string();
+                    assert!(error.contains("append-only"), "{sql}: {error}");
+                }
+            }
         }
         assert_eq!(store.entries().unwrap(), [line]);
+        assert_eq!(store.release(Digest::ZERO).unwrap().as_deref(), Some(&b"x"[..]));
+        assert_eq!(store.checkpoints().unwrap(), ["a checkpoint"]);
+        assert_eq!(store.sightings().unwrap(), [sighting]);
+        // And it goes on.
+        let line = Line { json: "[]".into(), hash: Line::hash("[]") };
+        store.append(2, &line, Some((Digest([1; 32]), b"y"))).unwrap();
+        store.append_checkpoint("another").unwrap();
     }
 
     #[test]
