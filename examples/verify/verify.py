@@ -207,7 +207,7 @@ def proposal(study, requester):
 
 class Ledger:
     def __init__(self):
-        self.sums, self.releases, self.paused, self.proposals = {}, {}, {}, {}
+        self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
 
     def take(self, number, entry, header):
         state = entry["state"]
@@ -290,7 +290,9 @@ class Ledger:
         key = hexadecimal(header["identity"], 32)
         seen = {}
         for note in notes:
-            for dataset, sums in Checkpoint(note, header["origin"], key).datasets.items():
+            checkpoint = Checkpoint(note, header["origin"], key)
+            self.taken_over.append((checkpoint.size, checkpoint.root))
+            for dataset, sums in checkpoint.datasets.items():
                 known = seen.get(dataset, sums)
                 seen[dataset] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
         need([account["dataset"] for account in entry["datasets"]] == sorted(seen), "it takes over other data sets")
@@ -332,20 +334,23 @@ def check_ledger(text, roster):
     need(seal, "the last line is no seal")
     sealed = "".join(line + "\n" for line in lines[:-1] if not line.startswith('{"hash"')).encode()
     need(signed(key, labelled("entente ledger export 5", sha256(sealed)), bytes.fromhex(seal[1])), "the seal does not verify")
-    checkpoints, entries = {}, []
+    checkpoints, entries, sightings = {}, [], []
     for line in lines[1:-1]:
         entry = re.fullmatch(r'\{"hash":"([0-9a-f]{64})","entry":(.*)\}', line, re.ASCII)
         if entry and not checkpoints:
             entries.append(entry)
             continue
         value = parse(line)
-        need(isinstance(value, dict) and list(value) == ["checkpoint"], "a line is neither an entry nor a checkpoint")
+        need(isinstance(value, dict) and list(value) in (["checkpoint"], ["sighting"]), "a line is neither an entry nor a checkpoint")
+        if "sighting" in value:
+            sightings.append((value["sighting"], Checkpoint(value["sighting"]["checkpoint"], origin, key)))
+            continue
         checkpoint = Checkpoint(value["checkpoint"], origin, key)
         if roster:
             checkpoint.verify_cosignatures(roster)
         checkpoints.setdefault(checkpoint.size, []).append(checkpoint)
     need(checkpoints and max(checkpoints) == len(entries), "no checkpoint is over all entries, or entries are missing")
-    tree, ledger, head = Tree(), Ledger(), bytes(32)
+    tree, ledger, head, roots = Tree(), Ledger(), bytes(32), []
     for number in range(len(entries) + 1):
         if number:
             raw = entries[number - 1][2].encode()
@@ -360,9 +365,13 @@ def check_ledger(text, roster):
             except Wrong as wrong:
                 raise Wrong(f"entry {number}: {wrong}") from wrong
             tree.push(head)
+        roots.append(tree.root())
         for checkpoint in checkpoints.get(number, ()):
-            need((checkpoint.root, checkpoint.head) == (tree.root(), head), f"the checkpoint over {number} entries is of others")
+            need((checkpoint.root, checkpoint.head) == (roots[-1], head), f"the checkpoint over {number} entries is of others")
             need(checkpoint.datasets == ledger.sums, f"the checkpoint over {number} entries has other sums")
+    for sighting, seen in sightings:
+        goes_on = seen.size < len(roots) and seen.root == roots[seen.size] or (seen.size, seen.root) in ledger.taken_over
+        need(goes_on, f"it is in quarantine: {sighting['by']} has shown a checkpoint of {seen.size} entries, from which it does not go on")
     return f"ledger of {header['node']}, {len(entries)} entries"
 
 

@@ -42,7 +42,7 @@ pub trait Store {
 }
 
 /// A store in memory: for tests and simulations. It survives nothing.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Memory {
     entries: Vec<Line>,
     releases: HashMap<Digest, Vec<u8>>,

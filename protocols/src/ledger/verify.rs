@@ -1,8 +1,8 @@
 //! Verification of an exported ledger: pure functions that trust nobody who wrote it.
 //!
 //! The export is JSON lines: a [`Header`]; every entry as `{"hash": …, "entry": …}`, the entry's text exactly as hashed; the
-//! checkpoints that were kept as `{"checkpoint": "…"}`, each a note with cosignatures, the last over all entries; and
-//! `{"seal": "…"}`, the node's signature over the SHA-256 of the lines before it other than entries.
+//! checkpoints that were kept as `{"checkpoint": "…"}`, each a note with cosignatures, the last over all entries; what the node was
+//! shown and does not go on from as `{"sighting": …}`; and `{"seal": "…"}`, the node's signature over the SHA-256 of the lines before it other than entries.
 //!
 //! What was changed, dropped, added or moved in an export is found: in an entry, as its hash is that of its exact text, the next entry
 //! names it, and the last checkpoint, which is under the seal, states the hash of the last one and how many there are; in another
@@ -20,6 +20,7 @@ use super::entry::Record;
 use super::error::LedgerError;
 use super::line::Line;
 use super::note::verifier;
+use super::office::Sighting;
 use super::read::Text;
 use super::recompute::Recompute;
 use super::report::{Facts, Report};
@@ -32,7 +33,7 @@ use crate::identity::{PublicIdentity, Roster, Signature};
 pub struct Header {
     /// `entente-ledger`.
     pub format: String,
-    /// 4.
+    /// 5.
     pub version: u32,
     /// The node's name.
     pub node: String,
@@ -48,8 +49,9 @@ pub struct Header {
 
 const FORMAT: &str = "entente-ledger";
 const VERSION: u32 = 5;
-/// How the line of a checkpoint begins; those of entries begin otherwise.
+/// How the lines of checkpoints and sightings begin; those of entries begin otherwise.
 const CHECKPOINT: &str = "{\"checkpoint\"";
+const SIGHTING: &str = "{\"sighting\"";
 const SEAL_LABEL: &str = "entente ledger export 5";
 
 #[derive(Serialize)]
@@ -66,11 +68,17 @@ struct CheckpointLine {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SightingLine {
+    sighting: Sighting,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SealLine {
     seal: Signature,
 }
 
-/// What the seal is over: the header and the checkpoints, each with its line's end.
+/// What the seal is over: the header, the checkpoints and the sightings, each with its line's end.
 fn seal_message<'a>(lines: impl IntoIterator<Item = &'a str>) -> Digest {
     let mut sum = PlainSum::default();
     for line in lines {
@@ -110,8 +118,10 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
     if checkpoints.last().and_then(|kept| Checkpoint::parse(kept).ok()).is_none_or(|kept| kept.bare() != last.bare()) {
         checkpoints.push(last.to_string());
     }
-    for checkpoint in checkpoints {
-        let line = serde_json::to_string(&CheckpointLine { checkpoint }).expect(infallible);
+    let checkpoint = |checkpoint| serde_json::to_string(&CheckpointLine { checkpoint }).expect(infallible);
+    let sighting = |sighting| serde_json::to_string(&SightingLine { sighting }).expect(infallible);
+    let sightings = store.sightings()?;
+    for line in checkpoints.into_iter().map(checkpoint).chain(sightings.into_iter().map(sighting)) {
         text += &line;
         text += "\n";
         sealed.push(line);
@@ -123,7 +133,7 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
 }
 
 /// Checks an export: its form and seal, the chain with its sums, caps, states and officers, the checkpoints with the root and sums
-/// at each, their signatures and cosignatures, and, with a roster, that the node and its witnesses are who the roster says.
+/// at each, their signatures and cosignatures, that it goes on from what the node was shown or has taken that over, and, with a roster, that the node and its witnesses are who the roster says.
 pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
     verify(text, roster, false)
 }
@@ -156,10 +166,12 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
         let problem = format!("{} with this identity is not in the roster", header.node);
         report.note("identity", if known { Ok("the one in the roster".into()) } else { Err(problem) });
     }
-    let (entries, checkpoint_lines, last) = parts(rest);
-    let sealed = std::iter::once(first).chain(checkpoint_lines.iter().copied());
+    let (entries, others, last) = parts(rest);
+    let sealed = std::iter::once(first).chain(others.iter().copied());
     report.note("seal", verify_seal(sealed, last, &header));
     let mut checkpoints = Checkpoints { header: &header, roster, by_size: BTreeMap::new(), problem: None };
+    let (sighting_lines, checkpoint_lines): (Vec<&str>, _) =
+        others.into_iter().partition(|line| line.starts_with(SIGHTING));
     for line in checkpoint_lines {
         match serde_json::from_str::<CheckpointLine>(line) {
             Ok(CheckpointLine { checkpoint }) => checkpoints.take(&checkpoint),
@@ -211,27 +223,28 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
     let numbers = numbers.map(|()| format!("ρ and ε of {computed} entries follow from their noise"));
     report.note("numbers, computed anew", numbers);
     report.note("checkpoints", checkpoints.verdict(entries));
+    report.note("sightings", verify_sightings(&sighting_lines, &header, &chain));
     report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
     report.facts = facts.map(|facts| Box::new(Facts { chain, ..*facts }));
     report
 }
 
-/// What stands behind the header: entries, the lines of checkpoints, and the last line if it ends. Lines end with a line feed and
+/// What stands behind the header: entries, the lines of checkpoints and sightings, and the last line if it ends. Lines end with a line feed and
 /// nothing else; a carriage return would be a part of its line.
 fn parts(text: &str) -> (&str, Vec<&str>, Option<&str>) {
     let Some(text) = text.strip_suffix('\n') else { return (text, Vec::new(), None) };
     let (mut entries, last) = text.split_at(memchr::memrchr(b'\n', text.as_bytes()).map_or(0, |end| end + 1));
-    let mut checkpoints = Vec::new();
+    let mut others = Vec::new();
     while let Some(rest) = entries.strip_suffix('\n') {
         let start = memchr::memrchr(b'\n', rest.as_bytes()).map_or(0, |end| end + 1);
-        if !rest[start..].starts_with(CHECKPOINT) {
+        if !rest[start..].starts_with(CHECKPOINT) && !rest[start..].starts_with(SIGHTING) {
             break;
         }
-        checkpoints.push(&rest[start..]);
+        others.push(&rest[start..]);
         entries = &entries[..start];
     }
-    checkpoints.reverse();
-    (entries, checkpoints, Some(last))
+    others.reverse();
+    (entries, others, Some(last))
 }
 
 /// One after the other, so that each is still in the processor's cache when it is read. All of them end.
@@ -259,10 +272,34 @@ fn verify_seal<'a>(
     let line = line.map_err(|_| "the last line is not a seal: something is missing or was added".to_owned())?;
     let written = serde_json::to_string(&line).is_ok_and(|line| line == last);
     if written && header.identity.verify(SEAL_LABEL, &seal_message(sealed).0, &line.seal) {
-        Ok("by the node, over header and checkpoints, which state the entries' hashes".into())
+        Ok("by the node, over all lines but the entries', whose hashes the checkpoints state".into())
     } else {
         Err("the export is not as the node wrote and signed it".into())
     }
+}
+
+/// What the node was shown of its own ledger and has kept as evidence: all of it is gone on from, or taken over.
+fn verify_sightings(lines: &[&str], header: &Header, chain: &Chain) -> Result<String, String> {
+    for line in lines {
+        let SightingLine { sighting } =
+            serde_json::from_str(line).map_err(|error| format!("a line is not a sighting: {error}"))?;
+        let seen = Checkpoint::parse(&sighting.checkpoint).map_err(|error| format!("a sighting: {error}"))?;
+        if !seen.is_of(&header.origin, &header.identity) {
+            return Err(format!("what {} has shown is not signed by the node", sighting.by));
+        }
+        let statement = seen.statement();
+        if !chain.goes_on_from(statement) && chain.recovered(statement).is_none() {
+            return Err(format!(
+                "the ledger is in quarantine: {} has shown ({}) a checkpoint of {} entries that this node has signed, and from which \
+                 it does not go on",
+                sighting.by, sighting.time, statement.size
+            ));
+        }
+    }
+    Ok(match lines.len() {
+        0 => "nobody has shown the node another ledger of its own".into(),
+        count => format!("{count} shown, and taken over"),
+    })
 }
 
 /// The checkpoints of an export, held against the chain as it grows.

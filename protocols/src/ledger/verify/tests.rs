@@ -1,7 +1,7 @@
 use super::*;
 use crate::identity::{IdentityKey, Member};
 use crate::ledger::Act;
-use crate::ledger::office::Subject;
+use crate::ledger::office::{Sighting, Subject};
 use crate::ledger::store::Memory;
 use crate::ledger::{Caps, Ledger};
 use crate::policy::tests::{approved, request};
@@ -141,6 +141,29 @@ fn what_is_sealed_anew_is_held_against_the_checkpoints() {
     mixed.insert(0, all[0]);
     mixed.extend(all.iter().filter(|line| line.starts_with("{\"checkpoint\"")));
     assert!(failed(&sealed(&mixed)).contains("entries are others than were signed"));
+}
+
+/// What a node was shown and does not go on from is in what it exports: its ledger is not clean until officers have taken that over.
+#[test]
+fn a_ledger_in_quarantine_is_not_exported_as_clean() {
+    let newest = ledger().checkpoint(&signer()).unwrap();
+    let mut ledger = ledger_of(1);
+    let exported = |ledger: &Ledger<Memory>| export("a", &signer(), ledger.store()).unwrap();
+    assert!(verify_export(&exported(&ledger), None).passed());
+    assert!(ledger.sighted(&newest, "telecom", "on 3 May").unwrap());
+    let said = failed(&exported(&ledger));
+    assert!(said.contains("telecom has shown (on 3 May) a checkpoint of 5 entries"), "{said}");
+    for officer in ["ann", "bob"] {
+        ledger.recover(Act { officer, reason: "lost", now: "now" }).unwrap();
+    }
+    let report = verify_export(&exported(&ledger), None);
+    assert!(report.passed() && report.text().contains("1 shown, and taken over"), "{}", report.text());
+    // What nobody has signed is no evidence, and no node keeps it.
+    let mut store = ledger_of(1).store().clone();
+    let stranger = Signer { key: key(8), ..signer() };
+    let invented = Checkpoint::sign(newest.statement().clone(), &stranger.key).unwrap().to_string();
+    store.append_sighting(&Sighting { checkpoint: invented, by: "telecom".into(), time: "now".into() }).unwrap();
+    assert!(failed(&export("a", &signer(), &store).unwrap()).contains("not signed by the node"));
 }
 
 #[test]
