@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Checks exported ledgers and receipts, written from docs/ledger-format.md alone.
 
-    verify.py [--roster roster.json] FILE ...
+    verify.py [--roster roster.json] [--witnessed FILE]... [--cosigned-by N | --alone] FILE ...
 
-Each file is a ledger's export or a receipt.json. Needs Python 3.10 and the package `cryptography`; shares no code with what wrote the
-files. Prints a line a file; exit code 0 if all are as they should be, 1 if not.
+Each file is a ledger's export or a receipt.json; --witnessed takes what a witness holds, --cosigned-by how many partners must have
+cosigned all that was computed or released. Needs Python 3.10 and the package `cryptography`; shares no code with what wrote the
+files. Prints a line a file; exit code 0 if all are as they should be, 1 if not, or if nothing outside of a node supports its ledger, with
+which --alone is content.
 """
 
+import argparse
 import base64
 import hashlib
 import json
@@ -24,6 +27,10 @@ OFFICE_STATES = {"NOTE", "PAUSED", "RESUMED", "PROPOSED", "CAP", "RECOVERED"}
 
 class Wrong(Exception):
     """What is not as it should be."""
+
+
+class NotWitnessed(Exception):
+    """A ledger that nothing outside of its node supports."""
 
 
 def need(condition, words):
@@ -108,7 +115,8 @@ class Checkpoint:
         need(name == origin and identifier == key_id(origin, 1, key), "a checkpoint is not signed by the node")
         need(signed(key, self.text.encode(), signature), "a checkpoint's signature does not verify")
 
-    def verify_cosignatures(self, roster):
+    def cosignatures(self, roster):
+        """Those of whom the roster has a key: name, key, and whether it verifies."""
         coordinator = f"entente/{roster['authority']}"
         for name, identifier, raw in self.lines[1:]:
             if name == coordinator:
@@ -118,9 +126,11 @@ class Checkpoint:
             else:
                 continue
             key = hexadecimal(key, 32)
-            need(identifier == key_id(name, 4, key) and len(raw) == 72, f"the cosignature of {name} has another form")
-            text = f"cosignature/v1\ntime {struct.unpack('>Q', raw[:8])[0]}\n{self.text}"
-            need(signed(key, text.encode(), raw[8:]), f"the cosignature of {name} does not verify")
+            good = identifier == key_id(name, 4, key) and len(raw) == 72
+            if good:
+                text = f"cosignature/v1\ntime {struct.unpack('>Q', raw[:8])[0]}\n{self.text}"
+                good = signed(key, text.encode(), raw[8:])
+            yield name, key, good
 
 
 class Tree:
@@ -208,6 +218,8 @@ def proposal(study, requester):
 class Ledger:
     def __init__(self):
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
+        # The last entry by which something was computed or released, its study, and the last one of another study before that.
+        self.answered, self.answered_study, self.answered_before = 0, None, 0
 
     def take(self, number, entry, header):
         state = entry["state"]
@@ -263,6 +275,10 @@ class Ledger:
         need(follows[state], "its state does not follow")
         if state in ("RESERVED", "COMPUTED", "RELEASED"):
             self.releases[release] = (state, dataset)
+        if state in ("COMPUTED", "RELEASED"):
+            if asked["id"] != self.answered_study:
+                self.answered_study, self.answered_before = asked["id"], self.answered
+            self.answered = entry["sequence"]
         if dataset in self.sums:
             self.sums[dataset] = (spent + charge, person, cap)
 
@@ -318,10 +334,52 @@ def parse(text):
         raise Wrong("a line is not JSON") from error
 
 
-def check_ledger(text, roster):
+def read_witnessed(path):
+    """What a witness holds: the notes of a file."""
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = file.read().splitlines()
+    values = [parse(line) for line in lines]
+    need(all(isinstance(value, dict) and list(value) == ["checkpoint"] for value in values), f"{path} is not what a witness holds")
+    return [value["checkpoint"] for value in values]
+
+
+def check_witnesses(header, roots, ledger, checkpoints, outside):
+    """Holds a whole ledger against what is outside of its node; who has cosigned it up to which entry."""
+    origin, key, roster = header["origin"], hexadecimal(header["identity"], 32), outside.roster
+    counted = []
+    for note in outside.witnessed:
+        if read_note(note)[0].split("\n")[0] != origin:
+            continue
+        try:
+            seen = Checkpoint(note, origin, key)
+        except Wrong:
+            continue  # Of an earlier identity of the node.
+        if seen.size < len(roots) and roots[seen.size] == seen.root:
+            counted.append(seen)
+            continue
+        need((seen.size, seen.root) in ledger.taken_over, f"a witness holds a checkpoint of {seen.size} entries, from which it does not go on")
+    up_to = {}
+    for seen in counted if roster is None else counted + checkpoints:
+        if roster is None:
+            names = [name for name, _, _ in seen.lines[1:]]
+        else:
+            names = [name for name, of, good in seen.cosignatures(roster) if good and of != key]
+        for name in names:
+            if name != origin:
+                up_to[name] = max(up_to.get(name, 0), seen.size)
+    last = max(up_to.values(), default=0)
+    if last == 0 or last < ledger.answered_before:
+        raise NotWitnessed(f"nothing outside of the node supports what it has behind entry {last}")
+    partners = [name for name, size in up_to.items() if name.count("/") == 2 and size >= ledger.answered]
+    if len(partners) < outside.cosigned_by:
+        raise NotWitnessed(f"{len(partners)} of {outside.cosigned_by} partners have cosigned all that was computed or released")
+    return ", ".join(f"{name} up to entry {size}" for name, size in sorted(up_to.items()))
+
+
+def check_ledger(text, outside):
     need(text.endswith("\n"), "the last line does not end")
     lines = text[:-1].split("\n")
-    header = parse(lines[0])
+    header, roster = parse(lines[0]), outside.roster
     form = {"format": "entente-ledger", "version": 5, "rho_unit": "1e-6"}
     need(all(header.get(name) == value for name, value in form.items()), "its format or version is not known")
     key, origin = hexadecimal(header["identity"], 32), header["origin"]
@@ -347,7 +405,8 @@ def check_ledger(text, roster):
             continue
         checkpoint = Checkpoint(value["checkpoint"], origin, key)
         if roster:
-            checkpoint.verify_cosignatures(roster)
+            for name, _, good in checkpoint.cosignatures(roster):
+                need(good, f"the cosignature of {name} does not verify")
         checkpoints.setdefault(checkpoint.size, []).append(checkpoint)
     need(checkpoints and max(checkpoints) == len(entries), "no checkpoint is over all entries, or entries are missing")
     tree, ledger, head, roots = Tree(), Ledger(), bytes(32), []
@@ -372,7 +431,9 @@ def check_ledger(text, roster):
     for sighting, seen in sightings:
         goes_on = seen.size < len(roots) and seen.root == roots[seen.size] or (seen.size, seen.root) in ledger.taken_over
         need(goes_on, f"it is in quarantine: {sighting['by']} has shown a checkpoint of {seen.size} entries, from which it does not go on")
-    return f"ledger of {header['node']}, {len(entries)} entries"
+    own = [checkpoint for of_size in checkpoints.values() for checkpoint in of_size]
+    words = f"ledger of {header['node']}, {len(entries)} entries"
+    return f"{words}, cosigned by {check_witnesses(header, roots, ledger, own, outside)}"
 
 
 # Receipts.
@@ -413,33 +474,41 @@ def check_receipt(text, roster):
     return f"receipt of study {subject['study']}, signed by {', '.join(subject['participants'])}"
 
 
-def check(path, roster):
+def check(path, outside):
     with open(path, encoding="utf-8", newline="") as file:
         text = file.read()
     try:
-        return check_receipt(text, roster) if text.startswith("{\n") else check_ledger(text, roster)
+        return check_receipt(text, outside.roster) if text.startswith("{\n") else check_ledger(text, outside)
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, UnicodeError) as error:
         raise Wrong(f"a field is missing or of another kind: {error!r}") from error
 
 
-def main(arguments):
-    roster = None
-    if arguments[:1] == ["--roster"]:
-        with open(arguments[1], encoding="utf-8") as file:
-            roster = json.load(file)
-        arguments = arguments[2:]
-    if not arguments:
-        print(__doc__, file=sys.stderr)
-        return 1
-    failed = False
-    for path in arguments:
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--roster")
+    parser.add_argument("--witnessed", action="append", default=[])
+    parser.add_argument("--cosigned-by", type=int, default=0)
+    parser.add_argument("--alone", action="store_true")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    asked = parser.parse_args()
+    if asked.cosigned_by and (asked.alone or not asked.roster):
+        parser.error("--cosigned-by needs --roster, and is not for --alone")
+    if asked.roster:
+        with open(asked.roster, encoding="utf-8") as file:
+            asked.roster = json.load(file)
+    asked.witnessed = [note for path in asked.witnessed for note in read_witnessed(path)]
+    good = True
+    for path in asked.files:
         try:
-            print(f"ok      {path}: {check(path, roster)}")
+            print(f"ok      {path}: {check(path, asked)}")
+        except NotWitnessed as alone:
+            good = good and asked.alone
+            print(f"not witnessed  {path}: {alone}")
         except (Wrong, OSError, UnicodeDecodeError) as wrong:
-            failed = True
+            good = False
             print(f"FAILED  {path}: {wrong}")
-    return 1 if failed else 0
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use entente_examples::alliance::{DATASETS, free_port};
 use entente_examples::tables;
+use entente_node::state::Folder;
+use entente_protocols::ledger::store::Memory;
+use entente_protocols::ledger::verify::export;
 use entente_testing::{Error, PARTNERS};
 use serde_json::Value;
 
@@ -220,9 +223,24 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             .collect::<Result<_, _>>()?;
         assert_eq!(states, ["CAP", "RESERVED", "COMPUTED", "RELEASED"], "{partner}");
         place.node(partner, &["ledger", "verify"])?;
-        let export = place.path(&format!("{partner}.jsonl"));
-        place.node(partner, &["ledger", "export", "--out", &export])?;
-        good("entente", &["verify", &export])?;
+        let exported = place.path(&format!("{partner}.jsonl"));
+        let roster = place.path("alliance/roster.json");
+        // The end's cosignatures may still be on their way.
+        let began = Instant::now();
+        loop {
+            place.node(partner, &["ledger", "export", "--out", &exported])?;
+            let verified = run("entente", &["verify", &exported, "--roster", &roster])?;
+            if verified.status.success() {
+                break;
+            }
+            let said = String::from_utf8_lossy(&verified.stdout);
+            assert!(said.contains("not witnessed") && began.elapsed() < Duration::from_secs(20), "{said}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        good("entente", &["verify", &exported, "--alone"])?;
+        let alone = run("entente", &["verify", &exported])?;
+        assert_eq!(alone.status.code(), Some(1), "nobody but the node says so");
+        assert!(String::from_utf8_lossy(&alone.stdout).contains("not witnessed  witnesses: nothing outside"));
         let budget: Value = serde_json::from_str(&place.node(partner, &["budget", "--json"])?)?;
         assert_eq!(budget[0]["spent"]["rho_micro"], written["privacy"]["rho_micro"]);
     }
@@ -233,6 +251,23 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
         std::fs::read_to_string(place.path("bank.jsonl"))?.replacen("steward ann", "steward bob", 1),
     )?;
     assert_ne!(run("entente", &["verify", &changed])?.status.code(), Some(0));
+    // So is one that its keeper has written anew, by who asks its witnesses.
+    let (held, by_coordinator, anew) =
+        (place.path("telecom.checkpoints"), place.path("coordinator.checkpoints"), place.path("anew.jsonl"));
+    place.node("telecom", &["witnessed", "--out", &held])?;
+    good("entente", &["partners", "--dir", &place.path("alliance"), "--checkpoints", &by_coordinator])?;
+    let (bank, roster) = (place.path("bank.jsonl"), place.path("alliance/roster.json"));
+    good("entente", &["verify", &bank, "--roster", &roster, "--witnessed", &held, "--cosigned-by", "1"])?;
+    std::fs::write(
+        &anew,
+        export("bank", &Folder::new(Path::new(&place.path("bank"))).signer("bank")?, &Memory::default())?,
+    )?;
+    good("entente", &["verify", &anew, "--roster", &roster, "--alone"])?;
+    for file in [&held, &by_coordinator] {
+        let found = run("entente", &["verify", &anew, "--witnessed", file, "--alone"])?;
+        let said = String::from_utf8_lossy(&found.stdout);
+        assert!(found.status.code() == Some(1) && said.contains("FAILED  witnesses: "), "{said}");
+    }
     drop(coordinator);
     Ok(())
 }

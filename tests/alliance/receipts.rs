@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use entente_node::store::WitnessStore;
 use entente_protocols::identity::Roster;
-use entente_protocols::ledger::Act;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::office::Subject;
+use entente_protocols::ledger::outside::{Outside, write_witnessed};
 use entente_protocols::ledger::receipt::{Receipt, Round, verify_files, verify_receipt};
 use entente_protocols::ledger::report::{Facts, Report};
-use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
+use entente_protocols::ledger::store::{Memory, Store};
+use entente_protocols::ledger::verify::{export, verify_export, verify_outside, verify_to_compare};
+use entente_protocols::ledger::{Act, Checkpoint, Ledger};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::wire::message::{ToAttempt, ToNode};
 use entente_testing::{Does, Draft, Driven, Error, Manners, PARTNERS, World, study, until};
@@ -137,6 +140,56 @@ async fn who_comes_back_signs_then() -> Result<(), Error> {
     .await
 }
 
+/// What a partner has witnessed of others.
+fn held(world: &World, partner: &str) -> Result<Vec<Checkpoint>, Error> {
+    Ok(WitnessStore::open(&world.folder(partner).state("witnessed.sqlite"))?.all()?)
+}
+
+/// What a partner's staff could write in the place of its ledger: nothing, or all but the last charge and what follows, as short as that or
+/// made longer than it was; each consistent, and sealed with the node's key.
+fn written_anew(world: &World, partner: &str) -> Result<Vec<String>, Error> {
+    let lines = world.open_ledger(partner)?.store().entries()?;
+    let charged = lines.iter().rposition(|line| line.json.contains("\"RESERVED\"")).ok_or("a charge")?;
+    let signer = world.folder(partner).signer(partner)?;
+    let anew = [(0, 0), (charged, 0), (charged, 99)].map(|(kept, notes)| {
+        let mut store = Memory::default();
+        for (sequence, line) in (1..).zip(&lines[..kept]) {
+            store.append(sequence, line, None)?;
+        }
+        let mut ledger = Ledger::open(store, BTreeMap::new(), "anew")?;
+        for _ in 0..notes {
+            ledger.note(1, Act { officer: "ann", reason: "filler", now: "2026-01-01T00:00:00Z" })?;
+        }
+        Ok(export(partner, &signer, ledger.store())?)
+    });
+    anew.into_iter().collect()
+}
+
+/// What was written anew fails against what a partner has witnessed, and is not witnessed where nobody is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_written_anew_is_not_what_others_hold() -> Result<(), Error> {
+    let world = World::new().await?;
+    world.files(by_housing().build()?).await?;
+    let roster = roster(&world)?;
+    until("the end is witnessed", async || {
+        let outside = Outside { roster: Some(&roster), witnessed: &held(&world, "telecom")?, cosigned_by: 1 };
+        let report = verify_outside(&world.export("bank")?, &outside, false);
+        assert!(report.passed(), "{}", report.text());
+        Ok(report.is_witnessed() && report.text().contains("cosigned by"))
+    })
+    .await?;
+    let held = held(&world, "telecom")?;
+    for text in written_anew(&world, "bank")? {
+        for roster in [None, Some(&roster)] {
+            let report = verify_outside(&text, &Outside { roster, ..Outside::default() }, false);
+            assert!(report.passed() && !report.is_witnessed(), "{}", report.text());
+            let report = verify_outside(&text, &Outside { roster, witnessed: &held, cosigned_by: 0 }, false);
+            assert!(!report.passed() && report.text().contains("telecom holds a checkpoint"), "{}", report.text());
+        }
+    }
+    Ok(())
+}
+
 /// Another verifier, in another language, over the same files: it takes what is good, and refuses each changed one.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs python3 with cryptography and dp-accounting; .ci/run installs them"]
@@ -156,6 +209,12 @@ async fn in_python() -> Result<(), Error> {
         ledger.set_cap("clients", cap.times(2), act("ann"))?;
         ledger.set_cap("clients", cap.times(2), act("bob"))?;
     }
+    let known: Roster = serde_json::from_slice(&std::fs::read(&roster)?)?;
+    until("the end is witnessed", async || {
+        let outside = Outside { roster: Some(&known), witnessed: &held(&world, "telecom")?, cosigned_by: 1 };
+        Ok(verify_outside(&world.export("bank")?, &outside, false).is_witnessed())
+    })
+    .await?;
     let ledger = world.export("bank")?;
     let receipt = String::from_utf8(result["receipt.json"].clone())?;
     let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -198,6 +257,42 @@ async fn in_python() -> Result<(), Error> {
     };
     let (passed, said) = python("verify.py", &[Path::new("--roster"), &roster, &good[0], &good[1]])?;
     assert!(passed, "{said}");
+    // Written anew with the node's own key: what witnesses hold tells, and without it nobody vouches for it.
+    let held = held(&world, "telecom")?;
+    let file = folder.path().join("telecom.checkpoints");
+    std::fs::write(&file, write_witnessed(held.clone()))?;
+    let plain = ["--roster".as_ref(), &*roster];
+    let with = [&plain[..], &["--witnessed".as_ref(), &*file]].concat();
+    let one = [&with[..], &["--cosigned-by".as_ref(), Path::new("1")]].concat();
+    let three = [&with[..], &["--cosigned-by".as_ref(), Path::new("3")]].concat();
+    let alone: &[&Path] = &["--alone".as_ref()];
+    let mut texts = vec![(ledger.clone(), ["ok", "ok", "ok", "not", "not"])];
+    for anew in written_anew(&world, "bank")? {
+        texts.push((anew, ["not", "FAILED", "FAILED", "FAILED", "not"]));
+    }
+    for (number, (text, expected)) in texts.iter().enumerate() {
+        let path = folder.path().join(format!("anew-{number}.jsonl"));
+        std::fs::write(&path, text)?;
+        for (expected, arguments) in expected.iter().zip([&plain[..], &with, &one, &three, alone]) {
+            let (passed, said) = python("verify.py", &[arguments, &[&*path]].concat())?;
+            assert!(said.starts_with(&format!("{expected} ")), "{number}, {arguments:?}: {said}");
+            assert_eq!(passed, *expected == "ok" || arguments == alone, "{number}, {arguments:?}: {said}");
+            let outside = Outside {
+                roster: (arguments != alone).then_some(&known),
+                witnessed: if arguments.len() > 2 { &held } else { &[] },
+                cosigned_by: arguments.get(5).map_or(Ok(0), |count| count.display().to_string().parse())?,
+            };
+            let report = verify_outside(text, &outside, false);
+            let ours = if !report.passed() {
+                "FAILED"
+            } else if report.is_witnessed() {
+                "ok"
+            } else {
+                "not"
+            };
+            assert_eq!(ours, *expected, "{number}, {arguments:?}: {}", report.text());
+        }
+    }
     let (passed, said) = python("verify.py", &bad.iter().map(|path| &**path).collect::<Vec<_>>())?;
     assert!(!passed && said.matches("FAILED  ").count() == bad.len(), "{said}");
     let (agree, said) = python("accounting.py", &[&folder.path().join("cases.csv")])?;

@@ -8,12 +8,14 @@ use entente_host::Error;
 use entente_host::files;
 use entente_host::process::stop_signal;
 use entente_host::terminal::{print, print_json};
+use entente_protocols::ledger::outside::write_witnessed;
 
 use super::options::Dir;
 use super::tables;
 use crate::client::Client;
 use crate::coordinator::Coordinator;
-use crate::hall::alliance;
+use crate::hall::alliance::{self, Alliance};
+use crate::store::Store;
 use crate::{invite, page};
 
 #[derive(Args)]
@@ -111,10 +113,21 @@ pub(super) struct Partners {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write the newest checkpoint of each node's ledger that the coordinator has cosigned, for `entente verify --witnessed`
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    checkpoints: Option<PathBuf>,
 }
 
 impl Partners {
     pub(super) async fn run(self) -> Result<(), Error> {
+        if let Some(path) = self.checkpoints {
+            let _ = Alliance::open(&self.dir.dir)?;
+            let held = Store::open(&self.dir.dir)?.all_witnessed()?;
+            let words =
+                format!("wrote {}: {} checkpoints that the coordinator has cosigned", path.display(), held.len());
+            files::write_private(&path, write_witnessed(held).as_bytes())?;
+            return print(words);
+        }
         let view = Client::connect(&self.dir.dir).await?.partners().await?;
         if self.json { print_json(&view) } else { print(tables::partners(&view)) }
     }

@@ -75,7 +75,8 @@ Nodes dial in to the one UDP port. Studies that had not ended are taken up again
     /// Show who is enrolled and connected, with versions, public schemas and ledgers
     #[command(after_help = "\
 Example:
-  entente partners --dir alliance --json")]
+  entente partners --dir alliance --json
+  entente partners --dir alliance --checkpoints coordinator.checkpoints")]
     Partners(alliance::Partners),
     /// Check, run and look after studies
     #[command(
@@ -116,9 +117,10 @@ Example:
 Example:
   entente verify bank-ledger.jsonl --roster alliance/roster.json
   entente verify results/receipt.json
-  entente verify results bank-ledger.jsonl telecom-ledger.jsonl
+  entente verify results bank-ledger.jsonl telecom-ledger.jsonl --roster alliance/roster.json
+  entente verify bank-ledger.jsonl --roster alliance/roster.json --witnessed telecom.checkpoints --cosigned-by 1
 Several are held against each other as well: the same studies, participants, charges and hashes.
-Exit code 0 if every check passed, 1 if not.")]
+Exit code 0 if every check passed; 1 if one failed, or if nothing outside of a node supports its ledger.")]
     Verify(verify::Verify),
 }
 

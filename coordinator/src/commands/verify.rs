@@ -8,10 +8,12 @@ use entente_host::Error;
 use entente_host::files;
 use entente_host::terminal::{print, print_json};
 use entente_protocols::identity::Roster;
+use entente_protocols::ledger::Checkpoint;
 use entente_protocols::ledger::cross::cross_check;
+use entente_protocols::ledger::outside::{Outside, read_witnessed};
 use entente_protocols::ledger::receipt::{Receipt, is_receipt, verify_files, verify_receipt};
 use entente_protocols::ledger::report::{Check, Facts, Report};
-use entente_protocols::ledger::verify::{verify_export, verify_to_compare};
+use entente_protocols::ledger::verify::verify_outside;
 use serde::Serialize;
 
 use crate::store::RECEIPT;
@@ -24,6 +26,15 @@ pub(super) struct Verify {
     /// The roster that says whose keys are whose: the alliance's roster.json, or a node's (JSON or TOML)
     #[arg(long, value_name = "FILE")]
     roster: Option<PathBuf>,
+    /// What a witness holds: a file of `entente-node witnessed` or `entente partners --checkpoints`; can be given several times
+    #[arg(long, value_name = "FILE")]
+    witnessed: Vec<PathBuf>,
+    /// How many partners must have cosigned everything that was computed or released; the coordinator is not counted
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "roster")]
+    cosigned_by: usize,
+    /// Be content with a ledger that nothing outside of its node supports
+    #[arg(long, conflicts_with = "cosigned_by")]
+    alone: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -39,9 +50,14 @@ struct Checked {
 impl Verify {
     pub(super) fn run(self) -> Result<(), Error> {
         let roster = self.roster.as_deref().map(read_roster).transpose()?;
+        let mut witnessed = Vec::new();
+        for path in &self.witnessed {
+            witnessed.extend(read_held(path)?);
+        }
+        let outside = Outside { roster: roster.as_ref(), witnessed: &witnessed, cosigned_by: self.cosigned_by };
         let (mut all, mut ledgers, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
         for path in &self.paths {
-            let (report, receipt) = verify(path, roster.as_ref(), self.paths.len() > 1)?;
+            let (report, receipt) = verify(path, &outside, self.paths.len() > 1)?;
             receipts.extend(receipt);
             all.push((path.display().to_string(), report));
         }
@@ -68,18 +84,29 @@ impl Verify {
             let text: Vec<String> = all.iter().map(|(path, report)| format!("{path}\n{}", report.text())).collect();
             print(text.join("\n").trim_end())?;
         }
-        if failed.is_empty() { Ok(()) } else { Err(Error::refused(format!("{} does not verify", failed.join(", ")))) }
+        if !failed.is_empty() {
+            return Err(Error::refused(format!("{} does not verify", failed.join(", "))));
+        }
+        let alone: Vec<&str> =
+            all.iter().filter(|(_, report)| !report.is_witnessed()).map(|(path, _)| path.as_str()).collect();
+        if self.alone || alone.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused(format!("{} is not witnessed", alone.join(", ")))
+            .help("give --roster FILE, and --witnessed FILE with what others hold; or --alone if that is what you want to know"))
     }
 }
 
 /// Verifies one path; of a result folder every file. Whether it is then compared with others decides what is kept of a ledger.
-fn verify(path: &Path, roster: Option<&Roster>, compare: bool) -> Result<(Report, Option<Receipt>), Error> {
+fn verify(path: &Path, outside: &Outside<'_>, compare: bool) -> Result<(Report, Option<Receipt>), Error> {
+    let roster = outside.roster;
     if !path.is_dir() {
         let text = files::read_text(path)?;
-        return Ok(match (is_receipt(&text), compare) {
-            (true, _) => verify_receipt(&text, roster),
-            (false, true) => (verify_to_compare(&text, roster), None),
-            (false, false) => (verify_export(&text, roster), None),
+        let is_receipt = is_receipt(&text);
+        return Ok(if is_receipt {
+            verify_receipt(&text, roster)
+        } else {
+            (verify_outside(&text, outside, compare), None)
         });
     }
     let file = path.join(RECEIPT);
@@ -101,6 +128,11 @@ fn verify(path: &Path, roster: Option<&Roster>, compare: bool) -> Result<(Report
         verify_files(&mut report, &receipt.statement, &contents);
     }
     Ok((report, receipt))
+}
+
+fn read_held(path: &Path) -> Result<Vec<Checkpoint>, Error> {
+    let held = read_witnessed(&files::read_text(path)?);
+    held.map_err(|problem| Error::refused(format!("{} is not what a witness holds: {problem}", path.display())))
 }
 
 fn read_roster(path: &Path) -> Result<Roster, Error> {

@@ -114,6 +114,14 @@ impl Store {
         witnessed(&self.lock(), identity)
     }
 
+    /// The latest checkpoints of all nodes that ever had one, by name.
+    pub fn all_witnessed(&self) -> Result<Vec<Checkpoint>, Error> {
+        let connection = self.lock();
+        let mut query = connection.prepare("SELECT note FROM checkpoint ORDER BY name, identity").map_err(failed)?;
+        let notes: Result<Vec<String>, _> = query.query_map([], |row| row.get(0)).and_then(Iterator::collect);
+        notes.map_err(failed)?.iter().map(|note| checkpoint(note)).collect()
+    }
+
     /// Puts checkpoints in the place of older ones, all in one durable write: whatever `judge` keeps in what it is given. It is on
     /// the disk when this returns.
     ///
@@ -150,8 +158,11 @@ impl Checkpoints<'_> {
 fn witnessed(connection: &Connection, identity: &PublicIdentity) -> Result<Option<Checkpoint>, Error> {
     let mut query = connection.prepare_cached("SELECT note FROM checkpoint WHERE identity = ?1").map_err(failed)?;
     let note: Option<String> = query.query_row([identity.0.as_slice()], |row| row.get(0)).optional().map_err(failed)?;
-    let damaged = |error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}"));
-    note.map(|note| Checkpoint::parse(&note).map_err(damaged)).transpose()
+    note.map(|note| checkpoint(&note)).transpose()
+}
+
+fn checkpoint(note: &str) -> Result<Checkpoint, Error> {
+    Checkpoint::parse(note).map_err(|error| Error::failed(format!("a checkpoint in entente.db is damaged: {error}")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use entente_host::terminal::{print, print_json};
 use entente_host::{Error, files};
+use entente_protocols::ledger::report;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::reason::Reason;
 use serde::Serialize;
@@ -152,13 +153,14 @@ fn ledger(folder: &Folder, config: &Config) -> Line {
         Ok(Some(words)) => return Line::error("ledger", words, "see `entente-node ledger recover --help`"),
         Err(error) => return Line::failed("ledger", &error, "see `entente-node ledger verify`"),
     }
-    let failed = report.checks.iter().find(|check| !check.passed);
+    let failed = report.checks.iter().find(|check| check.verdict == report::Verdict::Failed);
     match failed {
         Some(check) => {
             Line::error("ledger", format!("{}: {}", check.check, check.detail), "see `entente-node ledger verify`")
         }
         None => {
-            Line::ok("ledger", report.checks.iter().map(|check| check.detail.as_str()).collect::<Vec<_>>().join("; "))
+            let passed = report.checks.iter().filter(|check| check.passed);
+            Line::ok("ledger", passed.map(|check| check.detail.as_str()).collect::<Vec<_>>().join("; "))
         }
     }
 }

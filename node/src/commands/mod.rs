@@ -12,6 +12,7 @@ mod office;
 mod review;
 mod roster;
 mod serve;
+mod witnessed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +102,9 @@ Example:
   entente-node ledger export --dir bank --out bank-ledger.jsonl"
     )]
     Ledger(ledger::Ledger),
+    /// Write the newest checkpoints of others' ledgers that this node has cosigned, for `entente verify --witnessed`
+    #[command(after_help = "Example:\n  entente-node witnessed --out telecom.checkpoints --dir telecom")]
+    Witnessed(witnessed::Witnessed),
     /// List, export, import or remove the models that this node keeps
     #[command(
         subcommand,
@@ -149,6 +153,7 @@ impl Cli {
             Command::Budget(budget) => budget.run(),
             Command::Review(review) => review.run(),
             Command::Ledger(ledger) => ledger.run(),
+            Command::Witnessed(witnessed) => witnessed.run(),
             Command::Models(models) => models.run(),
             Command::Audience(audience) => audience.run(),
             Command::Roster(roster) => roster.run(),

@@ -32,6 +32,13 @@ impl WitnessStore {
         note.map(|note| Checkpoint::parse(&note).map_err(read)).transpose()
     }
 
+    /// The newest checkpoints of all nodes that it has witnessed, by name.
+    pub fn all(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        let mut select = self.0.prepare("SELECT checkpoint FROM witnessed ORDER BY node, identity").map_err(read)?;
+        let notes: Result<Vec<String>, _> = select.query_map([], |row| row.get(0)).and_then(Iterator::collect);
+        notes.map_err(read)?.iter().map(|note| Checkpoint::parse(note).map_err(read)).collect()
+    }
+
     /// Keeps a checkpoint in the place of an older one. It is on the disk when this returns.
     pub fn keep(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO witnessed (identity, node, entries, checkpoint) VALUES (?1, ?2, ?3, ?4)";

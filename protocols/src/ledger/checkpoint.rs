@@ -18,6 +18,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use serde::{Deserialize, Serialize};
+
 use super::note::{Note, NoteError, SignatureLine};
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity};
@@ -177,6 +179,13 @@ impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.note.fmt(f)
     }
+}
+
+/// A checkpoint as a line of JSON, as exports and witnesses' files have it: its note.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckpointLine {
+    pub(super) checkpoint: String,
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@
 //! - [`witness`]: who keeps and cosigns that;
 //! - [`receipt`]: what came of a study, signed by all;
 //! - [`report`]: what a verification finds;
-//! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`cross`] several against
-//!   each other.
+//! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
+//!   it; [`cross`] several against each other.
 
 pub mod chain;
 pub mod checkpoint;
@@ -29,6 +29,7 @@ pub mod entry;
 pub mod line;
 pub mod note;
 pub mod office;
+pub mod outside;
 pub mod receipt;
 pub mod recompute;
 pub mod report;

@@ -13,13 +13,27 @@ use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is as it should be.
+    Ok,
+    /// It is not.
+    Failed,
+    /// Nothing outside of the node says whether it is.
+    NotWitnessed,
+}
+
 /// One check and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was checked.
     pub check: &'static str,
-    /// Whether it passed.
+    /// Whether its verdict is [`Verdict::Ok`].
     pub passed: bool,
+    /// What came of it.
+    pub verdict: Verdict,
     /// What was found.
     pub detail: String,
 }
@@ -36,16 +50,25 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether all checks passed.
+    /// Whether nothing was found to be wrong. Whether anybody but the node says that it is right, [`Report::is_witnessed`] tells.
     pub fn passed(&self) -> bool {
-        !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
+        !self.checks.is_empty() && self.checks.iter().all(|check| check.verdict != Verdict::Failed)
+    }
+
+    /// Whether no check lacked witnesses.
+    pub fn is_witnessed(&self) -> bool {
+        self.checks.iter().all(|check| check.verdict != Verdict::NotWitnessed)
     }
 
     pub(super) fn note(&mut self, check: &'static str, result: Result<String, String>) -> bool {
         let passed = result.is_ok();
-        let detail = result.unwrap_or_else(|problem| problem);
-        self.checks.push(Check { check, passed, detail });
+        let verdict = if passed { Verdict::Ok } else { Verdict::Failed };
+        self.judge(check, verdict, result.unwrap_or_else(|problem| problem));
         passed
+    }
+
+    pub(super) fn judge(&mut self, check: &'static str, verdict: Verdict, detail: String) {
+        self.checks.push(Check { check, passed: verdict == Verdict::Ok, verdict, detail });
     }
 
     /// Goes on with the checks of another.
@@ -56,8 +79,12 @@ impl Report {
     /// One line a check, for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for Check { check, passed, detail } in &self.checks {
-            let verdict = if *passed { "ok    " } else { "FAILED" };
+        for Check { check, verdict, detail, .. } in &self.checks {
+            let verdict = match verdict {
+                Verdict::Ok => "ok    ",
+                Verdict::Failed => "FAILED",
+                Verdict::NotWitnessed => "not witnessed",
+            };
             let _ = writeln!(text, "{verdict}  {check}: {detail}");
         }
         text

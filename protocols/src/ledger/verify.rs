@@ -7,7 +7,7 @@
 //! What was changed, dropped, added or moved in an export is found: in an entry, as its hash is that of its exact text, the next entry
 //! names it, and the last checkpoint, which is under the seal, states the hash of the last one and how many there are; in another
 //! line, by the seal. So every byte is hashed once. What a node changes in its own ledger before it exports it
-//! shows in the checkpoints that others have cosigned or hold.
+//! shows in the checkpoints that others have cosigned or hold ([`super::outside`]).
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::chain::Chain;
-use super::checkpoint::{Checkpoint, Signer, coordinator_origin, node_origin};
+use super::checkpoint::{Checkpoint, CheckpointLine, Signer, node_origin};
 use super::entry::Record;
 use super::error::LedgerError;
 use super::line::Line;
 use super::note::verifier;
 use super::office::Sighting;
+use super::outside::{Answered, Of, Outside, verdict, witness_key};
 use super::read::Text;
 use super::recompute::Recompute;
 use super::report::{Facts, Report};
@@ -58,12 +59,6 @@ const SEAL_LABEL: &str = "entente ledger export 5";
 struct EntryLine<'a> {
     hash: Digest,
     entry: &'a RawValue,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CheckpointLine {
-    checkpoint: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,15 +130,17 @@ pub fn export(node: &str, signer: &Signer, store: &impl Store) -> Result<String,
 /// Checks an export: its form and seal, the chain with its sums, caps, states and officers, the checkpoints with the root and sums
 /// at each, their signatures and cosignatures, that it goes on from what the node was shown or has taken that over, and, with a roster, that the node and its witnesses are who the roster says.
 pub fn verify_export(text: &str, roster: Option<&Roster>) -> Report {
-    verify(text, roster, false)
+    verify_outside(text, &Outside { roster, ..Outside::default() }, false)
 }
 
 /// The same, with [`Report::facts`] to hold against other ledgers and receipts: they take more memory than the verification.
 pub fn verify_to_compare(text: &str, roster: Option<&Roster>) -> Report {
-    verify(text, roster, true)
+    verify_outside(text, &Outside { roster, ..Outside::default() }, true)
 }
 
-fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
+/// Checks an export with all that is known outside of the node; with [`Report::facts`] if it is to be compared.
+pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Report {
+    let roster = outside.roster;
     let mut report = Report::default();
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let header = Some(first).filter(|line| !line.is_empty()).ok_or("the file is empty".to_owned()).and_then(|line| {
@@ -186,6 +183,7 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
     let (node, origin) = (header.node.clone(), header.origin.clone());
     let mut facts = compare.then(|| Box::new(Facts { node, origin, ..Facts::default() }));
     let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
+    let mut answered = Answered::default();
     for (i, line) in entry_lines(entries).enumerate() {
         let number = i + 2;
         chained = entry_line(line)
@@ -195,6 +193,7 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
                 if let Some(facts) = &mut facts {
                     facts.take(&entry);
                 }
+                answered.take(&entry);
                 match recompute.check(&entry) {
                     Ok(counts) => computed += u64::from(counts),
                     Err(problem) if numbers.is_ok() => numbers = Err(format!("entry {}: {problem}", entry.sequence)),
@@ -215,7 +214,7 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
         }
         checkpoints.hold_against(&chain);
     }
-    let entries = chain.head().entries;
+    let (entries, whole) = (chain.head().entries, chained.is_ok());
     report.note(
         "chain, sums, caps and states",
         chained.map(|()| format!("{entries} entries, each follows from the one before")),
@@ -224,6 +223,13 @@ fn verify(text: &str, roster: Option<&Roster>, compare: bool) -> Report {
     report.note("numbers, computed anew", numbers);
     report.note("checkpoints", checkpoints.verdict(entries));
     report.note("sightings", verify_sightings(&sighting_lines, &header, &chain));
+    // Of a part nobody has signed anything; it has failed above.
+    if whole {
+        let own = checkpoints.by_size.values().flatten();
+        let of = Of { node: &header.node, origin: &header.origin, identity: &header.identity };
+        let (verdict, detail) = verdict(of, &chain, own, &answered, outside);
+        report.judge("witnesses", verdict, detail);
+    }
     report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
     report.facts = facts.map(|facts| Box::new(Facts { chain, ..*facts }));
     report
@@ -333,13 +339,7 @@ impl Checkpoints<'_> {
     fn verify_cosignatures(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         let Some(roster) = self.roster else { return Ok(()) };
         for line in checkpoint.cosignatures() {
-            let coordinator = coordinator_origin(roster.authority);
-            let key = if line.name() == coordinator {
-                Some(roster.coordinator)
-            } else {
-                let name = line.name().strip_prefix(&format!("{coordinator}/"));
-                name.and_then(|name| roster.members.get(name)).map(|member| member.identity)
-            };
+            let key = witness_key(roster, line.name());
             if key.is_some_and(|key| checkpoint.note().cosigned(line, line.name(), &key).is_none()) {
                 return Err(line.name().to_owned());
             }
@@ -362,9 +362,9 @@ impl Checkpoints<'_> {
         }
     }
 
-    fn verdict(self, entries: u64) -> Result<String, String> {
-        if let Some(problem) = self.problem {
-            return Err(problem);
+    fn verdict(&self, entries: u64) -> Result<String, String> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
         }
         let last = self.by_size.last_key_value().map(|(size, _)| *size);
         match last {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::identity::{IdentityKey, Member};
 use crate::ledger::Act;
+use crate::ledger::checkpoint::coordinator_origin;
 use crate::ledger::office::{Sighting, Subject};
 use crate::ledger::store::Memory;
 use crate::ledger::{Caps, Ledger};
