@@ -23,10 +23,9 @@ use std::time::Duration;
 use entente_host::Error;
 use entente_host::terminal::clean;
 use entente_protocols::identity::Roster;
-use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
-use entente_protocols::study::Question;
 use entente_protocols::study::proposal::Proposal;
+use entente_protocols::study::{Earlier, Question, Refusal};
 use entente_protocols::wire::message::{Contribution, FromAttempt, Progress, ToAttempt};
 
 use super::attempt::{Attempt, Loss, Moment, left_without, losses, words};
@@ -300,10 +299,10 @@ impl Run {
     fn proposal(&self, known: &impl Known) -> Result<Proposal, Outcome> {
         let StudyRecord { study, named, participants, requester, begun, attempt, .. } = &self.record;
         let published = known.published(named).map_err(failed)?;
-        let completed = self.rounds.iter().filter(|round| round.attempt < *attempt).count();
+        let Earlier { completed, spent } = self.before(*attempt);
         let proposal = Proposal {
-            completed: u32::try_from(completed).unwrap_or(u32::MAX),
-            spent: self.spent(),
+            completed,
+            spent,
             partners: named.clone(),
             begun: *begun,
             participants: participants.clone(),
@@ -312,11 +311,29 @@ impl Run {
         Ok(proposal.over(schemas(study, participants, &published).map_err(Outcome::Refused)?))
     }
 
-    /// What earlier attempts have charged.
-    fn spent(&self) -> Rho {
-        let now = self.record.attempt;
-        let rounds = self.rounds.iter().filter(|round| round.attempt < now && !round.repeated).map(|round| round.rho);
-        rounds.chain(self.lost.iter().filter(|lost| lost.attempt < now).map(|lost| lost.rho)).sum()
+    /// What the attempts before this one have done.
+    fn before(&self, attempt: u32) -> Earlier {
+        let complete = self.rounds.iter().filter(|round| round.attempt < attempt);
+        let charged = complete.clone().filter(|round| !round.repeated).map(|round| round.rho);
+        let lost = self.lost.iter().filter(|lost| lost.attempt < attempt).map(|lost| lost.rho);
+        Earlier { completed: u32::try_from(complete.count()).unwrap_or(u32::MAX), spent: charged.chain(lost).sum() }
+    }
+
+    /// Whether what the study may cost suffices for another attempt, of these participants.
+    fn can_pay(&self, participants: &[String]) -> Result<(), Refusal> {
+        // Nothing was charged in an attempt that was never proposed.
+        let Phase::Collecting(attempt) = &self.phase else { return Ok(()) };
+        let earlier = self.before(self.record.attempt.saturating_add(1));
+        let terms = &self.record.study.privacy;
+        let (most, left) = (terms.most(), terms.most().minus(earlier.spent));
+        match Question::new(&self.record.study, &attempt.proposal, participants, earlier) {
+            Ok(question) if question.rho_from(0) > left => {
+                Err(Refusal::Spent { spent: earlier.spent, most, left, wanted: question.rho_from(0) })
+            }
+            Err(spent @ Refusal::Spent { .. }) => Err(spent),
+            // Whatever else is wrong with it is said when it is about to be proposed.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Proposes the attempt.
@@ -482,6 +499,8 @@ impl Run {
     fn go_on_without(&mut self, losses: &[Loss]) -> Result<(), Error> {
         let left = left_without(&self.record, losses)?;
         let reason = words(losses);
+        // Here, where the loss can be named, and before anybody is asked.
+        self.can_pay(&left).map_err(|spent| Error::refused(format!("{reason}; {spent}")))?;
         let before = self.record.attempt;
         self.record.warnings.push(format!("Attempt {before} was given up: {reason}. The study went on without."));
         self.record.attempt = before.checked_add(1).ok_or_else(|| Error::failed("too many attempts"))?;

@@ -114,6 +114,9 @@ impl Study {
     }
 }
 
+/// Rounds go on with one part in so many of the budget that they were to have, and not with less: their noise would be more than
+/// three times what it was to be.
+const LEAST_SHARE: u64 = 10;
 /// The most attempts that a study may provide for losing.
 pub const MAX_LOST_ATTEMPTS: u32 = 10;
 /// How many attempts may be lost unless a study says otherwise.
@@ -236,8 +239,9 @@ impl Question {
     /// The question that `study` asks of `participants`, whose data sets have these schemas, behind what earlier attempts have
     /// done.
     ///
-    /// Where they have completed rounds, the rounds that are left share what they have left over of the study's budget:
-    /// a round that was charged and lost makes the others noisier, not the study more expensive.
+    /// Where they have completed rounds, the rounds that are left share what they have left over of the study's ρ: a round that
+    /// was charged and lost makes the others noisier, not the study more expensive. Where hardly anything is left of ρ, as after
+    /// a last round, they draw on what the study provides for lost attempts.
     pub fn new(
         study: &Study,
         schemas: &impl Schemas,
@@ -255,7 +259,14 @@ impl Question {
         let terms = &study.privacy;
         let mut rounds: Vec<(Layout, Vec<Rho>)> =
             parts.rounds(terms.rho).into_iter().skip(completed as usize).collect();
-        let (left, wanted) = (terms.rho.minus(spent), rounds.iter().flat_map(|(_, budgets)| budgets).copied().sum());
+        let wanted: Rho = rounds.iter().flat_map(|(_, budgets)| budgets).copied().sum();
+        let suffices = |left: Rho| left.micro() >= wanted.micro() / LEAST_SHARE;
+        let (in_rho, in_all) = (terms.rho.minus(spent), terms.most().minus(spent));
+        let left = if suffices(in_rho) { in_rho } else { in_all };
+        let used_up = || Refusal::Spent { spent, most: terms.most(), left: in_all, wanted };
+        if !suffices(left) {
+            return Err(used_up());
+        }
         if left < wanted {
             let part = |budget: Rho| u128::from(budget.micro()) * u128::from(left.micro()) / u128::from(wanted.micro());
             for budget in rounds.iter_mut().flat_map(|(_, budgets)| budgets) {
@@ -265,8 +276,9 @@ impl Question {
         }
         let mechanism = |(layout, budgets): (Layout, Vec<Rho>)| {
             Mechanism::with_budgets(layout, terms.scope, n, terms.colluders_of(n), &budgets)
+                .map_err(|infeasible| if left < wanted { used_up() } else { infeasible.into() })
         };
-        let mechanisms = rounds.into_iter().map(mechanism).collect::<Result<Vec<_>, _>>()?;
+        let mechanisms = rounds.into_iter().map(mechanism).collect::<Result<Vec<_>, Refusal>>()?;
         if mechanisms.is_empty() {
             return Err(Infeasible::Budget { rho: terms.rho, components: 0 }.into());
         }

@@ -3,6 +3,7 @@
 use crate::kind::Kind;
 use crate::language::sql;
 use crate::privacy::mechanism::Infeasible;
+use crate::privacy::rho::Rho;
 
 /// Why a study cannot be asked; nothing is charged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -29,6 +30,21 @@ pub enum Refusal {
     /// Participants whose data sets are declared differently.
     #[error("{0}")]
     Differs(String),
+    /// Earlier attempts have used up what the study may cost.
+    #[error(
+        "earlier attempts were charged ρ = {spent} of the {most} that the study may cost, lost rounds included; the {left} that is left \
+         does not suffice for what is still to be released, which takes {wanted}. Submit the study anew"
+    )]
+    Spent {
+        /// What they were charged.
+        spent: Rho,
+        /// The most that all attempts together may cost.
+        most: Rho,
+        /// The difference.
+        left: Rho,
+        /// What the rounds that are left were to have.
+        wanted: Rho,
+    },
     /// The budget or the participants.
     #[error(transparent)]
     Infeasible(#[from] Infeasible),

@@ -6,6 +6,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::Head;
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
 use entente_protocols::testing::{self, Draft, Party, alliance};
@@ -551,4 +552,52 @@ fn rounds_that_are_complete_stay_so() {
     let Some((_, ToAttempt::Go { round, .. })) = world.told.get("p2") else { panic!("the third round") };
     assert_eq!(*round, 3);
     assert_eq!(world.progress.as_ref().unwrap().notes.len(), 1);
+}
+
+/// A study that states no more than one attempt costs: the partners that are left would refuse another, each with its own words.
+#[test]
+fn a_study_that_cannot_pay_for_another_attempt_ends_with_the_loss() {
+    let mut world = World::new(&draft().min_partners(2).lost_attempts(0));
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    let messages = world.messages;
+    world.node("p0", NodeEvent::Revoked);
+    let Some(Err(Error::Refused(reason))) = &world.end else { panic!("{:?}", world.end) };
+    let words = reason.to_string();
+    assert!(words.starts_with("`p0`: its certificate was revoked; earlier attempts were charged ρ = "), "{words}");
+    assert!(words.contains("Submit the study anew"), "{words}");
+    assert_eq!((world.messages, world.kept.record.attempt), (messages, 1), "nobody is asked once more");
+    assert!(matches!(world.told["p1"].1, ToAttempt::Abandoned { is_over: true, .. }));
+    // It is not asked again in the words of a study that goes on.
+    assert!(world.kept.record.warnings.is_empty());
+}
+
+/// Then nothing is left of its ρ for the round that is missing.
+#[test]
+fn a_training_whose_last_round_is_lost_goes_on_if_it_provides_for_that() {
+    let training = || {
+        let training = testing::study("t").train("kmeans", "SELECT id, a FROM d").with("clusters", 2);
+        training.with("rounds", 3).min_partners(2).wait_seconds(60)
+    };
+    let lose_the_last = |draft: &Draft| {
+        let mut world = World::new(draft);
+        let rounds = |world: &World| world.progress.as_ref().unwrap().rounds;
+        while rounds(&world).0 < rounds(&world).1 || world.stage() != "summing" {
+            world.answer_all(&ALL);
+        }
+        world.node("p0", NodeEvent::Revoked);
+        world
+    };
+    let world = lose_the_last(&training().lost_attempts(0));
+    let Some(Err(Error::Refused(reason))) = &world.end else { panic!("{:?}", world.end) };
+    assert!(reason.to_string().starts_with("`p0`: its certificate was revoked; earlier"), "{reason}");
+
+    let mut world = lose_the_last(&training().lost_attempts(1));
+    let ToAttempt::Propose(proposal) = &world.told["p1"].1 else { panic!("the next attempt is proposed") };
+    let question = proposal.question().unwrap();
+    let rounds = world.kept.rounds.len();
+    assert_eq!(question.rounds().count(), 1, "all others are complete");
+    assert!(question.rho_from(0) >= world.kept.lost[0].rho, "as much as was lost");
+    assert!(proposal.spent.plus(question.rho_from(0)) <= proposal.study.privacy.most());
+    (0..3).for_each(|_| world.answer_all(&ALL[1..]));
+    assert_eq!(world.finishing.as_ref().unwrap().len(), rounds + 1);
 }
