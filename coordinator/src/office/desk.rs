@@ -104,7 +104,12 @@ impl Desk {
         match message {
             FromNode::Hello { .. } => return Err(entente_protocols::canonical::Malformed.into()),
             FromNode::Checked { number, answer } => checks.answered(name, number, answer),
-            FromNode::Attempt(id, FromAttempt::Relay { to, sealed }) => relay(hall, name, id, &to, sealed),
+            FromNode::Attempt(id, FromAttempt::Relay { to, sealed }) => {
+                let (study, number) = (id.study.clone(), id.number);
+                if relay(hall, name, id, &to, sealed) {
+                    return Ok(Heard::OfStudy(study, NodeEvent::Relayed { number, to }));
+                }
+            }
             FromNode::Attempt(id, said) => {
                 if let FromAttempt::Closed { part } = &said {
                     closed(hall, name, &id, part.as_deref());
@@ -202,8 +207,8 @@ fn closed(hall: &Hall, name: &str, id: &AttemptId, part: Option<&Part>) {
 }
 
 /// Passes a sealed message on to another participant of the present attempt of a study that runs, and keeps nothing of it. What is
-/// not for one, or comes while the other is away, is lost: whoever waits for an answer says it again.
-fn relay(hall: &Hall, from: &str, id: AttemptId, to: &str, sealed: Vec<u8>) {
+/// not for one, or comes while the other is away, is lost: whoever waits for an answer says it again. Whether it is for one.
+fn relay(hall: &Hall, from: &str, id: AttemptId, to: &str, sealed: Vec<u8>) -> bool {
     let takes_part = |record: &StudyRecord| {
         let part = |name: &str| record.participants.iter().any(|participant| participant == name);
         record.state == StudyState::Running && record.attempt == id.number && from != to && part(from) && part(to)
@@ -212,10 +217,12 @@ fn relay(hall: &Hall, from: &str, id: AttemptId, to: &str, sealed: Vec<u8>) {
         Ok(Some(record)) if takes_part(&record) => {
             let told = ToAttempt::Relayed { from: from.into(), sealed };
             hall.sessions.pass_on(to, &ToNode::Attempt(id, told));
+            return true;
         }
         Ok(_) => {
             tracing::debug!(node = from, study = clean(&id.study), "a message that is for no participant is dropped")
         }
         Err(error) => tracing::error!(%error, "a message between participants is dropped"),
     }
+    false
 }

@@ -1,12 +1,13 @@
 //! One attempt of a study, once it is proposed: who is waited for, and until when. Time is handed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use entente_host::Error;
 use entente_protocols::secagg::collect::{Collector, Stage};
 use entente_protocols::study::Question;
+use entente_protocols::study::parts::{Dialogue, Side};
 use entente_protocols::study::proposal::Proposal;
 
 use crate::kinds::RoundState;
@@ -31,6 +32,10 @@ pub(super) struct Attempt {
     pub(super) collector: Collector,
     /// What partners say they wait for.
     pub(super) waiting: BTreeMap<String, String>,
+    /// Who has asked whom within the present round and has not been answered, and since when.
+    questions: BTreeMap<(String, String), Moment>,
+    /// When those whom others ask last answered anybody.
+    answered: BTreeMap<String, Moment>,
     /// The numbers of this attempt's rounds.
     pub(super) rounds: RangeInclusive<u32>,
     /// How long each may take.
@@ -68,6 +73,8 @@ impl Attempt {
             state,
             collector,
             waiting,
+            questions: BTreeMap::new(),
+            answered: BTreeMap::new(),
             rounds,
             wait,
             proposed: now,
@@ -85,14 +92,17 @@ impl Attempt {
     /// The last one has joined, or a round begins.
     pub(super) fn begin_stage(&mut self, now: Moment) {
         self.since = Some(now);
+        self.questions.clear();
     }
 
     /// It was held up for so long, which makes nobody late.
     pub(super) fn was_held(&mut self, long: Duration) {
-        let Self { proposed, asked, asked_stewards, since, .. } = self;
+        let Self { proposed, asked, asked_stewards, since, questions, answered, .. } = self;
         [Some(proposed), Some(asked), Some(asked_stewards), since.as_mut()]
             .into_iter()
             .flatten()
+            .chain(questions.values_mut())
+            .chain(answered.values_mut())
             .for_each(|moment| *moment += long);
     }
 
@@ -140,13 +150,47 @@ impl Attempt {
 
     /// When those who have not answered are asked again.
     pub(super) fn again(&self) -> Moment {
-        self.asked + AGAIN.min(self.wait / 4)
+        self.asked + self.long()
+    }
+
+    /// For how long nothing new is nothing unusual.
+    fn long(&self) -> Duration {
+        AGAIN.min(self.wait / 4)
+    }
+
+    /// A participant has said something to another: asked, or answered.
+    pub(super) fn relayed(&mut self, from: &str, to: &str, now: Moment) {
+        let asks = |dialogue: &Dialogue| dialogue.with == to && dialogue.side == Side::Asks;
+        let part = self.question.parts().of(from);
+        if part.is_some_and(|part| part.dialogues.iter().any(asks)) {
+            self.questions.entry((from.to_owned(), to.to_owned())).or_insert(now);
+        } else {
+            self.questions.remove(&(to.to_owned(), from.to_owned()));
+            self.answered.insert(from.to_owned(), now);
+        }
+    }
+
+    /// The loss of whoever keeps this participant waiting for an answer: it is not connected, or has answered nobody since. Of one
+    /// that answers others, it is not to be believed.
+    pub(super) fn held_up(&self, name: &str, now: Moment, is_connected: impl Fn(&str) -> bool) -> Option<Loss> {
+        let is_silent = |other: &str, since: Moment| {
+            since + self.long() <= now && self.answered.get(other).is_none_or(|answered| *answered <= since)
+        };
+        let holds_up = |((asks, other), since): &(&(String, String), &Moment)| {
+            asks == name && (!is_connected(other) || is_silent(other, **since))
+        };
+        let ((_, other), _) = self.questions.iter().find(holds_up)?;
+        let reason = format!("did not answer `{name}` within {} s", self.wait.as_secs());
+        Some(Loss { partner: other.clone(), reason, refused: false })
     }
 
     /// Those who should have answered by now.
-    pub(super) fn late(&self, now: Moment) -> Vec<Loss> {
+    pub(super) fn late(&self, now: Moment, is_connected: impl Fn(&str) -> bool) -> Vec<Loss> {
         let late = self.collector.waiting_for().into_iter().filter(|name| self.deadline_of(name) <= now);
         let loss = |name: &str| {
+            if let Some(other) = self.held_up(name, now, &is_connected) {
+                return other;
+            }
             let wait = self.wait.as_secs();
             let reason = match self.waiting.get(name) {
                 Some(reason) if self.since.is_none() => {
@@ -157,7 +201,11 @@ impl Attempt {
             };
             Loss { partner: name.to_owned(), reason, refused: false }
         };
-        late.map(loss).collect()
+        let mut losses: Vec<Loss> = late.map(loss).collect();
+        // One may keep several waiting.
+        let mut named = BTreeSet::new();
+        losses.retain(|loss| named.insert(loss.partner.clone()));
+        losses
     }
 
     /// The word for the present stage, and what those do who are waited for in it.

@@ -27,6 +27,11 @@ pub(crate) enum NodeEvent {
         said: Box<FromAttempt>,
     },
     Contribution(Contribution),
+    /// It said something to another participant of attempt `number`, sealed.
+    Relayed {
+        number: u32,
+        to: String,
+    },
 }
 
 /// Where a study stands.

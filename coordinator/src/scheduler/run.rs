@@ -171,7 +171,7 @@ impl Run {
         }
         while let Phase::Collecting(attempt) = &self.phase {
             if attempt.collector.sum().is_none() {
-                return self.look_at_the_clock(now);
+                return self.look_at_the_clock(now, known);
             }
             self.absorb(now)?;
         }
@@ -319,8 +319,8 @@ impl Run {
         Earlier { completed: u32::try_from(complete.count()).unwrap_or(u32::MAX), spent: charged.chain(lost).sum() }
     }
 
-    /// Whether what the study may cost suffices for another attempt, of these participants.
-    fn can_pay(&self, participants: &[String]) -> Result<(), Refusal> {
+    /// Whether another attempt can be asked of these participants, and what the study may cost suffices for it.
+    fn can_ask(&self, participants: &[String]) -> Result<(), Refusal> {
         // Nothing was charged in an attempt that was never proposed.
         let Phase::Collecting(attempt) = &self.phase else { return Ok(()) };
         let earlier = self.before(self.record.attempt.saturating_add(1));
@@ -330,9 +330,7 @@ impl Run {
             Ok(question) if question.rho_from(0) > left => {
                 Err(Refusal::Spent { spent: earlier.spent, most, left, wanted: question.rho_from(0) })
             }
-            Err(spent @ Refusal::Spent { .. }) => Err(spent),
-            // Whatever else is wrong with it is said when it is about to be proposed.
-            Ok(_) | Err(_) => Ok(()),
+            asked => asked.map(drop),
         }
     }
 
@@ -415,8 +413,19 @@ impl Run {
                 attempt.waiting.remove(&from);
                 return Ok(());
             }
+            NodeEvent::Relayed { number, to } => {
+                if number == self.record.attempt {
+                    attempt.relayed(&from, &to, now);
+                }
+                return Ok(());
+            }
             NodeEvent::Said { said, .. } => said,
         };
+        if matches!(*said, FromAttempt::Refused { .. } | FromAttempt::Failed)
+            && let Some(loss) = attempt.held_up(&from, now, |name| known.is_connected(name))
+        {
+            return Err(Outcome::Lost(vec![loss]));
+        }
         let changed = match *said {
             FromAttempt::Pledged(pledge) => {
                 if let Some(contradiction) = known.distrusted(&from) {
@@ -479,12 +488,12 @@ impl Run {
     }
 
     /// Asks again who has not answered, and gives up whoever is too late.
-    fn look_at_the_clock(&mut self, now: Moment) -> Result<(), Outcome> {
+    fn look_at_the_clock(&mut self, now: Moment, known: &impl Known) -> Result<(), Outcome> {
         if self.is_held() {
             return Ok(());
         }
         let Phase::Collecting(attempt) = &mut self.phase else { return Ok(()) };
-        let late = attempt.late(now);
+        let late = attempt.late(now, |name| known.is_connected(name));
         if !late.is_empty() {
             return Err(Outcome::Lost(late));
         }
@@ -500,7 +509,7 @@ impl Run {
         let left = left_without(&self.record, losses)?;
         let reason = words(losses);
         // Here, where the loss can be named, and before anybody is asked.
-        self.can_pay(&left).map_err(|spent| Error::refused(format!("{reason}; {spent}")))?;
+        self.can_ask(&left).map_err(|refusal| Error::refused(format!("{reason}; {refusal}")))?;
         let before = self.record.attempt;
         self.record.warnings.push(format!("Attempt {before} was given up: {reason}. The study went on without."));
         self.record.attempt = before.checked_add(1).ok_or_else(|| Error::failed("too many attempts"))?;
@@ -537,7 +546,7 @@ impl Run {
                 number == self.record.attempt && matches!(*said, FromAttempt::Closed { .. })
             }
             NodeEvent::Disconnected | NodeEvent::Revoked => true,
-            NodeEvent::Connected | NodeEvent::Contribution(_) => false,
+            NodeEvent::Connected | NodeEvent::Contribution(_) | NodeEvent::Relayed { .. } => false,
         };
         if gone {
             open.remove(&node);

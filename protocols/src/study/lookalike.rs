@@ -145,6 +145,9 @@ impl LookalikeSpec {
 
     /// Candidates' owners score and are charged; the seed partner holds the model and answers all others of them.
     pub(super) fn parts(&self, participants: &[String], schemas: &impl Schemas) -> Result<Parts, Refusal> {
+        if !participants.contains(&self.seed_partner) {
+            return Err(refused(format!("`{}`, whose model it is, does not take part", self.seed_partner)));
+        }
         let is_owner = |name: &&String| self.candidate_partners.contains(name);
         let owners: Vec<String> = participants.iter().filter(is_owner).cloned().collect();
         let dataset = sql::dataset_name(&self.features)?;

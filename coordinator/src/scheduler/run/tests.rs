@@ -5,10 +5,16 @@ use std::collections::BTreeMap;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_protocols::learn::file::ScoreShare;
+use entente_protocols::learn::recipe::{Feature, Recipe, Values};
 use entente_protocols::ledger::Head;
+use entente_protocols::lookalike::model::PublicModel;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::{Pledge, SignedPledge};
 use entente_protocols::secagg::transcript::Transcript;
+use entente_protocols::study::Study;
+use entente_protocols::study::lookalike::LookalikeSpec;
+use entente_protocols::study::plans::score::Output;
 use entente_protocols::testing::{self, Draft, Party, alliance};
 
 use super::*;
@@ -86,6 +92,10 @@ impl World {
 
     /// The same, before its turn.
     fn queued(draft: &Draft) -> Self {
+        Self::queued_study(draft.build().unwrap())
+    }
+
+    fn queued_study(study: Study) -> Self {
         let parties = Party::some(3);
         let (names, roster) = alliance(&parties);
         let schema = DatasetSchema {
@@ -97,7 +107,7 @@ impl World {
         let record = StudyRecord {
             id: "s".into(),
             created: jiff::Timestamp::UNIX_EPOCH,
-            study: draft.build().unwrap(),
+            study,
             requester: "operator".into(),
             named: names.clone(),
             state: StudyState::Running,
@@ -600,4 +610,103 @@ fn a_training_whose_last_round_is_lost_goes_on_if_it_provides_for_that() {
     assert!(proposal.spent.plus(question.rho_from(0)) <= proposal.study.privacy.most());
     (0..3).for_each(|_| world.answer_all(&ALL[1..]));
     assert_eq!(world.finishing.as_ref().unwrap().len(), rounds + 1);
+}
+
+/// The model of p0 scores the customers of p1 and p2, who have been told to begin.
+fn scoring(min_partners: Option<u32>) -> World {
+    let model = PublicModel {
+        study: "m".into(),
+        sha256: Digest::ZERO,
+        content: Digest::ZERO,
+        predicts: "y".into(),
+        recipe: Recipe { features: vec![Feature { name: "a".into(), values: Values::Bool }] },
+        recoding: None,
+        additive: false,
+        pairs: Vec::new(),
+        shares: [-1.0, 1.0].map(|threshold| ScoreShare { threshold, events: 0.5, others: 0.1 }).into(),
+    };
+    let study = testing::lookalike(LookalikeSpec {
+        seed_partner: "p0".into(),
+        model,
+        candidate_partners: vec!["p1".into(), "p2".into()],
+        features: "SELECT id, a FROM d".into(),
+        segment: None,
+        leave_out: None,
+        candidates: 2000,
+        output: Output::Scores,
+    });
+    let mut world = World::queued_study(Study { min_partners, ..study });
+    world.turn(Turn::Running);
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    assert_eq!((world.stage(), world.waiting()), ("summing", vec![("p1", "computes"), ("p2", "computes")]));
+    world
+}
+
+impl World {
+    fn relay(&mut self, from: &str, to: &str) {
+        let number = self.kept.record.attempt;
+        self.node(from, NodeEvent::Relayed { number, to: to.into() });
+    }
+
+    /// Time passes while these ask p0 again and again, as they do who are not answered.
+    fn ask_the_owner(&mut self, asking: &[&str], time: Duration) {
+        let until = self.now + time;
+        while self.now < until && self.end.is_none() && self.kept.record.attempt == 1 {
+            asking.iter().for_each(|from| self.relay(from, "p0"));
+            self.pass(2 * SECOND);
+        }
+    }
+
+    fn failed(&self) -> String {
+        let Some(Err(error)) = &self.end else { panic!("{:?}", self.end) };
+        error.to_string()
+    }
+}
+
+/// Candidates' owners do nothing without the model's.
+#[test]
+fn who_is_waited_for_is_lost_and_not_who_waits_for_it() {
+    // It says nothing.
+    let mut world = scoring(None);
+    world.ask_the_owner(&["p1", "p2"], WAIT);
+    assert!(world.failed().starts_with("`p0`: did not answer `p1` within 60 s; the study"), "{}", world.failed());
+    // It went away at the last moment.
+    let mut world = scoring(None);
+    world.ask_the_owner(&["p1", "p2"], WAIT - 10 * SECOND);
+    ["p1", "p2"].iter().for_each(|to| world.relay("p0", to));
+    world.disconnect("p0");
+    world.ask_the_owner(&["p1", "p2"], 10 * SECOND);
+    assert!(world.failed().starts_with("`p0`: did not answer `p1`"), "{}", world.failed());
+    // Whoever has waited so long gives up before the coordinator does.
+    for gives_up in [FromAttempt::Failed, FromAttempt::Refused { reason: "the model's owner did not answer".into() }] {
+        let mut world = scoring(None);
+        world.ask_the_owner(&["p1"], WAIT / 2);
+        world.says("p1", gives_up);
+        assert!(world.failed().starts_with("`p0`: did not answer `p1`"), "{}", world.failed());
+    }
+    // There is no study without it, however few partners would do.
+    let mut world = scoring(Some(2));
+    world.ask_the_owner(&["p1", "p2"], WAIT);
+    assert!(world.failed().contains("`p0`, whose model it is, does not take part"), "{}", world.failed());
+    assert_eq!(world.kept.record.attempt, 1);
+}
+
+/// Whoever says nonsense is not answered, and says so of whom it likes.
+#[test]
+fn who_works_with_others_is_not_lost_for_one_that_it_does_not_answer() {
+    let mut world = scoring(None);
+    world.relay("p1", "p0");
+    while world.end.is_none() {
+        world.relay("p2", "p0");
+        world.relay("p0", "p2");
+        world.pass(2 * SECOND);
+    }
+    // p2 is late as well.
+    assert!(world.failed().starts_with("`p1`: did not answer within 60 s; `p2`: did not"), "{}", world.failed());
+    // What it was asked has been answered.
+    let mut world = scoring(None);
+    world.relay("p1", "p0");
+    world.relay("p0", "p1");
+    world.pass(WAIT);
+    assert!(world.failed().starts_with("`p1`: did not answer within 60 s"), "{}", world.failed());
 }
