@@ -192,12 +192,12 @@ impl Attempt {
                 return other;
             }
             let wait = self.wait.as_secs();
-            let reason = match self.waiting.get(name) {
-                Some(reason) if self.since.is_none() => {
-                    format!("did not decide within {} days ({reason})", STEWARD.as_secs() / (24 * 3600))
+            // All participants are told of it. What it waited for, and how busy it is, is the operator's to know, from progress.
+            let reason = match self.since {
+                None if self.waiting.contains_key(name) => {
+                    format!("did not decide within {} days", STEWARD.as_secs() / (24 * 3600))
                 }
-                Some(reason) => format!("did not answer within {wait} s: it waited for {reason}"),
-                None => format!("did not answer within {wait} s"),
+                _ => format!("did not answer within {wait} s"),
             };
             Loss { partner: name.to_owned(), reason, refused: false }
         };

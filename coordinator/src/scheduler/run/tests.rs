@@ -521,7 +521,24 @@ fn no_answer_is_forced_by_a_steward_who_never_decides() {
     world.says("p2", FromAttempt::Waiting { reason: "its steward's decision".into() });
     world.pass(7 * 24 * 3600 * SECOND);
     let Some(Err(Error::Failed(reason))) = &world.end else { panic!("{:?}", world.end) };
-    assert!(reason.problem.starts_with("`p2`: did not decide within 7 days (its steward's decision)"), "{reason}");
+    assert!(reason.problem.starts_with("`p2`: did not decide within 7 days; the study"), "{reason}");
+}
+
+/// How busy a partner is, and what is decided there, is no matter of the others.
+#[test]
+fn what_a_partner_waits_for_is_told_to_the_operator_alone() {
+    let mut world = World::new(&draft().min_partners(2));
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    world.answer_all(&["p0", "p1"]);
+    world.says("p2", FromAttempt::Waiting { reason: "2 witnesses of the charge in its ledger".into() });
+    assert_eq!(world.waiting(), [("p2", "2 witnesses of the charge in its ledger")]);
+    world.pass(WAIT);
+    let ToAttempt::Abandoned { reason, .. } = &world.told["p2"].1 else { panic!("it is given up") };
+    assert_eq!(reason, "`p2`: did not answer within 60 s");
+    assert_eq!(
+        world.kept.record.warnings,
+        ["Attempt 1 was given up: `p2`: did not answer within 60 s. The study went on without."]
+    );
 }
 
 #[test]
