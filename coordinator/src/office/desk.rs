@@ -114,7 +114,7 @@ impl Desk {
                 if let FromAttempt::Closed { part } = &said {
                     closed(hall, name, &id, part.as_deref());
                 }
-                if !matches!(said, FromAttempt::Waiting { .. }) {
+                if !matches!(said, FromAttempt::Waiting { .. } | FromAttempt::Queued { .. }) {
                     notices.answered(&id);
                     self.tell(name, notices);
                 }

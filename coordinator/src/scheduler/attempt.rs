@@ -24,6 +24,10 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// The same of those whose steward decides: they say so by themselves, and what they say may be lost as well.
 const AGAIN_STEWARD: Duration = Duration::from_secs(15 * 60);
 
+/// For how much longer than a study's wait rounds of an attempt may take together, while a partner says that they wait there for
+/// their turn behind those of other studies. It need not be true.
+const QUEUED: Duration = Duration::from_secs(3600);
+
 /// An attempt that has been proposed.
 pub(super) struct Attempt {
     pub(super) proposal: Proposal,
@@ -36,6 +40,10 @@ pub(super) struct Attempt {
     questions: BTreeMap<(String, String), Moment>,
     /// When those whom others ask last answered anybody.
     answered: BTreeMap<String, Moment>,
+    /// When partners last said that the present round waits for its turn there.
+    queued: BTreeMap<String, Moment>,
+    /// For how much longer than they were to rounds have taken.
+    overtime: Duration,
     /// The numbers of this attempt's rounds.
     pub(super) rounds: RangeInclusive<u32>,
     /// How long each may take.
@@ -75,6 +83,8 @@ impl Attempt {
             waiting,
             questions: BTreeMap::new(),
             answered: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            overtime: Duration::ZERO,
             rounds,
             wait,
             proposed: now,
@@ -91,18 +101,21 @@ impl Attempt {
 
     /// The last one has joined, or a round begins.
     pub(super) fn begin_stage(&mut self, now: Moment) {
+        self.overtime += self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since + self.wait));
         self.since = Some(now);
         self.questions.clear();
+        self.queued.clear();
     }
 
     /// It was held up for so long, which makes nobody late.
     pub(super) fn was_held(&mut self, long: Duration) {
-        let Self { proposed, asked, asked_stewards, since, questions, answered, .. } = self;
+        let Self { proposed, asked, asked_stewards, since, questions, answered, queued, .. } = self;
         [Some(proposed), Some(asked), Some(asked_stewards), since.as_mut()]
             .into_iter()
             .flatten()
             .chain(questions.values_mut())
             .chain(answered.values_mut())
+            .chain(queued.values_mut())
             .for_each(|moment| *moment += long);
     }
 
@@ -156,6 +169,16 @@ impl Attempt {
     /// For how long nothing new is nothing unusual.
     fn long(&self) -> Duration {
         AGAIN.min(self.wait / 4)
+    }
+
+    /// A participant says that the present round waits for its turn there, after so many others.
+    pub(super) fn queued(&mut self, name: &str, after: u32, now: Moment) {
+        if self.collector.stage() == Stage::Summing {
+            let rounds =
+                if after == 1 { "a round of another study".into() } else { format!("{after} rounds of other studies") };
+            self.waiting.insert(name.to_owned(), format!("its turn, after {rounds}"));
+            self.queued.insert(name.to_owned(), now);
+        }
     }
 
     /// A participant has said something to another: asked, or answered.
@@ -221,7 +244,10 @@ impl Attempt {
 
     fn deadline_of(&self, name: &str) -> Moment {
         match self.since {
-            Some(since) => since + self.wait,
+            Some(since) => {
+                let queued = self.queued.get(name).map_or(Duration::ZERO, |said| said.saturating_sub(since));
+                since + self.wait + queued.min(QUEUED.saturating_sub(self.overtime))
+            }
             None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(self.wait),
             None => self.proposed + self.wait,
         }

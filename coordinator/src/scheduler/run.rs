@@ -442,6 +442,10 @@ impl Run {
                 attempt.waiting.insert(from, clean(&reason));
                 false
             }
+            FromAttempt::Queued { after } => {
+                attempt.queued(&from, after, now);
+                false
+            }
             FromAttempt::Refused { reason } => return Err(lost(clean(&reason), true)),
             FromAttempt::Signed { signature, encapsulations } => {
                 attempt.collector.signed(&from, signature, encapsulations).map_err(unusable)?

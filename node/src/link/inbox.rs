@@ -7,8 +7,9 @@
 //! ```
 //!
 //! **Rounds** are computed as many at a time as node.toml admits (`max_computing`): each takes all processors, and its share of
-//! memory. They take turns in the order in which they were told. Who waits is told after how many it comes; nothing is charged
-//! for a round before its turn, and when its attempt ends it waits no more. A round that waits for another participant gives its
+//! memory. They take turns in the order in which they were told. Who waits is told after how many it comes, and told again when it
+//! asks again: the coordinator gives a round more time as long as it is said to wait. Nothing is charged for a round before its
+//! turn, and when its attempt ends it waits no more. A round that waits for another participant gives its
 //! turn back and takes it again before those that have not begun; what it holds meanwhile is no pass's share of memory, but customers
 //! it has read, for whom all rounds have room together. At most MOST_AWAY do so at once: each holds a thread.
 //!
@@ -103,8 +104,6 @@ struct Job {
     told: Told,
     size: usize,
     link: mpsc::Sender<Vec<u8>>,
-    /// After how many others it was said that this one comes.
-    said: Option<usize>,
 }
 
 /// What is limited together.
@@ -170,9 +169,8 @@ impl Queue {
         }
     }
 
-    /// After how many others the next round of an attempt comes that was told on this connection, if it waits for them and that
-    /// has not been said.
-    fn waits(&mut self, attempt: &AttemptId, connection: u64) -> Option<usize> {
+    /// After how many others the next round of an attempt comes that was told on this connection, if it waits for them.
+    fn waits(&self, attempt: &AttemptId, connection: u64) -> Option<usize> {
         let is_round = |job: &Job| kind(&job.told.1) == Some(Kind::Computing);
         let place =
             self.waiting.iter().position(|job| is_round(job) && job.attempt == *attempt && job.told.0 == connection)?;
@@ -180,10 +178,8 @@ impl Queue {
         if self.at_work.contains_key(attempt) {
             return None;
         }
-        let others =
-            self.computing + self.returning + self.waiting.iter().take(place).filter(|job| is_round(job)).count();
-        let said = self.waiting[place].said.replace(others);
-        (said != Some(others)).then_some(others)
+        let before = self.waiting.iter().take(place).filter(|job| is_round(job)).count();
+        Some(self.computing + self.returning + before)
     }
 
     /// The first that can be answered now; it counts as being answered from now on.
@@ -324,7 +320,7 @@ impl<A: Answerer> Line<A> {
         match message {
             ToNode::Attempt(attempt, told) if kind(&told).is_some() => {
                 let (id, abandoned) = (attempt.clone(), matches!(told, ToAttempt::Abandoned { .. }));
-                let job = Job { attempt, told: (self.number, told), size, link: self.link.clone(), said: None };
+                let job = Job { attempt, told: (self.number, told), size, link: self.link.clone() };
                 lock(&inbox.queue).push(job);
                 // Its end waits for what is at work, which is not to wait for others any more. Whether an attempt is finished, as a
                 // coordinator may say at any time, is found out when it is the message's turn.
@@ -542,8 +538,9 @@ mod tests {
         assert_eq!(said, [format!("{} after 2", name("c")), format!("{} after 3", name("d"))]);
         // Its own attempt is at work: it waits for no other.
         line.take(go("a", 2), 1).await;
-        // Told again, and nothing has changed.
+        // Asked again, and nothing has changed: it is said all the same.
         line.take(go("d", 1), 1).await;
+        assert_eq!(heard(&mut outgoing).await, format!("{} after 3", name("d")));
         line.take(of("c", ToAttempt::Abandoned { reason: String::new(), is_over: false }), 1).await;
         line.take(go("d", 1), 1).await;
         assert_eq!(heard(&mut outgoing).await, format!("{} after 2", name("d")), "what has ended does not wait");

@@ -486,10 +486,7 @@ impl Participant {
     pub(crate) fn waits(&self, id: &AttemptId, others: usize) -> Vec<Vec<u8>> {
         let AttemptId { study, number: attempt } = id;
         info!(study, attempt, others, "a round waits for its turn");
-        let rounds =
-            if others == 1 { "a round of another study".into() } else { format!("{others} rounds of other studies") };
-        let reason = format!("its turn, after {rounds}");
-        vec![saying(id, FromAttempt::Waiting { reason })]
+        vec![saying(id, FromAttempt::Queued { after: u32::try_from(others).unwrap_or(u32::MAX) })]
     }
 
     /// Whether there may be something to look at again: an attempt that waits for a steward or for a roster, or has waited long for

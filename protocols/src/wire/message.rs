@@ -207,6 +207,11 @@ pub enum FromAttempt {
         /// Its part of the receipt; `None` of an attempt that was given up, or where it does not sign.
         part: Option<Box<Part>>,
     },
+    /// Its round waits for its turn; said again whenever the round is asked for again.
+    Queued {
+        /// After so many rounds of other studies.
+        after: u32,
+    },
 }
 
 /// What a node would answer to a study.

@@ -76,6 +76,8 @@ struct World {
     /// The hash of the question of a result that is to be made.
     finishing: Option<Vec<RoundRecord>>,
     end: Option<Result<(), Error>>,
+    /// When.
+    ended: Moment,
 }
 
 fn draft() -> Draft {
@@ -129,6 +131,7 @@ impl World {
             progress: None,
             finishing: None,
             end: None,
+            ended: Moment::ZERO,
         };
         world.turn(Turn::Queued(1));
         world
@@ -157,7 +160,7 @@ impl World {
                     self.kept.record = complete.record;
                     self.finishing = Some(complete.rounds);
                 }
-                Action::End(end) => self.end = Some(end),
+                Action::End(end) => (self.end, self.ended) = (Some(end), self.now),
             }
         }
     }
@@ -726,4 +729,66 @@ fn who_works_with_others_is_not_lost_for_one_that_it_does_not_answer() {
     world.relay("p0", "p1");
     world.pass(WAIT);
     assert!(world.failed().starts_with("`p1`: did not answer within 60 s"), "{}", world.failed());
+}
+
+/// Others were charged for the round: it is not lost because one of them is busy, as long as that says so.
+#[test]
+fn a_round_that_waits_for_its_turn_has_more_time_up_to_a_bound() {
+    let summing = || {
+        let mut world = World::new(&draft());
+        (0..2).for_each(|_| world.answer_all(&ALL));
+        world.answer_all(&["p0", "p1"]);
+        world
+    };
+    // As a node does: it says so whenever it is asked.
+    let queue = |world: &mut World, time: Duration| {
+        let until = world.now + time;
+        while world.now < until && world.end.is_none() {
+            world.says("p2", FromAttempt::Queued { after: 2 });
+            world.pass((WAIT / 4).min(until - world.now));
+        }
+    };
+    let mut world = summing();
+    queue(&mut world, 50 * WAIT);
+    assert_eq!(world.waiting(), [("p2", "its turn, after 2 rounds of other studies")]);
+    // Its turn has come.
+    world.pass(WAIT / 2);
+    world.answer("p2");
+    assert!(world.finishing.is_some());
+
+    let mut world = summing();
+    queue(&mut world, 50 * WAIT);
+    let said_last = world.now - WAIT / 4;
+    world.pass(2 * WAIT);
+    assert!(world.failed().starts_with("`p2`: did not answer within 60 s; the study"), "{}", world.failed());
+    assert_eq!(world.ended, said_last + WAIT, "it has its time from when it said so last");
+
+    let mut world = summing();
+    let began = world.now;
+    queue(&mut world, 1000 * WAIT);
+    assert!(world.failed().starts_with("`p2`: did not answer"), "{}", world.failed());
+    assert_eq!(world.ended, began + WAIT + 3600 * SECOND, "whatever it says");
+}
+
+/// The bound is of all rounds together.
+#[test]
+fn rounds_that_wait_for_their_turn_share_one_bound() {
+    let training = testing::study("t").train("kmeans", "SELECT id, a FROM d").with("clusters", 2).with("rounds", 3);
+    let mut world = World::new(&training.wait_seconds(60));
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    let began = world.now;
+    let late = |world: &mut World, time: Duration| {
+        let until = world.now + time;
+        world.answer_all(&["p0", "p1"]);
+        while world.now < until && world.end.is_none() {
+            world.says("p2", FromAttempt::Queued { after: 1 });
+            world.pass(WAIT / 4);
+        }
+    };
+    late(&mut world, 2400 * SECOND);
+    assert_eq!(world.waiting(), [("p2", "its turn, after a round of another study")]);
+    world.answer("p2");
+    late(&mut world, 2400 * SECOND);
+    assert!(world.failed().starts_with("`p2`: did not answer"), "{}", world.failed());
+    assert_eq!(world.ended, began + 2 * WAIT + 3600 * SECOND);
 }
