@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::study::Study;
+use entente_protocols::study::proposal::{MAX_SCHEMAS, Proposal};
 
 /// Of each partner the schema of the data set that a study is about, as far as it needs one and has it.
 ///
 /// # Errors
 ///
-/// If one of the participants has published others and not this one.
+/// If one of the participants has published others and not this one, or if they do not fit into a proposal.
 pub(super) fn schemas(
     study: &Study,
     participants: &[String],
@@ -24,7 +25,23 @@ pub(super) fn schemas(
             None => {}
         }
     }
-    Ok(schemas)
+    fit(study, schemas)
+}
+
+/// Schemas that fit into a proposal. Of others, nodes would refuse it, and would be lost for what is not theirs.
+fn fit(study: &Study, schemas: BTreeMap<String, DatasetSchema>) -> Result<BTreeMap<String, DatasetSchema>, String> {
+    let size =
+        |schemas: BTreeMap<String, DatasetSchema>| Proposal::first(study.clone(), &[], "").over(schemas).schemas_size();
+    let together = size(schemas.clone());
+    if together <= MAX_SCHEMAS {
+        return Ok(schemas);
+    }
+    let each = schemas.into_iter().map(|(partner, schema)| (size([(partner.clone(), schema)].into()), partner));
+    let (largest, partner) = each.max().unwrap_or_default();
+    Err(format!(
+        "the schemas of the participants' data sets take {together} bytes together, and a study has room for {MAX_SCHEMAS}; that of \
+         `{partner}` is the largest, of {largest} bytes: make its categories coarser, or declare only columns that studies need"
+    ))
 }
 
 /// The same, where what those will publish who have never connected is taken to be as somebody else's: they are asked themselves
@@ -56,6 +73,7 @@ fn no_dataset(partner: &str, dataset: &str, published: &[DatasetSchema]) -> Stri
 
 #[cfg(test)]
 mod tests {
+    use entente_protocols::language::schema::ColumnType;
     use entente_protocols::testing;
 
     use super::*;
@@ -82,5 +100,20 @@ mod tests {
             "{problem}"
         );
         assert!(asked(&[]).unwrap_err().contains("no participant has connected"));
+    }
+
+    #[test]
+    fn a_study_whose_schemas_have_no_room_is_refused_with_the_largest() {
+        let large = |values: usize| {
+            let values = (0..values).map(|value| format!("{value:0>1000}")).collect();
+            let columns = [("kind".to_owned(), ColumnType::Category { values })].into();
+            DatasetSchema { columns, ..schema("customers") }
+        };
+        let problem = asked(&[("bank", &[large(500)]), ("telecom", &[large(700)])]).unwrap_err();
+        for part in ["1048576", "`telecom` is the largest, of 70"] {
+            assert!(problem.contains(part), "{problem} lacks {part}");
+        }
+        // Those that are alike are there once.
+        asked(&[("bank", &[large(700)]), ("telecom", &[large(700)])]).unwrap();
     }
 }

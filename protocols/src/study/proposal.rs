@@ -26,7 +26,7 @@ use crate::privacy::rho::Rho;
 /// The most bytes of a study in its canonical form.
 const MAX_STUDY: usize = 256 << 10;
 /// The most bytes of all schemas in their canonical form.
-const MAX_SCHEMAS: usize = 1 << 20;
+pub const MAX_SCHEMAS: usize = 1 << 20;
 /// The longest identifier of a study.
 const MAX_ID: usize = 100;
 /// The most partners.
@@ -91,6 +91,11 @@ impl Proposal {
         self
     }
 
+    /// How many bytes its schemas take; a node admits [`MAX_SCHEMAS`]. Those that are equal are there once.
+    pub fn schemas_size(&self) -> usize {
+        canonical_bytes(&self.datasets).len()
+    }
+
     /// What is asked of its participants, as everybody plans it from what is in it.
     ///
     /// # Errors
@@ -143,7 +148,7 @@ impl Proposal {
         if canonical_bytes(study).len() > MAX_STUDY {
             return Err(format!("the study is longer than {MAX_STUDY} bytes"));
         }
-        if canonical_bytes(datasets).len() > MAX_SCHEMAS {
+        if self.schemas_size() > MAX_SCHEMAS {
             return Err(format!("the schemas are longer than {MAX_SCHEMAS} bytes"));
         }
         let is_stated = |(digest, schema): (&Digest, &DatasetSchema)| {
