@@ -8,7 +8,7 @@ use std::path::Path;
 use entente_node::data::{DataError, Dataset, Engine, Options, Severity, UnitKey, check, open_source};
 use entente_protocols::language::expr::{Expr, Value};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
-use entente_protocols::language::sums::{BaseSum, GroupKey, SumsPlan};
+use entente_protocols::language::sums::{BaseSum, GroupKey, Shown, SumsPlan};
 
 const TABLE: &str = "customer_id,region,spend,consent\n1,north,10.5,yes\n1,south,2000,yes\n2,north,,no\nx9,east,abc,yes\n,north,1,yes\n";
 
@@ -31,13 +31,12 @@ fn plan() -> SumsPlan {
         privacy_unit: "customer_id".into(),
         columns: schema().columns.into_iter().collect(),
         filter: None,
-        groups: vec![GroupKey { name: "region".into(), expr: Expr::Column("region".into()), domain: values }],
+        groups: vec![GroupKey { expr: Expr::Column("region".into()), domain: values }],
         sums: vec![
             BaseSum::Rows,
             BaseSum::Values { expr: Expr::Column("spend".into()), low: 0.0, high: 100.0, center: 0.0 },
         ],
-        measures: vec![],
-        outputs: vec![],
+        shown: Shown::default(),
         max_groups: 1,
         max_rows: 20,
     }

@@ -86,6 +86,41 @@ async fn the_same_question_is_answered_once_however_it_is_called() -> Result<(),
     Ok(())
 }
 
+/// Names, the order of items, keys and conditions, and how a number is written, are how a question is put and how its answer is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_question_in_another_order_is_charged_once_and_shown_under_its_own_names() -> Result<(), Error> {
+    let world = World::new().await?;
+    let one = "SELECT housing, loan, COUNT(*) AS n, AVG(age) AS mean FROM clients \
+               WHERE age > 30 AND job IN ('services', 'management') GROUP BY housing, loan";
+    let other = "SELECT AVG(age) AS years, loan AS credit, COUNT(*) AS people, housing AS home FROM clients \
+                 WHERE job IN ('management', 'services') AND age > 30.0 GROUP BY loan, housing";
+    let first = world.run(study("one").sql(one).build()?).await?;
+    let second = world.run(study("other").sql(other).build()?).await?;
+    assert_eq!((&first["repeated"], &second["repeated"]), (&Value::Bool(false), &Value::Bool(true)));
+    assert_eq!(first["transcript_sha256"], second["transcript_sha256"]);
+    let cells = |result: &Value, names: [&str; 4]| -> Result<Vec<[Value; 4]>, Error> {
+        let rows = result["rows"].as_array().ok_or("rows")?;
+        Ok(rows.iter().map(|row| names.map(|name| row[name].clone())).collect())
+    };
+    let [first, second] =
+        [cells(&first, ["housing", "loan", "n", "mean"])?, cells(&second, ["home", "credit", "people", "years"])?];
+    // Each lists its rows by its own keys.
+    let keys = |cells: &[[Value; 4]], at: usize| cells.iter().map(|row| row[at].clone()).collect::<Vec<_>>();
+    assert_eq!((first.len(), keys(&first, 0)), (4, keys(&second, 1)));
+    assert_ne!(keys(&first, 0), keys(&second, 0));
+    for row in &first {
+        assert!(row.iter().all(|cell| !cell.is_null()) && second.contains(row), "{row:?} is not in {second:?}");
+    }
+    for partner in PARTNERS {
+        assert_eq!((world.count(partner, State::Reserved)?, world.count(partner, State::Repeated)?), (1, 1));
+    }
+    // Another constant is another question.
+    let third = world.run(study("third").sql(&one.replace("> 30", "> 31")).build()?).await?;
+    assert_eq!(third["repeated"], Value::Bool(false));
+    assert_eq!(world.count("bank", State::Reserved)?, 2);
+    Ok(())
+}
+
 /// If one partner's data have changed, everybody draws afresh and is charged: reused noise of the others would cancel.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_data_at_one_partner_mean_fresh_noise_and_a_charge_at_all() -> Result<(), Error> {

@@ -17,7 +17,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionContext, col};
 use entente_node::data::{Dataset, Engine, Options, UnitKey};
 use entente_protocols::language::expr::{Expr, Value};
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
-use entente_protocols::language::sums::{BaseSum, GroupKey, SumsPlan};
+use entente_protocols::language::sums::{BaseSum, GroupKey, Shown, SumsPlan};
 
 const ROWS: usize = 10_000_000;
 const CUSTOMERS: u64 = 1_000_000;
@@ -128,10 +128,9 @@ async fn ours(folder: &Path, max_groups: u32) -> Result<Duration, Box<dyn Error>
         privacy_unit: "customer_id".into(),
         columns: columns.into(),
         filter: None,
-        groups: vec![GroupKey { name: "region".into(), expr: Expr::Column("region".into()), domain }],
+        groups: vec![GroupKey { expr: Expr::Column("region".into()), domain }],
         sums: vec![BaseSum::Values { expr: Expr::Column("amount".into()), low: 0.0, high: MOST, center: 0.0 }],
-        measures: vec![],
-        outputs: vec![],
+        shown: Shown::default(),
         max_groups,
         max_rows: MAX_ROWS,
     };

@@ -156,15 +156,10 @@ fn plan(filter: bool) -> SumsPlan {
         filter: filter.then(|| Expr::And(Box::new(old), Box::new(member))),
         groups: vec![
             GroupKey {
-                name: "region".into(),
                 expr: column("region"),
                 domain: ["south", "north", "east"].map(|region| Value::Text(region.into())).to_vec(),
             },
-            GroupKey {
-                name: "year".into(),
-                expr: Expr::DatePart(DatePart::Year, Box::new(column("joined"))),
-                domain: years,
-            },
+            GroupKey { expr: Expr::DatePart(DatePart::Year, Box::new(column("joined"))), domain: years },
         ],
         sums: vec![
             BaseSum::Rows,
@@ -173,8 +168,7 @@ fn plan(filter: bool) -> SumsPlan {
             BaseSum::Customers,
             BaseSum::Values { expr: ratio, low: -1.0, high: 3.0, center: 0.0 },
         ],
-        measures: vec![],
-        outputs: vec![],
+        shown: Shown::default(),
         max_groups: 3,
         max_rows: 5,
     }

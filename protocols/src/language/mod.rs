@@ -8,6 +8,7 @@
 //! Nothing here knows which study kind asks.
 
 pub mod expr;
+mod normal;
 pub mod rows;
 pub mod schema;
 pub mod sql;

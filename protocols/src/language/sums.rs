@@ -11,8 +11,6 @@ use crate::privacy::bounds::{Component, Layout};
 /// One `GROUP BY` key.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct GroupKey {
-    /// Its name in the result.
-    pub name: String,
     /// What is grouped by.
     pub expr: Expr,
     /// Its public values, in the order of the result; without repeats, all of one type.
@@ -79,7 +77,27 @@ pub struct Measure {
     pub kind: MeasureKind,
 }
 
-/// A column of the result, in the order of the SELECT list; numbers are positions in `groups` and `measures`.
+/// A group key as it is shown.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct ShownKey {
+    /// Its name in the result.
+    pub name: String,
+    /// Its position in [`SumsPlan::groups`].
+    pub group: usize,
+}
+
+/// How the released numbers are shown: names and orders, which change none of them.
+#[derive(Clone, Debug, Default, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct Shown {
+    /// The group keys, each once, in the order by which rows are listed: the last key runs fastest.
+    pub keys: Vec<ShownKey>,
+    /// What is computed from the sums.
+    pub measures: Vec<Measure>,
+    /// The order of the result's columns.
+    pub outputs: Vec<Output>,
+}
+
+/// A column of the result, in the order of the SELECT list; numbers are positions in [`Shown::keys`] and [`Shown::measures`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub enum Output {
     /// A group key.
@@ -88,7 +106,8 @@ pub enum Output {
     Measure(usize),
 }
 
-/// The typed plan of a query over one data set.
+/// The typed plan of a query over one data set, in its normal form: however a question is written, all is the same but for how
+/// the answer is [`Shown`].
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub struct SumsPlan {
     /// The data set.
@@ -99,14 +118,12 @@ pub struct SumsPlan {
     pub columns: Vec<(String, ColumnType)>,
     /// Rows are kept where this is true.
     pub filter: Option<Expr>,
-    /// Group keys; the cells of the result are all combinations, the last key running fastest.
+    /// Group keys; the cells of what is released are all combinations, the last key running fastest.
     pub groups: Vec<GroupKey>,
     /// What is released.
     pub sums: Vec<BaseSum>,
-    /// What is shown.
-    pub measures: Vec<Measure>,
-    /// The order of the result's columns.
-    pub outputs: Vec<Output>,
+    /// How it is shown.
+    pub shown: Shown,
     /// Largest number of groups (cells) one customer may touch, at least 1.
     pub max_groups: u32,
     /// Largest number of rows one customer may count with, at least 1.
@@ -123,15 +140,23 @@ impl SumsPlan {
         self.groups.iter().map(|group| group.domain.len()).product()
     }
 
-    /// The values of the group keys of cell number `cell`, in the order of `groups`.
-    pub fn cell_keys(&self, mut cell: usize) -> Vec<&Value> {
-        let mut keys: Vec<&Value> = Vec::with_capacity(self.groups.len());
-        for group in self.groups.iter().rev() {
-            keys.push(&group.domain[cell % group.domain.len()]);
-            cell /= group.domain.len();
+    /// The cell that is listed as row number `row` of the result, and the values of its keys in the order of [`Shown::keys`].
+    pub fn listed(&self, mut row: usize) -> (usize, Vec<&Value>) {
+        let (mut cell, mut keys) = (0, Vec::with_capacity(self.groups.len()));
+        for ShownKey { group, .. } in self.shown.keys.iter().rev() {
+            let (domain, faster) = (&self.groups[*group].domain, &self.groups[group + 1..]);
+            let value = row % domain.len();
+            row /= domain.len();
+            cell += value * faster.iter().map(|key| key.domain.len()).product::<usize>();
+            keys.push(&domain[value]);
         }
         keys.reverse();
-        keys
+        (cell, keys)
+    }
+
+    /// The same question without how it is shown.
+    pub fn unnamed(&self) -> Self {
+        Self { shown: Shown::default(), ..self.clone() }
     }
 
     /// The size of one grid unit of a component, a power of two: a value `x` counts as `trunc(x / unit)`.

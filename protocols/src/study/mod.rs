@@ -349,7 +349,7 @@ impl Question {
 
     fn digest_of(&self, parts: &Parts) -> Digest {
         let Self { parts: _, completed, spent, mechanisms, participants } = self;
-        Digest::of("entente question 2", &[&canonical_bytes(&(parts, *completed, *spent, mechanisms, participants))])
+        Digest::of("entente question 3", &[&canonical_bytes(&(parts, *completed, *spent, mechanisms, participants))])
     }
 
     /// What answers are stored by: [`Self::digest`], but that a lookalike study's model is told by what it is and not by the

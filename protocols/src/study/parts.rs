@@ -144,7 +144,7 @@ impl Work {
 
     /// Hash of the plan, whoever takes part.
     pub fn digest(&self) -> Digest {
-        Digest::of("entente plan 2", &[&canonical_bytes(self)])
+        Digest::of("entente plan 3", &[&canonical_bytes(self)])
     }
 
     /// The rounds in order: how the vector that each of so many contributors releases is laid out and bounded, and what each of its
@@ -189,11 +189,13 @@ impl Work {
         }
     }
 
-    /// The same, but that a model is told by what it is and not by the study and the file that it came with.
+    /// The same, but that sums are not told by how they are shown, and a model by what it is and not by the study and the file that
+    /// it came with.
     fn unnamed(&self) -> Self {
         let unnamed = |scoring: &Scoring| Scoring { model: scoring.model.unnamed(), ..scoring.clone() };
         match self {
-            Self::Sums(_) | Self::Rounds(_) => self.clone(),
+            Self::Sums(plan) => Self::Sums(Arc::new(plan.unnamed())),
+            Self::Rounds(_) => self.clone(),
             Self::Score(plan) => {
                 Self::Score(Arc::new(ScorePlan { scoring: unnamed(&plan.scoring), ..ScorePlan::clone(plan) }))
             }

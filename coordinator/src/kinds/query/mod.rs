@@ -6,7 +6,7 @@ mod report;
 use std::collections::BTreeMap;
 
 use entente_protocols::language::expr::{Expr, ValueType};
-use entente_protocols::language::sums::{BaseSum, GroupKey, MeasureKind, SumsPlan};
+use entente_protocols::language::sums::{BaseSum, GroupKey, MeasureKind, ShownKey, SumsPlan};
 use entente_protocols::privacy::interval::Estimate;
 use entente_protocols::privacy::mechanism::Mechanism;
 use entente_protocols::study::query::QuerySpec;
@@ -75,7 +75,7 @@ pub(super) fn expected_error(plan: &SumsPlan, mechanism: &Mechanism) -> Vec<Meas
             )),
         },
     };
-    plan.measures.iter().zip(half_widths).map(error).collect()
+    plan.shown.measures.iter().zip(half_widths).map(error).collect()
 }
 
 /// See [`crate::kinds::notes`].
@@ -99,7 +99,7 @@ pub(super) fn notes(spec: &QuerySpec, plan: &SumsPlan) -> Vec<String> {
         );
     }
     if !plan.groups.is_empty() {
-        let names: Vec<String> = plan.groups.iter().map(|group| format!("`{}`", group.name)).collect();
+        let names: Vec<String> = plan.shown.keys.iter().map(|key| format!("`{}`", key.name)).collect();
         notes.push(format!(
             "Rows where {} is NULL or not one of its public values belong to no group and are left out.",
             names.join(" or ")
@@ -119,6 +119,7 @@ fn estimates(plan: &SumsPlan, rows: Vec<outcome::Row>) -> ResultTable {
     let row = |row: outcome::Row| Row {
         keys: row.keys,
         cells: plan
+            .shown
             .measures
             .iter()
             .zip(row.measures)
@@ -126,14 +127,14 @@ fn estimates(plan: &SumsPlan, rows: Vec<outcome::Row>) -> ResultTable {
             .collect(),
     };
     ResultTable {
-        keys: plan.groups.iter().map(key).collect(),
-        measures: plan.measures.iter().map(measure).collect(),
-        order: plan.outputs.clone(),
+        keys: plan.shown.keys.iter().map(|shown| key(shown, &plan.groups[shown.group])).collect(),
+        measures: plan.shown.measures.iter().map(measure).collect(),
+        order: plan.shown.outputs.clone(),
         rows: rows.into_iter().map(row).collect(),
     }
 }
 
-fn key(group: &GroupKey) -> Key {
+fn key(shown: &ShownKey, group: &GroupKey) -> Key {
     // A key has at least one value; one without could not be typed, and has no rows either.
     let value_type = group.domain.first().map_or(ValueType::Text, |value| value.value_type());
     let unit = match &group.expr {
@@ -141,7 +142,7 @@ fn key(group: &GroupKey) -> Key {
         _ => None,
     };
     let sequence = value_type == ValueType::Date || matches!(group.expr, Expr::DatePart(..));
-    Key { name: group.name.clone(), value_type, unit, sequence }
+    Key { name: shown.name.clone(), value_type, unit, sequence }
 }
 
 /// An estimate as it is published: always finite. The planner's bounds on values keep it so already; but JSON has no word

@@ -53,9 +53,10 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 
 use crate::language::expr::Expr;
+use crate::language::normal;
 use crate::language::rows::RowsPlan;
 use crate::language::schema::DatasetSchema;
-use crate::language::sums::{BaseSum, GroupKey, Measure, Output, SumsPlan};
+use crate::language::sums::{BaseSum, GroupKey, Measure, MeasureKind, Output, Shown, ShownKey, SumsPlan};
 
 use columns::columns;
 use form::Form;
@@ -228,26 +229,29 @@ impl<'e, 'a> Planner<'e, 'a> {
         self.grow(filter.as_ref().map_or(0, |filter| filter.size))?;
         let mut keys = self.keys(&items)?;
         let outputs = self.outputs(&items, &mut keys)?;
-        let groups = self.groups(keys)?;
-        let names: Vec<(String, Span)> = self.measure_names(&items);
-        self.check_names(&groups, &names)?;
-        let measures = names.into_iter().map(|(name, _)| name).zip(items.into_iter().filter_map(|item| match item {
+        let (names, groups): (Vec<_>, Vec<_>) = self.groups(keys)?.into_iter().unzip();
+        let measures: Vec<(String, Span)> = self.measure_names(&items);
+        self.check_names(&names, &measures)?;
+        self.check_numbers(&names, &groups)?;
+        let (groups, places) = normal::ordered(groups);
+        let keys = names.into_iter().zip(places).map(|((name, _), group)| ShownKey { name, group });
+        let (sums, places) = normal::ordered(self.sums.0.drain(..).map(in_normal_form).collect());
+        let measures = measures.into_iter().zip(items.into_iter().filter_map(|item| match item {
             Taken::Measure(measure) => Some(measure.kind),
             Taken::Key(_) => None,
         }));
+        let measures = measures.map(|((name, _), kind)| Measure { name, kind: placed(kind, &places) });
         let mut plan = SumsPlan {
             dataset: self.scope.schema.name.clone(),
             privacy_unit: self.scope.schema.privacy_unit.clone(),
             columns: Vec::new(),
-            filter: filter.map(|filter| filter.expr),
-            groups: groups.into_iter().map(|(key, _)| key).collect(),
-            measures: measures.map(|(name, kind)| Measure { name, kind }).collect(),
-            sums: std::mem::take(&mut self.sums.0),
-            outputs,
+            filter: filter.map(|filter| normal::expr(filter.expr)),
+            groups,
+            sums,
+            shown: Shown { keys: keys.collect(), measures: measures.collect(), outputs },
             max_groups: 1,
             max_rows,
         };
-        self.check_plan(&plan)?;
         plan.columns = columns(exprs(&plan), self.scope.schema);
         let cells = u32::try_from(plan.cells()).unwrap_or(u32::MAX);
         plan.max_groups = limits.max_groups.unwrap_or(1).min(cells).max(1);
@@ -267,7 +271,7 @@ impl<'e, 'a> Planner<'e, 'a> {
                     Taken::Measure(measure)
                 }
                 false => {
-                    let typed = self.scope.expression(expr)?;
+                    let typed = self.key_expression(expr)?;
                     self.grow(typed.size)?;
                     Taken::Key(typed)
                 }
@@ -318,13 +322,19 @@ impl<'e, 'a> Planner<'e, 'a> {
             ast::Expr::Identifier(ident) => self.alias(expr, ident, items)?,
             _ => None,
         };
-        let Some(item) = item else { return Ok((expr, self.scope.expression(expr)?)) };
+        let Some(item) = item else { return Ok((expr, self.key_expression(expr)?)) };
         match &items[item] {
             Taken::Key(typed) => Ok((&self.statement.items[item].expr, typed.clone())),
             Taken::Measure(_) => {
                 Err(self.scope.refuse(expr, "it is a measure, not a key", "Write the keys alone in GROUP BY"))
             }
         }
+    }
+
+    /// An expression that is a key or shows one, in its normal form, so that keys which say the same are one.
+    fn key_expression(&self, expr: &ast::Expr) -> Result<Typed<'a>, Refusal> {
+        let typed = self.scope.expression(expr)?;
+        Ok(Typed { expr: normal::expr(typed.expr), ..typed })
     }
 
     fn ordinal(&self, expr: &ast::Expr, digits: &str) -> Result<usize, Refusal> {
@@ -375,7 +385,8 @@ impl<'e, 'a> Planner<'e, 'a> {
         Ok(outputs)
     }
 
-    fn groups(&self, keys: Vec<Key<'e, 'a>>) -> Result<Vec<(GroupKey, Span)>, Refusal> {
+    /// The keys with their names, in the order of GROUP BY.
+    fn groups(&self, keys: Vec<Key<'e, 'a>>) -> Result<Vec<((String, Span), GroupKey)>, Refusal> {
         let mut groups = Vec::with_capacity(keys.len());
         for Key { ast, typed, item } in keys {
             let domain = self.scope.domain(ast, &typed)?;
@@ -383,8 +394,7 @@ impl<'e, 'a> Planner<'e, 'a> {
                 Some(Item { alias: Some(alias), .. }) => (alias.value.clone(), alias.span),
                 _ => (self.key_name(ast, &typed), self.scope.source.extent(ast)),
             };
-            let Typed { expr, .. } = typed;
-            groups.push((GroupKey { name, expr, domain }, span));
+            groups.push(((name, span), GroupKey { expr: typed.expr, domain }));
         }
         Ok(groups)
     }
@@ -406,31 +416,48 @@ impl<'e, 'a> Planner<'e, 'a> {
         self.statement.items.iter().zip(items).filter_map(name).collect()
     }
 
-    fn check_names(&self, groups: &[(GroupKey, Span)], measures: &[(String, Span)]) -> Result<(), Refusal> {
+    fn check_names(&self, keys: &[(String, Span)], measures: &[(String, Span)]) -> Result<(), Refusal> {
         let mut seen = HashSet::new();
-        let groups = groups.iter().map(|(key, span)| (&key.name, *span));
-        for (name, span) in groups.chain(measures.iter().map(|(name, span)| (name, *span))) {
+        for (name, span) in keys.iter().chain(measures) {
             if !seen.insert(name) {
                 let why = format!("two columns of the result would be called `{name}`");
-                return Err(self.scope.source.refuse(span, why, "Write AS and another name after one of them"));
+                return Err(self.scope.source.refuse(*span, why, "Write AS and another name after one of them"));
             }
         }
         Ok(())
     }
 
-    fn check_plan(&self, plan: &SumsPlan) -> Result<(), Refusal> {
-        let source = self.scope.source;
-        let cells = plan.groups.iter().try_fold(1usize, |cells, key| cells.checked_mul(key.domain.len()));
-        let numbers = cells.and_then(|cells| cells.checked_mul(plan.sums.len()));
-        match numbers {
+    fn check_numbers(&self, names: &[(String, Span)], groups: &[GroupKey]) -> Result<(), Refusal> {
+        let (source, sums) = (self.scope.source, self.sums.0.len());
+        let cells = groups.iter().try_fold(1usize, |cells, key| cells.checked_mul(key.domain.len()));
+        match cells.and_then(|cells| cells.checked_mul(sums)) {
             Some(1..=MAX_NUMBERS) => Ok(()),
             _ => {
-                let sizes = plan.groups.iter().map(|key| format!("{} of `{}`", key.domain.len(), key.name));
+                let sizes =
+                    names.iter().zip(groups).map(|((name, _), key)| format!("{} of `{name}`", key.domain.len()));
                 let sizes = sizes.collect::<Vec<_>>().join(" × ");
-                let why = format!("the result has more than {MAX_NUMBERS} numbers: {sizes} × {} sums", plan.sums.len());
+                let why = format!("the result has more than {MAX_NUMBERS} numbers: {sizes} × {sums} sums");
                 Err(source.refuse(source.clause("GROUP"), why, "Write fewer keys, coarser bins or fewer measures"))
             }
         }
+    }
+}
+
+fn in_normal_form(sum: BaseSum) -> BaseSum {
+    match sum {
+        BaseSum::Rows | BaseSum::Customers => sum,
+        BaseSum::Present(expr) => BaseSum::Present(normal::expr(expr)),
+        BaseSum::Values { expr, low, high, center } => BaseSum::Values { expr: normal::expr(expr), low, high, center },
+    }
+}
+
+/// A measure of sums that now stand at these places.
+fn placed(kind: MeasureKind, places: &[usize]) -> MeasureKind {
+    match kind {
+        MeasureKind::CountRows { rows } => MeasureKind::CountRows { rows: places[rows] },
+        MeasureKind::CountCustomers { customers } => MeasureKind::CountCustomers { customers: places[customers] },
+        MeasureKind::Sum { sum } => MeasureKind::Sum { sum: places[sum] },
+        MeasureKind::Average { sum, count } => MeasureKind::Average { sum: places[sum], count: places[count] },
     }
 }
 

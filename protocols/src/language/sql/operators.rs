@@ -128,6 +128,11 @@ impl<'a> Scope<'a> {
         (left_ast, left): (&ast::Expr, Typed<'a>),
         (right_ast, right): (&ast::Expr, Typed<'a>),
     ) -> Outcome<'a> {
+        let (left, right) = match (&left.kind, &right.kind) {
+            (Kind::Int(_), Kind::Float { .. }) => (left, right.whole_literal()),
+            (Kind::Float { .. }, Kind::Int(_)) => (left.whole_literal(), right),
+            _ => (left, right),
+        };
         let mut both = vec![(left_ast, left), (right_ast, right)];
         let value_type = self.unify(&mut both)?;
         let (Some((right_ast, right)), Some((left_ast, left))) = (both.pop(), both.pop()) else {

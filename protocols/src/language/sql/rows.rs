@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sqlparser::tokenizer::Span;
 
 use crate::language::expr::{Expr, Value};
+use crate::language::normal;
 use crate::language::rows::{Output, RowsPlan};
 use crate::learn::recipe::Values;
 
@@ -49,7 +50,7 @@ pub(super) fn plan(scope: &Scope<'_>, statement: &Statement) -> Result<RowsPlan,
         let values = values(scope, item, &typed)?;
         let (name, span) = name(scope, item, &typed)?;
         check_name(scope, &mut names, &name, span)?;
-        outputs.push(Output { name, expr: typed.expr, values });
+        outputs.push(Output { name, expr: normal::expr(typed.expr), values });
     }
     if !has_unit {
         let why = format!("it does not name the privacy unit, `{unit}`, whose rows these are");
@@ -63,7 +64,7 @@ pub(super) fn plan(scope: &Scope<'_>, statement: &Statement) -> Result<RowsPlan,
         None => None,
     };
     size.grow(scope, filter.as_ref().map_or(0, |filter| filter.size))?;
-    let filter = filter.map(|filter| filter.expr);
+    let filter = filter.map(|filter| normal::expr(filter.expr));
     Ok(RowsPlan {
         dataset: scope.schema.name.clone(),
         privacy_unit: unit.clone(),

@@ -151,6 +151,17 @@ impl<'a> Typed<'a> {
         }
     }
 
+    /// A literal such as 20.0 as the whole number that it is; anything else as it is. For whole numbers to be compared with: read as
+    /// numbers, they are exact up to 2^53, and beyond that on the same side of it.
+    pub fn whole_literal(self) -> Self {
+        match self.expr {
+            Expr::Literal(Value::Float(value)) if value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64 => {
+                Self::literal(Value::Int(value as i64))
+            }
+            _ => self,
+        }
+    }
+
     /// The same expression where conditions are known to hold or not: with a smaller range, if they bound it.
     pub fn narrowed<'c>(mut self, failed: impl Iterator<Item = &'c Expr>, holds: Option<&Expr>) -> Self {
         let mut known = Known::about(&self.expr);

@@ -38,3 +38,6 @@ impl QuerySpec {
         sql::plan(&self.sql, sql::Limits { max_groups: self.max_groups, max_rows: self.max_rows }, schema)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,13 @@ use crate::privacy::mechanism::Mechanism;
 /// One row of the result: a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Values of the group keys, in the order of the plan.
+    /// Values of the group keys, in the order in which they are shown.
     pub keys: Vec<Value>,
     /// Estimates, in the order of the plan's measures.
     pub measures: Vec<Estimate>,
 }
 
-/// The result of a query from the sum of all participants' vectors; one row a cell, in the order of the plan.
+/// The result of a query from the sum of all participants' vectors; one row a cell, in the order in which they are shown.
 ///
 /// `None` if the vector has another length than the plan's.
 pub fn rows(plan: &SumsPlan, mechanism: &Mechanism, sum: &[i64]) -> Option<Vec<Row>> {
@@ -43,9 +43,12 @@ pub fn rows(plan: &SumsPlan, mechanism: &Mechanism, sum: &[i64]) -> Option<Vec<R
             Estimate::of_average(sum, sd_sum, count, sd_count, center, low, high)
         }
     };
-    let row = |cell: usize| Row {
-        keys: plan.cell_keys(cell).into_iter().cloned().collect(),
-        measures: plan.measures.iter().map(|measure| estimate(&measure.kind, cell)).collect(),
+    let row = |row: usize| {
+        let (cell, keys) = plan.listed(row);
+        Row {
+            keys: keys.into_iter().cloned().collect(),
+            measures: plan.shown.measures.iter().map(|measure| estimate(&measure.kind, cell)).collect(),
+        }
     };
     Some((0..cells).map(row).collect())
 }
@@ -67,7 +70,7 @@ pub fn expected_error(plan: &SumsPlan, mechanism: &Mechanism, rows: f64) -> Vec<
             (estimate.high - estimate.low) / 2.0
         }
     };
-    plan.measures.iter().map(|measure| half_width(&measure.kind)).collect()
+    plan.shown.measures.iter().map(|measure| half_width(&measure.kind)).collect()
 }
 
 fn range(sum: &BaseSum) -> (f64, f64, f64) {
