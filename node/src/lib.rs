@@ -22,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod data;
 pub mod dialogue;
+pub mod identities;
 pub mod link;
 pub mod participant;
 pub mod peers;
@@ -33,6 +34,7 @@ pub mod turn;
 pub mod works;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use entente_host::clock::Clock;
 use entente_host::{Error, files};
@@ -41,6 +43,9 @@ use state::Folder;
 
 /// Name and version of the software, as ledgers and the coordinator record it.
 pub const SOFTWARE: &str = concat!("entente-node ", env!("CARGO_PKG_VERSION"));
+
+/// How often files of data sets are looked at, to identify what has changed before it is asked for.
+const LOOK_AT_DATA: Duration = Duration::from_secs(10);
 
 /// Runs the node in `folder` until the future is dropped. `connected` is called with the coordinator's address each time a
 /// connection stands.
@@ -60,9 +65,22 @@ pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::con
         }
         std::future::pending().await
     };
+    let own = participant.clone();
+    let identified = async move {
+        loop {
+            let participant = own.clone();
+            match tokio::task::spawn_blocking(move || participant.identify()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "what files contain could not be written down"),
+                Err(error) => tracing::error!(%error, "data are not identified"),
+            }
+            tokio::time::sleep(LOOK_AT_DATA).await;
+        }
+    };
     tokio::select! {
         ended = link::connection::keep(folder, &coordinator, participant, connected) => ended,
         never = page => never,
+        never = identified => never,
     }
 }
 

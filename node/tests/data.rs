@@ -58,7 +58,7 @@ async fn a_plan_gives_bounded_sums_of_its_own_layout() {
     let dataset = Dataset::open(schema(), "purchases.csv", folder.path(), Some("consent = 'yes'")).unwrap();
     let bounded = engine(folder.path()).bounded_sums(&dataset, &plan()).await.unwrap();
     assert_eq!(*bounded.layout(), plan().layout());
-    assert_eq!(dataset.snapshot(), dataset.snapshot());
+    assert!(!dataset.has_changed());
 }
 
 #[tokio::test]

@@ -64,8 +64,8 @@ pub struct Request {
     pub study: StudyRef,
     /// The data set.
     pub dataset: String,
-    /// The data's snapshot, keyed by the node.
-    pub snapshot: Digest,
+    /// The data's snapshot, keyed by the node; `None` while it is not known.
+    pub snapshot: Option<Digest>,
     /// The consent predicate applied.
     pub consent: Option<String>,
     /// Who asks.

@@ -60,7 +60,9 @@ impl Puppets {
     pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
         self.participants.remove(partner);
         let folder = self.world.folder(partner);
-        self.participants.insert(partner, Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?);
+        let participant = Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?;
+        participant.identify()?;
+        self.participants.insert(partner, participant);
         self.welcome(partner)
     }
 

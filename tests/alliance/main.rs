@@ -25,6 +25,7 @@ mod refusals;
 mod restarts;
 mod resumed;
 mod review;
+mod snapshots;
 mod stages;
 mod steward;
 mod studies;

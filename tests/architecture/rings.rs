@@ -36,7 +36,13 @@ const RINGS: &[(&[&str], &str)] = &[
         "the crate's lib.rs has its name and version, and starts all of its parts",
     ),
     (
-        &["node::store", "node::store::contacts", "node::store::models", "node::store::witnessed"],
+        &[
+            "node::store",
+            "node::store::contacts",
+            "node::store::identities",
+            "node::store::models",
+            "node::store::witnessed",
+        ],
         "the folder's mod.rs is the database, and opens each of its tables",
     ),
 ];

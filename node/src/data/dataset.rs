@@ -11,7 +11,7 @@ use entente_tables::texts::is_text;
 
 use super::consent::predicate::Consent;
 use super::error::DataError;
-use super::files::Files;
+use super::files::{Files, Stamp};
 use super::rows::RowSource;
 
 /// A data set ready to be read: every declared column is there and can be read as its declared type.
@@ -59,9 +59,14 @@ impl Dataset {
         self.consent.as_ref()
     }
 
-    /// A fingerprint of the data as it is now; see [`RowSource::snapshot`].
-    pub fn snapshot(&self) -> Result<Digest, DataError> {
-        self.source.snapshot()
+    /// What identifies the data as they were when they were opened; see [`RowSource::identity`].
+    pub fn identity(&self, known: &dyn Fn(&Stamp) -> Option<Digest>) -> Option<Digest> {
+        self.source.identity(known)
+    }
+
+    /// Whether the data may have changed since they were opened; see [`RowSource::has_changed`].
+    pub fn has_changed(&self) -> bool {
+        self.source.has_changed()
     }
 }
 

@@ -53,6 +53,7 @@ pub use customers::{Customers, Role, Split};
 pub use dataset::{Dataset, open_source};
 pub use engine::Engine;
 pub use error::DataError;
+pub use files::{Contents, Stamp, Stamped, TICK, stamped};
 pub use options::Options;
 pub use preflight::{ColumnReport, Finding, Report, Severity, check};
 pub use room::Room;

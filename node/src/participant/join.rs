@@ -85,7 +85,7 @@ impl Participant {
         }
         // Whether its data can be read now is nobody's business before it takes part.
         let admission = self.planned(&id, proposal).and_then(|question| {
-            let snapshot = self.present(&question, proposal).ok();
+            let snapshot = self.present(&question, proposal).ok().flatten();
             self.admission((&id, proposal), question, snapshot)
         });
         let Admission { question, request, stored, decision, not_anew } = match admission {
@@ -123,11 +123,11 @@ impl Participant {
         Ok(question)
     }
 
-    /// The snapshot of the data that its part reads, as they are now.
-    pub(super) fn present(&self, question: &Question, proposal: &Proposal) -> Result<Digest, Problem> {
+    /// The snapshot of the data that its part reads, as they are now; `None` where it reads none, or they are being identified.
+    pub(super) fn present(&self, question: &Question, proposal: &Proposal) -> Result<Option<Digest>, Problem> {
         match self.schema(self.part(question)?, proposal)? {
-            Some(schema) => self.snapshot(&self.dataset(schema)?),
-            None => Ok(Digest::ZERO),
+            Some(schema) => Ok(self.snapshot(&self.dataset(schema)?)),
+            None => Ok(None),
         }
     }
 
@@ -139,7 +139,6 @@ impl Participant {
         snapshot: Option<Digest>,
     ) -> Result<Admission, Problem> {
         let stored = snapshot.and_then(|snapshot| self.stored_answer(&question, snapshot));
-        let snapshot = snapshot.unwrap_or(Digest::ZERO);
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
         let (obstacle, over) = {
             let ledger = self.ledger()?;
@@ -182,8 +181,9 @@ impl Participant {
         self.confirmed_with(&proposal.participants)?;
         let question = self.planned(id, &proposal)?;
         let snapshot = self.present(&question, &proposal)?;
+        let must_be_identified = snapshot.is_none() && self.part(&question)?.work.reads().is_some();
         let Admission { question, request, stored, decision, not_anew } =
-            self.admission((id, &proposal), question, Some(snapshot))?;
+            self.admission((id, &proposal), question, snapshot)?;
         let decided_on = request.study.proposal_sha256;
         let attempt = known.unwrap_or_else(|| Attempt::proposed(id.clone(), proposal, self.now()));
         match decision {
@@ -204,6 +204,9 @@ impl Participant {
             }
         }
         lock(&self.waiting).remove(id);
+        if must_be_identified {
+            return Err(self.wait_for_identity(id, &attempt.proposal));
+        }
         // Whoever holds the answer may send it again; if others do not, it is looked at again before anybody is charged.
         if let Some(error) = not_anew.filter(|_| stored.is_none()) {
             return Err(over(error, request));
@@ -282,7 +285,10 @@ impl Participant {
     fn stored_answer(&self, question: &Question, snapshot: Digest) -> Option<Digest> {
         let ledger = lock(&self.ledger);
         let transcript = ledger.stored_answer(question.answer_key(), snapshot)?;
-        question.rounds().all(|round| ledger.is_stored(release_id(transcript, round))).then_some(transcript)
+        question
+            .rounds()
+            .all(|round| ledger.is_stored_over(release_id(transcript, round), snapshot))
+            .then_some(transcript)
     }
 
     /// Checks everybody's pledges and signs the transcript.
@@ -362,7 +368,7 @@ impl Participant {
         (id, proposal): (&AttemptId, &Proposal),
         question: &Question,
         round: u32,
-        snapshot: Digest,
+        snapshot: Option<Digest>,
     ) -> Result<Request, Problem> {
         let part = self.part(question)?;
         let (dataset, privacy_unit) = part
@@ -414,13 +420,5 @@ impl Participant {
         let config = self.config.datasets.get(&schema.name).ok_or_else(|| Problem::failed("the data set is gone"))?;
         let base = self.folder.path();
         Dataset::open(config.schema.clone(), &config.source, base, config.consent.as_deref()).map_err(Problem::failed)
-    }
-
-    /// What identifies the data as they are now, and how they are read; keyed, so that nobody outside can compare it.
-    pub(super) fn snapshot(&self, dataset: &Dataset) -> Result<Digest, Problem> {
-        let files = dataset.snapshot().map_err(Problem::failed)?;
-        let consent = dataset.consent().map_or("", |consent| consent.text());
-        let parts = [&self.snapshot_secret.0[..], &files.0, consent.as_bytes(), &dataset.schema().digest().0];
-        Ok(Digest::of("entente snapshot 1", &parts))
     }
 }

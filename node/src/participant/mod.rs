@@ -1,7 +1,7 @@
 //! A node's part in studies: what it answers to each message of the coordinator.
 //!
 //! ```text
-//! Propose ─▶ roster, data set, question, policy, caps ─▶ Pledged | Waiting (steward, roster) | Refused
+//! Propose ─▶ roster, data set, question, policy, caps ─▶ Pledged | Waiting (steward, roster, identity of data) | Refused
 //! Start   ─▶ pledges against the PINNED roster, all that could be refused, budget set aside ─▶ Signed | Refused
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
@@ -18,6 +18,7 @@ mod close;
 mod commit;
 mod computing;
 mod dialogues;
+mod identity;
 mod join;
 mod refusals;
 mod roster;
@@ -52,10 +53,11 @@ use crate::SOFTWARE;
 use crate::config::{self, Config};
 use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
+use crate::identities::Identities;
 use crate::peers::Peers;
 use crate::state::{Folder, Stamp};
 use crate::store::attempts::{Attempt, Stage};
-use crate::store::{EphemeralStore, LedgerStore, StudyStore, WitnessStore};
+use crate::store::{EphemeralStore, IdentityStore, LedgerStore, StudyStore, WitnessStore};
 use crate::turn::{Alone, Turn};
 use crate::works::{self, Memory};
 use computing::Computing;
@@ -76,6 +78,7 @@ pub struct Participant {
     /// Whose ledger it is; its key signs pledges and transcripts as well.
     signer: Signer,
     snapshot_secret: Digest,
+    identities: Arc<Identities>,
     engine: Engine,
     ledger: Mutex<Ledger<LedgerStore>>,
     studies: Arc<Mutex<StudyStore>>,
@@ -98,6 +101,8 @@ pub struct Participant {
     computing: Computing,
     /// Proposals that wait on the present connection until staff have confirmed a roster.
     unconfirmed: Mutex<HashMap<AttemptId, Proposal>>,
+    /// Proposals that wait on the present connection until the data that they ask of are identified.
+    unidentified: Mutex<HashMap<AttemptId, Proposal>>,
     refusals: Mutex<Refusals>,
     /// The ways to other participants.
     peers: Peers,
@@ -224,10 +229,13 @@ impl Participant {
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
         let rosters = Rosters { pinned: None, stamp: None, offered: folder.offered_roster()? };
         let unit_key = UnitKey::new(folder.local_secret("privacy units")?.0);
+        let identities = IdentityStore::open(&folder.state("identities.sqlite"))?;
+        let sources = config.datasets.values().map(|dataset| dataset.source.clone()).collect();
         let config::Computing { max, memory } = config.computing;
         let engine = Engine::new(Options::sharing(memory, max, spill_folder(folder), unit_key));
         let participant = Self {
             snapshot_secret: folder.local_secret("snapshots")?,
+            identities: Identities::new(identities, folder.path().to_owned(), sources),
             folder: folder.clone(),
             config,
             clock,
@@ -245,6 +253,7 @@ impl Participant {
             waiting: Mutex::default(),
             computing: Computing::default(),
             unconfirmed: Mutex::default(),
+            unidentified: Mutex::default(),
             refusals: Mutex::default(),
             peers: Peers::default(),
             answers: Answers::default(),
@@ -305,6 +314,7 @@ impl Participant {
     pub fn hello(&self) -> FromNode {
         lock(&self.waiting).clear();
         lock(&self.unconfirmed).clear();
+        lock(&self.unidentified).clear();
         FromNode::Hello {
             software: SOFTWARE.into(),
             roster: self.rosters().ok().and_then(|rosters| Some(rosters.pinned.as_ref()?.fingerprint())),
@@ -472,6 +482,7 @@ impl Participant {
     /// An attempt is over: what waits for another participant lets go of it. Of one that there is not, nothing is remembered.
     pub(crate) fn end(&self, id: &AttemptId) {
         lock(&self.unconfirmed).remove(id);
+        lock(&self.unidentified).remove(id);
         if matches!(lock(&self.studies).get(id), Ok(None)) {
             return;
         }
@@ -489,11 +500,12 @@ impl Participant {
         vec![saying(id, FromAttempt::Queued { after: u32::try_from(others).unwrap_or(u32::MAX) })]
     }
 
-    /// Whether there may be something to look at again: an attempt that waits for a steward or for a roster, or has waited long for
+    /// Whether there may be something to look at again: an attempt that waits for a steward, a roster or the identity of data, or has waited long for
     /// witnesses, or a quarantine that officers may have ended.
     fn has_waiting(&self) -> bool {
         !lock(&self.waiting).is_empty()
             || !lock(&self.unconfirmed).is_empty()
+            || !lock(&self.unidentified).is_empty()
             || self.waits_for_witnesses()
             || lock(&self.ledger).quarantine().is_some()
     }
@@ -520,6 +532,7 @@ impl Participant {
         });
         let mut decided: Vec<ToNode> = decided.collect();
         decided.extend(self.confirmed_since());
+        decided.extend(self.identified_since());
         frames.extend(decided.into_iter().flat_map(|proposal| self.handle(proposal)));
         frames
     }

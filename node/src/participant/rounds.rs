@@ -26,7 +26,8 @@ pub(super) struct Running {
     question: Question,
     agreed: Agreed,
     dataset: Dataset,
-    snapshot: Digest,
+    /// What the data were when they were opened, as far as that was known.
+    snapshot: Option<Digest>,
     execution: Box<dyn Execution>,
 }
 
@@ -130,7 +131,7 @@ impl Participant {
             .map_err(Problem::refused)?;
         let part = self.part(&question)?;
         let dataset = self.dataset(self.schema(part, proposal)?.ok_or_else(nothing_to_bring)?)?;
-        let snapshot = self.snapshot(&dataset)?;
+        let snapshot = self.snapshot(&dataset);
         let contributors = question.contributors();
         let position = contributors.iter().position(|name| name == self.name()).ok_or_else(nothing_to_bring)?;
         let execution = works::begin(part, Place { position, participants: contributors.len() })?;
@@ -188,13 +189,15 @@ impl Participant {
                 if let Some(keeps) = keeps {
                     keeps.keep(&attempt.id, self.now(), dataset, self.own())?;
                 }
+                // Somebody who writes while it is read makes it the answer of no data that there ever were.
+                let over = snapshot.filter(|_| !dataset.has_changed());
                 if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
-                    lock(&self.ledger).computed(noised, &self.now())?
+                    lock(&self.ledger).computed(noised, over, &self.now())?
                 } else {
                     let noised = release::add_noise(permit, bounded).map_err(Problem::failed)?;
                     let masked = noised.mask(&keys).map_err(Problem::failed)?;
-                    lock(&self.ledger).computed(masked, &self.now())?
+                    lock(&self.ledger).computed(masked, over, &self.now())?
                 }
             }
         };
@@ -233,7 +236,7 @@ impl Participant {
         let question = self.question(&attempt.proposal)?;
         let schema = self.schema(self.part(&question)?, &attempt.proposal)?.ok_or_else(nothing_to_bring)?;
         // The first of them is recorded, for all.
-        let snapshot = self.snapshot(&self.dataset(schema)?)?;
+        let snapshot = self.snapshot(&self.dataset(schema)?);
         let request = self.request((id, &attempt.proposal), &question, round, snapshot)?;
         let approved = self.approved(id, request)?;
         let (outbound, entry) = {

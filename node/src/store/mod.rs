@@ -1,5 +1,5 @@
-//! What a node keeps: the ledger, the studies it takes part in, others' checkpoints that it witnesses, and whom it contacted; four
-//! SQLite databases in its state folder.
+//! What a node keeps: the ledger, the studies it takes part in, others' checkpoints that it witnesses, whom it contacted, and what
+//! files of its data sets contain; five SQLite databases in its state folder.
 //!
 //! `ledger.sqlite` can be opened with ordinary tools; its view `log` shows the entries as columns. Triggers forbid
 //! changing, deleting or replacing anything in it, whatever program opens it; who can write the file can drop them, and is found by the
@@ -15,6 +15,7 @@ mod contacts;
     reason = "a key is a file, so that what is deleted is gone"
 )]
 mod ephemeral;
+mod identities;
 mod models;
 mod receipts;
 mod sessions;
@@ -33,6 +34,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 pub use contacts::{ContactCap, ContactStore, Export, Recorded};
 pub use ephemeral::{EphemeralStore, OLDEST};
+pub use identities::IdentityStore;
 pub use models::StoredModel;
 pub use witnessed::WitnessStore;
 

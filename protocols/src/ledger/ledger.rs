@@ -223,7 +223,7 @@ impl<S: Store> Ledger<S> {
             release: None,
             study: Arc::new(request.study.clone()),
             dataset: request.dataset.clone(),
-            snapshot: Some(request.snapshot),
+            snapshot: request.snapshot,
             consent: request.consent.clone(),
             requester: request.requester.clone(),
             recipients: request.recipients.clone(),

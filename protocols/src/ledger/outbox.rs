@@ -46,15 +46,23 @@ impl Outbound {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Stores the exact bytes of a release; from now on they are what is sent.
-    pub fn computed(&mut self, protected: impl Protected, now: &str) -> Result<Outbound, LedgerError> {
+    /// Stores the exact bytes of a release; from now on they are what is sent. `over` is the snapshot that they are of: none where it is
+    /// not known to be one, as the data have changed meanwhile. They answer this attempt then, and no later question.
+    pub fn computed(
+        &mut self,
+        protected: impl Protected,
+        over: Option<Digest>,
+        now: &str,
+    ) -> Result<Outbound, LedgerError> {
         let parts = protected.into_parts();
         let known = self.known.releases.get(&parts.release).filter(|known| known.state == State::Reserved);
         known.ok_or(LedgerError::OutOfOrder(parts.release))?;
         let bytes = canonical_bytes(&(parts.transcript, parts.values));
         let result = Digest::plain(&bytes);
         self.append(now, Some((parts.release, &bytes)), |ledger| {
-            Ok(Record::Computed(ledger.follow(parts.release, result)?))
+            let mut record = ledger.follow(parts.release, result)?;
+            record.snapshot = over;
+            Ok(Record::Computed(record))
         })?;
         Ok(Outbound { transcript: parts.transcript, bytes })
     }
@@ -72,6 +80,12 @@ impl<S: Store> Ledger<S> {
     /// Whether the bytes of a release are stored.
     pub fn is_stored(&self, release: Digest) -> bool {
         self.known.releases.get(&release).is_some_and(|known| known.state != State::Reserved)
+    }
+
+    /// Whether the bytes of a release are stored, and are of this snapshot.
+    pub fn is_stored_over(&self, release: Digest, snapshot: Digest) -> bool {
+        let known = self.known.releases.get(&release);
+        self.is_stored(release) && known.is_some_and(|known| known.record.snapshot == Some(snapshot))
     }
 
     /// Records that a release's result is known, with its hash. Recording it again does nothing.

@@ -50,11 +50,11 @@ fn a_release_is_charged_once_over_crashes_at_every_step() {
     let mut ledger = reopen(ledger);
     let Begin::Compute(mut reservation) = begin(&mut ledger, 1, 40_000).unwrap() else { panic!("not computed yet") };
     assert!(reservation.draw().is_some() && reservation.draw().is_none(), "one permit a reservation");
-    let first = ledger.computed(Vector(id(1)), "now").unwrap();
+    let first = ledger.computed(Vector(id(1)), Some(id(1)), "now").unwrap();
     let mut ledger = reopen(ledger);
     let Begin::Send(again) = begin(&mut ledger, 1, 40_000).unwrap() else { panic!("never computed again") };
     assert_eq!(first.bytes(), again.bytes());
-    assert!(matches!(ledger.computed(Vector(id(1)), "now"), Err(LedgerError::OutOfOrder(_))));
+    assert!(matches!(ledger.computed(Vector(id(1)), Some(id(1)), "now"), Err(LedgerError::OutOfOrder(_))));
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
     let mut ledger = reopen(ledger);
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
@@ -65,11 +65,27 @@ fn a_release_is_charged_once_over_crashes_at_every_step() {
     assert_eq!(ledger.stored_answer(id(1), id(2)), None, "another snapshot");
 }
 
+/// Whatever the charge was made for: data that changed while they were read are of no snapshot, which an answer could be found by.
+#[test]
+fn an_answer_over_no_snapshot_is_sent_and_never_found_again() {
+    let mut ledger = ledger();
+    begin(&mut ledger, 1, 40_000).unwrap();
+    ledger.computed(Vector(id(1)), None, "now").unwrap();
+    ledger.released(id(1), Digest::ZERO, "now").unwrap();
+    let holds = |ledger: &Ledger<Memory>| {
+        assert!(ledger.is_stored(id(1)) && ledger.stored(id(1)).is_ok());
+        assert!(!ledger.is_stored_over(id(1), id(1)));
+        assert_eq!(ledger.stored_answer(id(1), id(1)), None);
+    };
+    holds(&ledger);
+    holds(&reopen(ledger));
+}
+
 #[test]
 fn bytes_that_are_not_the_recorded_ones_are_not_sent() {
     let mut ledger = ledger();
     begin(&mut ledger, 1, 40_000).unwrap();
-    ledger.computed(Vector(id(1)), "now").unwrap();
+    ledger.computed(Vector(id(1)), Some(id(1)), "now").unwrap();
     let lines = ledger.store.entries().unwrap();
     for (bytes, is_whole) in [(ledger.store.release(id(1)).unwrap(), true), (Some(vec![7; 48]), false), (None, false)] {
         let mut store = Memory::default();
@@ -106,7 +122,7 @@ fn caps_are_kept_to_the_last_unit() {
 #[test]
 fn steps_out_of_order_change_nothing() {
     let mut ledger = ledger();
-    assert!(ledger.computed(Vector(id(1)), "now").is_err());
+    assert!(ledger.computed(Vector(id(1)), Some(id(1)), "now").is_err());
     assert!(ledger.released(id(1), Digest::ZERO, "now").is_err());
     assert!(ledger.stored(id(1)).is_err());
     begin(&mut ledger, 1, 1000).unwrap();
@@ -135,7 +151,7 @@ fn what_is_written_verifies_as_an_export() {
     let mut ledger = ledger();
     let signer = Signer { origin: "entente/5a/a".into(), key: IdentityKey::from_secret(&[3; 32]) };
     begin(&mut ledger, 1, 40_000).unwrap();
-    ledger.computed(Vector(id(1)), "now").unwrap();
+    ledger.computed(Vector(id(1)), Some(id(1)), "now").unwrap();
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
     ledger.repeated(approved(request("again", 1, 40_000)), id(1), "now").unwrap();
     ledger.refused(&request("no", 2, 1000), "policy", "now").unwrap();

@@ -24,6 +24,8 @@ use crate::wire::message::Contribution;
 pub const DATASET: &str = "d";
 /// What stewards have decided on.
 const PROPOSAL: Digest = Digest([6; 32]);
+/// The snapshot that everything is computed over.
+const SNAPSHOT: Digest = Digest([1; 32]);
 /// The time of entries.
 pub const NOW: &str = "2026-01-01T00:00:00Z";
 
@@ -49,7 +51,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         }
         .asked_by("operator"),
         dataset: DATASET.into(),
-        snapshot: Digest([1; 32]),
+        snapshot: Some(SNAPSHOT),
         consent: None,
         requester: "operator".into(),
         recipients: vec!["operator".into()],
@@ -202,11 +204,15 @@ impl Parties {
         let ledger = &mut self.parties[party].ledger;
         let permit = charge(ledger, Request { round, ..request(mechanism, &self.names) }, release, transcript);
         let outbound = if self.names.len() == 1 {
-            ledger.computed(add_full_noise(permit, bounded).expect("of the layout that was charged for"), NOW)
+            ledger.computed(
+                add_full_noise(permit, bounded).expect("of the layout that was charged for"),
+                Some(SNAPSHOT),
+                NOW,
+            )
         } else {
             let noised = add_noise(permit, bounded).expect("of the layout that was charged for");
             let keys = MaskKeys::with_all(&agreed, round, Digest::ZERO);
-            ledger.computed(noised.mask(&keys).expect("keys of all"), NOW)
+            ledger.computed(noised.mask(&keys).expect("keys of all"), Some(SNAPSHOT), NOW)
         };
         let mut reader = FrameReader::from_nodes();
         reader.feed(&encode_contribution(&attempt(), round, &outbound.expect("charged before")));

@@ -85,6 +85,7 @@ impl Party {
         let config = entente_node::load(&folder)?;
         let is_by_steward = config.policy.approve == ApprovalMode::Manual;
         let participant = Participant::open(&folder, config, clock.clone())?;
+        participant.identify()?;
         let (ledger, mut watched) = (open(&folder)?, Watched::new(secrets));
         watched.read(&ledger)?;
         Ok(Self {
@@ -315,6 +316,7 @@ impl Party {
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         if self.participant.is_none() {
             let participant = Participant::open(&self.folder, entente_node::load(&self.folder)?, self.clock.clone())?;
+            participant.identify()?;
             self.participant = Some(Arc::new(participant));
             self.ledger = Some(self.watched.read_again(&self.folder)?);
         }

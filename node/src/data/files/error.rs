@@ -1,6 +1,6 @@
 //! What can be wrong with the files of a data set: in detail, as all of it is the node's staff's to repair.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::data::error::DataError;
 
@@ -107,6 +107,14 @@ impl FilesError {
 impl From<FilesError> for DataError {
     fn from(error: FilesError) -> Self {
         Self::Source { problem: error.problem(), remedy: error.remedy() }
+    }
+}
+
+/// What the operating system said of a file or folder.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> FilesError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => FilesError::Missing { path: path.to_owned() },
+        _ => FilesError::Unreadable { path: path.to_owned(), reason: error.to_string() },
     }
 }
 

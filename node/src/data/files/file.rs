@@ -1,18 +1,17 @@
 //! One file of a data set: its format, and what is read of it on opening.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use entente_protocols::digest::Digest;
 use entente_tables::texts::is_text;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use super::error::FilesError;
+use super::error::{FilesError, unreadable};
+use super::identity::Stamp;
 use super::{csv, ndjson};
 
 /// How files are written.
@@ -53,10 +52,8 @@ impl Format {
 pub(super) struct StoredFile {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// Its path as seen from the base folder: what a snapshot names it by.
-    pub(super) relative: String,
-    /// Its size when it was opened.
-    pub(super) bytes: u64,
+    /// What it was when it was opened, before anything of it was read.
+    pub(super) stamp: Stamp,
     pub(super) header: Header,
 }
 
@@ -74,10 +71,10 @@ impl StoredFile {
     /// `names` in its first lines.
     pub(super) fn open(
         path: PathBuf,
-        base: &Path,
         format: Format,
         names: &mut BTreeMap<String, ()>,
     ) -> Result<(Self, Option<SchemaRef>), FilesError> {
+        let stamp = Stamp::of(&path)?;
         let (header, columns) = match format {
             Format::Parquet => parquet_header(&path)?,
             Format::Csv => csv_header(&path)?,
@@ -91,44 +88,13 @@ impl StoredFile {
                 (Header::NdJson, None)
             }
         };
-        let bytes = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.len();
-        let relative = path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned();
-        Ok((Self { path, relative, bytes, header }, columns))
-    }
-
-    /// What tells the file as it is now from what it was: its name, size, time of change and Parquet footer.
-    pub(super) fn traits(&self) -> Result<[Vec<u8>; 4], FilesError> {
-        let failed = |error| unreadable(&self.path, &error);
-        let mut file = File::open(&self.path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let nanoseconds = match metadata.modified().map_err(failed)?.duration_since(UNIX_EPOCH) {
-            Ok(after) => i128::try_from(after.as_nanos()).unwrap_or(i128::MAX),
-            Err(before) => -i128::try_from(before.duration().as_nanos()).unwrap_or(i128::MAX),
-        };
-        let footer = match self.header {
-            Header::Parquet(_) => Digest::plain(&footer(&mut file, metadata.len()).map_err(failed)?).0.to_vec(),
-            Header::Csv(_) | Header::NdJson => Vec::new(),
-        };
-        Ok([
-            self.relative.as_bytes().to_vec(),
-            metadata.len().to_le_bytes().to_vec(),
-            nanoseconds.to_le_bytes().to_vec(),
-            footer,
-        ])
+        Ok((Self { path, stamp, header }, columns))
     }
 }
 
 /// Columns that are all text.
 pub(super) fn text_schema(names: impl Iterator<Item = String>) -> SchemaRef {
     Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, true)).collect::<Vec<_>>()))
-}
-
-/// What the operating system said of a file or folder.
-pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> FilesError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => FilesError::Missing { path: path.to_owned() },
-        _ => FilesError::Unreadable { path: path.to_owned(), reason: error.to_string() },
-    }
 }
 
 fn parquet_header(path: &Path) -> Result<(Header, Option<SchemaRef>), FilesError> {
@@ -159,18 +125,4 @@ fn csv_header(path: &Path) -> Result<(Header, Option<SchemaRef>), FilesError> {
     }
     let schema = (!names.is_empty()).then(|| text_schema(names.iter().cloned()));
     Ok((Header::Csv(names), schema))
-}
-
-/// The footer of a Parquet file: row counts, sizes, offsets and statistics of everything in it.
-fn footer(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
-    let mut tail = [0; 8];
-    let at = length.checked_sub(8).ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(&mut tail)?;
-    let size = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
-    let start = at.checked_sub(size).ok_or(std::io::ErrorKind::InvalidData)?;
-    file.seek(SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
-    file.take(size).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

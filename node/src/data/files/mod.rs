@@ -7,6 +7,7 @@
 mod csv;
 mod error;
 mod file;
+pub(super) mod identity;
 mod ndjson;
 mod scan;
 
@@ -20,9 +21,11 @@ use entente_protocols::language::schema::DatasetSchema;
 
 use super::error::DataError;
 use super::rows::{Batch, RowSource, Scan, ScanError};
-use error::FilesError;
-use file::{Format, StoredFile, text_schema, unreadable};
+use error::{FilesError, unreadable};
+use file::{Format, StoredFile, text_schema};
 use scan::FileScan;
+
+pub use identity::{Contents, Stamp, Stamped, TICK};
 
 /// A data set in files: a fixed list of them, in the order of their paths, with the same columns.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl Files {
         let mut schema: Option<(PathBuf, SchemaRef)> = None;
         let mut names = BTreeMap::new();
         for path in paths {
-            let (file, columns) = StoredFile::open(path, base, format, &mut names)?;
+            let (file, columns) = StoredFile::open(path, format, &mut names)?;
             match (&schema, columns) {
                 (_, None) => {}
                 (None, Some(columns)) => schema = Some((file.path.clone(), columns)),
@@ -74,17 +77,28 @@ impl RowSource for Files {
         format!("{} files", self.files.len())
     }
 
-    /// Of names, sizes, times of change and Parquet footers, not of contents. Two equal ones mean that nobody has written to
-    /// the files in between, unless somebody set out to hide it.
-    fn snapshot(&self) -> Result<Digest, DataError> {
-        let traits = self.files.iter().map(StoredFile::traits).collect::<Result<Vec<_>, _>>()?;
-        let parts: Vec<&[u8]> = traits.iter().flatten().map(Vec::as_slice).collect();
-        Ok(Digest::of("entente snapshot 1", &parts))
+    /// Of the files' contents, whatever they are called and in whichever order they are: neither changes an answer.
+    fn identity(&self, known: &dyn Fn(&Stamp) -> Option<Digest>) -> Option<Digest> {
+        let mut contents = self.files.iter().map(|file| known(&file.stamp)).collect::<Option<Vec<_>>>()?;
+        contents.sort();
+        let format = self.files.first().and_then(|file| Format::of(&file.path)).map_or("", Format::name);
+        let parts = std::iter::once(format.as_bytes()).chain(contents.iter().map(|digest| &digest.0[..]));
+        Some(Digest::of("entente data 1", &parts.collect::<Vec<_>>()))
+    }
+
+    fn has_changed(&self) -> bool {
+        self.files.iter().any(|file| Stamp::of(&file.path).ok() != Some(file.stamp))
     }
 
     fn read(&self, columns: &[String], schema: &DatasetSchema) -> Result<Box<dyn Scan<Batch> + '_>, ScanError> {
         Ok(Box::new(FileScan::new(&self.files, columns, schema)?))
     }
+}
+
+/// The files that `source` names, relative to `base`; nothing is read of them.
+pub fn stamped(source: &str, base: &Path) -> Result<Vec<Stamped>, DataError> {
+    let files = resolve(&base.join(source), source)?.into_iter();
+    Ok(files.map(|path| Ok(Stamped { stamp: Stamp::of(&path)?, path })).collect::<Result<_, FilesError>>()?)
 }
 
 /// The files that a path or pattern stands for, sorted.
@@ -208,9 +222,10 @@ mod tests {
         let folder =
             folder(&[("b.csv", "x\n1\n"), ("a.csv", "x\n2\n"), ("_SUCCESS", ""), ("README.md", ""), (".a.csv", "y")]);
         let names = |source: &str| -> Vec<String> {
-            Files::open(source, folder.path()).unwrap().files.iter().map(|file| file.relative.clone()).collect()
+            let name = |file: &StoredFile| file.path.file_name().unwrap().to_string_lossy().into_owned();
+            Files::open(source, folder.path()).unwrap().files.iter().map(name).collect()
         };
-        assert_eq!(names("."), ["./a.csv", "./b.csv"].map(|name| name.trim_start_matches("./")));
+        assert_eq!(names("."), ["a.csv", "b.csv"]);
         assert_eq!(names("*.csv"), ["a.csv", "b.csv"]);
         assert_eq!(names("?.csv"), ["a.csv", "b.csv"]);
         assert_eq!(names("b.csv"), ["b.csv"]);
@@ -253,15 +268,44 @@ mod tests {
         }
     }
 
+    /// The identity of what is there now, as if all of it were known.
+    fn identity(folder: &Path) -> Digest {
+        let source = Files::open(".", folder).unwrap();
+        let files = stamped(".", folder).unwrap();
+        let contents = |stamp: &Stamp| match files.iter().find(|file| file.stamp == *stamp)?.contents(2).unwrap() {
+            Contents::Are(digest) => Some(digest),
+            Contents::Moved => panic!("nobody writes"),
+        };
+        assert_eq!(source.identity(&|_| None), None);
+        source.identity(&contents).unwrap()
+    }
+
     #[test]
-    fn a_snapshot_changes_with_the_files_and_only_then() {
-        let folder = folder(&[("a.csv", "x\n1\n")]);
-        let source = Files::open(".", folder.path()).unwrap();
-        let before = source.snapshot().unwrap();
-        assert_eq!(source.snapshot().unwrap(), before);
-        fs::write(folder.path().join("a.csv"), "x\n12\n").unwrap();
-        assert_ne!(source.snapshot().unwrap(), before);
-        fs::remove_file(folder.path().join("a.csv")).unwrap();
-        assert!(source.snapshot().unwrap_err().to_string().contains("there is no file"));
+    fn an_identity_is_of_contents_alone() {
+        let place = folder(&[("a.csv", "x\n1\n"), ("b.csv", "x\n2\n")]);
+        let write = |name: &str, content: &str| fs::write(place.path().join(name), content).unwrap();
+        let before = identity(place.path());
+        write("a.csv", "x\n1\n");
+        assert_eq!(identity(place.path()), before, "the same bytes once more");
+        fs::rename(place.path().join("a.csv"), place.path().join("c.csv")).unwrap();
+        assert_eq!(identity(place.path()), before, "another name, and another order");
+        write("d.csv", "x\n2\n");
+        assert_ne!(identity(place.path()), before, "the same rows twice are other data");
+        fs::remove_file(place.path().join("d.csv")).unwrap();
+        write("c.csv", "x\n3\n");
+        assert_ne!(identity(place.path()), before);
+    }
+
+    #[test]
+    fn a_change_since_opening_is_seen() {
+        let place = folder(&[("a.csv", "x\n1\n")]);
+        let source = Files::open(".", place.path()).unwrap();
+        assert!(!source.has_changed());
+        std::thread::sleep(identity::TICK);
+        fs::write(place.path().join("a.csv"), "x\n2\n").unwrap();
+        assert!(source.has_changed());
+        let source = Files::open(".", place.path()).unwrap();
+        fs::remove_file(place.path().join("a.csv")).unwrap();
+        assert!(source.has_changed());
     }
 }

@@ -53,7 +53,7 @@ impl<'a> FileScan<'a> {
     pub(super) fn new(files: &'a [StoredFile], columns: &[String], schema: &DatasetSchema) -> Result<Self, ScanError> {
         let mut pieces = Vec::new();
         let mut parquet = Vec::new();
-        for (file, StoredFile { bytes, header, .. }) in files.iter().enumerate() {
+        for (file, StoredFile { stamp, header, .. }) in files.iter().enumerate() {
             match header {
                 Header::Parquet(metadata) => {
                     let metadata = with_text_forms(metadata, schema)?;
@@ -73,10 +73,11 @@ impl<'a> FileScan<'a> {
                 Header::Csv(names) if names.is_empty() => {}
                 Header::Csv(_) => pieces.push(Piece::Csv { file }),
                 Header::NdJson => {
-                    let starts = (0..*bytes).step_by(PIECE_BYTES as usize);
+                    let bytes = stamp.bytes;
+                    let starts = (0..bytes).step_by(PIECE_BYTES as usize);
                     pieces.extend(starts.map(|start| {
                         // To the end of the file as it will be, so that a line which grew is still read whole.
-                        let end = if start + PIECE_BYTES >= *bytes { u64::MAX } else { start + PIECE_BYTES };
+                        let end = if start + PIECE_BYTES >= bytes { u64::MAX } else { start + PIECE_BYTES };
                         Piece::NdJson { file, bytes: start..end }
                     }));
                 }

@@ -22,7 +22,7 @@ use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::language::sums::SumsPlan;
 
 use super::consent::predicate::Consent;
-use super::error::DataError;
+use super::files::identity::Stamp;
 
 /// What the rows of a data set are read from: files, or a database.
 ///
@@ -36,8 +36,13 @@ pub trait RowSource: Debug + Send + Sync {
     /// Where the rows are, in words for the node's own staff: "3 files".
     fn place(&self) -> String;
 
-    /// A fingerprint of the rows as they are now: while it stays the same, the same question has the same answer.
-    fn snapshot(&self) -> Result<Digest, DataError>;
+    /// What identifies the rows as they were when the source was opened: of equal identity, the same question has the same answer.
+    /// `known` finds the contents of a file by its stamp, where they are known; nothing is read here. `None` where it is not known,
+    /// and from a source that cannot tell: then no answer is stored to be given again.
+    fn identity(&self, known: &dyn Fn(&Stamp) -> Option<Digest>) -> Option<Digest>;
+
+    /// Whether the rows may have changed since the source was opened, as far as can be told without reading them.
+    fn has_changed(&self) -> bool;
 
     /// Begins to read these columns of every row. `schema` says what is declared of them, by which a form may be chosen
     /// that is quicker to read: a dictionary for a category.

@@ -194,6 +194,9 @@ fn check_table(scope: &Scope<'_>, statement: &Statement) -> Result<(), Refusal> 
     Err(scope.source.refuse(table.span, "there is no such data set here", format!("Write FROM {name}")))
 }
 
+/// The name of a column of the result, and what it is the name of.
+type Named = (String, Span);
+
 /// A group key on its way into the plan.
 struct Key<'e, 'a> {
     ast: &'e ast::Expr,
@@ -386,7 +389,7 @@ impl<'e, 'a> Planner<'e, 'a> {
     }
 
     /// The keys with their names, in the order of GROUP BY.
-    fn groups(&self, keys: Vec<Key<'e, 'a>>) -> Result<Vec<((String, Span), GroupKey)>, Refusal> {
+    fn groups(&self, keys: Vec<Key<'e, 'a>>) -> Result<Vec<(Named, GroupKey)>, Refusal> {
         let mut groups = Vec::with_capacity(keys.len());
         for Key { ast, typed, item } in keys {
             let domain = self.scope.domain(ast, &typed)?;
