@@ -64,6 +64,8 @@ pub(super) struct Loss {
     pub(super) reason: String,
     /// It said no, rather than nothing or nonsense.
     pub(super) refused: bool,
+    /// What the operator alone is told beside: what a partner waits for tells others how busy it is, and of whom it waits.
+    pub(super) aside: Option<String>,
 }
 
 impl Attempt {
@@ -204,7 +206,7 @@ impl Attempt {
         };
         let ((_, other), _) = self.questions.iter().find(holds_up)?;
         let reason = format!("did not answer `{name}` within {} s", self.wait.as_secs());
-        Some(Loss { partner: other.clone(), reason, refused: false })
+        Some(Loss { partner: other.clone(), reason, refused: false, aside: None })
     }
 
     /// Those who should have answered by now.
@@ -215,14 +217,14 @@ impl Attempt {
                 return other;
             }
             let wait = self.wait.as_secs();
-            // All participants are told of it. What it waited for, and how busy it is, is the operator's to know, from progress.
             let reason = match self.since {
                 None if self.waiting.contains_key(name) => {
                     format!("did not decide within {} days", STEWARD.as_secs() / (24 * 3600))
                 }
                 _ => format!("did not answer within {wait} s"),
             };
-            Loss { partner: name.to_owned(), reason, refused: false }
+            let aside = self.waiting.get(name).map(|what| format!("`{name}` waited for {what}"));
+            Loss { partner: name.to_owned(), reason, refused: false, aside }
         };
         let mut losses: Vec<Loss> = late.map(loss).collect();
         // One may keep several waiting.
@@ -256,7 +258,7 @@ impl Attempt {
 
 /// What is said of losses.
 pub(super) fn words(losses: &[Loss]) -> String {
-    let text = |Loss { partner, reason, refused }: &Loss| match refused {
+    let text = |Loss { partner, reason, refused, .. }: &Loss| match refused {
         true => format!("`{partner}` refused: {reason}"),
         false => format!("`{partner}`: {reason}"),
     };
@@ -285,6 +287,6 @@ pub(super) fn left_without(record: &StudyRecord, losses: &[Loss]) -> Result<Vec<
 
 /// The loss of each of these, for one reason.
 pub(super) fn losses<'a>(partners: impl IntoIterator<Item = &'a String>, reason: &str) -> Vec<Loss> {
-    let loss = |partner: &String| Loss { partner: partner.clone(), reason: reason.into(), refused: false };
+    let loss = |partner: &String| Loss { partner: partner.clone(), reason: reason.into(), refused: false, aside: None };
     partners.into_iter().map(loss).collect()
 }

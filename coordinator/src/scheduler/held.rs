@@ -15,7 +15,7 @@ use super::run::Run;
 use super::step::{Action, Event};
 use super::{end, new_id, new_record, task};
 use crate::hall::Hall;
-use crate::store::{RoundRecord, StudyRecord, StudyState};
+use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 
 /// All studies that have not ended.
 pub(crate) struct Held {
@@ -30,7 +30,7 @@ struct Running {
     run: Run,
     turn: Turn,
     /// A round that is written beside what nodes are told next: a crash now loses it.
-    writing: Option<RoundRecord>,
+    writing: Option<(RoundRecord, Option<LostRound>)>,
     progress: Option<Progress>,
 }
 
@@ -180,7 +180,7 @@ enum Done {
 impl Running {
     /// Writes the round that was on its way to the disk.
     fn write(&mut self, hall: &Hall, study: &str) -> Result<(), Error> {
-        self.writing.take().map_or(Ok(()), |round| hall.store.add_round(study, &round))
+        self.writing.take().map_or(Ok(()), |(round, next)| hall.store.add_round(study, &round, next))
     }
 
     fn act(&mut self, hall: &Hall, study: &str, action: Action) -> Result<Done, Error> {
@@ -191,8 +191,8 @@ impl Running {
             Action::Tell { node, attempt, told } => {
                 hall.sessions.send(&node, &ToNode::Attempt(attempt, told));
             }
-            Action::Keep(round) => self.writing = Some(round),
-            Action::KeepLost(lost) => hall.store.add_lost_round(study, lost)?,
+            Action::Begin(begun) => hall.store.begin_round(study, begun)?,
+            Action::Keep(round, next) => self.writing = Some((round, next)),
             Action::GiveUp { record, nodes, attempt, reason } => {
                 end::give_up(hall, &record, &nodes, attempt, &reason)?;
             }

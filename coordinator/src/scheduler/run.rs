@@ -46,7 +46,7 @@ pub(super) struct Run {
     rounds: Vec<RoundRecord>,
     /// Those in which attempts were given up.
     lost: Vec<LostRound>,
-    /// The present round, from when nodes are told to compute it until it is complete.
+    /// The present round, from when nodes are told to compute it until it is complete. It is kept before they are.
     computing: Option<LostRound>,
     turn: Turn,
     /// Since when it is held up by others, if it is.
@@ -78,11 +78,12 @@ enum Outcome {
 impl Run {
     /// A study as it was kept.
     pub(super) fn new(record: StudyRecord, rounds: Vec<RoundRecord>, lost: Vec<LostRound>) -> Self {
+        let (now, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|lost| lost.attempt == record.attempt);
         Self {
             record,
             rounds,
             lost,
-            computing: None,
+            computing: now.last().copied(),
             turn: Turn::Resting,
             held: Moment::ZERO,
             phase: Phase::Gathering(None),
@@ -186,14 +187,15 @@ impl Run {
 
     /// Ends an attempt, and the study if there is no next one.
     fn leave(&mut self, outcome: Outcome) {
-        if let Some(lost) = self.computing.take() {
-            self.actions.push(Action::KeepLost(lost));
-            self.lost.push(lost);
-        }
+        self.lost.extend(self.computing.take());
+        let mut aside = Vec::new();
         let error = match outcome {
             Outcome::Lost(losses) => match self.go_on_without(&losses) {
                 Ok(()) => return,
-                Err(error) => error,
+                Err(error) => {
+                    aside.extend(losses.into_iter().filter_map(|loss| loss.aside));
+                    error
+                }
             },
             Outcome::Refused(reason) => Error::refused(reason),
             Outcome::Failed(reason) => Error::failed(reason),
@@ -202,19 +204,23 @@ impl Run {
                 Error::refused("cancelled by the operator")
             }
         };
-        self.end(error);
+        self.end(error, &aside);
     }
 
-    /// Ends the study without a result.
-    fn end(&mut self, error: Error) {
-        let (state, reason) = match &error {
-            Error::Refused(reason) if self.record.state == StudyState::Cancelled => (StudyState::Cancelled, reason),
-            Error::Refused(reason) => (StudyState::Refused, reason),
-            Error::Failed(reason) => (StudyState::Failed, reason),
+    /// Ends the study without a result. The operator is told something beside what all are.
+    fn end(&mut self, mut error: Error, aside: &[String]) {
+        let for_all = error.reason().to_string();
+        let (Error::Refused(reason) | Error::Failed(reason)) = &mut error;
+        if !aside.is_empty() {
+            reason.problem = format!("{} ({})", reason.problem, aside.join("; "));
+        }
+        self.record.reason = Some(reason.to_string());
+        self.record.state = match error {
+            Error::Refused(_) if self.record.state == StudyState::Cancelled => StudyState::Cancelled,
+            Error::Refused(_) => StudyState::Refused,
+            Error::Failed(_) => StudyState::Failed,
         };
-        let reason = reason.to_string();
-        (self.record.state, self.record.reason) = (state, Some(reason.clone()));
-        self.give_up(self.record.participants.clone(), self.record.attempt, reason);
+        self.give_up(self.record.participants.clone(), self.record.attempt, for_all);
         self.phase = Phase::Over;
         self.actions.push(Action::End(Err(error)));
     }
@@ -285,7 +291,7 @@ impl Run {
         }
         let distrusted = self.record.participants.iter().filter_map(|name| {
             let reason = known.distrusted(name)?;
-            Some(Loss { partner: name.clone(), reason, refused: true })
+            Some(Loss { partner: name.clone(), reason, refused: true, aside: None })
         });
         let distrusted: Vec<Loss> = distrusted.collect();
         if !distrusted.is_empty() {
@@ -368,18 +374,18 @@ impl Run {
         if self.turn != Turn::Running && !attempt.is_joining() {
             return;
         }
+        if attempt.collector.stage() == Stage::Summing
+            && let Some(begun) = charged(self.record.attempt, &attempt.question, attempt.collector.round())
+            && self.computing != Some(begun)
+        {
+            self.computing = Some(begun);
+            self.actions.push(Action::Begin(begun));
+        }
         for name in participants {
             if let Some(told) = ToAttempt::of(attempt.collector.next_for(name), || attempt.proposal.clone()) {
                 let attempt = self.record.attempt_id();
                 self.actions.push(Action::Tell { node: name.clone(), attempt, told });
             }
-        }
-        if self.turn == Turn::Running
-            && attempt.collector.stage() == Stage::Summing
-            && let Some(mechanism) = attempt.question.round(attempt.collector.round())
-        {
-            let (rho, rho_person) = (mechanism.rho(), mechanism.rho_person());
-            self.computing = Some(LostRound { attempt: self.record.attempt, rho, rho_person });
         }
     }
 
@@ -393,7 +399,8 @@ impl Run {
         if !self.record.participants.contains(&from) {
             return Ok(());
         }
-        let lost = |reason: String, refused| Outcome::Lost(vec![Loss { partner: from.clone(), reason, refused }]);
+        let lost =
+            |reason: String, refused| Outcome::Lost(vec![Loss { partner: from.clone(), reason, refused, aside: None }]);
         let unusable = |unusable: Unusable| lost(unusable.to_string(), false);
         let said = match event {
             NodeEvent::Connected => {
@@ -473,8 +480,9 @@ impl Run {
                 "round {round} went wrong: {problem}. Masks hide which of the participants it was"
             )));
         }
-        self.computing = None;
-        self.actions.push(Action::Keep(record.clone()));
+        let next = charged(self.record.attempt, &attempt.question, round + 1).filter(|_| !record.repeated);
+        self.computing = next;
+        self.actions.push(Action::Keep(record.clone(), next));
         self.rounds.push(record);
         let Some(next) = attempt.question.round(round + 1) else {
             if let Phase::Collecting(attempt) = std::mem::replace(&mut self.phase, Phase::Finishing) {
@@ -602,6 +610,12 @@ impl Run {
         let mean = before.iter().map(|round| round.seconds).sum::<f64>() / before.len() as f64;
         Some((mean * f64::from((last + 1).saturating_sub(round))).ceil() as u32).filter(|_| last > 1)
     }
+}
+
+/// What nodes may be charged for a round.
+fn charged(attempt: u32, question: &Question, round: u32) -> Option<LostRound> {
+    let mechanism = question.round(round)?;
+    Some(LostRound { attempt, round, rho: mechanism.rho(), rho_person: mechanism.rho_person() })
 }
 
 fn failed(error: Error) -> Outcome {

@@ -53,10 +53,10 @@ pub(super) enum Action {
         /// What it is told.
         told: ToAttempt,
     },
-    /// Keep a complete round, beside what comes next.
-    Keep(RoundRecord),
-    /// Keep that an attempt was given up in a round that nodes may have been charged for.
-    KeepLost(LostRound),
+    /// Keep that nodes may be charged for a round from now on, before any is told to compute it.
+    Begin(LostRound),
+    /// Keep a complete round, and that the next is begun, beside what comes next.
+    Keep(RoundRecord, Option<LostRound>),
     /// Keep where the study stands after an attempt was given up, then tell nodes why.
     GiveUp {
         /// The study as it is now.
@@ -81,7 +81,7 @@ impl Action {
     pub(super) fn waits_for_rounds(&self) -> bool {
         match self {
             Self::Tell { .. } | Self::Report(_) => false,
-            Self::Keep(_) | Self::KeepLost(_) | Self::GiveUp { .. } | Self::Finish(_) | Self::End(_) => true,
+            Self::Begin(_) | Self::Keep(..) | Self::GiveUp { .. } | Self::Finish(_) | Self::End(_) => true,
         }
     }
 }

@@ -112,11 +112,11 @@ impl Task<'_> {
             Action::Tell { node, attempt, told } => {
                 hall.sessions.send(&node, &ToNode::Attempt(attempt, told));
             }
-            Action::Keep(round) => {
+            Action::Begin(begun) => hall.store.begin_round(study, begun)?,
+            Action::Keep(round, next) => {
                 let study = study.clone();
-                *writing = Some(spawn_blocking(move || hall.store.add_round(&study, &round)));
+                *writing = Some(spawn_blocking(move || hall.store.add_round(&study, &round, next)));
             }
-            Action::KeepLost(lost) => hall.store.add_lost_round(study, lost)?,
             Action::GiveUp { record, nodes, attempt, reason } => {
                 end::give_up(&hall, &record, &nodes, attempt, &reason)?;
             }

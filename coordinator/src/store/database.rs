@@ -14,7 +14,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -90,7 +90,7 @@ CREATE TABLE round (                 -- sums of complete rounds, noise included
     seconds REAL NOT NULL,
     PRIMARY KEY (study, round)
 ) STRICT;
-CREATE TABLE lost_round (            -- rounds that nodes may have been charged for, and that have no sum
+CREATE TABLE lost_round (            -- the last round of each attempt that nodes may have been charged for, whether or not it has a sum
     study TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     rho INTEGER NOT NULL,
@@ -150,6 +150,11 @@ CREATE TABLE composed (              -- studies that follow one another
 ) STRICT;
 ";
 
+/// What version 7 has more than version 6: which round, as they are kept before nodes are told to compute them.
+const BEGUN: &str = "
+ALTER TABLE lost_round ADD COLUMN round INTEGER NOT NULL DEFAULT 0;
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -173,7 +178,10 @@ impl Store {
                 if before < 5 {
                     transaction.execute_batch(RESUMED).map_err(failed)?;
                 }
-                transaction.execute_batch(COMPOSED).map_err(failed)?;
+                if before < 6 {
+                    transaction.execute_batch(COMPOSED).map_err(failed)?;
+                }
+                transaction.execute_batch(BEGUN).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

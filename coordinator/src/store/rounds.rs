@@ -3,7 +3,7 @@
 use entente_host::Error;
 use entente_protocols::digest::Digest;
 use entente_protocols::privacy::rho::Rho;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::database::{Store, digest, failed};
 
@@ -38,12 +38,14 @@ fn words(bytes: &[u8]) -> Vec<i64> {
     bytes.as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word)).collect()
 }
 
-/// The round in which an attempt was given up: its charge, and the loss of a person who may be a customer of every
-/// participant.
+/// The round in which an attempt was given up, or is being computed: its charge, and the loss of a person who may be a customer of
+/// every participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostRound {
     /// The attempt.
     pub attempt: u32,
+    /// The round.
+    pub round: u32,
     /// The charge, in the study's scope.
     pub rho: Rho,
     /// See [`RoundRecord::rho_person`].
@@ -59,8 +61,8 @@ fn unsigned(rho: i64) -> Rho {
 }
 
 impl Store {
-    /// Keeps a round of a study.
-    pub fn add_round(&self, study: &str, record: &RoundRecord) -> Result<(), Error> {
+    /// Keeps a round of a study, and that nodes may be charged for the next from now on, if there is one.
+    pub fn add_round(&self, study: &str, record: &RoundRecord, next: Option<LostRound>) -> Result<(), Error> {
         let sum: Vec<u8> = record.sum.iter().flat_map(|value| value.to_le_bytes()).collect();
         let sd: Vec<u8> = record.sd.iter().flat_map(|sd| sd.to_le_bytes()).collect();
         let row = params![
@@ -79,24 +81,31 @@ impl Store {
         ];
         let sql = "INSERT OR REPLACE INTO round (study, round, attempt, participants, plan, transcript, repeated, rho,
             rho_person, sd, sum, seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        self.lock().prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map(drop).map_err(failed)
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map_err(failed)?;
+        if let Some(next) = next {
+            begin(&transaction, study, next)?;
+        }
+        transaction.commit().map_err(failed)
     }
 
-    /// Keeps that an attempt was given up in a round that nodes may have been charged for.
-    pub fn add_lost_round(&self, study: &str, lost: LostRound) -> Result<(), Error> {
-        let row = params![study, lost.attempt, micro(lost.rho), micro(lost.rho_person)];
-        let sql = "INSERT OR REPLACE INTO lost_round (study, attempt, rho, rho_person) VALUES (?1, ?2, ?3, ?4)";
-        self.lock().execute(sql, row).map(drop).map_err(failed)
+    /// Keeps that nodes may be charged for a round from now on: whatever becomes of this process, it is known to have been lost, unless
+    /// it is complete.
+    pub fn begin_round(&self, study: &str, begun: LostRound) -> Result<(), Error> {
+        begin(&self.lock(), study, begun)
     }
 
-    /// The rounds in which attempts of a study were given up.
+    /// The rounds that nodes may have been charged for, and that are not complete: those in which attempts of a study were given up,
+    /// and the one that is being computed.
     pub fn lost_rounds(&self, study: &str) -> Result<Vec<LostRound>, Error> {
         let connection = self.lock();
-        let sql = "SELECT attempt, rho, rho_person FROM lost_round WHERE study = ?1 ORDER BY attempt";
+        let sql = "SELECT attempt, round, rho, rho_person FROM lost_round AS lost WHERE study = ?1 AND NOT EXISTS (SELECT 1 FROM round
+            WHERE round.study = lost.study AND round.attempt = lost.attempt AND round.round = lost.round) ORDER BY attempt";
         let mut query = connection.prepare(sql).map_err(failed)?;
         let rows = query.query_map([study], |row| {
-            let (rho, rho_person) = (unsigned(row.get(1)?), unsigned(row.get(2)?));
-            Ok(LostRound { attempt: row.get(0)?, rho, rho_person })
+            let (rho, rho_person) = (unsigned(row.get(2)?), unsigned(row.get(3)?));
+            Ok(LostRound { attempt: row.get(0)?, round: row.get(1)?, rho, rho_person })
         });
         rows.and_then(Iterator::collect).map_err(failed)
     }
@@ -130,6 +139,12 @@ impl Store {
     }
 }
 
+fn begin(connection: &Connection, study: &str, begun: LostRound) -> Result<(), Error> {
+    let row = params![study, begun.attempt, begun.round, micro(begun.rho), micro(begun.rho_person)];
+    let sql = "INSERT OR REPLACE INTO lost_round (study, attempt, round, rho, rho_person) VALUES (?1, ?2, ?3, ?4, ?5)";
+    connection.prepare_cached(sql).and_then(|mut insert| insert.execute(row)).map(drop).map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +167,19 @@ mod tests {
             seconds: 0.25,
         };
         for round in [1, 2, 4] {
-            store.add_round("s", &record(round)).unwrap();
+            store.add_round("s", &record(round), None).unwrap();
         }
         assert_eq!(store.rounds("s").unwrap(), [record(1), record(2)]);
         assert_eq!(store.rounds("t").unwrap(), []);
-        let lost = LostRound { attempt: 1, rho: Rho::from_micro(3), rho_person: Rho::from_micro(27) };
-        store.add_lost_round("s", lost).unwrap();
-        assert_eq!((store.lost_rounds("s").unwrap(), store.lost_rounds("t").unwrap()), (vec![lost], vec![]));
+        let begun =
+            |attempt, round| LostRound { attempt, round, rho: Rho::from_micro(3), rho_person: Rho::from_micro(27) };
+        store.begin_round("s", begun(1, 2)).unwrap();
+        assert_eq!(store.lost_rounds("s").unwrap(), [], "it is complete");
+        store.begin_round("s", begun(1, 3)).unwrap();
+        assert_eq!((store.lost_rounds("s").unwrap(), store.lost_rounds("t").unwrap()), (vec![begun(1, 3)], vec![]));
+        store.add_round("s", &record(3), Some(begun(1, 4))).unwrap();
+        assert_eq!(store.lost_rounds("s").unwrap(), [], "and so is the next, in this attempt");
+        store.begin_round("s", begun(2, 4)).unwrap();
+        assert_eq!(store.lost_rounds("s").unwrap(), [begun(2, 4)]);
     }
 }

@@ -59,7 +59,22 @@ impl Known for Alliance {
 struct Kept {
     record: StudyRecord,
     rounds: Vec<RoundRecord>,
-    lost: Vec<LostRound>,
+    begun: Vec<LostRound>,
+}
+
+impl Kept {
+    /// The last one of each attempt.
+    fn begin(&mut self, begun: LostRound) {
+        self.begun.retain(|before| before.attempt != begun.attempt);
+        self.begun.push(begun);
+    }
+
+    fn lost(&self) -> Vec<LostRound> {
+        let is_complete = |lost: &&LostRound| {
+            self.rounds.iter().any(|round| (round.attempt, round.round) == (lost.attempt, lost.round))
+        };
+        self.begun.iter().filter(|lost| !is_complete(lost)).copied().collect()
+    }
 }
 
 /// A study, its participants and the time.
@@ -75,6 +90,8 @@ struct World {
     progress: Option<Progress>,
     /// The hash of the question of a result that is to be made.
     finishing: Option<Vec<RoundRecord>>,
+    /// Which rounds its result states to be lost.
+    made: Option<Vec<LostRound>>,
     end: Option<Result<(), Error>>,
     /// When.
     ended: Moment,
@@ -119,7 +136,7 @@ impl World {
             warnings: Vec::new(),
             reason: None,
         };
-        let kept = Kept { record, rounds: Vec::new(), lost: Vec::new() };
+        let kept = Kept { record, rounds: Vec::new(), begun: Vec::new() };
         let mut world = Self {
             run: Run::new(kept.record.clone(), Vec::new(), Vec::new()),
             alliance: Alliance { roster, schema, seen, distrusted: BTreeMap::new() },
@@ -130,6 +147,7 @@ impl World {
             messages: 0,
             progress: None,
             finishing: None,
+            made: None,
             end: None,
             ended: Moment::ZERO,
         };
@@ -147,8 +165,11 @@ impl World {
                         self.told.insert(node, (attempt, told));
                     }
                 }
-                Action::Keep(round) => self.kept.rounds.push(round),
-                Action::KeepLost(lost) => self.kept.lost.push(lost),
+                Action::Begin(begun) => self.kept.begin(begun),
+                Action::Keep(round, next) => {
+                    self.kept.rounds.push(round);
+                    next.into_iter().for_each(|begun| self.kept.begin(begun));
+                }
                 Action::GiveUp { record, nodes, attempt, reason } => {
                     let (id, is_over) = (AttemptId::new("s", attempt), record.is_over());
                     let told = ToAttempt::Abandoned { reason, is_over };
@@ -158,6 +179,7 @@ impl World {
                 Action::Report(progress) => self.progress = Some(progress),
                 Action::Finish(complete) => {
                     self.kept.record = complete.record;
+                    self.made = Some(complete.lost);
                     self.finishing = Some(complete.rounds);
                 }
                 Action::End(end) => (self.end, self.ended) = (Some(end), self.now),
@@ -202,7 +224,8 @@ impl World {
 
     /// The study's task is lost and the store is all that is left.
     fn restart(&mut self) {
-        let Kept { record, rounds, lost } = self.kept.clone();
+        let lost = self.kept.lost();
+        let Kept { record, rounds, .. } = self.kept.clone();
         self.run = Run::new(record, rounds, lost);
         (self.now, self.told) = (Moment::ZERO, BTreeMap::new());
         self.turn(Turn::Running);
@@ -294,7 +317,7 @@ fn a_study_goes_through_its_stages_to_its_end() {
     assert_eq!((world.kept.record.state, &world.end), (StudyState::Done, &None));
     world.close(&ALL);
     assert_eq!((&world.end, world.run.timeout()), (&Some(Ok(())), None));
-    assert!(world.kept.lost.is_empty());
+    assert!(world.kept.lost().is_empty());
 }
 
 #[test]
@@ -351,7 +374,7 @@ fn a_partner_that_does_not_answer_is_asked_again_and_then_lost() {
         ["Attempt 1 was given up: `p2`: did not answer within 60 s. The study went on without."]
     );
     assert!(matches!(&world.told["p2"].1, ToAttempt::Abandoned { is_over: false, .. }));
-    assert!(world.kept.lost.is_empty(), "nobody was told to compute");
+    assert!(world.kept.lost().is_empty(), "nobody was told to compute");
     for _ in 0..3 {
         world.answer_all(&["p0", "p1"]);
     }
@@ -370,13 +393,31 @@ fn a_round_that_is_given_up_is_kept_as_charged_and_what_is_late_is_of_no_use() {
     assert_eq!(world.run.need(&world.alliance), Need::Rest(["p2".to_owned()].into()));
     assert_eq!(world.waiting(), [("p2", "not connected")]);
     world.pass(WAIT);
-    assert_eq!(world.kept.lost.iter().map(|lost| lost.attempt).collect::<Vec<_>>(), [1]);
-    assert!(world.kept.lost[0].rho > Rho::ZERO);
+    assert_eq!(world.kept.lost().iter().map(|lost| lost.attempt).collect::<Vec<_>>(), [1]);
+    assert!(world.kept.lost()[0].rho > Rho::ZERO);
     world.told.insert("p2".into(), signing);
     world.answer("p2");
     assert_eq!((world.stage(), world.kept.record.attempt), ("joining", 2));
     let ToAttempt::Propose(proposal) = &world.told["p0"].1 else { panic!("the next attempt is proposed") };
-    assert_eq!((proposal.spent, proposal.completed), (world.kept.lost[0].rho, 0));
+    assert_eq!((proposal.spent, proposal.completed), (world.kept.lost()[0].rho, 0));
+}
+
+/// Whatever ends the attempt after that: nodes have been charged.
+#[test]
+fn a_round_at_work_when_the_coordinator_stopped_is_kept_as_charged() {
+    let mut world = World::new(&draft().min_partners(2));
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    world.answer_all(&["p0", "p1"]);
+    world.restart();
+    world.answer_all(&["p0", "p1"]);
+    world.disconnect("p2");
+    world.pass(WAIT);
+    assert_eq!(world.kept.record.attempt, 2);
+    assert_eq!(world.kept.lost().iter().map(|lost| lost.attempt).collect::<Vec<_>>(), [1]);
+    let ToAttempt::Propose(proposal) = &world.told["p0"].1 else { panic!("the next attempt is proposed") };
+    assert_eq!(proposal.spent, world.kept.lost()[0].rho);
+    (0..3).for_each(|_| world.answer_all(&["p0", "p1"]));
+    assert_eq!(world.made.as_ref().unwrap().len(), 1, "and the result states it");
 }
 
 #[test]
@@ -402,7 +443,7 @@ fn it_is_cancelled_in_every_stage_but_the_last() {
         }
         assert_eq!(world.end, Some(Err(Error::refused("cancelled by the operator"))), "{stage}");
         assert_eq!(world.kept.record.state, StudyState::Cancelled);
-        assert_eq!(world.kept.lost.len(), usize::from(stage == 2), "what may have been charged is kept");
+        assert_eq!(world.kept.lost().len(), usize::from(stage == 2), "what may have been charged is kept");
     }
     let mut world = World::queued(&draft());
     world.event(Event::Attempt(AttemptEvent::Cancel));
@@ -573,7 +614,7 @@ fn rounds_that_are_complete_stay_so() {
         [(1, 1), (2, 1)]
     );
     world.node("p0", NodeEvent::Revoked);
-    let lost = world.kept.lost.clone();
+    let lost = world.kept.lost().clone();
     assert_eq!((lost.len(), world.kept.record.attempt), (1, 2));
     let ToAttempt::Propose(proposal) = &world.told["p1"].1 else { panic!("the next attempt is proposed") };
     let charged: Rho = world.kept.rounds.iter().map(|round| round.rho).sum();
@@ -626,7 +667,7 @@ fn a_training_whose_last_round_is_lost_goes_on_if_it_provides_for_that() {
     let question = proposal.question().unwrap();
     let rounds = world.kept.rounds.len();
     assert_eq!(question.rounds().count(), 1, "all others are complete");
-    assert!(question.rho_from(0) >= world.kept.lost[0].rho, "as much as was lost");
+    assert!(question.rho_from(0) >= world.kept.lost()[0].rho, "as much as was lost");
     assert!(proposal.spent.plus(question.rho_from(0)) <= proposal.study.privacy.most());
     (0..3).for_each(|_| world.answer_all(&ALL[1..]));
     assert_eq!(world.finishing.as_ref().unwrap().len(), rounds + 1);
