@@ -15,7 +15,7 @@ pub fn cross_check(report: &mut Report, ledgers: &[&Facts], receipts: &[&Receipt
         for released in index.values() {
             studies.insert(&released.study.id);
             for (other, theirs) in ledgers.iter().zip(&indices).filter(|(other, _)| other.node != one.node) {
-                agrees(one, released, other, theirs.get(&released.key()).copied())?;
+                agrees(one, released, other, theirs)?;
             }
         }
         Ok(())
@@ -46,7 +46,8 @@ fn one_a_node(ledgers: &[&Facts]) -> Result<String, String> {
 }
 
 /// Whether another ledger has a release as `one` has it, where its node took part.
-fn agrees(one: &Facts, released: &Released, other: &Facts, theirs: Option<&Released>) -> Result<(), String> {
+fn agrees(one: &Facts, released: &Released, other: &Facts, index: &Index<'_>) -> Result<(), String> {
+    let theirs = index.get(&released.key()).copied();
     let (study, attempt, round) = released.key();
     let takes_part = released.participants.contains(&other.node);
     let place = format!("study {study}, attempt {attempt}, round {round}");
@@ -59,8 +60,15 @@ fn agrees(one: &Facts, released: &Released, other: &Facts, theirs: Option<&Relea
             ));
         }
         None if takes_part && released.study.kind.charges_all() => {
+            // What it has of what came later tells that it was left out. Without that, an older export looks the same.
+            let mut later = one.released.iter().filter(|later| later.sequence > released.sequence);
+            let again = if later.any(|later| index.contains_key(&later.key())) {
+                String::new()
+            } else {
+                format!("; if the export of {} is older than that, export it again", other.node)
+            };
             return Err(format!(
-                "{place}: entry {} of {} has no counterpart at {}",
+                "{place}: entry {} of {} has no counterpart at {}{again}",
                 released.sequence, one.node, other.node
             ));
         }
@@ -91,6 +99,14 @@ fn holds(ledger: &Facts, (released, computed): (&Index<'_>, &Index<'_>), receipt
     for (note, which) in [(&part.before, "before"), (&part.after, "after")] {
         let checkpoint = Checkpoint::parse(note).map_err(|error| format!("{}: {error}", ledger.node))?;
         let statement = checkpoint.statement();
+        let entries = ledger.chain.head().entries;
+        if entries < statement.size && statement.origin == ledger.origin {
+            return Err(format!(
+                "the ledger of {} has {entries} entries, and had {} {which} the study: it was shortened, or is an export from before; \
+                 export it again",
+                ledger.node, statement.size
+            ));
+        }
         if statement.origin != ledger.origin || !ledger.chain.goes_on_from(statement) {
             return Err(format!("the ledger of {} does not go on from its checkpoint {which} the study", ledger.node));
         }
