@@ -91,6 +91,7 @@ impl Driven {
         let lock = folder.lock()?;
         let participant =
             Arc::new(Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?.holding(lock));
+        participant.identify()?;
         let (sender, heard) = mpsc::unbounded_channel();
         let node = Node {
             inbox: Inbox::new(participant),

@@ -11,6 +11,7 @@ use entente_testing::{Driven, Error, Listener, Manners, Puppets, World, study};
 use tokio::time::timeout;
 
 use super::hostile::{SQL, proposal};
+use super::hostile_training::{Attempt, ROUNDS, proposal as training};
 
 const SOON: Duration = Duration::from_secs(60);
 /// More than a runtime has threads that may block.
@@ -81,8 +82,7 @@ async fn hundreds_of_repeated_messages_do_not_wedge_the_node() -> Result<(), Err
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Result<(), Error> {
     let puppets = Puppets::new().await?;
-    let proposal = proposal("known", SQL)?;
-    let signatures = puppets.signatures(&proposal);
+    let known = Attempt::new(&puppets, training("known")?)?;
     let said = [
         ToAttempt::Start { pledges: Vec::new() },
         ToAttempt::Go { round: 1, input: Vec::new(), signatures: Vec::new(), encapsulations: Vec::new() },
@@ -97,8 +97,11 @@ async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Re
     }
     assert_eq!(puppets.participant("bank").attempts_in_memory(), 0);
     // One that there is, is remembered as long as it is needed.
-    puppets.tell("bank", proposal.go(&signatures));
-    assert_eq!(puppets.participant("bank").attempts_in_memory(), 1);
+    let mut trainer = known.trainer();
+    for (next, remembered) in [(2, 1), (ROUNDS, 1), (ROUNDS + 1, 0)] {
+        known.until(&puppets, &mut trainer, next)?;
+        assert_eq!(puppets.participant("bank").attempts_in_memory(), remembered, "before round {next}");
+    }
     Ok(())
 }
 

@@ -10,11 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::error::LedgerError;
-use super::ledger::Ledger;
-use super::store::Store;
 use crate::attempt::AttemptId;
-use crate::policy::Request;
 use crate::privacy::rho::Rho;
 
 /// What is set aside, by attempt.
@@ -41,39 +37,20 @@ impl Earmarks {
             earmark.open = earmark.open.minus(rho);
         }
     }
-}
 
-impl<S: Store> Ledger<S> {
-    /// Sets aside what an attempt costs in all, if the caps admit it now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Ledger::admits`]; nothing is set aside then.
-    pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
-        self.sync()?;
-        self.admits(request, request.rho)?;
-        self.earmark_again(&request.attempt(), &request.dataset, request.rho, now);
-        Ok(())
-    }
-
-    /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
-        self.earmarks.0.retain(|other, _| other.study != attempt.study);
-        self.earmarks.0.insert(attempt.clone(), Earmark { dataset: dataset.to_owned(), open, since });
+    /// So much is set aside for an attempt, instead of for earlier ones of its study.
+    pub(super) fn insert(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
+        self.0.retain(|other, _| other.study != attempt.study);
+        self.0.insert(attempt.clone(), Earmark { dataset: dataset.to_owned(), open, since });
     }
 
     /// Nothing is set aside for an attempt any more.
-    pub fn let_go(&mut self, attempt: &AttemptId) {
-        self.earmarks.0.remove(attempt);
+    pub(super) fn remove(&mut self, attempt: &AttemptId) {
+        self.0.remove(attempt);
     }
 
-    /// Nothing is set aside any more that was before then: a coordinator need not say that an attempt is over.
-    pub fn let_go_before(&mut self, then: Timestamp) {
-        self.earmarks.0.retain(|_, earmark| earmark.since >= then);
-    }
-
-    /// What is set aside of a data set, for whatever study.
-    pub fn earmarked(&self, dataset: &str) -> Rho {
-        self.earmarks.0.values().filter(|earmark| earmark.dataset == dataset).map(|earmark| earmark.open).sum()
+    /// Nothing is set aside any more that was before then.
+    pub(super) fn remove_before(&mut self, then: Timestamp) {
+        self.0.retain(|_, earmark| earmark.since >= then);
     }
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::entry::{Record, State, StudyRecord};
 use super::error::LedgerError;
 use super::ledger::Ledger;
 use super::office::CapChange;
 use super::outbox::Outbound;
 use super::store::Store;
+use crate::attempt::AttemptId;
 use crate::digest::Digest;
-use crate::policy::Approved;
+use crate::policy::{Approved, Request};
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
 
@@ -91,6 +94,33 @@ impl<S: Store> Ledger<S> {
             self.earmarks.charged(&request.attempt(), mechanism.rho());
         }
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
+    }
+
+    /// Sets aside what an attempt costs in all, if the caps admit it now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::admits`]; nothing is set aside then.
+    pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
+        self.sync()?;
+        self.admits(request, request.rho)?;
+        self.earmark_again(&request.attempt(), &request.dataset, request.rho, now);
+        Ok(())
+    }
+
+    /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
+    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
+        self.earmarks.insert(attempt, dataset, open, since);
+    }
+
+    /// Nothing is set aside for an attempt any more.
+    pub fn let_go(&mut self, attempt: &AttemptId) {
+        self.earmarks.remove(attempt);
+    }
+
+    /// Nothing is set aside any more that was before then: a coordinator need not say that an attempt is over.
+    pub fn let_go_before(&mut self, then: Timestamp) {
+        self.earmarks.remove_before(then);
     }
 
     /// Records a data set's cap at its first use.
