@@ -78,21 +78,38 @@ fn examples_of_files_are_read_and_planned() {
             blocks(&text(document), "toml").into_iter().map(|block| (document.display().to_string(), block))
         })
         .collect();
-    let common = "[node]\nname = \"a\"\ncoordinator = \"a:1\"\n[budget]\nepsilon = 1.0\ndelta = 1e-6\n";
-    let mut schemas: Vec<DatasetSchema> = Vec::new();
-    let mut add = |config: Config| schemas.extend(config.datasets.into_values().map(|dataset| dataset.schema));
-    add(node("examples/alliance/datasets.toml", &format!("{common}{DATASETS}")));
     let of = |kind: &'static str| blocks.iter().filter(move |(_, block)| block.kind == kind);
-    of("node").for_each(|(document, block)| add(node(document, &block.text)));
+    of("node").for_each(|(document, block)| drop(node(document, &block.text)));
+    let alliance = alliance();
     let mut planned = 0;
     for (document, block) in of("study") {
-        plan(document, &block.text, &schemas);
+        plan(document, &block.text, &alliance);
         planned += 1;
     }
     assert!(planned >= 5, "{planned} study files");
+    for study in fs::read_dir(root().join("examples/studies")).expect("the studies are there") {
+        let study = study.expect("a readable folder").path();
+        plan(&study.display().to_string(), &text(&study), &alliance);
+    }
     for (document, block) in &blocks {
         assert!(["study", "node"].contains(&block.kind.as_str()), "{document}: ```toml {} is not tested", block.kind);
     }
+}
+
+/// What whoever follows the README has made by then: no document names another folder to work in.
+#[test]
+fn commands_that_documents_show_are_of_the_readme_s_alliance() {
+    let folders = |text: &str| -> BTreeSet<String> {
+        let blocks = blocks(text, "console").into_iter().map(|block| block.text).collect::<String>();
+        let named = blocks.split("--dir ").skip(1).filter_map(|rest| rest.split_whitespace().next()).map(String::from);
+        named.filter(|folder| !folder.contains('$')).collect()
+    };
+    let made: BTreeSet<String> = PARTNERS.iter().chain(&["alliance"]).map(|name| format!("try/{name}")).collect();
+    let named: Vec<(PathBuf, BTreeSet<String>)> =
+        documents().into_iter().map(|document| (document.clone(), folders(&text(&document)))).collect();
+    let other: Vec<_> = named.iter().filter(|(_, folders)| !folders.is_subset(&made)).collect();
+    assert!(other.is_empty(), "folders that the README's alliance does not have: {other:?}");
+    assert!(named.iter().filter(|(_, folders)| !folders.is_empty()).count() > 5, "{named:?}");
 }
 
 /// Each command that a document shows, and each of its options, is in the help that `tests/cases` pins.
@@ -143,12 +160,21 @@ fn node(document: &str, text: &str) -> Config {
     config::parse(Path::new(document), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Plans a study over the public schemas that documents and examples declare.
-fn plan(document: &str, text: &str, schemas: &[DatasetSchema]) {
+/// A node of the README's alliance: what `join` writes, and the data sets that the README adds to it.
+fn alliance() -> Config {
+    node("README.md", &(config::template("bank", "127.0.0.1:4433") + DATASETS))
+}
+
+/// Plans a study as the README's alliance would, which does not refuse what it costs.
+fn plan(document: &str, text: &str, alliance: &Config) {
     let text = &whole(text);
+    let schemas: Vec<DatasetSchema> = alliance.datasets.values().map(|dataset| dataset.schema.clone()).collect();
+    let schemas = schemas.as_slice();
     let model = |_: &str| Ok(model(text, schemas));
     let asked = parse_asked(document, text, model).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let question = |study: &Study| {
+        let (asked, most) = (study.privacy.rho, alliance.policy.per_study);
+        assert!(asked <= most, "{document}: costs {asked}, and nodes admit {most} by study\n{text}");
         let all = PARTNERS.map(String::from).to_vec();
         let participants = if study.partners.is_empty() { all } else { study.partners.clone() };
         let schema_of = |participant: &String| {
