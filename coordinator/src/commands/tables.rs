@@ -110,8 +110,13 @@ pub(super) fn check(view: &CheckView) -> String {
     let mut text = format!("study {} ({}) with {}", view.study, view.kind, view.participants.join(", "));
     if let Some(privacy) = &view.privacy {
         text += &format!(
-            "\ncosts ρ = {:.6}, that is ε = {:.3} at δ = {:e}, scope {}, {} may collude",
-            privacy.rho, privacy.epsilon, privacy.delta, privacy.scope, privacy.colluders
+            "\ncosts ρ = {:.6}, that is ε = {:.3} at δ = {:e}, per {}, assuming {} colluding {}",
+            privacy.rho,
+            privacy.epsilon,
+            privacy.delta,
+            privacy.scope,
+            privacy.colluders,
+            if privacy.colluders == 1 { "partner" } else { "partners" }
         );
     }
     let mut answers = table(["partner", "decided by", "cost ε", "spent ε", "cap ε", "cost ρ", "spent ρ", "cap ρ"]);

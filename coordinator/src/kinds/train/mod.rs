@@ -251,7 +251,7 @@ pub(super) fn notes(_: &TrainSpec, plan: &RoundsPlan) -> Vec<String> {
     let mut notes = Vec::new();
     match &plan.training.evaluation {
         Some(evaluation) => notes.push(format!(
-            "{} % of customers are held out, and {} % of the budget goes into how well the model does on them.",
+            "{} % of customers are held out, and {} % of the budget is spent on evaluating the model on them.",
             f64::from(plan.holdout) / 1e4,
             f64::from(evaluation.share) / 1e4
         )),

@@ -79,14 +79,13 @@ impl TrainSpec {
     }
 
     pub(super) fn asks(&self, line: Line<'_>) -> String {
-        let target = self.target.as_deref().map_or_else(String::new, |target| format!(" that predicts {target}"));
+        let target =
+            self.target.as_deref().map_or_else(String::new, |target| format!(" that predicts {}", line(target)));
         let weight = self.weight.as_ref();
-        let weight = weight.map_or_else(String::new, |weight| format!(", weighed by {}", weight.column));
+        let weight = weight.map_or_else(String::new, |weight| format!(", weighed by {}", line(&weight.column)));
         format!(
-            "for its part in a {} model{}{}, trained on: {}",
+            "for its part in a model of kind {}{target}{weight}, trained on: {}",
             line(&self.model),
-            line(&target),
-            line(&weight),
             line(&self.features)
         )
     }
