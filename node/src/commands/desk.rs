@@ -9,7 +9,7 @@ use entente_host::terminal::{one_line, print, print_json};
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::DatasetSchema;
-use entente_protocols::policy::{StewardDecision, Verdict};
+use entente_protocols::policy::{StewardDecision, Verdict, usual_colluders};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{StudySpec, Terms};
@@ -86,6 +86,9 @@ struct Listed {
     min_partners: usize,
     scope: Scope,
     colluders: Option<u32>,
+    /// What that comes to, in a study that waits.
+    #[serde(skip)]
+    assumed: u32,
     epsilon: f64,
     /// Of all attempts together, those included that may be lost.
     epsilon_at_most: f64,
@@ -148,7 +151,7 @@ impl Listed {
     fn terms(&self) -> String {
         let basis = self.legal_basis.as_deref().map_or_else(|| "none stated".to_owned(), one_line);
         let most = if self.epsilon_at_most > self.epsilon {
-            format!(", {:.3} at most if partners are lost on the way", self.epsilon_at_most)
+            format!(", up to {:.3} if attempts are lost and repeated", self.epsilon_at_most)
         } else {
             String::new()
         };
@@ -156,11 +159,11 @@ impl Listed {
             (all, least) if least < all => format!("{}, or at least {least} of them", self.proposed_to.join(", ")),
             _ => self.proposed_to.join(", "),
         };
-        let colluders = self.colluders.map_or_else(|| "as many as usual".into(), |colluders| colluders.to_string());
+        let colluders = self.assumed.to_string() + if self.colluders.is_none() { " (default)" } else { "" };
         let requester = if self.requester.is_empty() { "nobody named" } else { &self.requester };
         format!(
-            "asked by {}, for {}; legal basis: {basis}; with {partners}, of whom {colluders} may collude; ε = {}{most} at δ = {:e} for a {}; \
-             digest {}",
+            "requested by {}; purpose: {}; legal basis: {basis}; partners: {partners}; assumed colluders: {colluders}; ε = {}{most} at δ = \
+             {:e} for a {}; digest {}",
             one_line(requester),
             one_line(&self.purpose),
             self.epsilon,
@@ -185,6 +188,10 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
         let min_partners = proposal.min_partners();
         let Terms { rho, delta, epsilon, scope, colluders, .. } = proposal.study.privacy;
         let most = proposal.study.privacy.most();
+        let planned = if stage.is_waiting() { proposal.question().ok() } else { None };
+        let assumed = planned.and_then(|question| Some(question.round(0)?.colluders()));
+        let usual = || usual_colluders(u32::try_from(proposal.participants.len()).unwrap_or(u32::MAX));
+        let assumed = assumed.or(colluders).unwrap_or_else(usual);
         listed.push(Listed {
             id: id.study,
             attempt: id.number,
@@ -204,6 +211,7 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             min_partners,
             scope,
             colluders,
+            assumed,
             epsilon,
             epsilon_at_most: if most > rho { most.epsilon(delta) } else { epsilon },
             delta,
@@ -304,7 +312,7 @@ fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdi
         Verdict::Deny(_) => !stage.has_ended() || !is_finished,
     };
     let proposal = |attempt: &Attempt| attempt.proposal.digest(&attempt.id);
-    let open: Vec<Digest> = attempts.iter().filter(|attempt| is_open(&attempt.stage)).map(proposal).collect();
+    let open: Vec<&Attempt> = attempts.iter().filter(|attempt| is_open(&attempt.stage)).collect();
     if open.is_empty() {
         let stage = newest.stage.name();
         return Err(Error::refused(format!("study `{id}` does not wait for a decision: it is {stage}")));
@@ -316,33 +324,79 @@ fn decide(folder: &Folder, (id, digest): (&str, Option<&str>), by: String, verdi
     if let Some(digest) = digest {
         let digits = digest.to_lowercase();
         if digits.len() < FEWEST_DIGITS {
-            let help = format!("give at least {FEWEST_DIGITS} digits of what `entente-node studies` shows");
+            let help = format!(
+                "give at least {FEWEST_DIGITS} digits of what `entente-node studies --dir {}` shows",
+                folder.path().display()
+            );
             return Err(Error::refused("--digest is too short").help(help));
         }
         proposals.retain(|proposal| proposal.to_string().starts_with(&digits));
     }
-    match proposals[..] {
-        [proposal] if open.contains(&proposal) => {
-            store.decide(id, &StewardDecision { proposal, by, verdict }, &now.to_string())?;
-            Ok(proposal)
+    let problem = match proposals[..] {
+        [chosen] if open.iter().any(|attempt| proposal(attempt) == chosen) => {
+            store.decide(id, &StewardDecision { proposal: chosen, by, verdict }, &now.to_string())?;
+            return Ok(chosen);
         }
-        [_] | [] => {
-            Err(Error::refused(format!("nothing was decided: no proposal that waits under `{id}` has this digest"))
-                .help("`entente-node studies` shows the digests"))
-        }
-        _ => {
-            let digests: Vec<String> = proposals.iter().map(|proposal| shown(*proposal)).collect();
-            Err(Error::refused(format!("{} different proposals were made under `{id}`", digests.len())).help(format!(
-                "look at them with `entente-node studies`, and choose one with --digest: {}",
-                digests.join(", ")
-            )))
-        }
+        [_] | [] => format!("nothing was decided: no proposal that waits under `{id}` has this digest"),
+        _ => format!("{} different proposals were made under `{id}`", proposals.len()),
+    };
+    Err(Error::refused(problem).help(choices(folder, &attempts, &open)))
+}
+
+/// What can be decided on under one identifier, in the order in which it came, and how all that cannot any more differs from it.
+fn choices(folder: &Folder, attempts: &[Attempt], open: &[&Attempt]) -> String {
+    let digest = |attempt: &Attempt| attempt.proposal.digest(&attempt.id);
+    let of = |attempt: &Attempt| {
+        format!("{} (attempt {}, {})", shown(digest(attempt)), attempt.id.number, attempt.stage.name())
+    };
+    let mut known = Vec::new();
+    // The newest attempt at a proposal stands for all of them.
+    let mut newest = |attempt: &&Attempt| {
+        let is_new = !known.contains(&digest(attempt));
+        known.push(digest(attempt));
+        is_new
+    };
+    let mut waiting: Vec<String> = open.iter().copied().filter(&mut newest).map(of).collect();
+    let mut ended: Vec<String> = attempts
+        .iter()
+        .filter(&mut newest)
+        .map(|attempt| format!("{} {}", of(attempt), differing(&attempt.proposal, &open[0].proposal)))
+        .collect();
+    waiting.reverse();
+    ended.reverse();
+    let earlier = if ended.is_empty() { String::new() } else { format!("; not any more: {}", ended.join(", ")) };
+    format!(
+        "read `entente-node studies --dir {}`, and give the digest of what you have read: --digest {}{earlier}",
+        folder.path().display(),
+        waiting.join(", or --digest ")
+    )
+}
+
+/// In what a proposal differs from another under the same identifier.
+fn differing(one: &Proposal, other: &Proposal) -> String {
+    let (a, b) = (&one.study, &other.study);
+    let differences = [
+        ("name", a.name != b.name),
+        ("purpose", a.purpose != b.purpose),
+        ("legal basis", a.legal_basis != b.legal_basis),
+        ("requester", one.requester != other.requester),
+        ("partners", one.partners != other.partners || one.min_partners() != other.min_partners()),
+        ("privacy", a.privacy != b.privacy),
+        ("what it asks", a.spec != b.spec),
+        ("how long it waits", a.wait != b.wait),
+        ("schemas", one.schemas != other.schemas),
+    ];
+    let differences: Vec<&str> = differences.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    if differences.is_empty() {
+        "is the same study before it was resumed".into()
+    } else {
+        format!("differs in: {}", differences.join(", "))
     }
 }
 
 /// The account that runs the command; the ledger records it as the steward unless told otherwise.
 fn account() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "steward".into())
+    std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "unnamed".into())
 }
 
 #[cfg(test)]
@@ -408,6 +462,13 @@ delta = 1e-6
             put(&store, number, proposal.over(schemas));
         }
         let listed = listed(&folder).unwrap();
+        let asks = "for its part in a model of kind logistic that predicts gone, trained on: SELECT id, age, gone FROM customers";
+        assert!(listed.iter().any(|study| study.asks == asks), "{:?}", listed[0].asks);
+        assert!(
+            listed
+                .iter()
+                .all(|study| study.terms().contains("assumed colluders: 1 (default)") == (study.partners.len() == 2))
+        );
         for (number, (_, _, expected)) in (1..).zip(&cases) {
             let told = listed.iter().find(|study| study.attempt == number).unwrap().own_numbers.as_deref();
             assert_eq!(told.is_some(), expected.is_some(), "{number}: {told:?}");
@@ -432,6 +493,31 @@ delta = 1e-6
         let told =
             over(&Proposal { schemas: [("telecom".into(), older.digest())].into(), ..proposal }, "bank").unwrap();
         assert!(told.contains("telecom customers by id"), "{told}");
+    }
+
+    /// What the node asks for is what it takes, and the list has it too.
+    #[test]
+    fn a_resumed_study_is_approved_by_the_digest_of_what_waits() {
+        let (_dir, folder, store) = node();
+        let study = study("q").sql("SELECT COUNT(*) AS n FROM customers").build().unwrap();
+        let first = Proposal::first(study, &["bank", "telecom"].map(String::from), "operator");
+        let resumed = |begun: u32| Proposal { begun, ..first.clone() };
+        put(&store, 1, first.clone());
+        for begun in 2..=3 {
+            let before = store.get(&AttemptId::new("s", begun - 1)).unwrap().unwrap();
+            store.put(&before.with(Stage::Abandoned(before.stage.ended("cancelled")))).unwrap();
+            put(&store, begun, resumed(begun));
+        }
+        let approve = |digest: Option<&str>| decide(&folder, ("s", digest), "ann".into(), Verdict::Approve);
+        let shown = |begun: u32| shown(resumed(begun).digest(&AttemptId::new("s", begun)));
+        let refused = approve(None).unwrap_err();
+        let ended =
+            |begun| format!("{} (attempt {begun}, abandoned) is the same study before it was resumed", shown(begun));
+        let expected = format!("--digest {} (attempt 3, waiting); not any more: {}, {}", shown(3), ended(1), ended(2));
+        let help = refused.reason().remedy.as_deref().unwrap();
+        assert!(help.ends_with(&expected), "{help}\n{expected}");
+        assert!(approve(Some(&shown(1))).unwrap_err().reason().remedy.as_deref().unwrap().ends_with(&expected));
+        assert!(approve(Some(&shown(3))).is_ok());
     }
 
     /// A coordinator that proposes something else under the same identifier while the steward reads.
@@ -467,6 +553,11 @@ delta = 1e-6
         assert!(approve(Some(&digits)).unwrap_err().contains("nothing was decided"));
         let now = clock::now();
         assert!(store.decision("s", digest(&read), now).unwrap().is_some());
+        let help = decide(&folder, ("s", None), "ann".into(), Verdict::Approve).unwrap_err();
+        let help = help.reason().remedy.clone().unwrap();
+        let (waits, ended) = help.split_once("; not any more: ").unwrap();
+        assert!(waits.ends_with(&format!("--digest {} (attempt 3, waiting)", shown(digest(&swapped)))), "{help}");
+        assert_eq!(ended, format!("{} (attempt 2, abandoned) differs in: purpose", shown(digest(&read))));
         // Between two attempts, what was approved can be taken back.
         let deny = Verdict::Deny("second thoughts".into());
         assert_eq!(decide(&folder, ("s", Some(&digits)), "ann".into(), deny.clone()).unwrap(), digest(&read));

@@ -196,8 +196,11 @@ impl Participant {
                         study = id.study,
                         name = attempt.proposal.study.name,
                         proposal = decided_on.short(),
-                        "waiting for the steward: `entente-node studies`, then `entente-node approve {}`",
-                        id.study
+                        "waiting for the steward: `entente-node studies --dir {folder}`, then `entente-node approve {} --digest \
+                         {:.32} --dir {folder}`",
+                        id.study,
+                        decided_on.to_string(),
+                        folder = self.folder.path().display(),
                     );
                 }
                 return Err(Problem::Waiting(format!("the steward of {}", self.name())));
