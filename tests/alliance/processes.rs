@@ -214,6 +214,15 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     assert_eq!(printed, written);
     assert_eq!(written["rows"].as_array().map(Vec::len), Some(12));
     assert!(Path::new(&results).join("report.html").exists());
+    // Another study does not take its place, and is not even submitted; its own is written again.
+    let receipt = std::fs::read(Path::new(&results).join("receipt.json"))?;
+    let other = Path::new(STUDY).with_file_name("churn-model.toml").display().to_string();
+    let arguments = ["study", "run", &other, "--dir", &alliance, "--out", &results];
+    refused("entente", &arguments, "has the result of another study, `campaign-by-job`")?;
+    assert_eq!(std::fs::read(Path::new(&results).join("receipt.json"))?, receipt);
+    let listed: Value = serde_json::from_str(&place.entente(&["study", "list", "--json"])?)?;
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    place.entente(&["study", "show", &id, "--out", &results])?;
 
     for partner in PARTNERS {
         let states: Vec<Value> = place

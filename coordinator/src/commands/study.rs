@@ -7,7 +7,10 @@ use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files;
 use entente_host::process::stop_signal;
-use entente_host::terminal::{print, print_json, print_json_text};
+use entente_host::terminal::{one_line, print, print_json, print_json_text};
+use entente_protocols::kind::Kind;
+use entente_protocols::ledger::receipt::{Receipt, Statement};
+use entente_protocols::study as protocol;
 use entente_protocols::study::file::{self, Asked};
 
 use super::options::Dir;
@@ -17,7 +20,7 @@ use crate::client::{Client, check_study, run_study};
 use crate::hall::serving;
 use crate::seeds::{check_seeded, run_seeded};
 use crate::store::StudyState;
-use crate::views::Files;
+use crate::views::{Files, StudyView};
 
 /// How long `check` waits for partners to connect if it has to serve itself.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -180,6 +183,15 @@ impl Run {
         let (asked, dir) = (read(&self.file)?, &self.dir.dir);
         let Some(out) = self.out else { return print(Client::connect(dir).await?.submit_asked(asked).await?) };
         check_folder(&out)?;
+        match &asked {
+            Asked::Study(study) => check_free(&out, &Asks::of(study, study.spec.kind()))?,
+            Asked::Seeded(seeded) => {
+                let folder = out.join(MODEL);
+                check_folder(&folder)?;
+                check_free(&out, &Asks::of(seeded.training(), Kind::Lookalike))?;
+                check_free(&folder, &Asks::of(seeded.training(), Kind::Train))?;
+            }
+        }
         let serves = serving::running(dir)?.is_none();
         let mut reporter = Reporter::new();
         let id = reporter.id();
@@ -191,7 +203,6 @@ impl Run {
             },
             Asked::Seeded(seeded) => {
                 let folder = out.join(MODEL);
-                check_folder(&folder)?;
                 reporter.say("training the model of the seeds first");
                 tokio::select! {
                     result = run_seeded(dir, &seeded, |update| reporter.report(update), |files| write(&folder, files)) => result,
@@ -226,6 +237,8 @@ impl Show {
         };
         check_folder(&out)?;
         let study = Client::connect(dir).await?.show(&self.id).await?;
+        let StudyView { id, name, kind, purpose, .. } = &study;
+        check_free(&out, &Asks { id: Some(id), name, kind: *kind, purpose })?;
         let mut reporter = Reporter::new();
         let on_stage = |files: &Files| {
             let folder = out.join(MODEL);
@@ -248,6 +261,46 @@ fn check_folder(out: &Path) -> Result<(), Error> {
     let probe = out.join(".entente-can-write");
     std::fs::write(&probe, b"").map_err(|error| Error::file("write into", out, &error))?;
     std::fs::remove_file(&probe).map_err(|error| Error::file("write into", out, &error))
+}
+
+/// By what a study is known again in its results.
+struct Asks<'a> {
+    /// `None` for one that is yet to be submitted.
+    id: Option<&'a str>,
+    name: &'a str,
+    kind: Kind,
+    purpose: &'a str,
+}
+
+impl<'a> Asks<'a> {
+    fn of(study: &'a protocol::Study, kind: Kind) -> Self {
+        Self { id: None, name: &study.name, kind, purpose: &study.purpose }
+    }
+}
+
+/// That the folder has no other study's result, whose files would be replaced in part. A study that is repeated replaces its own.
+fn check_free(out: &Path, asks: &Asks<'_>) -> Result<(), Error> {
+    let path = out.join("receipt.json");
+    if !files::exists(&path) {
+        return Ok(());
+    }
+    let other = match Receipt::parse(&files::read_text(&path)?) {
+        Ok(Receipt { statement: Statement { subject, .. }, .. }) => {
+            let repeats =
+                (subject.name.as_str(), subject.kind, subject.purpose.as_str()) == (asks.name, asks.kind, asks.purpose);
+            if repeats || asks.id == Some(&subject.study) {
+                return Ok(());
+            }
+            format!(
+                "the result of another study, `{}` ({}, {})",
+                one_line(&subject.name),
+                subject.kind,
+                one_line(&subject.study)
+            )
+        }
+        Err(_) => "a receipt.json that is not one of this version".into(),
+    };
+    Err(Error::refused(format!("{} has {other}", out.display())).help("give another folder with --out"))
 }
 
 /// Writes the result folder and prints the result.
