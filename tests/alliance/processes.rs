@@ -253,6 +253,17 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
         let budget: Value = serde_json::from_str(&place.node(partner, &["budget", "--json"])?)?;
         assert_eq!(budget[0]["spent"]["rho_micro"], written["privacy"]["rho_micro"]);
     }
+    // The check knows the cap that holds, and what `serve` would refuse.
+    let config = place.folder.path().join("bank/node.toml");
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, text.replacen("epsilon = 10.0", "epsilon = 12.0", 1))?;
+    let check = run("entente-node", &["check", "--dir", &bank, "--json"])?;
+    let lines: Value = serde_json::from_slice(&check.stdout)?;
+    assert_eq!(check.status.code(), Some(1));
+    assert!(lines[0]["finding"].as_str().ok_or("a finding")?.starts_with("node.toml raises the cap"), "{lines}");
+    std::fs::write(&config, text)?;
+    let lines: Value = serde_json::from_str(&place.node("bank", &["check", "--json"])?)?;
+    assert_eq!(lines[0]["verdict"], "ok", "{lines}");
     // An export that was changed is found by anybody.
     let changed = place.path("changed.jsonl");
     std::fs::write(

@@ -1,5 +1,6 @@
 //! `entente-node check`: what would keep this node from taking part, before anybody asks it to.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use clap::Args;
@@ -87,7 +88,7 @@ async fn findings(folder: &Folder) -> Result<Vec<Line>, Error> {
     match crate::load(folder) {
         Err(error) => lines.push(Line::failed("configuration", &error, "fix it and check again")),
         Ok(config) => {
-            lines.push(configuration(&config));
+            lines.push(configuration(folder, &config));
             for (name, dataset) in &config.datasets {
                 data_set(&mut lines, folder, name, dataset).await?;
             }
@@ -99,7 +100,8 @@ async fn findings(folder: &Folder) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
-fn configuration(config: &Config) -> Line {
+/// What `node.toml` says, with the caps that hold: those of data sets in use are the ledger's.
+fn configuration(folder: &Folder, config: &Config) -> Line {
     if config.datasets.is_empty() {
         return Line::error(
             "configuration",
@@ -107,8 +109,24 @@ fn configuration(config: &Config) -> Line {
             "add a [[dataset]] to node.toml; `join` wrote an example",
         );
     }
+    let mut budget = format!("ε = {} at δ = {:e} each", config.epsilon, config.caps.delta);
+    // A ledger that cannot be read has a line of its own.
+    if files::exists(&folder.state("ledger.sqlite"))
+        && let Ok(ledger) =
+            super::ledger::under(folder, config.datasets.keys().map(|name| (name.clone(), config.caps)).collect())
+    {
+        if let Err(raised) = ledger.check_configuration() {
+            return Line::error("configuration", raised, "set `epsilon` in [budget] of node.toml back to what it was");
+        }
+        for name in config.datasets.keys() {
+            // What `node.toml` lowers is lowered when the node starts.
+            let cap = ledger.chain().cap(name).filter(|cap| *cap < config.caps.lifetime);
+            if let Some(cap) = cap {
+                let _ = write!(budget, ", but {:.3} for {name}, whose cap was lowered", cap.epsilon(config.caps.delta));
+            }
+        }
+    }
     let names: Vec<&str> = config.datasets.keys().map(String::as_str).collect();
-    let budget = format!("ε = {} at δ = {:e} each", config.epsilon, config.caps.delta);
     Line::ok("configuration", format!("node `{}`, data sets {}, {budget}", config.name, names.join(", ")))
 }
 

@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files::{exists, write_private};
 use entente_host::terminal::{print, print_json_text, write};
-use entente_protocols::ledger;
 use entente_protocols::ledger::entry::{Entry, Record};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::ledger::{self, Caps};
 
 use super::{Dir, office, table};
 use crate::SOFTWARE;
@@ -151,7 +151,12 @@ impl Export {
 
 /// The ledger, checked from its first entry on; to be read, and not charged.
 pub(super) fn checked(folder: &Folder) -> Result<ledger::Ledger<LedgerStore>, Error> {
-    Ok(ledger::Ledger::open(open(folder)?, BTreeMap::new(), SOFTWARE)?)
+    under(folder, BTreeMap::new())
+}
+
+/// The same, under what `node.toml` says may be spent.
+pub(super) fn under(folder: &Folder, caps: BTreeMap<String, Caps>) -> Result<ledger::Ledger<LedgerStore>, Error> {
+    Ok(ledger::Ledger::open(open(folder)?, caps, SOFTWARE)?)
 }
 
 fn row(entry: &Entry) -> [String; 10] {

@@ -1,5 +1,6 @@
 //! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
 
+use super::account::Caps;
 use super::checkpoint::Checkpoint;
 use super::entry::Record;
 use super::error::LedgerError;
@@ -136,27 +137,41 @@ impl<S: Store> Ledger<S> {
         }
     }
 
+    /// Data sets in use of which `node.toml` says something else than was last recorded of it, with the cap that is recorded.
+    fn reconfigured(&self) -> impl Iterator<Item = (&String, &Caps, Rho)> {
+        let recorded = self.caps.iter().filter_map(|(dataset, caps)| Some((dataset, caps, self.chain.cap(dataset)?)));
+        recorded.filter(|(dataset, caps, _)| self.chain.configured(dataset) != Some(caps.lifetime))
+    }
+
+    /// Looks whether `node.toml` raises the cap of a data set that is in use.
+    ///
+    /// # Errors
+    ///
+    /// Where it does: that takes two officers.
+    pub fn check_configuration(&self) -> Result<(), LedgerError> {
+        let Some((dataset, caps, cap)) = self.reconfigured().find(|(_, caps, cap)| caps.lifetime > *cap) else {
+            return Ok(());
+        };
+        let to = caps.lifetime;
+        let (is, says) = (cap.epsilon(caps.delta), to.epsilon(caps.delta));
+        refuse(format!(
+            "node.toml raises the cap of data set `{dataset}` from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
+             that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {dataset} --epsilon \
+             {says:.3} --officer NAME --reason TEXT`",
+            caps.delta
+        ))
+    }
+
     /// Follows `node.toml` where it lowers the cap of a data set that is in use, and records that.
     ///
     /// # Errors
     ///
-    /// Where it raises one: that takes two officers.
+    /// Where it raises one ([`Self::check_configuration`]); nothing is recorded then.
     pub fn follow_configuration(&mut self, now: &str) -> Result<(), LedgerError> {
-        for (dataset, caps) in self.caps.clone() {
-            let (Some(cap), configured) = (self.chain.cap(&dataset), self.chain.configured(&dataset)) else { continue };
-            let to = caps.lifetime;
-            if configured == Some(to) {
-                continue;
-            }
-            if to > cap {
-                let (is, says) = (cap.epsilon(caps.delta), to.epsilon(caps.delta));
-                return refuse(format!(
-                    "node.toml raises the cap of data set `{dataset}` from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
-                     that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {dataset} --epsilon \
-                     {says:.3} --officer NAME --reason TEXT`",
-                    caps.delta
-                ));
-            }
+        self.check_configuration()?;
+        let lowered: Vec<(String, Rho)> =
+            self.reconfigured().map(|(dataset, caps, _)| (dataset.clone(), caps.lifetime)).collect();
+        for (dataset, to) in lowered {
             self.append(now, None, |ledger| {
                 Ok(Record::Cap(CapChange {
                     dataset: dataset.clone(),
