@@ -254,6 +254,11 @@ pub fn known_metrics(served: &str, prefix: &str) {
         }
     }
     assert!(named > 3, "{named}");
+    // And whoever serves them is scraped, under a name that the alert on scraping has.
+    let text = |file: &str| std::fs::read_to_string(folder.join(file)).expect("the file is there");
+    let job = prefix.trim_end_matches('_').replace('_', "-");
+    assert!(text("prometheus.yml").contains(&format!("job_name: {job}\n")), "{job} is not scraped");
+    assert!(text("alerts.yml").contains("up{job=~\"entente-.*\"}"), "the alert on scraping is of no job");
 }
 
 #[tokio::test(flavor = "multi_thread")]
