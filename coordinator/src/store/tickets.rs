@@ -21,7 +21,8 @@ pub enum TicketRefusal {
     Expired(String),
     /// Somebody was there before.
     #[error(
-        "the ticket of `{0}` was used already; if it was not you, tell the operator at once (entente revoke {0}); else ask for another: entente invite {0}"
+        "the ticket of `{0}` was used already; if it was not you, tell the operator at once. To let `{0}` join anew, the operator ends that \
+         enrolment first, entente revoke {0}, and then invites again, entente invite {0}"
     )]
     Used(String),
     /// The name belongs to a partner.

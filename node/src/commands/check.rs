@@ -205,11 +205,15 @@ async fn reachability(folder: &Folder, config: &Config) -> Line {
     let address = &config.coordinator;
     match reach(folder, address).await {
         Ok(()) => Line::ok("coordinator", format!("reached at {address}")),
-        Err(error) => Line::error(
-            "coordinator",
-            format!("not reached at {address}: {error}"),
-            "check that `entente serve` runs there, that UDP to this port is allowed, and this machine's clock",
-        ),
+        Err(error) => {
+            let fix = match link::connection::hint(&error.to_string()) {
+                "" => {
+                    "check that `entente serve` runs there, that UDP to this port is allowed, and this machine's clock"
+                }
+                hint => hint,
+            };
+            Line::error("coordinator", format!("not reached at {address}: {error}"), fix)
+        }
     }
 }
 

@@ -21,13 +21,25 @@ pub(super) struct Join {
 impl Join {
     pub(super) async fn run(self) -> Result<(), Error> {
         // A ticket, or the file that `entente invite --out` wrote.
-        let text = files::read_text(Path::new(&self.ticket)).unwrap_or(self.ticket);
+        let text = match files::read_text(Path::new(&self.ticket)) {
+            Ok(text) => text,
+            Err(_) if self.ticket.trim_start().starts_with(Ticket::PREFIX) => self.ticket,
+            Err(error) => {
+                let help = "give the file that `entente invite --out` wrote, or paste the whole text that `entente invite` printed";
+                return Err(error.help(help));
+            }
+        };
         let ticket = text.parse::<Ticket>().map_err(Error::refused)?;
         let folder = self.dir.folder();
+        let is_configured = files::exists(&folder.config());
         let roster = enrol::join(&ticket, &folder).await?;
         print(format!("joined the alliance `{}` as `{}`", ticket.alliance, ticket.partner))?;
         print(format!("partners so far: {}", roster.members.keys().cloned().collect::<Vec<_>>().join(", ")))?;
-        print(format!("next: describe your data in {}, then run", folder.config().display()))?;
+        let config = folder.config();
+        if is_configured {
+            print(format!("{} was there before and is kept; see that `name` and `coordinator` fit", config.display()))?;
+        }
+        print(format!("next: describe your data in {}, then run", config.display()))?;
         print(format!("  entente-node check --dir {}", folder.path().display()))?;
         print(format!("  entente-node serve --dir {}", folder.path().display()))?;
         print("and, beside it, once all partners have joined and you have compared the fingerprint with them:")?;

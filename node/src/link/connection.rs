@@ -61,7 +61,7 @@ pub async fn keep(
 }
 
 /// What a person could do about a lost connection.
-fn hint(reason: &str) -> &'static str {
+pub(crate) fn hint(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if says(&["timed out", "refused"]) {
@@ -70,6 +70,8 @@ fn hint(reason: &str) -> &'static str {
         "a certificate is not valid at this time; check this machine's clock"
     } else if says(&["unknownissuer", "unknown issuer", "badsignature"]) {
         "this coordinator belongs to another alliance than the node; check `coordinator` in node.toml"
+    } else if says(&["revoked"]) {
+        "the operator has revoked this node's certificate; ask for a new ticket, and join with it in an empty folder"
     } else {
         ""
     }
@@ -187,5 +189,6 @@ mod tests {
         assert!(hint(&reason(1)).contains("clock"));
         assert_eq!(kind(&reason(1_479_967_850)), kind(&reason(1_479_967_851)));
         assert!(hint("invalid peer certificate: UnknownIssuer").contains("another alliance"));
+        assert!(hint("invalid peer certificate: Revoked").contains("new ticket"));
     }
 }

@@ -110,6 +110,13 @@ fn tls_key(folder: &Folder) -> Result<KeyPair, Error> {
 }
 
 fn unreachable(ticket: &Ticket, why: &str) -> Error {
+    if why.contains(tls::OTHER_ALLIANCE) {
+        return Error::refused(format!(
+            "at {}, another alliance's coordinator answers, not that of the ticket",
+            ticket.address
+        ))
+        .help("tell the operator, who corrects `address` in alliance.toml if it is wrong, and ask for a new ticket");
+    }
     let help = "check that `entente serve` runs there, that UDP to this port is allowed, and that this machine's clock is right; \
                 then join again in the same folder: its keys are kept, and the ticket admits them again";
     Error::failed(format!("the coordinator could not be reached at {} ({why})", ticket.address)).help(help)

@@ -52,6 +52,9 @@ struct ByFingerprint {
     provider: Arc<CryptoProvider>,
 }
 
+/// Why a coordinator is not the one that the ticket is of.
+pub(super) const OTHER_ALLIANCE: &str = "the coordinator belongs to another alliance than the ticket";
+
 impl ServerCertVerifier for ByFingerprint {
     fn verify_server_cert(
         &self,
@@ -62,8 +65,7 @@ impl ServerCertVerifier for ByFingerprint {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let authority = intermediates.iter().find(|certificate| Digest::plain(certificate) == self.authority);
-        let authority =
-            authority.ok_or(TlsError::General("the coordinator belongs to another alliance than the ticket".into()))?;
+        let authority = authority.ok_or(TlsError::General(OTHER_ALLIANCE.into()))?;
         let roots = Arc::new(roots(authority)?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone()).build();
         let verifier = verifier.map_err(|error| TlsError::General(error.to_string()))?;

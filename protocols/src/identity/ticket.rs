@@ -24,8 +24,6 @@ pub struct Ticket {
     pub expires: i64,
 }
 
-const PREFIX: &str = "entente-ticket-1.";
-
 const WHOLE: &str = "paste the whole text that `entente invite` printed, or give the file it wrote";
 
 /// A text that is not a ticket.
@@ -39,11 +37,16 @@ impl From<TicketError> for Reason {
     }
 }
 
+impl Ticket {
+    /// How the text of every ticket begins.
+    pub const PREFIX: &'static str = "entente-ticket-1.";
+}
+
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = crate::canonical::canonical_bytes(self);
         let check = Digest::of("entente ticket 1", &[&bytes]);
-        write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&[&bytes[..], &check.0[..4]].concat()))
+        write!(f, "{}{}", Self::PREFIX, data_encoding::BASE64URL_NOPAD.encode(&[&bytes[..], &check.0[..4]].concat()))
     }
 }
 
@@ -51,7 +54,7 @@ impl FromStr for Ticket {
     type Err = TicketError;
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
-        let encoded = text.trim().strip_prefix(PREFIX).ok_or(TicketError("it does not begin as one"))?;
+        let encoded = text.trim().strip_prefix(Ticket::PREFIX).ok_or(TicketError("it does not begin as one"))?;
         if encoded.len() > 4096 {
             return Err(TicketError("it is too long"));
         }
@@ -86,7 +89,7 @@ mod tests {
         let text = ticket().to_string();
         assert!(text.parse::<Ticket>().is_ok_and(|parsed| parsed == ticket()));
         assert!(format!("  {text}\n").parse::<Ticket>().is_ok(), "white space around is harmless");
-        for cut in [0, 5, PREFIX.len(), PREFIX.len() + 10, text.len() - 1] {
+        for cut in [0, 5, Ticket::PREFIX.len(), Ticket::PREFIX.len() + 10, text.len() - 1] {
             assert!(text[..cut].parse::<Ticket>().is_err());
         }
         let changed = text.replace(|c: char| c == text.chars().last().unwrap(), "_");
