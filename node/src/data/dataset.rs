@@ -74,6 +74,14 @@ impl Dataset {
 pub(crate) fn problems(schema: &DatasetSchema, stored: &Schema) -> Vec<DataError> {
     let names = || stored.fields().iter().map(|field| field.name().as_str());
     let mut problems = Vec::new();
+    // What follows from one mistake is said once, and without what may be a customer's values.
+    let separator =
+        [';', '\t', '|'].into_iter().find(|&sign| names().count() == 1 && names().all(|name| name.contains(sign)));
+    if let Some(sign) = separator {
+        let problem =
+            format!("its columns are separated by {}", if sign == '\t' { "tabs".into() } else { format!("`{sign}`") });
+        return vec![DataError::Source { problem, remedy: "separate them by commas" }];
+    }
     match stored.field_with_name(&schema.privacy_unit) {
         Err(_) => problems.push(DataError::missing_column(&schema.privacy_unit, "the privacy unit", names())),
         Ok(field) if !(field.data_type().is_integer() || is_text(field.data_type())) => {
@@ -92,5 +100,44 @@ pub(crate) fn problems(schema: &DatasetSchema, stored: &Schema) -> Vec<DataError
             problems.push(DataError::ColumnType { column, found, declared: declared.name(), fix });
         }
     }
+    let is_unknown = |problem: &DataError| matches!(problem, DataError::MissingColumn { nearest: None, .. });
+    if problems.len() > 1 && problems.len() == schema.columns.len() + 1 && problems.iter().all(is_unknown) {
+        return vec![DataError::Source {
+            problem: "none of its columns has a declared name".into(),
+            remedy: "begin a CSV file with a line of the columns' names, or correct the names in node.toml",
+        }];
+    }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, Field};
+    use entente_protocols::language::schema::ColumnType;
+
+    use super::*;
+
+    /// Of a file whose first line has these names, or is a customer's.
+    fn found(first: &[&str]) -> Vec<String> {
+        let columns = ["age", "spend"].map(|name| (name.to_owned(), ColumnType::Bool)).into();
+        let schema = DatasetSchema { name: "d".into(), privacy_unit: "id".into(), columns };
+        let stored =
+            Schema::new(first.iter().map(|name| Field::new(*name, DataType::Utf8View, true)).collect::<Vec<_>>());
+        problems(&schema, &stored).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_mistake_in_a_file_s_form_is_said_once() {
+        assert_eq!(found(&["id", "age", "spend"]), [""; 0]);
+        assert_eq!(found(&["id;age;spend"]), ["its columns are separated by `;`; separate them by commas"]);
+        assert_eq!(found(&["id\tage\tspend"]), ["its columns are separated by tabs; separate them by commas"]);
+        let without_header = found(&["c81", "34", "120.5"]);
+        assert!(
+            without_header.len() == 1 && without_header[0].contains("a line of the columns' names"),
+            "{without_header:?}"
+        );
+        assert!(!without_header[0].contains("c81"), "a customer's values are not said");
+        assert_eq!(found(&["id", "x", "y"]).len(), 2, "what is not all wrong is said by column");
+        assert_eq!(found(&["ident", "agee", "spent"]).len(), 3);
+    }
 }
