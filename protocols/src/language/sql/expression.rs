@@ -145,6 +145,12 @@ impl<'a> Scope<'a> {
                 );
                 let declared = format!("the declared columns are {}", listed(columns(), 40));
                 let instead = match near.first() {
+                    _ if ident.quote_style == Some('"') => {
+                        format!(
+                            "Write text in single quotes, '{}'; double quotes are for names of columns, and {declared}",
+                            ident.value
+                        )
+                    }
                     Some(near) => format!("Write `{near}` if you mean that; {declared}"),
                     None if self.schema.columns.is_empty() => "Declare columns in node.toml at each partner".into(),
                     None => format!("Write another column; {declared}"),

@@ -88,7 +88,7 @@ impl Form {
     /// HAVING.
     pub fn having(self) -> Reason {
         self.no_aggregates().unwrap_or((
-            "groups are not chosen by what they hold; that would betray it",
+            "groups cannot be filtered by their contents; that would reveal them",
             "Delete it and choose among the published groups afterwards, which costs nothing",
         ))
     }

@@ -327,7 +327,7 @@ fn unavailable(name: &str) -> Option<&'static Unavailable> {
         Unavailable {
             names: &["MIN", "MAX", "FIRST", "LAST", "ANY_VALUE", "ARRAY_AGG", "STRING_AGG", "LISTAGG", "JSON_AGG"],
             aggregate: true,
-            why: "its value is that of a single row, which would be betrayed",
+            why: "it would reveal the value of a single row",
             instead: "Write COUNT(*) grouped by bins, CASE WHEN x < 10 THEN 'low' ELSE 'high' END",
         },
         Unavailable {

@@ -360,7 +360,11 @@ impl<'e, 'a> Planner<'e, 'a> {
             Taken::Key(typed) if typed.expr == column.expr => Ok(Some(item)),
             _ => {
                 let why = "it is the name of a column and of another item of SELECT";
-                let instead = format!("Write another name after AS, or the number of the item: GROUP BY {}", item + 1);
+                let number = match &items[item] {
+                    Taken::Key(_) => format!(", or the number of the item: GROUP BY {}", item + 1),
+                    Taken::Measure(_) => String::new(),
+                };
+                let instead = format!("Write another name after AS{number}");
                 Err(self.scope.refuse(expr, why, instead))
             }
         }

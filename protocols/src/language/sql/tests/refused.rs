@@ -82,7 +82,7 @@ fn clauses() {
     refuse("GROUP BY region LIMIT 5", "LIMIT 5", &["every public group"]);
     refuse("GROUP BY region OFFSET 5", "OFFSET 5", &["every public group"]);
     refuse("GROUP BY region FETCH FIRST 3 ROWS ONLY", "FETCH FIRST", &["every public group"]);
-    refuse("GROUP BY region HAVING COUNT(*) > 5", "HAVING COUNT(*) > 5", &["betray"]);
+    refuse("GROUP BY region HAVING COUNT(*) > 5", "HAVING COUNT(*) > 5", &["would reveal them"]);
     refuse("GROUP BY ROLLUP(region)", "ROLLUP(region)", &["not available"]);
     refuse("GROUP BY ALL", "GROUP BY ALL", &["not available"]);
     refuse("GROUP BY region FOR UPDATE", "FOR UPDATE", &["not available"]);
