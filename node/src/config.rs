@@ -596,7 +596,7 @@ min_colluders = 1
             ("min_colluders = 1", "contact_days = 0", "write 1 to 3660"),
             ("min_colluders = 1", "outputs = [\"score\"]", "known: scores, buckets"),
             ("min_colluders = 1", "max_bucketed = 5000000", "keys are known to be safe"),
-            ("min_colluders = 1", "min_audience = -1", "expected u64"),
+            ("min_colluders = 1", "min_audience = -1", "`min_audience` is integer `-1`; write a whole number"),
             ("min_colluders = 1", "own_number = true", "did you mean `own_numbers`"),
             ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),

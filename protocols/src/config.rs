@@ -18,7 +18,8 @@ pub struct ConfigError {
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let reason = with_suggestion(error.message());
+        let at = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let reason = with_suggestion(error.message(), key_of(at));
         let reason = match line {
             Some(line) => reason.at(format_args!("line {line}")),
             None => reason,
@@ -27,8 +28,29 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigErr
     })
 }
 
-/// Adds the nearest known name to serde's "unknown field `x`, expected one of `a`, `b`".
-fn with_suggestion(message: &str) -> Reason {
+/// The key whose value begins behind this part of a file.
+fn key_of(before: &str) -> Option<&str> {
+    let line = before.rsplit('\n').next().unwrap_or_default().trim_end().strip_suffix('=')?;
+    let key = line.rsplit(['{', ',']).next().unwrap_or_default().trim();
+    (!key.is_empty()).then_some(key)
+}
+
+/// Adds the nearest known name to serde's "unknown field `x`, expected one of `a`, `b`"; to its "invalid type: …, expected u32", the key and
+/// what to write.
+fn with_suggestion(message: &str, key: Option<&str>) -> Reason {
+    if let (Some(key), Some((found, expected))) = (key, message.split_once(", expected "))
+        && let Some(found) = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: "))
+    {
+        let instead = match expected {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative, without quotes or unit",
+            "i32" | "i64" | "isize" => "a whole number, without quotes or unit",
+            "f32" | "f64" => "a number, without quotes",
+            "a string" => "text, in quotes",
+            "a boolean" => "true or false, without quotes",
+            other => other,
+        };
+        return Reason::from(format!("`{key}` is {found}")).help(format!("write {instead}"));
+    }
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let what = if message.starts_with("unknown field") { "key" } else { "value" };
     match quoted.split_first() {
@@ -97,5 +119,28 @@ mod tests {
         assert!(problem("zzz = 1").contains("known here: purpose, name"));
         assert!(problem("name = \"a\"").contains("purpose"), "a missing key is named");
         assert!(problem("purpose = ").contains("line 1"));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_said_with_its_key() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only parsed")]
+        struct Numbers {
+            wait: Option<u32>,
+            epsilon: Option<f64>,
+            name: Option<String>,
+            within: Option<Box<Numbers>>,
+        }
+        for (text, problem, remedy) in [
+            ("wait = \"10m\"", "`wait` is string \"10m\"", "a whole number that is not negative"),
+            ("name = \"a\"\nwait = -1", "line 2: `wait` is integer `-1`", "a whole number that is not negative"),
+            ("epsilon = \"1.0\"", "`epsilon` is string \"1.0\"", "a number, without quotes"),
+            ("name = 7", "`name` is integer `7`", "text, in quotes"),
+            ("within = { wait = 1, epsilon = true }", "`epsilon` is boolean `true`", "a number, without quotes"),
+        ] {
+            let reason = parse::<Numbers>("x.toml", text).unwrap_err().reason;
+            assert!(reason.problem.ends_with(problem), "{reason}");
+            assert!(reason.remedy.as_deref().is_some_and(|it| it.contains(remedy)), "{reason}");
+        }
     }
 }
