@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use entente_protocols::config::nearest;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::study::Study;
 use entente_protocols::study::proposal::{MAX_SCHEMAS, Proposal};
@@ -68,7 +69,13 @@ pub(super) fn assumed_schemas(
 fn no_dataset(partner: &str, dataset: &str, published: &[DatasetSchema]) -> String {
     let names: Vec<String> = published.iter().map(|schema| format!("`{}`", schema.name)).collect();
     let has = if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
-    format!("`{partner}` has no data set `{dataset}`; {has}. Name the data set alike at every partner, in node.toml")
+    let instead = match nearest(dataset, published.iter().map(|schema| schema.name.as_str())) {
+        Some(near) => {
+            format!("Did you mean `{near}`? If not, a data set has the same name at every partner, in node.toml")
+        }
+        None => "Ask for one of those, or name the data set alike at every partner, in node.toml".into(),
+    };
+    format!("`{partner}` has no data set `{dataset}`; {has}. {instead}")
 }
 
 #[cfg(test)]

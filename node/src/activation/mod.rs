@@ -132,7 +132,7 @@ fn read(folder: &Folder, study: &StudyId) -> Result<Audience, Error> {
     let path = study.file(&folder.audiences());
     if !path.exists() {
         return Err(Error::refused(format!("there is no audience of study `{study}` here"))
-            .help("`entente-node audience list` shows all"));
+            .help(format!("`entente-node audience list --dir {}` shows all", folder.path().display())));
     }
     Audience::read(&path).map_err(|error| Error::failed(error.to_string()))
 }

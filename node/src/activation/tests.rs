@@ -168,7 +168,7 @@ async fn what_cannot_be_written_or_asked_counts_nobody() {
     let out = folder.path().join("folder.csv");
     fs::create_dir(&out).unwrap();
     refused(Request { out, ..good.clone() }, "is a folder").await;
-    refused(Request { study: "u".parse().unwrap(), ..good.clone() }, "`entente-node audience list`").await;
+    refused(Request { study: "u".parse().unwrap(), ..good.clone() }, "`entente-node audience list --dir ").await;
     refused(Request { selection: Selection::Buckets([3].into()), ..good.clone() }, "has scores, not buckets").await;
     {
         let _other = folder.lock_audiences().unwrap();

@@ -171,7 +171,7 @@ impl List {
             );
             return Ok(());
         }
-        let mut table = table(&["study", "data set", "customers", "each has a", "created"]);
+        let mut table = table(&["study", "data set", "customers", "value type", "created"]);
         for Listed { study, dataset, output, customers, created, .. } in listed {
             table.add_row([study, dataset, customers.to_string(), output.to_owned(), created]);
         }
