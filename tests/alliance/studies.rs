@@ -122,7 +122,7 @@ async fn a_study_can_be_cancelled_and_resumed() -> Result<(), Error> {
     let id = world.client().await?.submit(by_region("cancelled").build()?).await?;
     world.stage(&id, "waiting").await?;
     let refusal = world.client().await?.resume(&id).await.unwrap_err().to_string();
-    assert!(refusal.contains("runs"), "{refusal}");
+    assert!(refusal.contains("is already running"), "{refusal}");
     world.client().await?.cancel(&id).await?;
     let refusal = world.client().await?.cancel(&id).await.unwrap_err().to_string();
     assert!(refusal.contains("cancelled already"), "{refusal}");

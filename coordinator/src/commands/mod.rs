@@ -38,10 +38,10 @@ Exit codes: 0 done; 1 refused, or a mistake in what was given; 2 failure."
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What to log to stderr: error, warn, info, debug or trace, or a filter such as entente=debug
+    /// What to log to stderr: error, warn, info, debug or trace, or a filter such as entente=debug [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,
-    /// The form of the log
+    /// Form of the log on stderr
     #[arg(long, global = true, value_parser = log_formats(), default_value = "text", value_name = "FORM")]
     log_format: LogFormat,
 }

@@ -271,7 +271,7 @@ impl Scheduler {
     fn resume_study(self: &Arc<Self>, id: &str) -> Result<String, Error> {
         let mut record = self.record(id)?;
         if self.follow(id).is_some() {
-            return Err(Error::refused(format!("study {id} runs"))
+            return Err(Error::refused(format!("study {id} is already running"))
                 .help(format!("entente study show {id} says what it waits for")));
         }
         match record.state {
@@ -291,7 +291,7 @@ impl Scheduler {
         }
         let attempt = record.attempt;
         self.start(record);
-        Ok(format!("study {id} goes on with attempt {attempt}; entente study show {id} says what it waits for"))
+        Ok(format!("study {id} resumed as attempt {attempt}; entente study show {id} says what it waits for"))
     }
 
     /// Looks up a study; refused if it does not exist.

@@ -68,7 +68,7 @@ fn show(folder: &Folder) -> Result<(), Error> {
         (Some(pinned), _) => describe("pinned", pinned, None)?,
         (None, Some(offered)) => {
             describe("offered, not confirmed yet", offered, None)?;
-            print("Nothing is joined before it is confirmed.")?;
+            print("This node takes part in nothing until the roster is confirmed.")?;
         }
         (None, None) => return print("the coordinator has not offered a roster yet"),
     }
@@ -139,7 +139,7 @@ fn accepted(before: Option<&identity::Roster>, now: &identity::Roster) -> Result
             print(format!("new among them: {}", new.join(", ")))?;
         }
     }
-    print("a running node goes by it at once")
+    print("a running node picks this up immediately")
 }
 
 fn names(roster: &identity::Roster) -> String {

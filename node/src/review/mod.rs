@@ -81,7 +81,7 @@ pub async fn serve(folder: &Folder, config: &Config) -> Result<(), Error> {
     };
     let access = Access::open(&folder.state_folder()).map_err(failed)?;
     let review = Arc::new(Review::open(folder, config.clone())?);
-    info!(address = %bound.address(), "the review page is there; `entente-node review` prints how to open it");
+    info!(address = %bound.address(), "serving the review page; `entente-node review` prints how to open it");
     let verifying = review.clone();
     tokio::task::spawn_blocking(move || verifying.verify());
     bound.serve(access, &format!("Entente node {}", config.name), router(review)).await.map_err(failed)

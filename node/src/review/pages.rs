@@ -52,13 +52,13 @@ pub(super) fn status(review: &Review, index: &Index) -> Result<Markup, Error> {
     let newest = newest.and_then(|note| entente_protocols::ledger::Checkpoint::parse(&note).ok());
     Ok(html! {
         section aria-labelledby="status" {
-            h2 id="status" { "Is the ledger whole?" }
+            h2 id="status" { "Is the ledger intact?" }
             @match (&index.broken, &since) {
                 (Some(finding), _) => p.bad role="alert" { "No: " (finding) ". Nothing is released from it." },
                 (None, None) => p { "It is being verified; " (entries) " entries follow from each other so far." },
                 (None, Some(since)) => p {
                     span.good { "Yes: all " (entries) " entries follow from each other." }
-                    " Verified from the first on at " (since) " UTC, and what was added since as it came."
+                    " Fully verified at " (since) " UTC; later entries were verified as they arrived."
                 },
             }
             @for seen in &shown {

@@ -31,7 +31,10 @@ pub(super) struct Period {
 impl Period {
     pub(super) fn of(asked: &HashMap<String, String>) -> Result<Self, Error> {
         let day = |key: &str| {
-            let text = asked.get(key).map(String::as_str).unwrap_or_default();
+            let text = asked.get(key).map(String::as_str).filter(|text| !text.is_empty()).ok_or_else(|| {
+                Error::refused(format!("no `{key}` is given"))
+                    .help("write the first day and the last: /report?from=2026-01-01&to=2026-12-31")
+            })?;
             text.parse()
                 .map_err(|_| Error::refused(format!("`{key}` is `{text}`")).help("write a day such as 2026-01-31"))
         };
