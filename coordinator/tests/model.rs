@@ -42,6 +42,10 @@ fn tables_are_scored_and_models_shown() {
     assert_eq!((to_file.status.code(), to_file.stdout.len()), (Some(0), 0));
     assert!(std::fs::read_to_string(folder.join("s.csv")).unwrap().ends_with("\nc,50.0\n"));
 
+    let other = entente(folder, &["model", "predict", "model.json", "t.csv", "--out", "s.xlsx"]);
+    assert!(String::from_utf8(other.stderr).unwrap().contains("s.xlsx is neither .csv nor .parquet"));
+    assert!(other.status.code() == Some(1) && !folder.join("s.xlsx").exists());
+
     let shown = entente(folder, &["model", "show", "model.json"]);
     let text = String::from_utf8(shown.stdout).unwrap();
     for expected in

@@ -94,7 +94,7 @@ async fn preflight_counts_what_is_wrong() {
     let report =
         check(&schema(), open_source("purchases.csv", folder.path()), Some("consent"), &engine(folder.path())).await;
     assert_eq!((report.rows, report.consenting, report.customers, report.most_rows), (5, 4, 3, 2));
-    assert_eq!((report.without_unit, report.malformed, report.place.as_str()), (1, 0, "1 files"));
+    assert_eq!((report.without_unit, report.malformed, report.place.as_str()), (1, 0, "1 file"));
     let [region, spend] = &report.columns[..] else { panic!("two columns") };
     assert_eq!((region.null, region.outside, region.unparsable), (0, 1, 0));
     assert_eq!((spend.null, spend.outside, spend.unparsable), (1, 1, 1));

@@ -49,6 +49,12 @@ impl Model {
         match self {
             Self::Predict(Predict { model, table, out }) => {
                 let model = scoring::read_model(&model)?;
+                let other =
+                    out.as_deref().filter(|out| out.extension().is_some_and(|it| it != "csv" && it != "parquet"));
+                if let Some(other) = other {
+                    return Err(Error::refused(format!("{} is neither .csv nor .parquet", other.display()))
+                        .help("end its name with one of them"));
+                }
                 let scored = scoring::predict(&model, &table, out.as_deref())?;
                 for (feature, unread) in &scored.unread {
                     let feature = printable(feature);

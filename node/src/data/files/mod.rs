@@ -74,7 +74,10 @@ impl RowSource for Files {
     }
 
     fn place(&self) -> String {
-        format!("{} files", self.files.len())
+        match self.files.len() {
+            1 => "1 file".into(),
+            many => format!("{many} files"),
+        }
     }
 
     /// Of the files' contents, whatever they are called and in whichever order they are: neither changes an answer.
