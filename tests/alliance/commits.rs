@@ -1,10 +1,15 @@
 //! A study that will be refused at one partner charges nobody, and `study check` says what a run does.
 
 use std::fs;
+use std::path::Path;
 
 use entente::store::StudyState;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::entry::State;
-use entente_testing::{Draft, Error, PARTNERS, SETTINGS, World, study, until};
+use entente_protocols::wire::frame::Frame;
+use entente_testing::{Draft, Error, PARTNERS, Proposed, Puppets, SETTINGS, World, last_study, study, until};
+
+use super::hostile::proposal;
 
 /// All but the bank have budget for one study.
 async fn world() -> Result<World, Error> {
@@ -98,5 +103,33 @@ async fn what_is_set_aside_is_so_over_a_restart_and_free_when_the_attempt_ends()
     })
     .await?;
     assert_eq!(charges(&world)?, charged);
+    Ok(())
+}
+
+/// Others are charged by then: what it brings is of nobody, and answers the question at no other time.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_signature_there_is_a_vector_whatever_becomes_of_the_data() -> Result<(), Error> {
+    let puppets = Puppets::new().await?;
+    let table = puppets.world.folder("bank").path().join("data/clients.csv");
+    let kept = fs::read(&table)?;
+    let gone = |table: &Path| fs::remove_file(table);
+    let empty = |table: &Path| fs::write(table, "");
+    let spoils: [(&str, &dyn Fn(&Path) -> std::io::Result<()>); 2] = [("housing", &gone), ("loan", &empty)];
+    for (count, (column, spoil)) in (1..).zip(spoils) {
+        let proposed = proposal(column, &format!("SELECT {column}, COUNT(*) AS n FROM clients GROUP BY {column}"))?;
+        let signatures = puppets.signatures(&proposed);
+        spoil(&table)?;
+        assert!(puppets.tell("bank", proposed.go(&signatures)).iter().any(Frame::is_contribution), "{column}");
+        assert_eq!(
+            (puppets.world.count("bank", State::Computed)?, puppets.world.count("bank", State::Refused)?),
+            (count, 0)
+        );
+        let entries = puppets.world.ledger("bank")?;
+        assert_eq!(last_study(&entries)?.snapshot, None, "{column}");
+        fs::write(&table, &kept)?;
+        puppets.participant("bank").identify()?;
+        let again = Proposed { id: AttemptId::new(format!("{column}-again"), 1), ..proposed };
+        assert_eq!(puppets.pledge("bank", &again).pledge.stored, None, "{column}");
+    }
     Ok(())
 }

@@ -143,7 +143,7 @@ impl Export {
             None => write(text.as_bytes()),
             Some(path) => {
                 write_private(&path, text.as_bytes())?;
-                print(format!("wrote {}; check it anywhere with `entente verify {0}`", path.display()))
+                print(format!("wrote {}; check it anywhere with `entente verify {0} --roster ROSTER`", path.display()))
             }
         }
     }

@@ -4,6 +4,9 @@
 //! refuses nothing that it could have known. What the attempt may cost is set aside in the ledger until it ends, so that another
 //! study, which goes on at the same time, does not use it up.
 //!
+//! If its data cannot be read any more by then, it is charged all the same and sums over nobody (`rounds`): a failure that others see
+//! would tell them of rows, and leave them with a charge.
+//!
 //! What a person does after that still counts: an officer's pause, a steward's denial, a partner that staff drop.
 
 use entente_host::locks::lock;

@@ -175,7 +175,7 @@ impl From<works::Problem> for Problem {
     fn from(problem: works::Problem) -> Self {
         match problem {
             works::Problem::Refused(reason) => Self::refused(reason),
-            works::Problem::Failed(reason) => Self::failed(reason),
+            works::Problem::Failed(reason) | works::Problem::Unread(reason) => Self::failed(reason),
         }
     }
 }

@@ -6,12 +6,13 @@ use entente_protocols::digest::Digest;
 use entente_protocols::identity::Signature;
 use entente_protocols::learn::frame::Place;
 use entente_protocols::ledger::{Begin, Outbound};
+use entente_protocols::privacy::bounds::Clipping;
 use entente_protocols::release;
 use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
 use entente_protocols::study::proposal::Proposal;
-use tracing::info;
+use tracing::{error, info};
 
 use super::witness::Release;
 use super::{Participant, Problem, ended, release_id};
@@ -25,7 +26,8 @@ use crate::works::{self, Computed, Execution, Means, Own};
 pub(super) struct Running {
     question: Question,
     agreed: Agreed,
-    dataset: Dataset,
+    /// `None` if it cannot be opened any more: nobody is summed over then, and nothing refused, as others are charged already.
+    dataset: Option<Dataset>,
     /// What the data were when they were opened, as far as that was known.
     snapshot: Option<Digest>,
     execution: Box<dyn Execution>,
@@ -78,7 +80,8 @@ impl Participant {
                 self.keep(&attempt.with(Stage::Computed(Started::clone(started).computed(answers))))?;
             }
         }
-        let dataset = running.as_ref().map(|running| running.dataset.schema().name.clone());
+        let opened = running.as_ref().and_then(|running| running.dataset.as_ref());
+        let dataset = opened.map(|dataset| dataset.schema().name.clone());
         if !matches!(self.attempt(id)?.stage, Stage::Started(_)) {
             // What rounds share, secrets of pairs and rows among it, nothing needs any more.
             *running = None;
@@ -130,8 +133,10 @@ impl Participant {
         let agreed = Agreed::with_all(transcript, self.name(), &self.key(&attempt.id)?, round.encapsulations)
             .map_err(Problem::refused)?;
         let part = self.part(&question)?;
-        let dataset = self.dataset(self.schema(part, proposal)?.ok_or_else(nothing_to_bring)?)?;
-        let snapshot = self.snapshot(&dataset);
+        let schema = self.schema(part, proposal)?.ok_or_else(nothing_to_bring)?;
+        let opened = self.dataset(schema).map_err(|problem| error!(why = problem.into_words(), "it cannot be opened"));
+        let dataset = opened.ok();
+        let snapshot = dataset.as_ref().and_then(|dataset| self.snapshot(dataset));
         let contributors = question.contributors();
         let position = contributors.iter().position(|name| name == self.name()).ok_or_else(nothing_to_bring)?;
         let execution = works::begin(part, Place { position, participants: contributors.len() })?;
@@ -185,12 +190,23 @@ impl Participant {
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let engine = self.engine.until(ending);
                 let means = Means { own: Own { engine: &engine, ..means.own }, ..means };
-                let Computed { bounded, keeps } = execution.compute(&means, dataset, layout)?;
-                if let Some(keeps) = keeps {
+                let computed = match dataset {
+                    Some(dataset) => execution.compute(&means, dataset, layout.clone()),
+                    None => Err(works::Problem::Unread("the data set cannot be opened any more".into())),
+                };
+                let (Computed { bounded, keeps }, read) = match computed {
+                    Ok(computed) => (computed, dataset.as_ref()),
+                    Err(works::Problem::Unread(why)) if !self.peers.is_over(&attempt.id) => {
+                        unread(&attempt.id, number, &why);
+                        (Computed { bounded: Clipping::new(layout.into()).finish(), keeps: None }, None)
+                    }
+                    Err(problem) => return Err(problem.into()),
+                };
+                if let (Some(keeps), Some(dataset)) = (keeps, read) {
                     keeps.keep(&attempt.id, self.now(), dataset, self.own())?;
                 }
                 // Somebody who writes while it is read makes it the answer of no data that there ever were.
-                let over = snapshot.filter(|_| !dataset.has_changed());
+                let over = snapshot.filter(|_| read.is_some_and(|dataset| !dataset.has_changed()));
                 if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(noised, over, &self.now())?
@@ -261,6 +277,18 @@ impl Participant {
             Stage::Waiting => Err(not_joined()),
         }
     }
+}
+
+/// Says that this node's part of a round is of nobody.
+fn unread(AttemptId { study, number: attempt }: &AttemptId, round: u32, why: &str) {
+    error!(
+        study,
+        attempt,
+        round,
+        why,
+        "ALARM: the data could not be read after the charge: this node's part of the round is of no customers, and is no answer to the \
+         question later"
+    );
 }
 
 fn nothing_to_bring() -> Problem {

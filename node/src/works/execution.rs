@@ -96,11 +96,13 @@ pub enum Problem {
     Refused(String),
     /// Here, and in detail only.
     Failed(String),
+    /// The data could not be read to their end.
+    Unread(String),
 }
 
 impl From<DataError> for Problem {
     fn from(error: DataError) -> Self {
-        Self::Failed(error.to_string())
+        Self::Unread(error.to_string())
     }
 }
 
