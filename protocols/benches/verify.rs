@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let release = Digest::plain(&number.to_le_bytes());
         let permit = charge(&mut ledger, request(&mechanism, number), release, release);
         let nobody = Sums::new(Arc::clone(&layout)).finish();
-        ledger.computed(add_full_noise(permit, nobody)?, NOW)?;
+        ledger.computed(add_full_noise(permit, nobody)?, None, NOW)?;
         ledger.released(release, Digest::plain(&release.0), NOW)?;
     }
     let signer = Signer { origin: "entente/5a/bank".into(), key: IdentityKey::from_secret(&[7; 32]) };

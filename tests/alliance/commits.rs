@@ -114,8 +114,8 @@ async fn after_the_signature_there_is_a_vector_whatever_becomes_of_the_data() ->
     let kept = fs::read(&table)?;
     let gone = |table: &Path| fs::remove_file(table);
     let empty = |table: &Path| fs::write(table, "");
-    let spoils: [(&str, &dyn Fn(&Path) -> std::io::Result<()>); 2] = [("housing", &gone), ("loan", &empty)];
-    for (count, (column, spoil)) in (1..).zip(spoils) {
+    type Spoils<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
+    for (count, (column, spoil)) in (1..).zip([("housing", &gone as Spoils<'_>), ("loan", &empty)]) {
         let proposed = proposal(column, &format!("SELECT {column}, COUNT(*) AS n FROM clients GROUP BY {column}"))?;
         let signatures = puppets.signatures(&proposed);
         spoil(&table)?;

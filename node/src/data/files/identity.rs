@@ -169,16 +169,4 @@ mod tests {
         assert_ne!(after, before.stamp);
         assert_eq!(before.contents(1).unwrap(), Contents::Moved);
     }
-
-    /// What a file's contents take, by hand: `cargo test --release -p entente-node hashes_a_gigabyte -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn hashes_a_gigabyte() {
-        let (_place, file) = file(&vec![7; 1 << 30]);
-        for threads in [1, 2] {
-            let start = std::time::Instant::now();
-            file.contents(threads).unwrap();
-            println!("{threads} threads: {:.2} GB/s", (1u64 << 30) as f64 / 1e9 / start.elapsed().as_secs_f64());
-        }
-    }
 }
