@@ -31,6 +31,8 @@ struct Scoring {
     said: mpsc::Receiver<Vec<u8>>,
     /// How many vectors it had computed before.
     computed: usize,
+    /// How often the model's owner has answered.
+    answered: usize,
 }
 
 async fn scoring() -> Result<Scoring, Error> {
@@ -47,7 +49,7 @@ async fn scoring() -> Result<Scoring, Error> {
     proposed.proposal.participants = vec![OWNER.into(), CANDIDATES.into()];
     proposed.proposal.partners = proposed.proposal.participants.clone();
     let computed = puppets.world.count(CANDIDATES, State::Computed)?;
-    Ok(Scoring { puppets, proposed, said, computed })
+    Ok(Scoring { puppets, proposed, said, computed, answered: 0 })
 }
 
 /// A sealed message of an attempt to another participant.
@@ -62,7 +64,7 @@ impl Scoring {
     /// Carries what both say until the candidates' owner has a vector, and is ended where there is no end; `between` happens
     /// before each message to the model's owner arrives. How many these are, if there is a vector.
     fn carry(&mut self, between: impl Fn(&Puppets, &Proposed)) -> Result<Option<usize>, Error> {
-        let Self { puppets, proposed, said, computed } = self;
+        let Self { puppets, proposed, said, computed, answered } = self;
         let (puppets, proposed) = (&*puppets, &*proposed);
         let signed = puppets.signatures(proposed);
         let runtime = tokio::runtime::Handle::current();
@@ -90,6 +92,7 @@ impl Scoring {
                 between(puppets, proposed);
                 let relayed = ToAttempt::Relayed { from: CANDIDATES.into(), sealed };
                 for answer in puppets.tell_alone(OWNER, proposed.tells(relayed)).iter().filter_map(self::sealed) {
+                    *answered += 1;
                     let relayed = ToAttempt::Relayed { from: OWNER.into(), sealed: answer };
                     puppets.tell_alone(CANDIDATES, proposed.tells(relayed));
                 }
@@ -120,7 +123,9 @@ async fn a_model_s_owner_begins_nothing_anew_when_a_study_is_said_to_be_finished
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_s_owner_answers_nobody_in_an_attempt_that_has_ended() -> Result<(), Error> {
     let ends = |puppets: &Puppets, proposed: &Proposed| Answerer::end(puppets.participant(OWNER), &proposed.id);
-    assert_eq!(tokio::task::block_in_place(|| scoring_now()?.carry(ends))?, None);
+    let mut scoring = tokio::task::block_in_place(scoring_now)?;
+    assert_eq!(tokio::task::block_in_place(|| scoring.carry(ends))?, None);
+    assert_eq!(scoring.answered, 0);
     Ok(())
 }
 
