@@ -104,6 +104,17 @@ async fn twenty_studies_at_once_take_turns_and_all_end() -> Result<(), Error> {
     Ok(())
 }
 
+/// What it was computing it computes again: that it stopped is no data that cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_brings_nothing_to_a_round_that_it_was_computing() -> Result<(), Error> {
+    let mut world = world().await?;
+    world.client().await?.submit(long().build()?).await?;
+    until("the bank computes", async || Ok(world.count("bank", State::Reserved)? == 1)).await?;
+    world.stop("bank").await;
+    assert_eq!(world.count("bank", State::Computed)?, 0);
+    Ok(())
+}
+
 /// It was charged, and is lost; what comes next does not wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_given_up_is_not_computed_to_its_end() -> Result<(), Error> {

@@ -21,6 +21,7 @@ use crate::data::Dataset;
 
 /// The most proposals that are kept until data are identified. Others come again with the next connection.
 const MOST_KEPT: usize = 64;
+
 impl Participant {
     /// Finds out what the files of all data sets contain, as far as that is not known; the number of files that were read for it.
     /// May take as long as reading them does.

@@ -306,8 +306,9 @@ impl Participant {
 
     /// Ends what is computed, and what waits for other participants: the node stops.
     pub fn stop(&self) {
-        self.computing.end_all();
+        // First, as in `end`: a pass that ends is to find that it was ended, and not that its data cannot be read.
         self.peers.stop();
+        self.computing.end_all();
     }
 
     /// The first message of a connection.

@@ -72,17 +72,19 @@ impl Participant {
         };
         let AttemptId { study, number } = id;
         info!(study, attempt = number, round = round.number, "the vector is stored");
+        let mut goes_on = matches!(attempt.stage, Stage::Started(_));
         if let Stage::Started(started) = &attempt.stage {
             let known = running.as_ref().map(|running| self.is_last(&running.question, round.number));
             // Also where it was stored before a crash: that may have come before this was written.
             let last = known.unwrap_or_else(|| self.is_last(&self.question(&attempt.proposal).ok()?, round.number));
             if let Some(answers) = last {
                 self.keep(&attempt.with(Stage::Computed(Started::clone(started).computed(answers))))?;
+                goes_on = false;
             }
         }
         let opened = running.as_ref().and_then(|running| running.dataset.as_ref());
         let dataset = opened.map(|dataset| dataset.schema().name.clone());
-        if !matches!(self.attempt(id)?.stage, Stage::Started(_)) {
+        if !goes_on {
             // What rounds share, secrets of pairs and rows among it, nothing needs any more.
             *running = None;
         }
