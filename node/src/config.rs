@@ -222,6 +222,7 @@ struct PolicyTable {
     min_partners: u32,
     min_colluders: Option<u32>,
     own_numbers: bool,
+    min_epsilon: f64,
     max_candidates: u64,
     max_studies_per_model: u32,
     max_bucketed: u64,
@@ -242,6 +243,8 @@ impl Default for PolicyTable {
             min_partners: 2,
             min_colluders: None,
             own_numbers: false,
+            // Of a lifetime budget of ε = 10, some 30,000 questions.
+            min_epsilon: 0.05,
             max_candidates: CANDIDATES,
             max_studies_per_model: 10,
             max_bucketed: 200_000,
@@ -330,9 +333,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
-    let PolicyTable { approve, min_partners, min_colluders, own_numbers, .. } = policy;
+    let PolicyTable { approve, min_partners, min_colluders, own_numbers, min_epsilon, .. } = policy;
+    if !(0.0..=100.0).contains(&min_epsilon) {
+        let problem = format!("`min_epsilon` in [policy] is {min_epsilon}");
+        let help = "write the least ε that a study may ask for, such as 0.05";
+        return Err(fail(Reason::from(problem).help(help)));
+    }
     let min_colluders = min_colluders.map_or(MinColluders::Relative, MinColluders::Absolute);
-    let policy = Policy { approve, kinds, min_partners, min_colluders, own_numbers, per_study: caps.per_study };
+    let per_study = caps.per_study;
+    let policy = Policy { approve, kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon };
     Ok(Config {
         name: node.name,
         coordinator: node.coordinator,
@@ -467,6 +476,7 @@ approve = "manual"                 # or "auto": what the rules below admit needs
 kinds = ["query", "train", "lookalike"]
 own_numbers = false                # true: studies may show this partner's own numbers beside the sums of all (`per_partner`)
 min_partners = 2
+min_epsilon = 0.05                 # the least of a study; cheaper questions could be asked by the million
 # min_colluders = 1                # a number is asked for however many take part; without: max(1, (n - 1) / 2) of n participants
 max_candidates = 1000000           # of each partner, whom a model of this node may score in one study
 max_studies_per_model = 10         # studies in which one model may score
@@ -598,6 +608,8 @@ min_colluders = 1
             ("min_colluders = 1", "max_bucketed = 5000000", "keys are known to be safe"),
             ("min_colluders = 1", "min_audience = -1", "`min_audience` is integer `-1`; write a whole number"),
             ("min_colluders = 1", "own_number = true", "did you mean `own_numbers`"),
+            ("min_colluders = 1", "min_epsilon = 101", "such as 0.05"),
+            ("min_colluders = 1", "min_epsilon = nan", "such as 0.05"),
             ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),
         ];

@@ -8,19 +8,23 @@
 //! Messages may be lost, repeated and reordered on their way, and either side may start anew. Whoever asks says again what is not
 //! answered; whoever answers keeps a state for each who asks, made at its first message from what is on the disk. While the other
 //! side is silent, a round that asks lets others compute.
+//!
+//! What whoever asks says once it has read rows leaves at points of the grid ([`crate::grid`]), as replies do. Whoever answers has read
+//! none for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::Clock;
+use entente_host::clock::{Clock, Moment};
 use entente_host::locks::lock;
 use entente_host::random::random;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::secagg::channel::{Channel, NONCE};
 use tracing::warn;
 
+use crate::grid::Timing;
 use crate::peers::{Conversation, Ended, Watch, With};
 use crate::turn::Turn;
 
@@ -79,6 +83,24 @@ impl<'a> Dialogue<'a> {
     /// What tells whether it is worth going on.
     pub fn watch(&self) -> Watch<'_> {
         self.conversation.watch()
+    }
+
+    /// Waits until what follows from rows may be said, by a round's timing; meanwhile others may compute.
+    ///
+    /// # Errors
+    ///
+    /// [`Silence`], if the attempt ends.
+    pub fn hold(&self, timing: &Timing) -> Result<(), Silence> {
+        self.turn.give_back();
+        let (until, _) = timing.leaves(self.clock.moment());
+        self.conversation.wait(&self.clock, until)?;
+        self.turn.take_again(&|| self.watch().goes_on().is_err());
+        Ok(self.watch().goes_on()?)
+    }
+
+    /// The present moment, by the clock of the dialogue.
+    pub fn moment(&self) -> Moment {
+        self.clock.moment()
     }
 
     /// Sends a sealed message. It may be lost.

@@ -17,17 +17,20 @@
 
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "an export of an audience is a file")]
 pub mod activation;
+pub mod alarms;
 #[expect(clippy::disallowed_macros, reason = "what is not a result goes to stderr")]
 pub mod commands;
 pub mod config;
 pub mod data;
 pub mod dialogue;
+pub mod grid;
 pub mod identities;
 pub mod link;
 pub mod participant;
 pub mod peers;
 pub mod review;
 pub mod roster;
+pub mod sizes;
 pub mod state;
 pub mod store;
 pub mod turn;
@@ -57,8 +60,9 @@ pub async fn serve(folder: &Folder, connected: impl Fn(&str)) -> Result<std::con
     let coordinator = config.coordinator.clone();
     let participant = Arc::new(Participant::open(folder, config.clone(), Clock::default())?.holding(lock));
     let _stop = StopOnDrop(participant.clone());
+    let alarms = participant.alarms().clone();
     let page = async {
-        match review::serve(folder, &config).await {
+        match review::serve(folder, &config, alarms).await {
             Ok(()) => {}
             // Studies go on without it.
             Err(error) => tracing::error!(%error, "the review page is not served"),

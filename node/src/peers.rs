@@ -3,12 +3,13 @@
 //! Messages are sealed before they come here and opened after ([`entente_protocols::secagg::channel`]). They may be lost
 //! whenever the connection is: whoever waits for an answer says it again.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use entente_host::clock::Clock;
+use entente_host::clock::{Clock, Moment};
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame;
@@ -50,6 +51,8 @@ pub struct Conversation<'a> {
     attempt: AttemptId,
     peer: String,
     incoming: Receiver<Vec<u8>>,
+    /// What came while nobody listened.
+    unread: RefCell<VecDeque<Vec<u8>>>,
 }
 
 /// What tells whether an attempt goes on: for whoever works long before saying something.
@@ -99,7 +102,7 @@ impl Peers {
             open.waiting.insert((attempt.clone(), peer.into()), sender);
         }
         drop(open);
-        Conversation { peers: self, attempt, peer: peer.into(), incoming }
+        Conversation { peers: self, attempt, peer: peer.into(), incoming, unread: RefCell::default() }
     }
 
     /// Takes a message of a participant. False if nobody here waits for one. What comes while many are unread is lost: whoever
@@ -155,6 +158,32 @@ impl Conversation<'_> {
     ///
     /// [`Ended`].
     pub fn receive(&self, clock: &Clock, patience: Duration) -> Result<Option<Vec<u8>>, Ended> {
+        if let Some(sealed) = self.unread.borrow_mut().pop_front() {
+            return Ok(Some(sealed));
+        }
+        self.heard(clock, patience)
+    }
+
+    /// Waits until then by this clock; what comes meanwhile is read later.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`].
+    pub fn wait(&self, clock: &Clock, until: Moment) -> Result<(), Ended> {
+        loop {
+            let left = until.since(clock.moment());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let Some(sealed) = self.heard(clock, left)? else { continue };
+            let mut unread = self.unread.borrow_mut();
+            if unread.len() < MOST_UNREAD {
+                unread.push_back(sealed);
+            }
+        }
+    }
+
+    fn heard(&self, clock: &Clock, patience: Duration) -> Result<Option<Vec<u8>>, Ended> {
         match clock.receive(&self.incoming, patience) {
             Ok(sealed) => Ok(Some(sealed)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -209,6 +238,37 @@ mod tests {
         assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(None));
         assert!(peers.deliver(&attempt, "bank", vec![7]));
         assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(Some(vec![7])));
+    }
+
+    /// What is said leaves when it is to; what others say until then is not lost, unless they say more than anybody does.
+    #[test]
+    fn what_comes_while_one_waits_is_read_later_and_an_end_ends_the_wait() {
+        let (peers, clock, attempt) = (Peers::default(), Clock::default(), AttemptId::new("s", 1));
+        let conversation = peers.converse(attempt.clone(), "bank");
+        let began = clock.moment();
+        for number in 0..3 {
+            assert!(peers.deliver(&attempt, "bank", vec![number]));
+        }
+        let until = began + Duration::from_millis(20);
+        assert_eq!(conversation.wait(&clock, until), Ok(()));
+        assert!(clock.moment() >= until);
+        assert!(peers.deliver(&attempt, "bank", vec![3]));
+        for number in 0..4 {
+            assert_eq!(conversation.receive(&clock, Duration::ZERO), Ok(Some(vec![number])));
+        }
+        let many = std::thread::scope(|scope| {
+            let saying = scope.spawn(|| {
+                for _ in 0..1000 {
+                    peers.deliver(&attempt, "bank", vec![9]);
+                    std::thread::yield_now();
+                }
+                peers.end(&attempt);
+            });
+            let ended = conversation.wait(&clock, clock.moment() + Duration::from_secs(600));
+            saying.join().unwrap();
+            ended
+        });
+        assert_eq!((many, conversation.unread.borrow().len() <= MOST_UNREAD), (Err(Ended), true));
     }
 
     #[test]

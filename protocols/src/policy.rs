@@ -84,6 +84,8 @@ pub struct Request {
     pub rho: Rho,
     /// The most that all attempts of the study may cost, as it states.
     pub most: Rho,
+    /// What one of them costs in all, as it states.
+    pub stated: Rho,
     /// The δ the study states.
     pub delta: f64,
     /// Whether it asks for each partner's own numbers beside those of all together.
@@ -180,6 +182,8 @@ pub struct Policy {
     pub own_numbers: bool,
     /// The most one study may cost a data set.
     pub per_study: Rho,
+    /// The least ε, at the study's δ: who may ask cheaply may ask by the million, and learn from what no noise hides, such as time.
+    pub min_epsilon: f64,
 }
 
 /// A steward's answer to what was proposed.
@@ -266,6 +270,20 @@ pub enum Objection {
          leave `per_partner` out of the study)"
     )]
     OwnNumbers,
+    /// `min_epsilon`.
+    #[error(
+        "the study costs ρ = {stated} (ε = {:.4} at δ = {delta:e}); policy asks for at least ε = {least} (`min_epsilon` in [policy] of \
+         node.toml), as cheap questions could be asked by the million",
+        stated.epsilon(*delta)
+    )]
+    Epsilon {
+        /// What it states to cost.
+        stated: Rho,
+        /// The least ε.
+        least: f64,
+        /// The δ at which both are shown.
+        delta: f64,
+    },
     /// `per_study`.
     #[error(
         "the study costs ρ = {asked} (ε = {:.3} at δ = {delta:e}); policy admits at most ρ = {most} (ε = {:.3}) per study",
@@ -351,6 +369,11 @@ impl Policy {
         if request.own_numbers && !self.own_numbers {
             return Some(Objection::OwnNumbers);
         }
+        // The next ρ is one that the least ε does not allow: budgets are rounded down.
+        let (stated, least, delta) = (request.stated, self.min_epsilon, request.delta);
+        if stated.plus(Rho::from_micro(1)).epsilon(delta) <= least {
+            return Some(Objection::Epsilon { stated, least, delta });
+        }
         let (asked, most) = (request.rho, self.per_study);
         (asked > most).then_some(Objection::Cost { asked, most, delta: request.delta })
     }
@@ -375,7 +398,7 @@ pub(crate) mod tests {
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
         let per_study = Rho::from_micro(50_000);
         let (kinds, min_colluders) = (vec![Admitted::Studies(Kind::Query)], MinColluders::Relative);
-        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study }
+        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study, min_epsilon: 0.05 }
     }
 
     pub(crate) fn approved(request: Request) -> Approved {
@@ -450,6 +473,14 @@ pub(crate) mod tests {
         assert!(why.contains("`own_numbers = true`"), "{why}");
         let admits = Policy { own_numbers: true, ..policy(ApprovalMode::Auto) };
         assert_eq!(admits.objection(&asks), None);
+        let cheap = Request { stated: Rho::within(0.0499, 1e-6).unwrap(), ..request("s", 1, 1000) };
+        let why = policy(ApprovalMode::Auto).objection(&cheap).unwrap().to_string();
+        assert!(why.contains("`min_epsilon`") && why.contains("ε = 0.05"), "{why}");
+        for least in [1e-6, 0.05, 1.0, 7.3] {
+            let at = Request { stated: Rho::within(least, 1e-6).unwrap(), ..request("s", 1, 1000) };
+            let policy = Policy { min_epsilon: least, ..policy(ApprovalMode::Auto) };
+            assert_eq!(policy.objection(&at), None, "{least}");
+        }
         let why = refusal(&|_| (), 60_000);
         assert!(why.contains("0.060000") && why.contains("0.050000"), "{why}");
     }

@@ -78,11 +78,9 @@ fn noised<Kind>(permit: Permit, bounded: Bounded) -> Result<Noised<Kind>, Releas
     if bounded.layout() != mechanism.layout() {
         return Err(ReleaseError::Layout);
     }
-    let mut values = Vec::with_capacity(bounded.values.len());
-    for (component, sigma) in mechanism.layout().ranges().into_iter().zip(mechanism.sigmas()) {
-        let noised = gaussian::add_noise(bounded.values[component].to_vec(), *sigma);
-        values.extend(noised.map_err(|error| ReleaseError::Randomness(error.to_string()))?);
-    }
+    let ranges = mechanism.layout().ranges().into_iter().zip(mechanism.sigmas());
+    let components: Vec<(&[i64], u64)> = ranges.map(|(range, sigma)| (&bounded.values[range], *sigma)).collect();
+    let values = gaussian::add_noise(&components).map_err(|error| ReleaseError::Randomness(error.to_string()))?;
     Ok(Noised { release, transcript, mechanism, values, kind: PhantomData })
 }
 

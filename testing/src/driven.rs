@@ -189,6 +189,9 @@ impl Node {
                         send(&mut out, &frame).await?;
                     }
                 }
+                leaving = participant.leaving() => {
+                    line.beside(move |participant: &Participant| participant.leave(leaving));
+                }
                 _ = decisions.tick() => line.reconsider(Participant::reconsider),
             }
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use entente_examples::alliance::{Error, PARTNERS};
-use entente_host::clock::Clock;
+use entente_host::clock::{Clock, Hands};
 use entente_node::participant::Participant;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
@@ -30,6 +30,8 @@ pub struct Puppets {
     /// The roster that they are shown when they start.
     pub roster: Roster,
     participants: BTreeMap<&'static str, Participant>,
+    /// Of those whose clock a test moves by hand.
+    clocks: BTreeMap<&'static str, Clock>,
 }
 
 impl Puppets {
@@ -49,7 +51,7 @@ impl Puppets {
     pub fn over(world: World) -> Result<Self, Error> {
         let last = PARTNERS[PARTNERS.len() - 1];
         let roster = world.folder(last).offered_roster()?.ok_or("the last to join has seen all")?;
-        let mut puppets = Self { world, roster, participants: BTreeMap::new() };
+        let mut puppets = Self { world, roster, participants: BTreeMap::new(), clocks: BTreeMap::new() };
         for partner in PARTNERS {
             puppets.restart(partner)?;
         }
@@ -60,10 +62,19 @@ impl Puppets {
     pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
         self.participants.remove(partner);
         let folder = self.world.folder(partner);
-        let participant = Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?;
+        let clock = self.clocks.get(partner).cloned().unwrap_or_default();
+        let participant = Participant::open(&folder, entente_node::load(&folder)?, clock)?;
         participant.identify()?;
         self.participants.insert(partner, participant);
         self.welcome(partner)
+    }
+
+    /// Starts a participant again with a clock that stands still until its hands are moved.
+    pub fn by_hand(&mut self, partner: &'static str) -> Result<Hands, Error> {
+        let (clock, hands) = Clock::by_hand(entente_host::clock::now());
+        self.clocks.insert(partner, clock);
+        self.restart(partner)?;
+        Ok(hands)
     }
 
     /// A participant.
@@ -140,7 +151,7 @@ impl Puppets {
         proposal.over(schemas)
     }
 
-    /// What a participant answers at once.
+    /// What a participant answers, nobody having witnessed it; replies of rounds when they leave, unless its clock is moved by hand.
     pub fn tell_alone(&self, partner: &str, message: ToNode) -> Vec<Frame> {
         let message = match message {
             ToNode::Attempt(id, ToAttempt::Propose(proposal)) if proposal.schemas.is_empty() => {
@@ -148,7 +159,15 @@ impl Puppets {
             }
             other => other,
         };
-        frames_of(&tokio::task::block_in_place(|| self.participants[partner].handle(message)))
+        let participant = &self.participants[partner];
+        tokio::task::block_in_place(|| {
+            let mut said = participant.handle(message);
+            while let Some(wait) = participant.due().filter(|_| !self.clocks.contains_key(partner)) {
+                std::thread::sleep(wait);
+                said.extend(participant.leaves());
+            }
+            frames_of(&said)
+        })
     }
 
     /// The one answer to a message, which must not be a contribution.

@@ -16,6 +16,7 @@ use crate::config::{Config, DatasetConfig};
 use crate::data::{self, Engine, Options, Severity, UnitKey};
 use crate::link;
 use crate::participant::spill_folder;
+use crate::sizes::Sizes;
 use crate::state::Folder;
 use crate::store::LedgerStore;
 
@@ -146,6 +147,7 @@ async fn data_set(lines: &mut Vec<Line>, folder: &Folder, name: &str, dataset: &
         lines.push(Line { part: part.clone(), verdict, finding: column + &finding.problem, fix: finding.fix.clone() });
     }
     if report.rows > 0 {
+        Sizes::of(folder).record(name, report.rows)?;
         let size = format!("{} rows of {} customers in {}", report.rows, report.customers, report.place);
         let most = format!("a customer has at most {} rows", report.most_rows);
         let consenting = consent.map_or_else(String::new, |_| format!("; {} rows with consent", report.consenting));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entente_host::Error;
-use entente_host::clock::is_off;
+use entente_host::clock::{Moment, is_off};
 use entente_host::link::{Frames, LinkError, send};
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::frame::{self, FrameReader};
@@ -142,6 +142,7 @@ async fn exchange(
                 return ended.unwrap_or_else(|error| Err(LinkError::Connection(error.to_string())));
             }
             Some(frame) = outgoing.recv() => send(&mut out, &frame).await?,
+            leaving = participant.leaving() => line.beside(move |participant: &Participant| participant.leave(leaving)),
             // The disk may be slow, and what goes on here is not to wait for it.
             _ = decisions.tick() => line.reconsider(Participant::reconsider),
         }
@@ -155,6 +156,10 @@ impl Answerer for Participant {
 
     fn max_computing(&self) -> usize {
         Self::max_computing(self)
+    }
+
+    fn moment(&self) -> Moment {
+        self.clock().moment()
     }
 
     fn waits(&self, attempt: &AttemptId, others: usize) -> Vec<Vec<u8>> {

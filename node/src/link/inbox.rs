@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use entente_host::clock::Moment;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::wire::message::{ToAttempt, ToNode};
@@ -56,6 +57,9 @@ pub trait Answerer: Send + Sync + 'static {
 
     /// How many rounds it computes at a time.
     fn max_computing(&self) -> usize;
+
+    /// The present moment, by its clock.
+    fn moment(&self) -> Moment;
 
     /// An attempt is over: what is computed for it, and waits for other participants, lets go of it.
     fn end(&self, attempt: &AttemptId);
@@ -102,6 +106,7 @@ type Told = (u64, ToAttempt);
 struct Job {
     attempt: AttemptId,
     told: Told,
+    at: Moment,
     size: usize,
     link: mpsc::Sender<Vec<u8>>,
 }
@@ -225,7 +230,7 @@ impl<A: Answerer> Inbox<A> {
             let next = lock(&self.queue).next();
             let Some((job, kind)) = next else { break };
             let attempt = Some(job.attempt.clone());
-            let mut place = Place { inbox: self.clone(), attempt, kind, is_away: AtomicBool::new(false) };
+            let mut place = Place { inbox: self.clone(), attempt, told: job.at, kind, is_away: AtomicBool::new(false) };
             spawn_blocking(move || {
                 let Job { attempt, told: (connection, told), link, .. } = job;
                 let frames = place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection, &place);
@@ -251,6 +256,8 @@ struct Place<A: Answerer> {
     inbox: Arc<Inbox<A>>,
     /// While it is at work.
     attempt: Option<AttemptId>,
+    /// When it came.
+    told: Moment,
     kind: Kind,
     /// Whether it has given its turn back. Changed while the queue is locked.
     is_away: AtomicBool,
@@ -279,6 +286,10 @@ impl<A: Answerer> Drop for Place<A> {
 }
 
 impl<A: Answerer> Turn for Place<A> {
+    fn told(&self) -> Option<Moment> {
+        Some(self.told)
+    }
+
     fn give_back(&self) {
         let mut queue = lock(&self.inbox.queue);
         if self.kind != Kind::Computing || self.is_away.load(Ordering::Relaxed) || queue.away >= MOST_AWAY {
@@ -320,7 +331,8 @@ impl<A: Answerer> Line<A> {
         match message {
             ToNode::Attempt(attempt, told) if kind(&told).is_some() => {
                 let (id, abandoned) = (attempt.clone(), matches!(told, ToAttempt::Abandoned { .. }));
-                let job = Job { attempt, told: (self.number, told), size, link: self.link.clone() };
+                let at = inbox.answerer.moment();
+                let job = Job { attempt, told: (self.number, told), at, size, link: self.link.clone() };
                 lock(&inbox.queue).push(job);
                 // Its end waits for what is at work, which is not to wait for others any more. Whether an attempt is finished, as a
                 // coordinator may say at any time, is found out when it is the message's turn.
@@ -359,6 +371,12 @@ impl<A: Answerer> Line<A> {
         })
     }
 
+    /// Does something at once, however much else is done, and sends what it says.
+    pub fn beside(&self, f: impl FnOnce(&A) -> Vec<Vec<u8>> + Send + 'static) {
+        let (answerer, link) = (self.inbox.answerer.clone(), self.link.clone());
+        spawn_blocking(move || send(&link, f(&answerer)));
+    }
+
     /// Looks again at what waits for people or witnesses, and sends what that says; not while that goes on already.
     pub fn reconsider(&self, f: impl FnOnce(&A) -> Vec<Vec<u8>> + Send + 'static) {
         if self.inbox.reconsidering.swap(true, Ordering::AcqRel) {
@@ -389,6 +407,7 @@ mod tests {
     use std::sync::{Barrier, mpsc as blocking};
     use std::time::Duration;
 
+    use entente_host::clock::Clock;
     use entente_protocols::digest::Digest;
 
     use super::*;
@@ -439,6 +458,10 @@ mod tests {
 
         fn max_computing(&self) -> usize {
             COMPUTING
+        }
+
+        fn moment(&self) -> Moment {
+            Clock::default().moment()
         }
 
         fn waits(&self, attempt: &AttemptId, others: usize) -> Vec<Vec<u8>> {

@@ -17,16 +17,24 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::wire::message::{ToAttempt, ToNode};
 
 use super::{Participant, Problem};
-use crate::data::Dataset;
+use crate::data::{Dataset, open_source};
 
 /// The most proposals that are kept until data are identified. Others come again with the next connection.
 const MOST_KEPT: usize = 64;
 
 impl Participant {
-    /// Finds out what the files of all data sets contain, as far as that is not known; the number of files that were read for it.
-    /// May take as long as reading them does.
+    /// Finds out what the files of all data sets contain, as far as that is not known, and about how large they are that were not seen
+    /// before; the number of files that were read for it. May take as long as reading them does.
     pub fn identify(&self) -> Result<usize, Error> {
-        self.identities.identify()
+        let count = self.identities.identify()?;
+        for (name, config) in &self.config.datasets {
+            if self.sizes.rows(name)?.is_none()
+                && let Ok(source) = open_source(&config.source, self.folder.path())
+            {
+                self.sizes.record(name, source.about())?;
+            }
+        }
+        Ok(count)
     }
 
     /// What identifies the data as they were when they were opened, and how they are read; keyed, so that nobody outside can compare it.

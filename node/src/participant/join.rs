@@ -400,6 +400,7 @@ impl Participant {
             mechanism: Arc::new(mechanism.clone()),
             rho: question.rho_from(0),
             most: proposal.study.privacy.most(),
+            stated: proposal.study.privacy.rho,
             delta: proposal.study.privacy.delta,
             own_numbers: question.own_numbers().are_extra(),
         })

@@ -3,7 +3,8 @@
 //! ```text
 //! Propose ─▶ roster, data set, question, policy, caps ─▶ Pledged | Waiting (steward, roster, identity of data) | Refused
 //! Start   ─▶ pledges against the PINNED roster, all that could be refused, budget set aside ─▶ Signed | Refused
-//! Go      ─▶ signatures, input, reserve, compute, noise, mask, store ─▶ contribution | Refused | Failed, round by round
+//! Go      ─▶ signatures, input, reserve, compute, noise, mask, store, held until its point of the grid ─▶ contribution | Refused |
+//!            Failed, round by round
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
 //! Relayed ─▶ opened: to whoever waits for it, or answered ─▶ Relay
 //! Witness ─▶ another's checkpoint: judged, kept       ─▶ Witnessed
@@ -18,6 +19,7 @@ mod close;
 mod commit;
 mod computing;
 mod dialogues;
+mod held;
 mod identity;
 mod join;
 mod refusals;
@@ -50,17 +52,22 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info, warn};
 
 use crate::SOFTWARE;
+use crate::alarms::Alarms;
 use crate::config::{self, Config};
 use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
+use crate::grid::Speed;
 use crate::identities::Identities;
 use crate::peers::Peers;
+use crate::sizes::Sizes;
 use crate::state::{Folder, Stamp};
 use crate::store::attempts::{Attempt, Stage};
 use crate::store::{EphemeralStore, IdentityStore, LedgerStore, StudyStore, WitnessStore};
 use crate::turn::{Alone, Turn};
 use crate::works::{self, Memory};
 use computing::Computing;
+use held::Held;
+pub use held::Leaving;
 use refusals::Refusals;
 use rounds::{Round, Running};
 pub use witness::Connection;
@@ -110,6 +117,12 @@ pub struct Participant {
     answers: Answers,
     /// What its works keep in memory.
     memory: Memory,
+    /// By what replies of rounds are timed.
+    speed: Speed,
+    sizes: Sizes,
+    /// Replies that wait until they leave.
+    held: Held,
+    alarms: Arc<Alarms>,
     /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
     /// once would fork.
     _lock: Option<Lock>,
@@ -232,7 +245,9 @@ impl Participant {
         let identities = IdentityStore::open(&folder.state("identities.sqlite"))?;
         let sources = config.datasets.values().map(|dataset| dataset.source.clone()).collect();
         let config::Computing { max, memory } = config.computing;
-        let engine = Engine::new(Options::sharing(memory, max, spill_folder(folder), unit_key));
+        let options = Options::sharing(memory, max, spill_folder(folder), unit_key);
+        let speed = Speed::measured(&clock, &folder.state_folder(), options.threads)?;
+        let engine = Engine::new(options);
         let participant = Self {
             snapshot_secret: folder.local_secret("snapshots")?,
             identities: Identities::new(identities, folder.path().to_owned(), sources),
@@ -258,6 +273,10 @@ impl Participant {
             peers: Peers::default(),
             answers: Answers::default(),
             memory: Memory::default(),
+            speed,
+            sizes: Sizes::of(folder),
+            held: Held::default(),
+            alarms: Arc::default(),
             _lock: None,
         };
         if let Err(error) = participant.commit_again() {
@@ -275,6 +294,11 @@ impl Participant {
     /// The node's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What there was alarm for.
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.alarms
     }
 
     /// The time of day, as it is recorded.
@@ -398,8 +422,8 @@ impl Participant {
             ToAttempt::Go { round, input, signatures, encapsulations } => {
                 let told =
                     Round { number: round, input: &input, signatures: &signatures, encapsulations: &encapsulations };
-                let (release, outbound) = self.go(id, told, running, turn)?;
-                self.send_when_witnessed(release, outbound, connection)
+                self.round(id, told, running, connection, turn);
+                Ok(Vec::new())
             }
             ToAttempt::Resend { round, transcript } => {
                 let (release, outbound) = self.resend(id, round, transcript)?;
@@ -491,6 +515,7 @@ impl Participant {
         self.peers.end(id);
         self.computing.end(id);
         self.answers.end(id);
+        self.held.forget(id);
         self.let_go(id);
     }
 

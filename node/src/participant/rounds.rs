@@ -1,5 +1,7 @@
 //! The rounds of an attempt: charged, computed, noised, masked, stored and sent, one after another.
 
+use std::time::Duration;
+
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
@@ -11,12 +13,15 @@ use entente_protocols::release;
 use entente_protocols::secagg::agreement::{Agreed, Encapsulation};
 use entente_protocols::secagg::mask::MaskKeys;
 use entente_protocols::study::Question;
+use entente_protocols::study::parts::Part;
 use entente_protocols::study::proposal::Proposal;
 use tracing::{error, info};
 
 use super::witness::Release;
 use super::{Participant, Problem, ended, release_id};
+use crate::alarms::Alarm;
 use crate::data::Dataset;
+use crate::grid::{Facts, Timing};
 use crate::store::attempts::{Attempt, Finished, Pledged, Repeated, Stage, Started};
 use crate::turn::Turn;
 use crate::works::{self, Computed, Execution, Means, Own};
@@ -31,6 +36,17 @@ pub(super) struct Running {
     /// What the data were when they were opened, as far as that was known.
     snapshot: Option<Digest>,
     execution: Box<dyn Execution>,
+    predicted: Predicted,
+    /// Whether its rows are in memory.
+    is_read: bool,
+}
+
+/// How long each of the rounds takes by public facts, predicted once for all of them.
+struct Predicted {
+    /// One for which rows are read.
+    reading: Duration,
+    /// One over what has been read.
+    read: Duration,
 }
 
 /// What the coordinator says about a round.
@@ -49,6 +65,7 @@ impl Participant {
         round: Round<'_>,
         running: &mut Option<Running>,
         turn: &dyn Turn,
+        timing: &mut Timing,
     ) -> Result<(Release, Outbound), Problem> {
         // Where the attempt stands is on the disk alone.
         let attempt = self.attempt(id)?;
@@ -63,7 +80,7 @@ impl Participant {
                     Some(running) => running,
                     None => self.verified(&attempt, &round)?,
                 };
-                let outbound = self.compute(&attempt, &mut now_running, &round, release, turn);
+                let outbound = self.compute(&attempt, &mut now_running, &round, release, turn, timing);
                 // Whatever went wrong with a round, the next one is not to read the data again for it.
                 *running = Some(now_running);
                 outbound?
@@ -142,7 +159,25 @@ impl Participant {
         let contributors = question.contributors();
         let position = contributors.iter().position(|name| name == self.name()).ok_or_else(nothing_to_bring)?;
         let execution = works::begin(part, Place { position, participants: contributors.len() })?;
-        Ok(Running { question, agreed, dataset, snapshot, execution })
+        let predicted = self.predicted(part, &question)?;
+        Ok(Running { question, agreed, dataset, snapshot, execution, predicted, is_read: false })
+    }
+
+    /// How long this node's part in each round takes, by public facts alone.
+    fn predicted(&self, part: Part<'_>, question: &Question) -> Result<Predicted, Problem> {
+        let reads = part.work.reads().ok_or_else(nothing_to_bring)?;
+        let rounds = question.rounds().filter_map(|round| question.round(round));
+        let recorded = self.sizes.rows(reads.dataset).unwrap_or_else(|error| {
+            error!(%error, "replies are timed as if the data set were small");
+            None
+        });
+        let facts = Facts {
+            rows: recorded.unwrap_or_default(),
+            columns: reads.columns.len() as u64,
+            nodes: part.work.nodes(),
+            numbers: rounds.map(|mechanism| mechanism.layout().len() as u64).max().unwrap_or_default(),
+        };
+        Ok(Predicted { reading: self.speed.predicts(&facts, true), read: self.speed.predicts(&facts, false) })
     }
 
     /// Charges for a round, computes it and stores the vector.
@@ -153,8 +188,9 @@ impl Participant {
         round: &Round<'_>,
         release: Digest,
         turn: &dyn Turn,
+        timing: &mut Timing,
     ) -> Result<Outbound, Problem> {
-        let Running { question, agreed, dataset, snapshot, execution } = running;
+        let Running { question, agreed, dataset, snapshot, execution, predicted, is_read } = running;
         let Stage::Started(started) = &attempt.stage else { return Err(ended()) };
         let transcript = &started.signed.transcript;
         let Round { number, input, .. } = *round;
@@ -174,8 +210,9 @@ impl Participant {
         let keys = MaskKeys::among(agreed, &contributors, number, public);
         // That somebody who is needed is not there, is found out before anything is charged.
         let dialogues = self.dialogues(attempt, (started, agreed), self.part(question)?, turn)?;
-        let means = Means { own: self.own(), transcript: transcript.digest(), dialogues: &dialogues };
+        let means = Means { own: self.own(), transcript: transcript.digest(), dialogues: &dialogues, timing: *timing };
         execution.meet(&means)?;
+        timing.begins(self.clock.moment(), if *is_read { predicted.read } else { predicted.reading });
         if let Some(learnt) = evaluates {
             lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
         }
@@ -191,14 +228,21 @@ impl Participant {
                 self.ask_early(&attempt.proposal.participants)?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let engine = self.engine.until(ending);
-                let means = Means { own: Own { engine: &engine, ..means.own }, ..means };
+                let means = Means { own: Own { engine: &engine, ..means.own }, timing: *timing, ..means };
                 let computed = match dataset {
                     Some(dataset) => execution.compute(&means, dataset, layout.clone()),
                     None => Err(works::Problem::Unread("the data set cannot be opened any more".into())),
                 };
+                if !dialogues.is_empty() {
+                    timing.waits();
+                }
                 let (Computed { bounded, keeps }, read) = match computed {
-                    Ok(computed) => (computed, dataset.as_ref()),
+                    Ok(computed) => {
+                        *is_read = true;
+                        (computed, dataset.as_ref())
+                    }
                     Err(works::Problem::Unread(why)) if !self.peers.is_over(&attempt.id) => {
+                        self.alarms.raise(Alarm::Unread);
                         unread(&attempt.id, number, &why);
                         (Computed { bounded: Clipping::new(layout.into()).finish(), keeps: None }, None)
                     }

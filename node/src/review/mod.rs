@@ -5,7 +5,7 @@
 //!                             └──▶ export                            metrics
 //! ```
 //!
-//! It has no door to data or customers: all it reads is the ledger, what was proposed, and `node.toml`. [`Words`] says of a study
+//! It has no door to data or customers: all it reads is the ledger, what was proposed, `node.toml`, and how often there was an alarm. [`Words`] says of a study
 //! what a lawyer asks.
 
 mod index;
@@ -36,6 +36,7 @@ use entente_protocols::ledger::verify::export;
 use maud::Markup;
 use tracing::{info, warn};
 
+use crate::alarms::Alarms;
 use crate::config::Config;
 use crate::state::Folder;
 use crate::store::{LedgerStore, StudyStore};
@@ -56,6 +57,7 @@ pub struct Review {
     /// Pages that wait for the index: a verification lets them go first, since a mutex alone is not fair.
     waiting: AtomicUsize,
     verified: Mutex<Verified>,
+    alarms: Arc<Alarms>,
 }
 
 /// When the ledger was last verified from its first entry on.
@@ -70,7 +72,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
 
 /// Serves the page of the node in `folder`, until the future is dropped; returns at once where the page is off or its address is taken,
 /// which does not keep the node from working.
-pub async fn serve(folder: &Folder, config: &Config) -> Result<(), Error> {
+pub async fn serve(folder: &Folder, config: &Config, alarms: Arc<Alarms>) -> Result<(), Error> {
     let Some(address) = config.review else { return Ok(()) };
     let bound = match entente_host::pages::bind(address).await {
         Ok(bound) => bound,
@@ -80,7 +82,7 @@ pub async fn serve(folder: &Folder, config: &Config) -> Result<(), Error> {
         }
     };
     let access = Access::open(&folder.state_folder()).map_err(failed)?;
-    let review = Arc::new(Review::open(folder, config.clone())?);
+    let review = Arc::new(Review::open(folder, config.clone())?.counting(alarms));
     info!(address = %bound.address(), "serving the review page; `entente-node review` prints how to open it");
     let verifying = review.clone();
     tokio::task::spawn_blocking(move || verifying.verify());
@@ -110,7 +112,14 @@ impl Review {
             index: Mutex::default(),
             waiting: AtomicUsize::new(0),
             verified,
+            alarms: Arc::default(),
         })
+    }
+
+    /// The same, counting what there was alarm for at the node that runs here.
+    #[must_use]
+    pub fn counting(self, alarms: Arc<Alarms>) -> Self {
+        Self { alarms, ..self }
     }
 
     /// Verifies the ledger to its end; others see how far it is.

@@ -49,6 +49,10 @@ pub(super) fn metrics(review: &Arc<Review>) -> Result<Metrics, Error> {
         let paused = chain.paused().count() as f64;
         metrics.gauge("entente_node_paused", "Data sets and study kinds that officers have paused.", &[], paused);
     }
+    for (kind, count) in review.alarms.counts() {
+        let help = "What the log says with the word ALARM since the node started: replies that left late, and data that could not be read.";
+        metrics.counter("entente_node_alarms_total", help, &[("kind", kind)], count as f64);
+    }
     let shown = contradictions(review)? as f64;
     let help = "Checkpoints that witnesses hold and the ledger does not go on from; above 0 it is in quarantine.";
     metrics.gauge("entente_node_quarantine", help, &[], shown);

@@ -12,6 +12,7 @@ use crate::config::ModelRules;
 use crate::data::audience::Scores;
 use crate::data::{DataError, Dataset, Engine};
 use crate::dialogue::Dialogue;
+use crate::grid::Timing;
 use crate::state::Folder;
 use crate::store::StudyStore;
 
@@ -63,6 +64,8 @@ pub struct Means<'a> {
     pub transcript: Digest,
     /// The other participants that this one asks, by name.
     pub dialogues: &'a BTreeMap<String, Dialogue<'a>>,
+    /// When the round was told, and what it is predicted to take.
+    pub timing: Timing,
 }
 
 /// What a node has of its own, beside its data sets.

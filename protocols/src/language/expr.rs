@@ -152,3 +152,25 @@ pub enum Expr {
     /// First day of the unit a date lies in.
     DateTrunc(DateUnit, Box<Expr>),
 }
+
+impl Expr {
+    /// How many nodes it has, all of which are computed on every row.
+    pub fn nodes(&self) -> u64 {
+        let inner = match self {
+            Self::Column(_) | Self::Literal(_) | Self::Null(_) => 0,
+            Self::Arithmetic(_, left, right)
+            | Self::Compare(_, left, right)
+            | Self::And(left, right)
+            | Self::Or(left, right) => left.nodes() + right.nodes(),
+            Self::Not(inner)
+            | Self::IsNull(inner)
+            | Self::Cast(inner, _)
+            | Self::DatePart(_, inner)
+            | Self::DateTrunc(_, inner) => inner.nodes(),
+            Self::Case(branches, otherwise) => {
+                otherwise.nodes() + branches.iter().map(|(when, then)| when.nodes() + then.nodes()).sum::<u64>()
+            }
+        };
+        inner + 1
+    }
+}

@@ -154,6 +154,15 @@ impl SumsPlan {
         (cell, keys)
     }
 
+    /// Its expressions.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        let summed = self.sums.iter().filter_map(|sum| match sum {
+            BaseSum::Rows | BaseSum::Customers => None,
+            BaseSum::Present(expr) | BaseSum::Values { expr, .. } => Some(expr),
+        });
+        self.filter.iter().chain(self.groups.iter().map(|key| &key.expr)).chain(summed)
+    }
+
     /// The same question without how it is shown.
     pub fn unnamed(&self) -> Self {
         Self { shown: Shown::default(), ..self.clone() }

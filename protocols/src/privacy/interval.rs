@@ -69,7 +69,7 @@ mod tests {
     fn intervals_cover_as_stated() {
         let (draws, sd) = (20_000, 3000u64);
         let unit = 256.0;
-        let noise = |_: ()| add_noise(vec![0; draws], sd).unwrap();
+        let noise = |_: ()| add_noise(&[(&vec![0; draws], sd)]).unwrap();
         let (first, second) = (noise(()), noise(()));
         let sd = sd as f64 / unit;
         let share = |covered: usize| covered as f64 / draws as f64;

@@ -18,6 +18,8 @@ use super::plans::score::{ScorePlan, Scoring};
 use super::refusal::Refusal;
 use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
+use crate::language::expr::Expr;
+use crate::language::rows::RowsPlan;
 use crate::language::schema::{ColumnType, DatasetSchema};
 use crate::language::sums::SumsPlan;
 use crate::learn::frame::Release;
@@ -128,6 +130,19 @@ impl Work {
             Self::Rounds(plan) => reads(&plan.rows.dataset, &plan.rows.privacy_unit, &plan.rows.columns),
             Self::Score(plan) => reads(&plan.rows.dataset, &plan.rows.privacy_unit, &plan.rows.columns),
             Self::Hold(_) => None,
+        }
+    }
+
+    /// How many nodes its expressions have, all of which are computed on every row.
+    pub fn nodes(&self) -> u64 {
+        let of_rows = |plan: &RowsPlan| {
+            plan.filter.iter().chain(plan.outputs.iter().map(|output| &output.expr)).map(Expr::nodes).sum()
+        };
+        match self {
+            Self::Sums(plan) => plan.exprs().map(Expr::nodes).sum(),
+            Self::Rounds(plan) => of_rows(&plan.rows),
+            Self::Score(plan) => of_rows(&plan.rows),
+            Self::Hold(_) => 0,
         }
     }
 

@@ -61,6 +61,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         mechanism: Arc::new(mechanism.clone()),
         rho: mechanism.rho(),
         most: Rho::from_micro(u64::MAX),
+        stated: mechanism.rho(),
         delta: 1e-6,
         own_numbers: false,
     }
@@ -75,6 +76,7 @@ pub fn approved(request: Request) -> Approved {
         min_colluders: MinColluders::Absolute(0),
         own_numbers: true,
         per_study: request.rho,
+        min_epsilon: 0.0,
     };
     match rules.decide(request, None) {
         Decision::Approved(approved) => approved,

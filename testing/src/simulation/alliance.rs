@@ -241,7 +241,8 @@ impl Alliance {
     fn step(&mut self) -> Result<(), Error> {
         let due = self.coordinator.as_ref().and_then(Stepped::timeout).map(|within| self.now + within);
         let next = self.coming.first_key_value().map(|((at, _), _)| *at);
-        let at = due.into_iter().chain(next).min().ok_or("something comes")?;
+        let leaves = self.parties.iter().filter_map(Party::due).map(|within| self.now + within);
+        let at = due.into_iter().chain(next).chain(leaves).min().ok_or("something comes")?;
         let by = at.saturating_sub(self.now);
         self.now += by;
         if !by.is_zero() {
@@ -251,7 +252,7 @@ impl Alliance {
         if next.is_some_and(|next| next <= at) {
             let (_, coming) = self.coming.pop_first().ok_or("something comes")?;
             self.happens(coming)?;
-        } else if let Some(coordinator) = &mut self.coordinator {
+        } else if let Some(coordinator) = self.coordinator.as_mut().filter(|_| due.is_some_and(|due| due <= at)) {
             coordinator.time_passes()?;
         }
         self.carry()

@@ -213,6 +213,11 @@ impl Party {
         }
     }
 
+    /// When something leaves that it holds.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.participant.as_ref().filter(|_| self.is_welcomed())?.due()
+    }
+
     /// What it has said by now: in the midst of its work, and after it.
     pub(super) fn said(&mut self) -> Vec<Vec<u8>> {
         let mut said = Vec::new();
@@ -221,6 +226,7 @@ impl Party {
             self.settle();
             if let Some(link) = &mut self.link {
                 said.extend(std::iter::from_fn(|| link.said.try_recv().ok()));
+                said.extend(self.participant.iter().filter(|_| link.is_welcomed).flat_map(|node| node.leaves()));
             }
             let Some(work) = self.work.take_if(|work| work.done.load(Ordering::Acquire)) else { return said };
             said.extend(work.thread.join().expect("a participant does not panic"));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use super::error::{FilesError, unreadable};
 use super::identity::Stamp;
 use super::{csv, ndjson};
+
+/// How many bytes of a text file are looked at to tell how long its lines are.
+const FIRST_LINES: u64 = 1 << 16;
 
 /// How files are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,18 @@ impl StoredFile {
             }
         };
         Ok((Self { path, stamp, header }, columns))
+    }
+
+    /// About how many rows it has: as its footer says, or by the length of its first lines.
+    pub(super) fn about(&self) -> u64 {
+        if let Header::Parquet(metadata) = &self.header {
+            return u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
+        }
+        let mut first = Vec::new();
+        // What cannot be read has none.
+        let _ = File::open(&self.path).and_then(|file| file.take(FIRST_LINES).read_to_end(&mut first));
+        let lines = first.iter().filter(|byte| **byte == b'\n').count().max(1) as u64;
+        self.stamp.bytes / (first.len() as u64 / lines).max(1)
     }
 }
 

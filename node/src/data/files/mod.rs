@@ -80,6 +80,10 @@ impl RowSource for Files {
         }
     }
 
+    fn about(&self) -> u64 {
+        self.files.iter().map(StoredFile::about).fold(0, u64::saturating_add)
+    }
+
     /// Of the files' contents, whatever they are called and in whichever order they are: neither changes an answer.
     fn identity(&self, known: &dyn Fn(&Stamp) -> Option<Digest>) -> Option<Digest> {
         let mut contents = self.files.iter().map(|file| known(&file.stamp)).collect::<Option<Vec<_>>>()?;
@@ -269,6 +273,16 @@ mod tests {
             let error = failure(files, source);
             assert!(error.contains(expected), "{source}: {error}");
         }
+    }
+
+    #[test]
+    fn rows_are_estimated_without_reading_them_all() {
+        let lines: String = (0..40_000).map(|row| format!("{row},{}\n", row % 7)).collect();
+        let folder = folder(&[("a.csv", &format!("id,x\n{lines}")), ("b.csv", "id,x\n1,2\n3,4\n")]);
+        let about = Files::open(".", folder.path()).unwrap().about();
+        assert!((40_000..50_000).contains(&about), "{about}");
+        fs::write(folder.path().join("c.json"), "{\"x\": 1}\n").unwrap();
+        assert_eq!(Files::open("c.json", folder.path()).unwrap().about(), 1);
     }
 
     /// The identity of what is there now, as if all of it were known.

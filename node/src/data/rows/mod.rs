@@ -36,6 +36,9 @@ pub trait RowSource: Debug + Send + Sync {
     /// Where the rows are, in words for the node's own staff: "3 files".
     fn place(&self) -> String;
 
+    /// About how many rows there are, as far as that can be told by looking at little of them.
+    fn about(&self) -> u64;
+
     /// What identifies the rows as they were when the source was opened: of equal identity, the same question has the same answer.
     /// `known` finds the contents of a file by its stamp, where they are known; nothing is read here. `None` where it is not known,
     /// and from a source that cannot tell: then no answer is stored to be given again.

@@ -62,6 +62,10 @@ impl RowSource for Memory {
         format!("{} batches in memory", self.batches.len())
     }
 
+    fn about(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
+    }
+
     fn identity(&self, _: &dyn Fn(&Stamp) -> Option<Digest>) -> Option<Digest> {
         None
     }

@@ -1,7 +1,8 @@
 //! The candidates' owner's side of the exchange.
 //!
 //! As many blocks are sent as the study has room for, so that their number does not reveal how many candidates there are. Those behind
-//! the last candidate have nobody in them. Of buckets the time between blocks tells it all the same, roughly.
+//! the last candidate have nobody in them. Blocks leave at points of the grid, counted from what they follow. Of buckets the time between
+//! blocks tells it all the same, roughly: they take longer than the grid's points are apart.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -26,6 +27,7 @@ use tracing::info;
 use super::keys::GivenKeys;
 use super::talk::{Meeting, Stop, Talk};
 use crate::data::Candidates;
+use crate::grid::Timing;
 use crate::peers::Watch;
 use crate::works::execution::Problem;
 
@@ -157,12 +159,13 @@ impl Session {
         self.bits
     }
 
-    /// What is opened of all candidates, their scores or their buckets, block by block.
+    /// What is opened of all candidates, their scores or their buckets, block by block. `timing` is the round's.
     pub(super) fn score(
         &self,
         model: &PublicModel,
         candidates: &Candidates,
         talk: &Talk<'_>,
+        mut timing: Timing,
     ) -> Result<Vec<Vec<i64>>, Stop> {
         let blocks = self.blocks.max(candidates.blocks());
         let mut scores: Vec<Vec<i64>> = vec![Vec::new(); candidates.blocks()];
@@ -186,7 +189,7 @@ impl Session {
                     masked.push(block);
                 }
                 let sealed = talk.seal(&ToModelOwner::Blocks { session: self.name, blocks: masked })?;
-                talk.send(sealed.clone());
+                talk.send_held(sealed.clone(), &timing)?;
                 batches.insert(sent, Batch { sealed, open: next.len() });
                 sent += next.len();
             }
@@ -202,6 +205,7 @@ impl Session {
                 ToCandidatesOwner::Unknown { session } if session == self.name => Err(Stop::Unknown),
                 _ => Ok(None),
             })?;
+            timing = talk.heard();
             for share in &shares {
                 // Already received; ignore the duplicate.
                 let Some((place, pending, batch)) = waiting.remove(&share.number) else { continue };

@@ -88,7 +88,7 @@ impl Execution {
         loop {
             self.met(&meeting)?;
             let session = self.session.take().ok_or_else(|| Problem::Failed("nobody was met".into()))?;
-            match session.score(&self.plan.scoring.model, candidates, &meeting.talk) {
+            match session.score(&self.plan.scoring.model, candidates, &meeting.talk, means.timing) {
                 Ok(opened) => return Ok((opened, session.bits())),
                 // The model's owner has started anew, and has another key.
                 Err(Stop::Unknown) => {}

@@ -7,6 +7,7 @@ use entente_protocols::lookalike::exchange::{LIMIT, ToCandidatesOwner, ToModelOw
 use super::keys::GivenKeys;
 use crate::data::DataError;
 use crate::dialogue::{Dialogue, Silence};
+use crate::grid::Timing;
 use crate::peers::{Ended, Watch};
 use crate::works::execution::Problem;
 
@@ -95,6 +96,18 @@ impl<'a> Talk<'a> {
 
     pub(super) fn send(&self, sealed: Vec<u8>) {
         self.0.send(sealed);
+    }
+
+    /// Sends what follows from rows, when the timing of what it follows lets it leave.
+    pub(super) fn send_held(&self, sealed: Vec<u8>, timing: &Timing) -> Result<(), Stop> {
+        self.0.hold(timing)?;
+        self.0.send(sealed);
+        Ok(())
+    }
+
+    /// The timing of what follows what is heard now.
+    pub(super) fn heard(&self) -> Timing {
+        Timing::since(self.0.moment())
     }
 
     /// Says something until `take` makes something of an answer: what the other side says and is not that, is passed over.

@@ -360,7 +360,7 @@ fn opened(
         let score = || {
             loop {
                 let session = Session::begin(params.clone(), output, &meeting)?;
-                match session.score(&public, &candidates, &meeting.talk) {
+                match session.score(&public, &candidates, &meeting.talk, meeting.talk.heard()) {
                     Err(Stop::Unknown) => {}
                     done => return done,
                 }

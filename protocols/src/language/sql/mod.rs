@@ -255,7 +255,7 @@ impl<'e, 'a> Planner<'e, 'a> {
             max_groups: 1,
             max_rows,
         };
-        plan.columns = columns(exprs(&plan), self.scope.schema);
+        plan.columns = columns(plan.exprs(), self.scope.schema);
         let cells = u32::try_from(plan.cells()).unwrap_or(u32::MAX);
         plan.max_groups = limits.max_groups.unwrap_or(1).min(cells).max(1);
         Ok(plan)
@@ -466,15 +466,6 @@ fn placed(kind: MeasureKind, places: &[usize]) -> MeasureKind {
         MeasureKind::Sum { sum } => MeasureKind::Sum { sum: places[sum] },
         MeasureKind::Average { sum, count } => MeasureKind::Average { sum: places[sum], count: places[count] },
     }
-}
-
-/// The expressions of a plan.
-fn exprs(plan: &SumsPlan) -> impl Iterator<Item = &Expr> {
-    let summed = plan.sums.iter().filter_map(|sum| match sum {
-        BaseSum::Rows | BaseSum::Customers => None,
-        BaseSum::Present(expr) | BaseSum::Values { expr, .. } => Some(expr),
-    });
-    plan.filter.iter().chain(plan.groups.iter().map(|key| &key.expr)).chain(summed)
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use super::error::Refusal;
 use super::source::Source;
 use super::typed::Typed;
 
-/// Largest typed expression, in nodes; lists and some functions repeat their operand.
-const MAX_NODES: usize = 20_000;
+/// Most nodes of a typed expression, and of all expressions of a plan: every one is computed on every row, and a node's time for that
+/// is what whoever asks could try to read.
+pub(super) const MAX_NODES: usize = 2_000;
 
 /// What expressions can refer to.
 pub(super) struct Scope<'a> {
@@ -63,7 +64,7 @@ impl<'a> Scope<'a> {
         self.source.refuse(self.source.extent(expr), why, instead)
     }
 
-    /// Refuses an expression that is, or is about to become, too large.
+    /// Refuses an expression that is, or is about to become, too large: lists and some functions repeat their operand.
     pub fn check_size(&self, expr: &ast::Expr, nodes: usize) -> Result<(), Refusal> {
         if nodes > MAX_NODES {
             let why = format!("written out it has over {MAX_NODES} parts");

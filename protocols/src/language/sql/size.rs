@@ -1,10 +1,7 @@
 //! How large a plan may become.
 
 use super::error::Refusal;
-use super::scope::Scope;
-
-/// Most nodes of all expressions of a plan.
-const MAX_NODES: usize = 100_000;
+use super::scope::{MAX_NODES, Scope};
 
 /// The nodes of a plan, counted as they come, so that a short text cannot fill the memory.
 #[derive(Default)]

@@ -42,7 +42,7 @@ fn train(training: &Training, block: &Block, sigma: u64) -> Parameters {
         let mut sums = Sums::new(Arc::new(release.layout()));
         training.contributor(number, &trainer.input(), PLACE).unwrap().add(block, &[], &[], &mut sums);
         let sum = sums.finish().values;
-        let sum = if sigma > 0 { add_noise(sum, sigma).unwrap() } else { sum };
+        let sum = if sigma > 0 { add_noise(&[(&sum, sigma)]).unwrap() } else { sum };
         trainer.absorb(&sum, &[sigma as f64]).unwrap();
     }
     let model = trainer.model();

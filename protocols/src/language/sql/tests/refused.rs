@@ -264,6 +264,12 @@ fn too_much() {
     refuse(&format!("SELECT {} FROM customers", long("SUM(spend),", 64) + "COUNT(*)"), "at most 64");
     let wide = format!("SUM(CASE WHEN age IN ({}1) THEN 1 END),", long("1,", 3000));
     refuse(&format!("SELECT {} FROM customers", long(&wide, 5) + "COUNT(*)"), "parts");
+    // However many expressions they are in.
+    let listed = |count: usize| format!("age IN (1{})", long(", 1", count - 1));
+    assert!(planned(&format!("SELECT COUNT(*) FROM customers WHERE {}", listed(500))).is_ok());
+    refuse(&format!("SELECT COUNT(*) FROM customers WHERE {}", listed(501)), "over 2000 parts");
+    let halves = format!("SUM(CASE WHEN {} THEN 1 END)", listed(250));
+    refuse(&format!("SELECT {halves}, AVG(age) FROM customers WHERE {}", listed(251)), "over 2000 parts");
 }
 
 #[test]
