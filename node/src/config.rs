@@ -9,14 +9,11 @@ use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::Caps;
 use entente_protocols::ledger::checkpoint::is_dataset_name;
-use entente_protocols::lookalike::exchange::SESSIONS;
-use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
 use entente_protocols::study::OwnNumbers;
-use entente_protocols::study::lookalike::CANDIDATES;
-use entente_protocols::study::plans::score::{OUTPUTS, Output};
+use entente_protocols::study::plans::score::{CANDIDATES, MOST_BUCKETED, OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
 use serde::Deserialize;
 
@@ -113,11 +110,6 @@ impl ModelRules {
         }
     }
 }
-
-/// So many candidates of a partner may be put into buckets at most, whatever the policy: the shares of all sessions of all
-/// studies with one key stay within the blocks for which [`entente_protocols::lookalike::buckets`] bounds what they take
-/// from it.
-const MOST_BUCKETED: u64 = (MAX_BLOCKS / SESSIONS) as u64 * BLOCK as u64;
 
 /// Who watches over the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -429,6 +421,7 @@ fn review_port() -> u16 {
 /// The file that `join` writes for a partner to edit.
 pub fn template(name: &str, coordinator: &str) -> String {
     let review = review_port();
+    let kinds = Kind::all().map(|kind| format!("\"{kind}\"")).collect::<Vec<_>>().join(", ");
     format!(
         r#"# The configuration of this node. Check it with `entente-node check --dir .` after every change.
 
@@ -464,7 +457,7 @@ per_study_epsilon = 2.0
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
-kinds = ["query", "train", "lookalike"]
+kinds = [{kinds}]
 own_numbers = false                # true: studies may show this partner's own numbers beside the sums of all (`per_partner`)
 min_partners = 2
 # min_colluders = 1                # a number is asked for however many take part; without: max(1, (n - 1) / 2) of n participants
@@ -561,6 +554,7 @@ min_colluders = 1
         let config = parse(Path::new("node.toml"), &template("bank", "127.0.0.1:4433")).unwrap();
         assert_eq!((config.name.as_str(), config.policy.approve), ("bank", ApprovalMode::Manual));
         assert_eq!((config.policy.min_colluders, config.policy.own_numbers), (MinColluders::Relative, false));
+        assert_eq!(config.policy.kinds, Kind::all().map(Admitted::Studies).collect::<Vec<_>>());
         // And so is its example, uncommented.
         let uncommented: String = template("bank", "127.0.0.1:4433")
             .lines()

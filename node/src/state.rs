@@ -13,7 +13,7 @@
 //! state/ephemeral/           keys of attempts that go on, a file each, of no use elsewhere: not for backups
 //! state/witnessed.sqlite     the newest checkpoints of other nodes' ledgers
 //! state/identities.sqlite    what files of data sets contain, by their stamps; made again where it is lost
-//! state/audience/            audiences of lookalike studies, one file a study: customers by name, with their scores
+//! state/audience/            audiences, one file a study: customers by name, with their scores
 //! state/contacts.sqlite      which customers, by pseudonym, were in which exported audience, and when
 //! state/audience.lock        held while an audience is exported
 //! state/serve.lock           held by a running node

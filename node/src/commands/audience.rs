@@ -18,7 +18,7 @@ use crate::state::Folder;
 
 #[derive(Subcommand)]
 pub(super) enum Audience {
-    /// List the audiences: the scored customers of each lookalike study
+    /// List the audiences: the customers that each study has scored
     #[command(after_help = "Example:\n  entente-node audience list --dir telecom")]
     List(List),
     /// Export the best customers of an audience for activation, with a signed manifest beside the file
@@ -166,9 +166,7 @@ impl List {
             return print_json(&listed);
         }
         if listed.is_empty() {
-            eprintln!(
-                "there are no audiences; a study of kind lookalike leaves one at the node whose customers it scores"
-            );
+            eprintln!("there are no audiences; a study leaves one at the node whose customers it scores");
             return Ok(());
         }
         let mut table = table(&["study", "data set", "customers", "value type", "created"]);

@@ -114,7 +114,7 @@ Example:
   entente-node models import results/churn/model.json --dir bank"
     )]
     Models(models::Models),
-    /// List the audiences of lookalike studies, export the best of one, verify an export
+    /// List the audiences that studies leave here, export the best of one, verify an export
     #[command(
         subcommand,
         after_help = "\

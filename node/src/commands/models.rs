@@ -81,7 +81,7 @@ impl List {
         }
         if models.is_empty() {
             eprintln!(
-                "there are no models; a study of kind train leaves one, and `entente-node models import FILE` adds one"
+                "there are no models; a study that trains one leaves it, and `entente-node models import FILE` adds one"
             );
             return Ok(());
         }

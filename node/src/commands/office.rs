@@ -33,8 +33,7 @@ pub(super) struct What {
     /// A data set.
     #[arg(long)]
     dataset: Option<String>,
-    /// A study kind: query, train or lookalike.
-    #[arg(long)]
+    #[arg(long, help = format!("A study kind: {}", Kind::names()))]
     kind: Option<String>,
 }
 

@@ -204,8 +204,8 @@ impl Participant {
                     }
                     Err(problem) => return Err(problem.into()),
                 };
-                if let (Some(keeps), Some(dataset)) = (keeps, read) {
-                    keeps.keep(&attempt.id, self.now(), dataset, self.own())?;
+                if let Some(keeps) = keeps {
+                    keeps.keep(&attempt.id, self.now(), self.own())?;
                 }
                 // Somebody who writes while it is read makes it the answer of no data that there ever were.
                 let over = snapshot.filter(|_| read.is_some_and(|dataset| !dataset.has_changed()));

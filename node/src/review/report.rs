@@ -8,6 +8,7 @@ use entente_host::Error;
 use entente_host::clock;
 use entente_host::locks::lock;
 use entente_host::pages::look::{STYLE, facts};
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::{Entry, Privacy};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
@@ -142,7 +143,7 @@ fn assessment(review: &Review, lines: &[Line]) -> Markup {
         section aria-labelledby="assessment" {
             h2 id="assessment" { "Impact assessment (GDPR Art. 35; PIPL Art. 56)" }
             (facts(&[
-                ("The processing", html! { "sums over customers, in queries, in the training of models and in counts of customers by score, as each study below says" }),
+                ("The processing", html! { "sums over customers, " (Kind::all().map(Kind::sums).collect::<Vec<_>>().join(", ")) ", as each study below says" }),
                 ("Necessity and proportion", html! { "each study states its purpose; a rule or a steward approved it by name; " (refused) " were refused in the period; numbers have no more precision than the budget bought" }),
                 ("Risks to data subjects", html! { "that somebody tells from results whether a customer is in the data, or a property of one. It is bounded by what was spent: in the period ρ = " (rho) " (ε = " (number(rho.epsilon(delta))) "), of a person at all partners ρ = " (person) " (ε = " (number(person.epsilon(delta))) "), both over all data sets together" }),
                 ("Measures", html! { "the guarantee below; caps per data set and study, which never renew by time; pauses by officers, which hold at once" }),

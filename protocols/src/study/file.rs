@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::lookalike::{self, LookalikeSpec};
-use super::plans::score::{OUTPUTS, Output};
+use super::plans::score::{CANDIDATES, OUTPUTS, Output};
 use super::query::QuerySpec;
 use super::seeded::{Seeded, Stated};
 use super::train::{self, TrainSpec, Weight};
@@ -130,7 +130,7 @@ impl Lookalike {
             seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, segment, leave_out, ..
         } = self;
         let candidates = self.candidates.unwrap_or(match output {
-            Output::Scores => lookalike::CANDIDATES,
+            Output::Scores => CANDIDATES,
             Output::Buckets(_) => lookalike::BUCKETED,
         });
         match (self.model, self.seeds) {

@@ -40,9 +40,8 @@ use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
 use crate::reason::Reason;
 
-/// The most candidates of one partner, unless the study says otherwise.
-pub const CANDIDATES: u64 = 1_000_000;
-/// The same where scores are put into buckets, which takes far longer and tells of keys as well ([`crate::lookalike::buckets`]).
+/// The most candidates of one partner, unless the study says otherwise, where scores are put into buckets, which takes far longer and
+/// tells of keys as well ([`crate::lookalike::buckets`]); [`super::plans::score::CANDIDATES`] where they are not.
 pub const BUCKETED: u64 = 50_000;
 /// How many buckets there are, unless the study says otherwise.
 pub const BUCKETS: u32 = 10;
@@ -173,7 +172,8 @@ impl LookalikeSpec {
         Ok(Parts::new(participants.iter().map(part).collect::<Result<_, Refusal>>()?))
     }
 
-    fn scoring(&self) -> Scoring {
+    /// By which model it scores, and what is opened.
+    pub(super) fn scoring(&self) -> Scoring {
         let mut candidate_partners = self.candidate_partners.clone();
         candidate_partners.sort();
         Scoring {
@@ -346,6 +346,7 @@ mod tests {
     use crate::privacy::bounds::Component;
     use crate::privacy::rows::UNIT;
     use crate::study::Question;
+    use crate::study::plans::score::CANDIDATES;
     use crate::testing::lookalike as study;
 
     fn schema() -> DatasetSchema {

@@ -31,6 +31,7 @@ use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::Rho;
 use lookalike::LookalikeSpec;
 use parts::{Parts, Schemas, Work};
+use plans::score::Scoring;
 use query::QuerySpec;
 use train::TrainSpec;
 
@@ -73,9 +74,7 @@ impl Study {
             return Err("`legal_basis` is longer than 2000 bytes".into());
         }
         // Before `partners`, which usually follow from it.
-        if let StudySpec::Lookalike(lookalike) = &self.spec {
-            lookalike.validate(partners)?;
-        }
+        self.spec.validate(partners)?;
         for (i, partner) in partners.iter().enumerate() {
             check_name(partner).map_err(|error| format!("`partners`: {error}"))?;
             if partners[..i].contains(partner) {
@@ -172,11 +171,19 @@ impl StudySpec {
         }
     }
 
-    /// What it states of the model by which it scores others' customers, if it does.
-    pub fn scores(&self) -> Option<&LookalikeSpec> {
+    /// By which model it scores others' customers, if it does.
+    pub fn scores(&self) -> Option<Scoring> {
         match self {
-            Self::Lookalike(lookalike) => Some(lookalike),
+            Self::Lookalike(lookalike) => Some(lookalike.scoring()),
             Self::Query(_) | Self::Train(_) => None,
+        }
+    }
+
+    /// Checks what it says of its own, and of the partners named; what is wrong with a text, its plan says.
+    fn validate(&self, partners: &[String]) -> Result<(), String> {
+        match self {
+            Self::Query(_) | Self::Train(_) => Ok(()),
+            Self::Lookalike(lookalike) => lookalike.validate(partners),
         }
     }
 
