@@ -149,12 +149,12 @@ impl List {
         let mut listed = Vec::new();
         for header in found {
             match header {
-                Ok(audience::Header { study, dataset, privacy_unit, created, kind, customers }) => {
+                Ok(audience::Header { study, dataset, privacy_unit, created, opened, customers }) => {
                     listed.push(Listed {
                         study: study.to_string(),
                         dataset,
                         privacy_unit,
-                        output: kind.column(),
+                        output: opened.column(),
                         customers,
                         created,
                     })

@@ -19,7 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::format::{Header, Kind, key};
+use super::format::{Header, Opened, key};
 
 /// How chosen customers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Chosen {
 
     fn parquet<W: Write + Send>(&self, selection: &Selection, out: W) -> Result<W, ParquetError> {
         let mut columns = self.rows.columns().to_vec();
-        if self.header.kind == Kind::Buckets {
+        if self.header.opened == Opened::Buckets {
             let numbers = columns[1].as_primitive::<Float64Type>();
             columns[1] = Arc::new(numbers.unary::<_, Int32Type>(|bucket| bucket as i32));
         }
