@@ -13,6 +13,7 @@ mod first_contact;
 mod hostile;
 mod hostile_lookalike;
 mod hostile_training;
+mod legs;
 mod links;
 mod lookalike;
 mod membership;

@@ -240,7 +240,7 @@ impl Show {
         let StudyView { id, name, kind, purpose, .. } = &study;
         check_free(&out, &Asks { id: Some(id), name, kind: *kind, purpose })?;
         let mut reporter = Reporter::new();
-        let on_stage = |files: &Files| {
+        let on_leg = |files: &Files| {
             let folder = out.join(MODEL);
             check_folder(&folder)?;
             write(&folder, files)
@@ -248,8 +248,7 @@ impl Show {
         if study.state == StudyState::Running {
             reporter.say(&format!("study {} is running", study.id));
         }
-        let result =
-            Client::connect(dir).await?.follow_stages(&self.id, |update| reporter.report(update), on_stage).await;
+        let result = Client::connect(dir).await?.follow_legs(&self.id, |update| reporter.report(update), on_leg).await;
         reporter.end();
         deliver(&out, &result?, self.json)
     }

@@ -102,7 +102,7 @@ impl Participant {
         self.keep(&attempt.with(Stage::Finished(finished)))?;
         lock(&self.studies).end_approvals(&id.study)?;
         let before = lock(&self.studies).before(id)?;
-        let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node joined"))?;
+        let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node pledged itself"))?;
         let after = self.ledger()?.checkpoint(&self.signer)?;
         let part = Part::sign(&statement, self.name(), &self.signer.key, before, after.bare());
         lock(&self.studies).put_receipt(id, told.statement, &part)?;
