@@ -10,6 +10,7 @@ use entente_host::process::stop_signal;
 use entente_host::terminal::{one_line, print, print_json, print_json_text};
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::receipt::{Receipt, Statement};
+use entente_protocols::reason::Reason;
 use entente_protocols::study as protocol;
 use entente_protocols::study::file::{self, Asked};
 
@@ -159,7 +160,7 @@ impl Check {
             print(tables::check(&view))?;
         }
         if let Some(problem) = view.problem {
-            return Err(Error::refused(problem));
+            return Err(Error::refused(Reason { problem, remedy: view.remedy }));
         }
         let by = |approval: &str| -> Vec<String> {
             let answers = view.partners.iter().filter(|answer| answer.approval == approval);

@@ -125,8 +125,7 @@ impl Import {
     fn run(self) -> Result<(), Error> {
         let (folder, path) = (self.dir.folder(), self.file);
         let bytes = files::read(&path)?;
-        let file =
-            ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
+        let file = ModelFile::parse(&bytes).map_err(|problem| Error::refused(problem.of(path.display())))?;
         let (source, now) = (format!("file {}", path.display()), clock::now().to_string());
         let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
         studies(&folder)?.put_model(&model)?;

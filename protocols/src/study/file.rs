@@ -140,7 +140,7 @@ impl Lookalike {
             }
             (Some(name), None) => {
                 let bytes = model(&name).map_err(|problem| format!("`model`: {problem}"))?;
-                let (model, _) = PublicModel::of(&bytes).map_err(|problem| format!("`model`: {name} {problem}"))?;
+                let (model, _) = PublicModel::of(&bytes).map_err(|problem| problem.of(&name).at("`model`"))?;
                 Ok(Source::File(LookalikeSpec {
                     seed_partner,
                     model,
@@ -307,7 +307,7 @@ pub fn parse_asked(
         Some(stated) => Seeded::new(study, stated).map(|seeded| Asked::Seeded(Box::new(seeded))),
         None => study.validate().map(|()| Asked::Study(Box::new(study))),
     };
-    asked.or_else(|problem| fail(problem.into()))
+    asked.or_else(fail)
 }
 
 fn unavailable(kind: &str) -> Reason {
