@@ -422,6 +422,7 @@ fn review_port() -> u16 {
 pub fn template(name: &str, coordinator: &str) -> String {
     let review = review_port();
     let kinds = Kind::all().map(|kind| format!("\"{kind}\"")).collect::<Vec<_>>().join(", ");
+#[expect(clippy::disallowed_types, reason = "a port is free where it can be bound")]
     format!(
         r#"# The configuration of this node. Check it with `entente-node check --dir .` after every change.
 

@@ -235,7 +235,7 @@ impl Participant {
         let engine = Engine::new(Options::sharing(memory, max, spill_folder(folder), unit_key));
         let participant = Self {
             snapshot_secret: folder.local_secret("snapshots")?,
-            identities: Identities::new(identities, folder.path().to_owned(), sources),
+            identities: Identities::new(identities, folder.path().to_owned(), sources, clock.clone()),
             folder: folder.clone(),
             config,
             clock,
