@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use entente_host::Error;
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
@@ -16,6 +17,8 @@ use entente_protocols::study::OwnNumbers;
 use entente_protocols::study::plans::score::{CANDIDATES, MOST_BUCKETED, OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
 use serde::Deserialize;
+
+use crate::state::Folder;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -248,6 +251,12 @@ impl Default for PolicyTable {
     }
 }
 
+/// The configuration of the node in `folder`.
+pub fn load(folder: &Folder) -> Result<Config, Error> {
+    let path = folder.config();
+    Ok(parse(&path, &folder.read(&path)?)?)
+}
+
 /// Parses the configuration file `file` with content `text`.
 pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let file = file.display().to_string();
@@ -413,6 +422,7 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
 
 /// The first of the usual ports for the review page that nothing listens on now: nodes of several partners can try things out on one
 /// machine.
+#[expect(clippy::disallowed_types, reason = "a port is free where it can be bound")]
 fn review_port() -> u16 {
     let free = |port: &u16| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, *port)).is_ok();
     (8081..8100).find(free).unwrap_or(8081)
@@ -422,7 +432,6 @@ fn review_port() -> u16 {
 pub fn template(name: &str, coordinator: &str) -> String {
     let review = review_port();
     let kinds = Kind::all().map(|kind| format!("\"{kind}\"")).collect::<Vec<_>>().join(", ");
-#[expect(clippy::disallowed_types, reason = "a port is free where it can be bound")]
     format!(
         r#"# The configuration of this node. Check it with `entente-node check --dir .` after every change.
 

@@ -33,6 +33,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
+/// Name and version of the software, as ledgers and the coordinator record it.
+pub const SOFTWARE: &str = concat!("entente-node ", env!("CARGO_PKG_VERSION"));
+
 /// Of a file that is written anew whenever it changes: another one has another stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {

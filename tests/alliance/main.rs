@@ -27,7 +27,6 @@ mod restarts;
 mod resumed;
 mod review;
 mod snapshots;
-mod stages;
 mod steward;
 mod studies;
 mod training;

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_are_told_from_other_studies() {
+    fn legs_are_told_from_other_studies() {
         let id = "20261122-101530-a1b2c3";
         let legs: Vec<String> = (1..=LEGS).map(|number| leg_id(id, number)).collect();
         assert_eq!(legs, ["20261122-101530-a1b2c3-1", id]);

@@ -264,7 +264,7 @@ impl Scheduler {
         {
             self.begin_next(&composed)?;
             return Ok(format!(
-                "study {id} goes on with its next stage; entente study show {id} says what it waits for"
+                "study {id} goes on with the next of its studies; entente study show {id} says what it waits for"
             ));
         }
         self.resume_study(&self.present(id)?)

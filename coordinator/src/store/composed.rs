@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_are_kept_with_how_many_have_begun() {
+    fn legs_are_kept_with_how_many_have_begun() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let draft = testing::study("n").lookalike("a", &["b"], "SELECT id, x FROM d");

@@ -57,7 +57,7 @@ pub fn manifest_of(file: &Path) -> PathBuf {
 
 /// Exports customers of an audience as of `now`, and says what was written.
 pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Result<Manifest, Error> {
-    let config = crate::load(folder)?;
+    let config = crate::config::load(folder)?;
     let form = Form::of(&request.out).ok_or_else(|| {
         Error::refused(format!("{} is neither .csv nor .parquet", request.out.display()))
             .help("end its name with one of them")

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use entente_host::process::block_on;
-use entente_host::terminal::{print, print_json};
+use entente_host::terminal::{print, print_json, table};
 use entente_host::{Error, clock, files};
 use entente_protocols::identity::PublicIdentity;
 use serde::Serialize;
 
-use super::{Dir, table};
+use super::options::Dir;
 use crate::activation::manifest::Signed;
 use crate::activation::{Request, export, manifest_of, sha256_of};
 use crate::data::audience::{self, Selection, StudyId};
@@ -169,7 +169,7 @@ impl List {
             eprintln!("there are no audiences; a study leaves one at the node whose customers it scores");
             return Ok(());
         }
-        let mut table = table(&["study", "data set", "customers", "value type", "created"]);
+        let mut table = table(["study", "data set", "customers", "value type", "created"]);
         for Listed { study, dataset, output, customers, created, .. } in listed {
             table.add_row([study, dataset, customers.to_string(), output.to_owned(), created]);
         }
@@ -235,7 +235,7 @@ impl Verify {
 /// The key of the node of this name: this node's own, or what its pinned roster says.
 fn known(folder: &Folder, node: &str) -> Result<PublicIdentity, Error> {
     if folder.is_joined() {
-        if crate::load(folder)?.name == node {
+        if crate::config::load(folder)?.name == node {
             return Ok(folder.identity()?.public());
         }
         if let Some(member) = folder.pinned_roster()?.and_then(|mut roster| roster.members.remove(node)) {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use entente_host::terminal::{print, print_json, write};
+use entente_host::terminal::{print, print_json, table, write};
 use entente_host::{Error, clock, files};
 use entente_protocols::learn::file::ModelFile;
 
-use super::{Dir, studies, table};
+use super::options::{Dir, studies};
 use crate::store::StoredModel;
 
 #[derive(Subcommand)]
@@ -85,7 +85,7 @@ impl List {
             );
             return Ok(());
         }
-        let mut table = table(&["study", "name", "predicts", "received", "from"]);
+        let mut table = table(["study", "name", "predicts", "received", "from"]);
         for StoredModel { study, name, predicts, received, source, .. } in models {
             table.add_row([study, name, predicts, received, source]);
         }

@@ -49,13 +49,12 @@ use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode}
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info, warn};
 
-use crate::SOFTWARE;
 use crate::config::{self, Config};
 use crate::data::{Engine, Options, UnitKey};
 use crate::dialogue::Answers;
 use crate::identities::Identities;
 use crate::peers::Peers;
-use crate::state::{Folder, Stamp};
+use crate::state::{Folder, SOFTWARE, Stamp};
 use crate::store::attempts::{Attempt, Stage};
 use crate::store::{EphemeralStore, IdentityStore, LedgerStore, StudyStore, WitnessStore};
 use crate::turn::{Alone, Turn};
