@@ -129,30 +129,30 @@ impl Client {
         self.run_asked(Asked::Study(Box::new(study)), on_progress, |_| Ok(())).await
     }
 
-    /// Submits what a study file asks and follows it to its result. Of studies that follow one another, `on_stage` is given the
+    /// Submits what a study file asks and follows it to its result. Of studies that follow one another, `on_leg` is given the
     /// results of all but the last; they go on whatever becomes of whoever follows.
     pub async fn run_asked(
         self,
         asked: Asked,
         on_progress: impl FnMut(Update),
-        on_stage: impl FnMut(&Files) -> Result<(), Error>,
+        on_leg: impl FnMut(&Files) -> Result<(), Error>,
     ) -> Result<Files, Error> {
-        self.until_result(FromOperator::Run { asked, follow: true }, None, on_progress, on_stage).await
+        self.until_result(FromOperator::Run { asked, follow: true }, None, on_progress, on_leg).await
     }
 
     /// Follows a study that was submitted before to its result.
     pub async fn follow(self, id: &str, on_progress: impl FnMut(Update)) -> Result<Files, Error> {
-        self.follow_stages(id, on_progress, |_| Ok(())).await
+        self.follow_legs(id, on_progress, |_| Ok(())).await
     }
 
-    /// The same; `on_stage` is as in [`Client::run_asked`].
-    pub async fn follow_stages(
+    /// The same; `on_leg` is as in [`Client::run_asked`].
+    pub async fn follow_legs(
         self,
         id: &str,
         on_progress: impl FnMut(Update),
-        on_stage: impl FnMut(&Files) -> Result<(), Error>,
+        on_leg: impl FnMut(&Files) -> Result<(), Error>,
     ) -> Result<Files, Error> {
-        self.until_result(FromOperator::Follow(id.into()), Some(id.into()), on_progress, on_stage).await
+        self.until_result(FromOperator::Follow(id.into()), Some(id.into()), on_progress, on_leg).await
     }
 
     async fn order(self, request: FromOperator) -> Result<String, Error> {
@@ -174,7 +174,7 @@ impl Client {
         request: FromOperator,
         mut followed: Option<String>,
         mut on_progress: impl FnMut(Update),
-        mut on_stage: impl FnMut(&Files) -> Result<(), Error>,
+        mut on_leg: impl FnMut(&Files) -> Result<(), Error>,
     ) -> Result<Files, Error> {
         let mut answers = self.send(&request).await?;
         let mut files = Files::new();
@@ -188,7 +188,7 @@ impl Client {
                 Ok(ToOperator::Piece { file, mut bytes }) => files.entry(file).or_default().append(&mut bytes),
                 Ok(ToOperator::Result(id)) if followed.as_ref() == Some(&id) => break Ok(files),
                 Ok(ToOperator::Result(_)) => {
-                    if let Err(error) = on_stage(&std::mem::take(&mut files)) {
+                    if let Err(error) = on_leg(&std::mem::take(&mut files)) {
                         break Err(error);
                     }
                 }

@@ -29,6 +29,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make files and wait"))]
 
+#[expect(clippy::disallowed_methods, reason = "a command waits for the coordinator by this machine's clock")]
 mod client;
 #[expect(clippy::disallowed_macros, reason = "what is not a result goes to stderr")]
 pub mod commands;
@@ -36,6 +37,7 @@ mod coordinator;
 mod hall;
 mod invite;
 pub mod kinds;
+#[expect(clippy::disallowed_methods, reason = "others are waited for by this machine's clock")]
 mod link;
 mod office;
 pub mod page;

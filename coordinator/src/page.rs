@@ -1,18 +1,19 @@
 //! The operator's page: the alliance, its nodes and studies, what each node was witnessed to have spent, and alarms where a node's own
 //! ledger differs. Read-only, on loopback; what it shows is what `entente partners` and `entente study list` tell.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entente_host::Error;
-use entente_host::pages::Access;
 use entente_host::pages::look::{facts, gauge, page};
 use entente_host::pages::metrics::Metrics;
+use entente_host::pages::{Page, read};
 use maud::{Markup, html};
 
 use crate::coordinator::Running;
@@ -26,35 +27,27 @@ use crate::views::{AccountView, PartnerView, PartnersView, StudyView};
 /// Studies that are listed; the command line lists all.
 const LISTED: usize = 200;
 
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::failed(error.to_string())
+/// The page of an alliance.
+fn own(alliance: &Alliance) -> Page {
+    Page {
+        name: "the operator's page",
+        address: alliance.page(),
+        keys: alliance.dir().join("keys"),
+        setting: "`page` in alliance.toml",
+        example: "127.0.0.1:8080",
+        opens: "entente page",
+    }
 }
 
-/// Serves the page as long as the coordinator runs. Where it is off or cannot be, the coordinator works all the same: this never returns.
-pub async fn serve(running: &Running) {
+/// Serves the page as long as the coordinator runs, which works all the same where it cannot be served: this never returns.
+pub async fn serve(running: &Running) -> Infallible {
     let alliance = &running.hall().alliance;
-    let Some(address) = alliance.page() else { return std::future::pending().await };
-    let served = async {
-        let bound = entente_host::pages::bind(address).await.map_err(failed)?;
-        let access = Access::open(&alliance.dir().join("keys")).map_err(failed)?;
-        tracing::info!(address = %bound.address(), "the operator's page is there; entente page prints how to open it");
-        bound.serve(access, &format!("Alliance {}", alliance.name()), router(running)).await.map_err(failed)
-    };
-    if let Err(error) = served.await {
-        tracing::warn!(%address, %error, "the operator's page is not served; set `page` in alliance.toml to a free address, or \"off\"");
-    }
-    std::future::pending().await
+    own(alliance).serve(&format!("Alliance {}", alliance.name()), || Ok(router(running))).await
 }
 
 /// The address that opens the page of the alliance in `dir`, token included.
 pub fn url(dir: &Path) -> Result<String, Error> {
-    let alliance = Alliance::open(dir)?;
-    let off = || {
-        Error::refused("the operator's page is off")
-            .help("set `page` in alliance.toml, for example to \"127.0.0.1:8080\"")
-    };
-    let address = alliance.page().ok_or_else(off)?;
-    Ok(Access::open(&dir.join("keys")).map_err(failed)?.url(address))
+    own(&Alliance::open(dir)?).url()
 }
 
 /// All pages, without login.
@@ -72,19 +65,6 @@ struct Known {
     scheduler: Arc<Scheduler>,
 }
 
-/// Reads from the store, which blocks.
-async fn read<T: Send + 'static>(
-    known: Known,
-    read: impl FnOnce(&Known) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Response> {
-    let words = |text: String| (StatusCode::INTERNAL_SERVER_ERROR, text + "\n").into_response();
-    match tokio::task::spawn_blocking(move || read(&known)).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) => Err(words(error.to_string())),
-        Err(_) => Err(words("a fault in this program; please report it".into())),
-    }
-}
-
 struct Seen {
     partners: PartnersView,
     studies: Vec<StudyView>,
@@ -99,7 +79,7 @@ fn seen(known: &Known) -> Result<Seen, Error> {
 }
 
 async fn overview(State(known): State<Known>) -> Result<Response, Response> {
-    let seen = read(known, seen).await?;
+    let seen = read(move || seen(&known)).await?;
     let name = &seen.partners.alliance;
     let body = html! {
         (alarms(&seen))
@@ -192,7 +172,7 @@ fn studies(studies: &[StudyView]) -> Markup {
 }
 
 async fn metrics(State(known): State<Known>) -> Result<Response, Response> {
-    let seen = read(known, seen).await?;
+    let seen = read(move || seen(&known)).await?;
     let mut metrics = Metrics::default();
     for partner in &seen.partners.partners {
         let labels = [("node", partner.name.as_str())];

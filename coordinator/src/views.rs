@@ -137,6 +137,9 @@ pub struct CheckView {
     pub refused: bool,
     /// Why it cannot be asked at all, if so.
     pub problem: Option<String>,
+    /// What to do about that, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// The promise.
     pub privacy: Option<PrivacyView>,
     /// The predicted error of each measure at 95 %.

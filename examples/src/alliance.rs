@@ -111,7 +111,6 @@ per_study_epsilon = 1.0
 
 [policy]
 approve = \"auto\"
-kinds = [\"query\", \"train\", \"lookalike\"]
 min_partners = 2
 ";
 

@@ -2,6 +2,7 @@
 //! talk to a terminal and end. Nothing here knows what a study is.
 //!
 //! - [`clock`]: the time, and how far two machines' clocks may differ;
+//! - [`csv`]: tables as files;
 //! - [`error`]: one error, refused or failed, and the exit code it means;
 //! - [`files`]: files and folders that only their owner can read, written whole or not at all;
 //! - [`link`]: frames over QUIC, and what every link's TLS has in common;
@@ -16,9 +17,11 @@
 
 #[expect(clippy::disallowed_methods, reason = "the clock is read here")]
 pub mod clock;
+pub mod csv;
 pub mod error;
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "files are written here")]
 pub mod files;
+#[expect(clippy::disallowed_methods, reason = "others are waited for by this machine's clock")]
 pub mod link;
 pub mod locks;
 pub mod pages;

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -39,6 +40,13 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
 /// If stdout cannot be written to.
 pub fn print_json_text(json: &str) -> Result<(), Error> {
     print(escaped(json))
+}
+
+/// A table for people, in the one look that all have.
+pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.into_iter().collect::<Vec<_>>());
+    table
 }
 
 /// Asks a person on a terminal: yes or no. `question` shows what it is about, and is not called where there is no terminal, for which

@@ -3,7 +3,12 @@
 //!
 //! `cargo bench -p entente-node --bench review [-- ENTRIES]`
 
-#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench prints what it measures")]
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench prints what it measures, and this one dials the page"
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use entente_host::Error;
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::Caps;
 use entente_protocols::ledger::checkpoint::is_dataset_name;
-use entente_protocols::lookalike::exchange::SESSIONS;
-use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
 use entente_protocols::study::OwnNumbers;
-use entente_protocols::study::lookalike::CANDIDATES;
-use entente_protocols::study::plans::score::{OUTPUTS, Output};
+use entente_protocols::study::plans::score::{CANDIDATES, MOST_BUCKETED, OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
 use serde::Deserialize;
+
+use crate::state::Folder;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -113,11 +113,6 @@ impl ModelRules {
         }
     }
 }
-
-/// So many candidates of a partner may be put into buckets at most, whatever the policy: the shares of all sessions of all
-/// studies with one key stay within the blocks for which [`entente_protocols::lookalike::buckets`] bounds what they take
-/// from it.
-const MOST_BUCKETED: u64 = (MAX_BLOCKS / SESSIONS) as u64 * BLOCK as u64;
 
 /// Who watches over the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,6 +252,12 @@ impl Default for PolicyTable {
             witnesses: 2,
         }
     }
+}
+
+/// The configuration of the node in `folder`.
+pub fn load(folder: &Folder) -> Result<Config, Error> {
+    let path = folder.config();
+    Ok(parse(&path, &folder.read(&path)?)?)
 }
 
 /// Parses the configuration file `file` with content `text`.
@@ -430,6 +431,7 @@ fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
 
 /// The first of the usual ports for the review page that nothing listens on now: nodes of several partners can try things out on one
 /// machine.
+#[expect(clippy::disallowed_types, reason = "a port is free where it can be bound")]
 fn review_port() -> u16 {
     let free = |port: &u16| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, *port)).is_ok();
     (8081..8100).find(free).unwrap_or(8081)
@@ -438,6 +440,7 @@ fn review_port() -> u16 {
 /// The file that `join` writes for a partner to edit.
 pub fn template(name: &str, coordinator: &str) -> String {
     let review = review_port();
+    let kinds = Kind::all().map(|kind| format!("\"{kind}\"")).collect::<Vec<_>>().join(", ");
     format!(
         r#"# The configuration of this node. Check it with `entente-node check --dir .` after every change.
 
@@ -473,7 +476,7 @@ per_study_epsilon = 2.0
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
-kinds = ["query", "train", "lookalike"]
+kinds = [{kinds}]
 own_numbers = false                # true: studies may show this partner's own numbers beside the sums of all (`per_partner`)
 min_partners = 2
 min_epsilon = 0.05                 # the least of a study; cheaper questions could be asked by the million
@@ -571,6 +574,7 @@ min_colluders = 1
         let config = parse(Path::new("node.toml"), &template("bank", "127.0.0.1:4433")).unwrap();
         assert_eq!((config.name.as_str(), config.policy.approve), ("bank", ApprovalMode::Manual));
         assert_eq!((config.policy.min_colluders, config.policy.own_numbers), (MinColluders::Relative, false));
+        assert_eq!(config.policy.kinds, Kind::all().map(Admitted::Studies).collect::<Vec<_>>());
         // And so is its example, uncommented.
         let uncommented: String = template("bank", "127.0.0.1:4433")
             .lines()

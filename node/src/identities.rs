@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use entente_host::Error;
+use entente_host::clock::Clock;
 use entente_host::locks::lock;
 use entente_protocols::digest::Digest;
 use tracing::{error, info};
@@ -21,6 +22,7 @@ pub struct Identities {
     store: Mutex<IdentityStore>,
     base: PathBuf,
     sources: Vec<String>,
+    clock: Clock,
     /// One at a time.
     at_work: Mutex<()>,
     is_begun: AtomicBool,
@@ -28,8 +30,9 @@ pub struct Identities {
 
 impl Identities {
     /// Of the files that these sources name, relative to `base`.
-    pub fn new(store: IdentityStore, base: PathBuf, sources: Vec<String>) -> Arc<Self> {
-        Arc::new(Self { store: Mutex::new(store), base, sources, at_work: Mutex::default(), is_begun: false.into() })
+    pub fn new(store: IdentityStore, base: PathBuf, sources: Vec<String>, clock: Clock) -> Arc<Self> {
+        let (store, at_work, is_begun) = (Mutex::new(store), Mutex::default(), false.into());
+        Arc::new(Self { store, base, sources, clock, at_work, is_begun })
     }
 
     /// What the file that had this stamp contains, where it is known.
@@ -45,7 +48,7 @@ impl Identities {
         let files = self.sources.iter().filter_map(|source| stamped(source, &self.base).ok()).flatten();
         let unknown: Vec<Stamped> = files.filter(|file| self.contents(&file.stamp).is_none()).collect();
         if !unknown.is_empty() {
-            thread::sleep(TICK);
+            self.clock.pass(TICK);
         }
         let mut count = 0;
         for file in unknown {

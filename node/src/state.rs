@@ -14,7 +14,7 @@
 //! state/witnessed.sqlite     the newest checkpoints of other nodes' ledgers
 //! state/identities.sqlite    what files of data sets contain, by their stamps; made again where it is lost
 //! state/sizes.json           about how large data sets are, by which replies are timed
-//! state/audience/            audiences of lookalike studies, one file a study: customers by name, with their scores
+//! state/audience/            audiences, one file a study: customers by name, with their scores
 //! state/contacts.sqlite      which customers, by pseudonym, were in which exported audience, and when
 //! state/audience.lock        held while an audience is exported
 //! state/serve.lock           held by a running node
@@ -33,6 +33,9 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
+
+/// Name and version of the software, as ledgers and the coordinator record it.
+pub const SOFTWARE: &str = concat!("entente-node ", env!("CARGO_PKG_VERSION"));
 
 /// Of a file that is written anew whenever it changes: another one has another stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

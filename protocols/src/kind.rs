@@ -5,45 +5,53 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a study is about. What it asks in detail is in [`crate::study::StudySpec`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
+/// Makes the enum, the list of all its variants and their names of one list, so that no kind can be left out of any of them.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What a study is about. What it asks in detail is in [`crate::study::StudySpec`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
+        }
+
+        impl Kind {
+            /// All kinds of this version.
+            pub fn all() -> impl Iterator<Item = Self> {
+                [$(Self::$kind),*].into_iter()
+            }
+
+            /// Its name in study files, policies, ledgers and receipts.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// Sums over groups, asked in SQL.
-    Query,
+    Query = "query",
     /// A model, trained in rounds.
-    Train,
+    Train = "train",
     /// Customers scored by another partner's model.
-    Lookalike,
+    Lookalike = "lookalike",
 }
 
 impl Kind {
-    /// All kinds of this version.
-    pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::successors(Some(Self::Query), |kind| kind.next())
-    }
-
-    /// The one behind it: a match, so that none is left out of [`Self::all`].
-    fn next(self) -> Option<Self> {
-        match self {
-            Self::Query => Some(Self::Train),
-            Self::Train => Some(Self::Lookalike),
-            Self::Lookalike => None,
-        }
-    }
-
-    /// Its name in study files, policies, ledgers and receipts.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Query => "query",
-            Self::Train => "train",
-            Self::Lookalike => "lookalike",
-        }
-    }
-
     /// The names of all kinds, as a list to be read.
     pub fn names() -> String {
         Self::all().map(Self::name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What customers are summed over in, as records of processing say it.
+    pub fn sums(self) -> &'static str {
+        match self {
+            Self::Query => "in queries",
+            Self::Train => "in the training of models",
+            Self::Lookalike => "in counts of customers by score",
+        }
     }
 
     /// What a study of this kind leaves at nodes beside their ledgers, in sentences for whoever looks back at it.

@@ -37,6 +37,13 @@ impl From<&str> for Reason {
     }
 }
 
+/// On one line, for what knows of no remedies.
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.to_string()
+    }
+}
+
 /// On one line, for logs and for what keeps a text.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use entente_examples::alliance::{DATASETS, PARTNERS};
 use entente_node::config::{self, Config};
 use entente_protocols::digest::Digest;
+use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_protocols::language::sql;
 use entente_protocols::learn::file::{Budget, FORMAT, ModelFile, Provenance, ScoreShare, VERSION};
@@ -66,6 +67,20 @@ fn every_page_is_reached_from_the_readme() {
     }
     let lost: Vec<PathBuf> = documents().into_iter().map(canonical).filter(|page| !reached.contains(page)).collect();
     assert!(lost.is_empty(), "nothing leads to {lost:?}");
+}
+
+/// What lists the study kinds, lists all of them.
+#[test]
+fn lists_of_study_kinds_are_whole() {
+    let lists =
+        [("asking.md", "kind = \"query\" "), ("terms.md", "| **study kind** |"), ("operations.md", "kinds = [")];
+    for (document, list) in lists {
+        let text = text(&root().join("docs").join(document));
+        let line =
+            text.lines().find(|line| line.starts_with(list)).unwrap_or_else(|| panic!("{document} has no {list}"));
+        let lacks: Vec<Kind> = Kind::all().filter(|kind| !line.contains(kind.name())).collect();
+        assert!(lacks.is_empty(), "docs/{document} names no {lacks:?} in: {line}");
+    }
 }
 
 /// A block says what it is: a study file, of which it may leave out what all have in common, or a `node.toml`.

@@ -7,6 +7,7 @@ mod rings;
 mod sources;
 mod threats;
 
+use entente_protocols::kind::Kind;
 use sources::{Module, WORKSPACE, Workspace, is_within};
 
 /// The parts of `protocols`, floor by floor: a part imports what stands on a floor below, or on its own.
@@ -116,13 +117,22 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("examples", &["entente", "entente-node", "entente-protocols"]),
 ];
 
-/// The kinds of study: each is a module of its name in each of [`KINDS_STAND_IN`], and knows no other kind.
-const KINDS: [&str; 3] = ["query", "train", "lookalike"];
-/// What else stands in these folders stands above the kinds, and chooses among them.
+/// Where each kind of study is a module of its name, which knows no other kind. What else stands in these folders stands above the kinds,
+/// and chooses among them.
 const KINDS_STAND_IN: [&str; 2] = ["protocols::study", "coordinator::kinds"];
-/// Where no kind is named: there, a study is what its participants do, or what `Kind` says of all kinds.
-const NO_KIND_IN: [&str; 6] =
-    ["protocols::ledger", "node::participant", "node::review", "node::config", "node::commands", "node::dialogue"];
+/// Where no kind is known: there, a study is what its participants do, or what `Kind` says of all kinds.
+const NO_KIND_IN: [&str; 2] = ["protocols::ledger", "node"];
+/// Where no text and no documentation speaks of one either.
+const NO_KIND_SAID_IN: [&str; 8] = [
+    "protocols::ledger",
+    "node::participant",
+    "node::review",
+    "node::config",
+    "node::commands",
+    "node::dialogue",
+    "node::link",
+    "node::state",
+];
 
 #[test]
 fn a_part_of_protocols_imports_what_stands_below_it() {
@@ -178,29 +188,61 @@ fn crates_depend_downwards_alone() {
 }
 
 #[test]
-fn participants_ledgers_and_pages_name_no_kind_of_study() {
-    for part in NO_KIND_IN {
-        assert!(WORKSPACE.within(part).next().is_some(), "there is no {part}");
-        for (_, module) in WORKSPACE.within(part) {
-            for kind in ["Query", "Train", "Lookalike"] {
-                let named = module
-                    .names
-                    .iter()
-                    .find(|name| ["Kind", "StudySpec"].iter().any(|of| name.ends_with(&format!("{of}::{kind}"))));
-                assert_eq!(named, None, "{module} names a kind of study");
+fn nodes_and_ledgers_know_no_kind_of_study() {
+    type Found = fn(&Module, Kind) -> Option<&str>;
+    for (parts, found) in [(&NO_KIND_IN[..], known as Found), (&NO_KIND_SAID_IN[..], said)] {
+        for part in parts {
+            assert!(WORKSPACE.within(part).next().is_some(), "there is no {part}");
+            for (_, module) in WORKSPACE.within(part) {
+                for kind in Kind::all() {
+                    assert_eq!(found(module, kind), None, "{module} names a kind of study");
+                }
             }
         }
     }
 }
 
+/// Where a module knows a kind: as a variant, or by a module of the kind's own.
+fn known(module: &Module, kind: Kind) -> Option<&str> {
+    let is_variant = |name: &str| ["Kind", "StudySpec"].iter().any(|of| name.ends_with(&format!("{of}::{kind:?}")));
+    let is_own = |name: &str| KINDS_STAND_IN.iter().any(|folder| is_within(name, &format!("{folder}::{kind}")));
+    module.names.iter().find(|name| is_variant(name) || is_own(name)).map(String::as_str)
+}
+
+/// Where a module speaks of a kind, in a text or in documentation.
+fn said(module: &Module, kind: Kind) -> Option<&str> {
+    let is_said = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == kind.name());
+    module.texts.iter().find(|text| is_said(text)).map(String::as_str)
+}
+
+#[test]
+fn a_kind_is_found_however_it_is_named() {
+    let found = |text: &str| {
+        let workspace = small(&[("a/lib", ""), ("a/here", text)]);
+        let here = &workspace.0[&["a", "here"].map(str::to_owned)[..]];
+        Kind::all().find(|kind| known(here, *kind).or(said(here, *kind)).is_some())
+    };
+    for kind in Kind::all() {
+        let variant = format!("use protocols::kind::Kind; fn f() -> Kind {{ Kind::{kind:?} }}");
+        let spec = format!("use protocols::study::StudySpec::{kind:?};");
+        let own = format!("use coordinator::kinds::{kind}::finish;");
+        let text = format!("fn f() {{ print(\"a study of kind `{kind}`, or\") }}");
+        let documented = format!("/// What a {kind} has.\nstruct Thing;");
+        for code in [variant, spec, own, text, documented] {
+            assert_eq!(found(&code), Some(kind), "{code}");
+        }
+    }
+    assert_eq!(found("/// Queries, trained.\nuse axum::extract::Query; fn f() { say(\"querying\") }"), None);
+}
+
 #[test]
 fn kinds_of_study_do_not_know_each_other() {
-    for kind in KINDS {
+    for kind in Kind::all() {
         for folder in KINDS_STAND_IN {
             let own = format!("{folder}::{kind}");
             assert!(WORKSPACE.within(&own).next().is_some(), "there is no {own}");
             for (_, module) in WORKSPACE.within(&own) {
-                for other in KINDS.iter().filter(|other| **other != kind) {
+                for other in Kind::all().filter(|other| *other != kind) {
                     let others = KINDS_STAND_IN.map(|folder| format!("{folder}::{other}"));
                     let known = module.names.iter().find(|name| others.iter().any(|other| is_within(name, other)));
                     assert_eq!(known, None, "{module} knows another kind");

@@ -19,6 +19,8 @@ pub struct Module {
     pub names: BTreeSet<String>,
     /// Every word in it.
     pub words: BTreeSet<String>,
+    /// Every text in it, documentation included.
+    pub texts: BTreeSet<String>,
     /// The methods that it calls.
     pub calls: BTreeSet<String>,
     /// The modules that it imports.
@@ -216,6 +218,10 @@ impl Reader<'_> {
                 }
                 [TokenTree::Group(group), ..] => {
                     self.read(group.stream(), here, uses);
+                    at += 1;
+                }
+                [TokenTree::Literal(literal), ..] => {
+                    self.module.texts.insert(literal.to_string());
                     at += 1;
                 }
                 // The end of a path behind generics, such as `::new` of `Vec::<u8>::new`.

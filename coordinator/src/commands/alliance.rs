@@ -98,7 +98,7 @@ impl Serve {
         print(format!("listening on {}", running.address()))?;
         tokio::select! {
             () = stop_signal() => {}
-            () = page::serve(&running) => {}
+            never = page::serve(&running) => match never {},
         }
         tracing::info!("stopping");
         running.shutdown().await;

@@ -10,6 +10,7 @@ use entente_host::process::stop_signal;
 use entente_host::terminal::{one_line, print, print_json, print_json_text};
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::receipt::{Receipt, Statement};
+use entente_protocols::reason::Reason;
 use entente_protocols::study as protocol;
 use entente_protocols::study::file::{self, Asked};
 
@@ -159,7 +160,7 @@ impl Check {
             print(tables::check(&view))?;
         }
         if let Some(problem) = view.problem {
-            return Err(Error::refused(problem));
+            return Err(Error::refused(Reason { problem, remedy: view.remedy }));
         }
         let by = |approval: &str| -> Vec<String> {
             let answers = view.partners.iter().filter(|answer| answer.approval == approval);
@@ -240,7 +241,7 @@ impl Show {
         let StudyView { id, name, kind, purpose, .. } = &study;
         check_free(&out, &Asks { id: Some(id), name, kind: *kind, purpose })?;
         let mut reporter = Reporter::new();
-        let on_stage = |files: &Files| {
+        let on_leg = |files: &Files| {
             let folder = out.join(MODEL);
             check_folder(&folder)?;
             write(&folder, files)
@@ -248,8 +249,7 @@ impl Show {
         if study.state == StudyState::Running {
             reporter.say(&format!("study {} is running", study.id));
         }
-        let result =
-            Client::connect(dir).await?.follow_stages(&self.id, |update| reporter.report(update), on_stage).await;
+        let result = Client::connect(dir).await?.follow_legs(&self.id, |update| reporter.report(update), on_leg).await;
         reporter.end();
         deliver(&out, &result?, self.json)
     }

@@ -1,7 +1,6 @@
 //! Tables for people.
 
-use comfy_table::{Table, presets};
-
+use entente_host::terminal::table;
 use entente_protocols::language::schema::Day;
 use entente_protocols::learn::file::ModelFile;
 use entente_protocols::learn::model::Parameters;
@@ -14,12 +13,6 @@ use crate::views::{AccountView, AnswerView, CheckView, PartnersView, StudyView};
 
 /// The most rows of a result that are printed; all are in its files.
 const MAX_ROWS: usize = 60;
-
-fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.into_iter().collect::<Vec<_>>());
-    table
-}
 
 pub(super) fn partners(view: &PartnersView) -> String {
     if view.partners.is_empty() {

@@ -2,9 +2,12 @@
 //! connections are made nor what is said on them.
 
 pub(crate) mod access;
+#[expect(clippy::disallowed_types, reason = "a machine's own address is that of a socket")]
 pub mod alliance;
+#[expect(clippy::disallowed_methods, reason = "an authority's keys are drawn here")]
 pub(crate) mod certificates;
 pub(crate) mod close;
+#[expect(clippy::disallowed_methods, reason = "another process is waited for by this machine's clock")]
 pub(crate) mod serving;
 pub(crate) mod sessions;
 

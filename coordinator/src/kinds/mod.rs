@@ -39,8 +39,8 @@ pub fn finish(finished: &Finished<'_>) -> Result<BTreeMap<String, Vec<u8>>, Stri
     match planned(finished.study, finished.question)? {
         Planned::Query(spec, plan) => query::finish(finished, spec, plan),
         Planned::Train(spec, plan) => match finished.state {
-            RoundState::Train(trainer) => train::finish(finished, spec, plan, trainer),
-            RoundState::Query | RoundState::Lookalike => Err(UNLIKE.into()),
+            RoundState::Rounds(trainer) => train::finish(finished, spec, plan, trainer),
+            RoundState::Sums | RoundState::Score => Err(UNLIKE.into()),
         },
         Planned::Lookalike(spec, plan) => lookalike::finish(finished, spec, plan),
     }

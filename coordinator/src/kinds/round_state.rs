@@ -7,14 +7,14 @@ use entente_protocols::study::parts::Work;
 
 use crate::store::RoundRecord;
 
-/// Where a study stands, by kind. Made anew from the sums of the rounds that are complete.
+/// Where a study stands, by the work of its contributors. Made anew from the sums of the rounds that are complete.
 pub enum RoundState {
-    /// A query has one round and nothing between.
-    Query,
+    /// Sums are one round, with nothing between.
+    Sums,
     /// The model in training.
-    Train(Box<Trainer>),
-    /// A lookalike study likewise has one round.
-    Lookalike,
+    Rounds(Box<Trainer>),
+    /// Scoring likewise is one round.
+    Score,
 }
 
 impl RoundState {
@@ -25,14 +25,14 @@ impl RoundState {
     /// If their sums are not of this question, in words for the operator.
     pub fn new(question: &Question, rounds: &[RoundRecord]) -> Result<Self, String> {
         let mut state = match question.work() {
-            Work::Sums(_) => Self::Query,
-            Work::Score(_) | Work::Hold(_) => Self::Lookalike,
-            Work::Rounds(plan) => Self::Train(Box::new(Trainer::new(&plan.training, question.participants().len()))),
+            Work::Sums(_) => Self::Sums,
+            Work::Score(_) | Work::Hold(_) => Self::Score,
+            Work::Rounds(plan) => Self::Rounds(Box::new(Trainer::new(&plan.training, question.participants().len()))),
         };
         for round in rounds {
             state.absorb(round).map_err(|problem| format!("round {} cannot be used again: {problem}", round.round))?;
         }
-        if let Self::Train(trainer) = &mut state {
+        if let Self::Rounds(trainer) = &mut state {
             trainer.set_participants(question.participants().len());
         }
         Ok(state)
@@ -41,8 +41,8 @@ impl RoundState {
     /// The public input of the next round.
     pub fn input(&self) -> Vec<u8> {
         match self {
-            Self::Query | Self::Lookalike => Vec::new(),
-            Self::Train(trainer) => canonical_bytes(&trainer.input()),
+            Self::Sums | Self::Score => Vec::new(),
+            Self::Rounds(trainer) => canonical_bytes(&trainer.input()),
         }
     }
 
@@ -53,8 +53,8 @@ impl RoundState {
     /// If no customers could have brought it, in words for the operator.
     pub fn absorb(&mut self, round: &RoundRecord) -> Result<(), String> {
         match self {
-            Self::Query | Self::Lookalike => Ok(()),
-            Self::Train(trainer) => {
+            Self::Sums | Self::Score => Ok(()),
+            Self::Rounds(trainer) => {
                 trainer.set_participants(round.participants as usize);
                 trainer.absorb(&round.sum, &round.sd).map_err(|implausible| implausible.to_string())
             }

@@ -13,7 +13,7 @@ use crate::hall::Hall;
 use crate::link::peer::{FIRST, Out, Peer};
 use crate::scheduler::Scheduler;
 use crate::scheduler::check::Checks;
-use crate::scheduler::composed::{STAGES, stage_id};
+use crate::scheduler::composed::{LEGS, leg_id};
 use crate::scheduler::event::NodeEvent;
 use crate::store::{ComposedRecord, StudyState};
 
@@ -111,23 +111,23 @@ impl Operators {
         Ok(done)
     }
 
-    /// Reports a study until it ends, then its result; of a composed study, stage by stage.
+    /// Reports a study until it ends, then its result; of a composed study, leg by leg.
     async fn follow(&self, id: &str, answers: &mut Answers) -> Result<(), Gone> {
-        let stages = match self.hall.store.composed(id) {
-            Ok(Some(_)) => (1..=STAGES).map(|number| stage_id(id, number)).collect(),
+        let legs = match self.hall.store.composed(id) {
+            Ok(Some(_)) => (1..=LEGS).map(|number| leg_id(id, number)).collect(),
             Ok(None) => vec![id.to_owned()],
             Err(error) => return answers.say_error(error).await,
         };
-        for stage in stages {
-            if !self.follow_stage(&stage, answers).await? {
+        for leg in legs {
+            if !self.follow_leg(&leg, answers).await? {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// The same of one stage. True if it has a result, behind which the next may follow.
-    async fn follow_stage(&self, id: &str, answers: &mut Answers) -> Result<bool, Gone> {
+    /// The same of one leg. True if it has a result, behind which the next may follow.
+    async fn follow_leg(&self, id: &str, answers: &mut Answers) -> Result<bool, Gone> {
         if let Some(mut status) = self.scheduler.follow(id) {
             loop {
                 let now = status.borrow_and_update().clone();

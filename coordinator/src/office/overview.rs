@@ -9,7 +9,7 @@ use entente_protocols::privacy::rho::Rho;
 
 use crate::hall::Hall;
 use crate::scheduler::Scheduler;
-use crate::scheduler::composed::{STAGES, stage_id};
+use crate::scheduler::composed::{LEGS, leg_id};
 use crate::store::{ComposedRecord, LastSeen, StudyRecord, StudyState};
 use crate::views::{AccountView, AlarmView, PartnerView, PartnersView, StudyView, WaitingView, WitnessedView};
 
@@ -32,7 +32,7 @@ pub(crate) fn one(hall: &Hall, scheduler: &Scheduler, id: &str) -> Result<StudyV
     }
 }
 
-/// A composed study before its last stage, by what is known of the present one.
+/// A composed study before its last leg, by what is known of the present one.
 fn composed(hall: &Hall, scheduler: &Scheduler, open: ComposedRecord) -> Result<StudyView, Error> {
     let ComposedRecord { id, created, asked, begun, refusal } = open;
     let training = asked.training();
@@ -50,20 +50,20 @@ fn composed(hall: &Hall, scheduler: &Scheduler, open: ComposedRecord) -> Result<
         notes: Vec::new(),
         reason: None,
     };
-    let stage = hall.store.study(&stage_id(&id, begun))?.map(|record| study(scheduler, record));
-    Ok(match (stage, refusal) {
+    let leg = hall.store.study(&leg_id(&id, begun))?.map(|record| study(scheduler, record));
+    Ok(match (leg, refusal) {
         (_, Some(refusal)) => StudyView { state: StudyState::Refused, reason: Some(refusal), ..view },
         (None, None) => StudyView { stage: Some("interrupted".into()), ..view },
-        (Some(stage), None) => StudyView {
-            state: if stage.state == StudyState::Done { StudyState::Running } else { stage.state },
-            attempt: stage.attempt,
-            stage: stage.stage.map(|stage| match stage.as_str() {
+        (Some(leg), None) => StudyView {
+            state: if leg.state == StudyState::Done { StudyState::Running } else { leg.state },
+            attempt: leg.attempt,
+            stage: leg.stage.map(|stage| match stage.as_str() {
                 "interrupted" => stage,
-                stage => format!("{begun} of {STAGES}, {stage}"),
+                stage => format!("{begun} of {LEGS}, {stage}"),
             }),
-            waiting: stage.waiting,
-            notes: stage.notes,
-            reason: stage.reason,
+            waiting: leg.waiting,
+            notes: leg.notes,
+            reason: leg.reason,
             ..view
         },
     })

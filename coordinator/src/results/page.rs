@@ -3,8 +3,9 @@
 //! No scripts, fonts or images from anywhere, and a content security policy that holds it to that. maud escapes all
 //! text, also inside the charts.
 
+use entente_host::pages::look::document;
 use entente_protocols::privacy::mechanism::Scope;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::header::Header;
 
@@ -12,19 +13,7 @@ const CSS: &str = include_str!("report.css");
 
 /// A page with these parts.
 pub(crate) fn page(header: &Header<'_>, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { (header.study.name) " – Entente" }
-                style { (PreEscaped(CSS)) }
-            }
-            body { main { (body) } }
-        }
-    }
+    document(header.study.name, CSS, body)
 }
 
 /// Name and purpose; `what` the page is goes above.

@@ -46,7 +46,7 @@ impl Checks {
         let published = published(&self.hall, &participants)?;
         let schemas = assumed_schemas(&study, &participants, &published);
         let proposal = Proposal::first(study.clone(), &participants, "").over(schemas.clone().unwrap_or_default());
-        let question = schemas.and_then(|_| proposal.question().map_err(|refusal| refusal.to_string()));
+        let question = schemas.and_then(|_| proposal.question().map_err(|refusal| refusal.reason()));
         let proposal = Box::new(proposal);
         let mut waiting = Vec::new();
         for name in &participants {
@@ -86,7 +86,8 @@ impl Checks {
             kind: study.spec.kind(),
             participants,
             refused,
-            problem,
+            problem: problem.as_ref().map(|reason| reason.problem.clone()),
+            remedy: problem.and_then(|reason| reason.remedy),
             privacy: question.as_ref().map(|question| privacy(&study, question)),
             measures: question.as_ref().map(measures).unwrap_or_default(),
             notes,

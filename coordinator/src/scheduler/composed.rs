@@ -1,32 +1,32 @@
 //! What a composed study comes to: studies that follow one another, each with the result of the one before.
 //!
 //! ```text
-//! stage 1: the training of the seeds' model   ID-1
-//! stage 2: the lookalike study with it        ID
+//! leg 1: the training of the seeds' model   ID-1
+//! leg 2: the lookalike study with it        ID
 //! ```
 //!
-//! The last stage has the identifier of the whole, so that its result is that of the whole.
+//! The last leg has the identifier of the whole, so that its result is that of the whole.
 
 use entente_protocols::study::Study;
 use entente_protocols::study::seeded::Seeded;
 
-/// How many stages there are.
-pub(crate) const STAGES: u32 = 2;
+/// How many legs there are.
+pub(crate) const LEGS: u32 = 2;
 
-/// The identifier of a stage, counted from 1.
-pub(crate) fn stage_id(composed: &str, number: u32) -> String {
-    if number == STAGES { composed.to_owned() } else { format!("{composed}-{number}") }
+/// The identifier of a leg, counted from 1.
+pub(crate) fn leg_id(composed: &str, number: u32) -> String {
+    if number == LEGS { composed.to_owned() } else { format!("{composed}-{number}") }
 }
 
-/// The composed study that a study may be a stage of, which is not its last.
-pub(super) fn of_stage(study: &str) -> Option<&str> {
+/// The composed study that a study may be a leg of, which is not its last.
+pub(super) fn of_leg(study: &str) -> Option<&str> {
     let (composed, number) = study.rsplit_once('-')?;
     let number: u32 = number.parse().ok()?;
-    (1..STAGES).contains(&number).then_some(composed)
+    (1..LEGS).contains(&number).then_some(composed)
 }
 
-/// The study that a stage is; the second one with the model that the first has given.
-pub(super) fn stage(asked: &Seeded, number: u32, model: Option<Vec<u8>>) -> Result<Study, String> {
+/// The study that a leg is; the second one with the model that the first has given.
+pub(super) fn leg(asked: &Seeded, number: u32, model: Option<Vec<u8>>) -> Result<Study, String> {
     if number == 1 {
         return Ok(asked.training().clone());
     }
@@ -38,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_are_told_from_other_studies() {
+    fn legs_are_told_from_other_studies() {
         let id = "20261122-101530-a1b2c3";
-        let stages: Vec<String> = (1..=STAGES).map(|number| stage_id(id, number)).collect();
-        assert_eq!(stages, ["20261122-101530-a1b2c3-1", id]);
-        assert_eq!(of_stage(&stages[0]), Some(id));
+        let legs: Vec<String> = (1..=LEGS).map(|number| leg_id(id, number)).collect();
+        assert_eq!(legs, ["20261122-101530-a1b2c3-1", id]);
+        assert_eq!(of_leg(&legs[0]), Some(id));
         // The random end of an identifier may be digits.
         for other in [id, "20261122-101530-000001", "20261122-101530-a1b2c3-2", "x", ""] {
-            assert!(of_stage(other).is_none_or(|composed| composed != id), "{other}");
+            assert!(of_leg(other).is_none_or(|composed| composed != id), "{other}");
         }
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 
 mod attempt;
+#[expect(clippy::disallowed_methods, reason = "nodes are waited for by this machine's clock")]
 pub(crate) mod check;
 pub(crate) mod composed;
 pub(crate) mod end;
@@ -20,6 +21,7 @@ mod queue;
 pub(crate) mod receipt;
 mod run;
 mod step;
+#[expect(clippy::disallowed_methods, reason = "what a study waits for comes by this machine's clock")]
 mod task;
 
 use std::collections::HashMap;
@@ -37,7 +39,7 @@ use tokio::task::JoinSet;
 
 use crate::hall::Hall;
 use crate::store::{ComposedRecord, StudyRecord, StudyState};
-use composed::STAGES;
+use composed::LEGS;
 use event::{AttemptEvent, NodeEvent, Status};
 use places::Places;
 use queue::order;
@@ -115,53 +117,53 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Begins the next stage of a composed study, which has one, with the result of the one before.
+    /// Begins the next leg of a composed study, which has one, with the result of the one before.
     fn begin_next(self: &Arc<Self>, composed: &ComposedRecord) -> Result<(), Error> {
         let record = self.keep_next(composed)?;
         self.start(record);
         Ok(())
     }
 
-    /// Keeps the study that the next stage is, or why it cannot begin.
+    /// Keeps the study that the next leg is, or why it cannot begin.
     fn keep_next(&self, composed: &ComposedRecord) -> Result<StudyRecord, Error> {
         let ComposedRecord { id, created, asked, begun, .. } = composed;
         let number = begun + 1;
-        let model = self.hall.store.result_file(&composed::stage_id(id, *begun), end::MODEL)?;
-        let study = composed::stage(asked, number, model).map_err(Error::refused);
-        match study.and_then(|study| new_record(&self.hall, composed::stage_id(id, number), *created, study)) {
+        let model = self.hall.store.result_file(&composed::leg_id(id, *begun), end::MODEL)?;
+        let study = composed::leg(asked, number, model).map_err(Error::refused);
+        match study.and_then(|study| new_record(&self.hall, composed::leg_id(id, number), *created, study)) {
             Ok(record) => {
-                self.hall.store.begin_stage(id, number, &record)?;
+                self.hall.store.begin_leg(id, number, &record)?;
                 tracing::info!(study = record.id, composed = id, "submitted");
                 Ok(record)
             }
             Err(error) => {
-                tracing::warn!(study = id, %error, "its next stage cannot begin");
-                self.hall.store.refuse_stage(id, &error.to_string())?;
+                tracing::warn!(study = id, %error, "its next leg cannot begin");
+                self.hall.store.refuse_leg(id, &error.to_string())?;
                 Err(error)
             }
         }
     }
 
-    /// Whether the stage of a composed study that began last has its result, and the next has to begin.
+    /// Whether the leg of a composed study that began last has its result, and the next has to begin.
     fn is_due(&self, composed: &ComposedRecord) -> Result<bool, Error> {
         let ComposedRecord { id, begun, .. } = composed;
         let is_done = |study: Option<StudyRecord>| study.is_some_and(|study| study.state == StudyState::Done);
-        Ok(*begun == 0 || *begun < STAGES && is_done(self.hall.store.study(&composed::stage_id(id, *begun))?))
+        Ok(*begun == 0 || *begun < LEGS && is_done(self.hall.store.study(&composed::leg_id(id, *begun))?))
     }
 
     /// A study has its result: begins what was to follow it.
     fn go_on_from(self: &Arc<Self>, study: &str) -> Result<(), Error> {
-        let Some(composed) = composed::of_stage(study) else { return Ok(()) };
+        let Some(composed) = composed::of_leg(study) else { return Ok(()) };
         match self.hall.store.composed(composed)? {
             Some(composed) if self.is_due(&composed)? => self.begin_next(&composed),
             _ => Ok(()),
         }
     }
 
-    /// The study that an identifier stands for now: of a composed study, the stage that has begun last.
+    /// The study that an identifier stands for now: of a composed study, the leg that has begun last.
     fn present(&self, id: &str) -> Result<String, Error> {
         match self.hall.store.composed(id)? {
-            Some(composed) if composed.begun > 0 => Ok(composed::stage_id(id, composed.begun)),
+            Some(composed) if composed.begun > 0 => Ok(composed::leg_id(id, composed.begun)),
             _ => Ok(id.into()),
         }
     }
@@ -169,7 +171,7 @@ impl Scheduler {
     /// Takes up all studies that had not ended.
     pub(crate) fn take_up(self: &Arc<Self>) -> Result<(), Error> {
         for composed in self.hall.store.open_composed()? {
-            // It was stopped between two stages; one that cannot begin says why where it is looked for.
+            // It was stopped between two legs; one that cannot begin says why where it is looked for.
             if composed.refusal.is_none() && self.is_due(&composed)? {
                 let _ = self.keep_next(&composed);
             }
@@ -224,10 +226,10 @@ impl Scheduler {
     /// Gives a study up.
     pub(crate) async fn cancel(&self, id: &str) -> Result<String, Error> {
         loop {
-            let stage = self.present(id)?;
-            let cancelled = self.cancel_study(&stage).await;
-            // The next stage may just have begun.
-            if cancelled.is_ok() || self.present(id)? == stage {
+            let leg = self.present(id)?;
+            let cancelled = self.cancel_study(&leg).await;
+            // The next leg may just have begun.
+            if cancelled.is_ok() || self.present(id)? == leg {
                 return cancelled;
             }
         }
@@ -262,7 +264,7 @@ impl Scheduler {
         {
             self.begin_next(&composed)?;
             return Ok(format!(
-                "study {id} goes on with its next stage; entente study show {id} says what it waits for"
+                "study {id} goes on with the next of its studies; entente study show {id} says what it waits for"
             ));
         }
         self.resume_study(&self.present(id)?)

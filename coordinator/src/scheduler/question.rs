@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use entente_protocols::config::nearest;
 use entente_protocols::language::schema::DatasetSchema;
+use entente_protocols::reason::Reason;
 use entente_protocols::study::Study;
 use entente_protocols::study::proposal::{MAX_SCHEMAS, Proposal};
 
@@ -16,10 +17,10 @@ pub(super) fn schemas(
     study: &Study,
     participants: &[String],
     published: &BTreeMap<String, Vec<DatasetSchema>>,
-) -> Result<BTreeMap<String, DatasetSchema>, String> {
+) -> Result<BTreeMap<String, DatasetSchema>, Reason> {
     let mut schemas = BTreeMap::new();
     for (partner, published) in published {
-        let Some(name) = study.spec.dataset_of(partner).map_err(|refusal| refusal.to_string())? else { continue };
+        let Some(name) = study.spec.dataset_of(partner).map_err(|refusal| refusal.reason())? else { continue };
         match DatasetSchema::named(published.iter(), &name) {
             Some(schema) => drop(schemas.insert(partner.clone(), schema.clone())),
             None if participants.contains(partner) => return Err(no_dataset(partner, &name, published)),
@@ -30,7 +31,7 @@ pub(super) fn schemas(
 }
 
 /// Schemas that fit into a proposal. Of others, nodes would refuse it, and would be lost for what is not theirs.
-fn fit(study: &Study, schemas: BTreeMap<String, DatasetSchema>) -> Result<BTreeMap<String, DatasetSchema>, String> {
+fn fit(study: &Study, schemas: BTreeMap<String, DatasetSchema>) -> Result<BTreeMap<String, DatasetSchema>, Reason> {
     let size =
         |schemas: BTreeMap<String, DatasetSchema>| Proposal::first(study.clone(), &[], "").over(schemas).schemas_size();
     let together = size(schemas.clone());
@@ -39,10 +40,11 @@ fn fit(study: &Study, schemas: BTreeMap<String, DatasetSchema>) -> Result<BTreeM
     }
     let each = schemas.into_iter().map(|(partner, schema)| (size([(partner.clone(), schema)].into()), partner));
     let (largest, partner) = each.max().unwrap_or_default();
-    Err(format!(
+    let problem = format!(
         "the schemas of the participants' data sets take {together} bytes together, and a study has room for {MAX_SCHEMAS}; that of \
-         `{partner}` is the largest, of {largest} bytes: make its categories coarser, or declare only columns that studies need"
-    ))
+         `{partner}` is the largest, of {largest} bytes"
+    );
+    Err(Reason::from(problem).help("make its categories coarser, or declare only columns that studies need"))
 }
 
 /// The same, where what those will publish who have never connected is taken to be as somebody else's: they are asked themselves
@@ -55,27 +57,27 @@ pub(super) fn assumed_schemas(
     study: &Study,
     participants: &[String],
     published: &BTreeMap<String, Vec<DatasetSchema>>,
-) -> Result<BTreeMap<String, DatasetSchema>, String> {
+) -> Result<BTreeMap<String, DatasetSchema>, Reason> {
     let mut schemas = schemas(study, participants, published)?;
     let example = schemas.values().next().cloned().ok_or("no participant has connected yet")?;
     for partner in participants.iter().filter(|partner| !published.contains_key(*partner)) {
-        if study.spec.dataset_of(partner).map_err(|refusal| refusal.to_string())?.is_some() {
+        if study.spec.dataset_of(partner).map_err(|refusal| refusal.reason())?.is_some() {
             schemas.insert(partner.clone(), example.clone());
         }
     }
     Ok(schemas)
 }
 
-fn no_dataset(partner: &str, dataset: &str, published: &[DatasetSchema]) -> String {
+fn no_dataset(partner: &str, dataset: &str, published: &[DatasetSchema]) -> Reason {
     let names: Vec<String> = published.iter().map(|schema| format!("`{}`", schema.name)).collect();
     let has = if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
     let instead = match nearest(dataset, published.iter().map(|schema| schema.name.as_str())) {
         Some(near) => {
-            format!("Did you mean `{near}`? If not, a data set has the same name at every partner, in node.toml")
+            format!("did you mean `{near}`? If not, a data set has the same name at every partner, in node.toml")
         }
-        None => "Ask for one of those, or name the data set alike at every partner, in node.toml".into(),
+        None => "ask for one of those, or name the data set alike at every partner, in node.toml".into(),
     };
-    format!("`{partner}` has no data set `{dataset}`; {has}. {instead}")
+    Reason::from(format!("`{partner}` has no data set `{dataset}`; {has}")).help(instead)
 }
 
 #[cfg(test)]
@@ -89,7 +91,7 @@ mod tests {
         DatasetSchema { name: name.into(), privacy_unit: "id".into(), columns: BTreeMap::new() }
     }
 
-    fn asked(published: &[(&str, &[DatasetSchema])]) -> Result<BTreeMap<String, DatasetSchema>, String> {
+    fn asked(published: &[(&str, &[DatasetSchema])]) -> Result<BTreeMap<String, DatasetSchema>, Reason> {
         let study = testing::study("n").query("SELECT COUNT(*) AS n FROM customers").build().unwrap();
         let published =
             published.iter().map(|(partner, published)| ((*partner).to_owned(), published.to_vec())).collect();
@@ -101,12 +103,12 @@ mod tests {
         let customers = [schema("customers")];
         let both = asked(&[("bank", &customers), ("telecom", &customers)]).unwrap();
         assert_eq!(asked(&[("bank", &customers)]).unwrap(), both);
-        let problem = asked(&[("bank", &customers), ("telecom", &[schema("clients")])]).unwrap_err();
+        let problem = asked(&[("bank", &customers), ("telecom", &[schema("clients")])]).unwrap_err().to_string();
         assert!(
             problem.contains("`telecom` has no data set `customers`") && problem.contains("`clients`"),
             "{problem}"
         );
-        assert!(asked(&[]).unwrap_err().contains("no participant has connected"));
+        assert!(asked(&[]).unwrap_err().to_string().contains("no participant has connected"));
     }
 
     #[test]
@@ -116,7 +118,7 @@ mod tests {
             let columns = [("kind".to_owned(), ColumnType::Category { values })].into();
             DatasetSchema { columns, ..schema("customers") }
         };
-        let problem = asked(&[("bank", &[large(500)]), ("telecom", &[large(700)])]).unwrap_err();
+        let problem = asked(&[("bank", &[large(500)]), ("telecom", &[large(700)])]).unwrap_err().to_string();
         for part in ["1048576", "`telecom` is the largest, of 70"] {
             assert!(problem.contains(part), "{problem} lacks {part}");
         }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use entente_host::Error;
 use entente_host::terminal::clean;
 use entente_protocols::identity::Roster;
+use entente_protocols::reason::Reason;
 use entente_protocols::secagg::collect::{Collector, Stage, Unusable};
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Earlier, Question, Refusal};
@@ -70,7 +71,7 @@ enum Phase {
 enum Outcome {
     /// These partners are lost to the attempt.
     Lost(Vec<Loss>),
-    Refused(String),
+    Refused(Reason),
     Failed(String),
     Cancelled,
 }
@@ -342,12 +343,11 @@ impl Run {
 
     /// Proposes the attempt.
     fn propose(&mut self, now: Moment, proposal: Proposal, roster: Roster) -> Result<(), Outcome> {
-        let question = proposal.question().map_err(|refusal| Outcome::Refused(refusal.to_string()))?;
+        let question = proposal.question().map_err(|refusal| Outcome::Refused(refusal.reason()))?;
         let plan = question.plan_digest();
         if self.rounds.iter().any(|round| round.plan != plan) {
-            return Err(Outcome::Refused(
-                "the schemas of the data sets have changed since the study began, and with them its plan; submit it anew".into(),
-            ));
+            let problem = "the schemas of the data sets have changed since the study began, and with them its plan";
+            return Err(Outcome::Refused(Reason::from(problem).help("submit it anew")));
         }
         let state = RoundState::new(&question, &self.rounds).map_err(Outcome::Failed)?;
         let round = u32::try_from(self.rounds.len()).unwrap_or(u32::MAX - 1) + 1;

@@ -33,7 +33,7 @@ pub fn read_model(path: &Path) -> Result<ModelFile, Error> {
         return Err(none(format!("has more than {} MiB, more than any model file", MAX_BYTES >> 20)));
     }
     let bytes = files::read(path)?;
-    ModelFile::parse(&bytes).map_err(|error| none(error.to_string()))
+    ModelFile::parse(&bytes).map_err(|error| Error::refused(error.of(path.display())))
 }
 
 /// What was scored.

@@ -17,7 +17,7 @@ pub struct ComposedRecord {
     pub created: jiff::Timestamp,
     /// What is asked.
     pub asked: Seeded,
-    /// How many of its stages have begun.
+    /// How many of its legs have begun.
     pub begun: u32,
     /// Why the next one could not begin, if so.
     pub refusal: Option<String>,
@@ -34,7 +34,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<ComposedRecord, String>> {
 }
 
 impl Store {
-    /// Keeps a new composed study, of which no stage has begun.
+    /// Keeps a new composed study, of which no leg has begun.
     pub fn add_composed(&self, record: &ComposedRecord) -> Result<(), Error> {
         let ComposedRecord { id, created, asked, begun, refusal } = record;
         let row = params![id, created.to_string(), canonical_bytes(asked), begun, refusal];
@@ -42,8 +42,8 @@ impl Store {
         self.lock().execute(&sql, row).map(drop).map_err(failed)
     }
 
-    /// Keeps the study that a composed study's next stage is, and that it has begun.
-    pub fn begin_stage(&self, composed: &str, number: u32, study: &StudyRecord) -> Result<(), Error> {
+    /// Keeps the study that a composed study's next leg is, and that it has begun.
+    pub fn begin_leg(&self, composed: &str, number: u32, study: &StudyRecord) -> Result<(), Error> {
         let mut connection = self.lock();
         let transaction = connection.transaction().map_err(failed)?;
         insert(&transaction, study)?;
@@ -52,8 +52,8 @@ impl Store {
         transaction.commit().map_err(failed)
     }
 
-    /// Keeps why a composed study's next stage could not begin.
-    pub fn refuse_stage(&self, composed: &str, reason: &str) -> Result<(), Error> {
+    /// Keeps why a composed study's next leg could not begin.
+    pub fn refuse_leg(&self, composed: &str, reason: &str) -> Result<(), Error> {
         let sql = "UPDATE composed SET refusal = ?2 WHERE id = ?1";
         self.lock().execute(sql, params![composed, reason]).map(drop).map_err(failed)
     }
@@ -65,7 +65,7 @@ impl Store {
         found.transpose().map_err(Error::failed)
     }
 
-    /// All composed studies whose last stage has not begun, oldest first. Those that cannot be read are left out.
+    /// All composed studies whose last leg has not begun, oldest first. Those that cannot be read are left out.
     pub fn open_composed(&self) -> Result<Vec<ComposedRecord>, Error> {
         let connection = self.lock();
         let sql = format!(
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_are_kept_with_how_many_have_begun() {
+    fn legs_are_kept_with_how_many_have_begun() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let draft = testing::study("n").lookalike("a", &["b"], "SELECT id, x FROM d");
@@ -108,14 +108,14 @@ mod tests {
             reason: None,
         };
         let (first, last) = (study("s-1"), study("s"));
-        store.begin_stage("s", 1, &first).unwrap();
-        assert!(store.begin_stage("s", 2, &first).is_err(), "there is such a study");
-        store.refuse_stage("s", "no model").unwrap();
+        store.begin_leg("s", 1, &first).unwrap();
+        assert!(store.begin_leg("s", 2, &first).is_err(), "there is such a study");
+        store.refuse_leg("s", "no model").unwrap();
         (record.begun, record.refusal) = (1, Some("no model".into()));
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.composed("s").unwrap().as_ref(), Some(&record));
         assert_eq!((store.open_composed().unwrap(), store.composed("s-1").unwrap()), (vec![record.clone()], None));
-        store.begin_stage("s", 2, &last).unwrap();
+        store.begin_leg("s", 2, &last).unwrap();
         (record.begun, record.refusal) = (2, None);
         assert_eq!((store.composed("s").unwrap(), store.open_composed().unwrap()), (Some(record), vec![]));
         assert_eq!(store.studies().unwrap().len(), 2);

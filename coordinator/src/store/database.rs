@@ -145,7 +145,7 @@ CREATE TABLE composed (              -- studies that follow one another
     id TEXT PRIMARY KEY,
     created TEXT NOT NULL,
     asked BLOB NOT NULL,             -- canonical bytes
-    begun INTEGER NOT NULL,          -- how many stages have
+    begun INTEGER NOT NULL,          -- how many legs have
     refusal TEXT                     -- why the next could not
 ) STRICT;
 ";

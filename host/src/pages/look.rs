@@ -1,6 +1,6 @@
 //! One look: the frame of every page, and the pieces that several have.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The stylesheet.
 pub const STYLE: &str = include_str!("pages.css");
@@ -26,6 +26,23 @@ pub fn page(title: &str, place: &str, links: &[(&str, &str)], body: &Markup) -> 
                 }
                 main id="main" { h1 { (title) } (body) }
             }
+        }
+    }
+}
+
+/// A page that is a file of its own, to be kept and sent: nothing in it is from elsewhere, and its policy holds it to that.
+pub fn document(title: &str, style: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { (title) " – Entente" }
+                style { (PreEscaped(style)) }
+            }
+            body { main { (body) } }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What the local, read-only pages of nodes and coordinators have in common: who may see them ([`access`]), what every answer says to
-//! browsers ([`serve`]), metrics ([`metrics`]) and one look ([`look`]).
+//! browsers ([`serve`]), metrics ([`metrics`]), one look ([`look`]), and where a daemon serves its page ([`page`]).
 //!
 //! A page listens on loopback alone, answers GET and nothing else but the form of its login, has no script, and takes nothing from
 //! elsewhere.
@@ -8,7 +8,10 @@
 pub mod access;
 pub mod look;
 pub mod metrics;
+pub mod page;
+#[expect(clippy::disallowed_types, reason = "a page listens")]
 pub mod serve;
 
 pub use access::Access;
+pub use page::{Page, read};
 pub use serve::{Bound, bind};

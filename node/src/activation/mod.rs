@@ -30,7 +30,7 @@ use entente_protocols::digest::{Digest, PlainSum};
 use jiff::Timestamp;
 
 use crate::config::{Activation, Config, DatasetConfig};
-use crate::data::audience::{Audience, Chosen, Form, Header, Kind, Selection, StudyId};
+use crate::data::audience::{Audience, Chosen, Form, Header, Opened, Selection, StudyId};
 use crate::data::{Dataset, Engine, Options, UnitKey};
 use crate::participant::spill_folder;
 use crate::state::Folder;
@@ -57,7 +57,7 @@ pub fn manifest_of(file: &Path) -> PathBuf {
 
 /// Exports customers of an audience as of `now`, and says what was written.
 pub async fn export(folder: &Folder, request: &Request, now: Timestamp) -> Result<Manifest, Error> {
-    let config = crate::load(folder)?;
+    let config = crate::config::load(folder)?;
     let form = Form::of(&request.out).ok_or_else(|| {
         Error::refused(format!("{} is neither .csv nor .parquet", request.out.display()))
             .help("end its name with one of them")
@@ -138,9 +138,9 @@ fn read(folder: &Folder, study: &StudyId) -> Result<Audience, Error> {
 }
 
 fn check_selection(header: &Header, selection: &Selection) -> Result<(), Error> {
-    let (has, ask) = match (header.kind, selection) {
-        (Kind::Buckets, Selection::MinScore(_)) => ("buckets, not scores", "--bucket or --top"),
-        (Kind::Scores, Selection::Buckets(_)) => ("scores, not buckets", "--min-score or --top"),
+    let (has, ask) = match (header.opened, selection) {
+        (Opened::Buckets, Selection::MinScore(_)) => ("buckets, not scores", "--bucket or --top"),
+        (Opened::Scores, Selection::Buckets(_)) => ("scores, not buckets", "--min-score or --top"),
         _ => return Ok(()),
     };
     Err(Error::refused(format!("the audience of study `{}` has {has}", header.study)).help(format!("choose by {ask}")))

@@ -36,7 +36,7 @@ fn people(folder: &Folder, consents: impl Fn(usize) -> bool) {
 
 /// An audience of a study in which customer `cN` has score N.
 async fn scored(folder: &Folder, study: &str) {
-    let config = crate::load(folder).unwrap();
+    let config = crate::config::load(folder).unwrap();
     let key = UnitKey::new(folder.local_secret("privacy units").unwrap().0);
     let engine = Engine::new(Options::new(spill_folder(folder), key.clone()));
     let names: arrow_array::ArrayRef =

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use entente_host::process::block_on;
-use entente_host::terminal::{print, print_json};
+use entente_host::terminal::{print, print_json, table};
 use entente_host::{Error, clock, files};
 use entente_protocols::identity::PublicIdentity;
 use serde::Serialize;
 
-use super::{Dir, table};
+use super::options::Dir;
 use crate::activation::manifest::Signed;
 use crate::activation::{Request, export, manifest_of, sha256_of};
 use crate::data::audience::{self, Selection, StudyId};
@@ -18,7 +18,7 @@ use crate::state::Folder;
 
 #[derive(Subcommand)]
 pub(super) enum Audience {
-    /// List the audiences: the scored customers of each lookalike study
+    /// List the audiences: the customers that each study has scored
     #[command(after_help = "Example:\n  entente-node audience list --dir telecom")]
     List(List),
     /// Export the best customers of an audience for activation, with a signed manifest beside the file
@@ -149,12 +149,12 @@ impl List {
         let mut listed = Vec::new();
         for header in found {
             match header {
-                Ok(audience::Header { study, dataset, privacy_unit, created, kind, customers }) => {
+                Ok(audience::Header { study, dataset, privacy_unit, created, opened, customers }) => {
                     listed.push(Listed {
                         study: study.to_string(),
                         dataset,
                         privacy_unit,
-                        output: kind.column(),
+                        output: opened.column(),
                         customers,
                         created,
                     })
@@ -166,12 +166,10 @@ impl List {
             return print_json(&listed);
         }
         if listed.is_empty() {
-            eprintln!(
-                "there are no audiences; a study of kind lookalike leaves one at the node whose customers it scores"
-            );
+            eprintln!("there are no audiences; a study leaves one at the node whose customers it scores");
             return Ok(());
         }
-        let mut table = table(&["study", "data set", "customers", "value type", "created"]);
+        let mut table = table(["study", "data set", "customers", "value type", "created"]);
         for Listed { study, dataset, output, customers, created, .. } in listed {
             table.add_row([study, dataset, customers.to_string(), output.to_owned(), created]);
         }
@@ -237,7 +235,7 @@ impl Verify {
 /// The key of the node of this name: this node's own, or what its pinned roster says.
 fn known(folder: &Folder, node: &str) -> Result<PublicIdentity, Error> {
     if folder.is_joined() {
-        if crate::load(folder)?.name == node {
+        if crate::config::load(folder)?.name == node {
             return Ok(folder.identity()?.public());
         }
         if let Some(member) = folder.pinned_roster()?.and_then(|mut roster| roster.members.remove(node)) {

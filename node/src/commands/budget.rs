@@ -2,10 +2,10 @@
 
 use clap::Args;
 use entente_host::Error;
-use entente_host::terminal::{print, print_json};
+use entente_host::terminal::{print, print_json, table};
 use serde::Serialize;
 
-use super::{Dir, table};
+use super::options::Dir;
 
 #[derive(Args)]
 pub(super) struct Budget {
@@ -37,7 +37,7 @@ struct Amount {
 impl Budget {
     pub(super) fn run(self) -> Result<(), Error> {
         let folder = self.dir.folder();
-        let config = crate::load(&folder)?;
+        let config = crate::config::load(&folder)?;
         let ledger = super::ledger::checked(&folder)?;
         let chain = ledger.chain();
         let delta = config.caps.delta;
@@ -64,7 +64,7 @@ impl Budget {
         if self.json {
             return print_json(&budgets);
         }
-        let mut table = table(&["data set", "", "ρ", &format!("ε at δ = {delta:e}")]);
+        let mut table = table(["data set", "", "ρ", &format!("ε at δ = {delta:e}")]);
         for budget in budgets {
             let Account { dataset, cap, spent, left, spent_person, .. } = budget;
             let rows =

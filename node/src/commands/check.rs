@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use clap::Args;
-use entente_host::terminal::{print, print_json};
+use entente_host::terminal::{print, print_json, table};
 use entente_host::{Error, files};
 use entente_protocols::ledger::report;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::reason::Reason;
 use serde::Serialize;
 
-use super::{Dir, table};
+use super::options::Dir;
 use crate::config::{Config, DatasetConfig};
 use crate::data::{self, Engine, Options, Severity, UnitKey};
 use crate::link;
@@ -68,7 +68,7 @@ impl Check {
         if self.json {
             print_json(&lines)?;
         } else {
-            let mut table = table(&["part", "", "finding", "what to do"]);
+            let mut table = table(["part", "", "finding", "what to do"]);
             for Line { part, verdict, finding, fix } in lines {
                 let verdict = match verdict {
                     Verdict::Ok => "ok",
@@ -86,7 +86,7 @@ impl Check {
 
 async fn findings(folder: &Folder) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
-    match crate::load(folder) {
+    match crate::config::load(folder) {
         Err(error) => lines.push(Line::failed("configuration", &error, "fix it and check again")),
         Ok(config) => {
             lines.push(configuration(folder, &config));

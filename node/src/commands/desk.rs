@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use entente_host::Error;
 use entente_host::clock;
-use entente_host::terminal::{one_line, print, print_json};
+use entente_host::terminal::{one_line, print, print_json, table};
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::DatasetSchema;
@@ -15,7 +15,7 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{StudySpec, Terms};
 use serde::Serialize;
 
-use super::{Dir, studies, table};
+use super::options::{Dir, studies};
 use crate::state::Folder;
 use crate::store::attempts::{Attempt, Stage};
 
@@ -118,7 +118,7 @@ impl Studies {
         if listed.is_empty() {
             return if unconfirmed { Ok(()) } else { print("no study was proposed to this node yet") };
         }
-        let mut table = table(&["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
+        let mut table = table(["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
         let waiting = listed.iter().filter(|study| study.waits).map(|study| {
             let beside: String = [&study.own_numbers, &study.over]
                 .into_iter()
@@ -175,7 +175,7 @@ impl Listed {
 }
 
 fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
-    let (store, config) = (studies(folder)?, crate::load(folder)?);
+    let (store, config) = (studies(folder)?, crate::config::load(folder)?);
     let me = &config.name;
     let mut listed = Vec::new();
     for Attempt { id, proposal, stage, received } in store.all()? {
@@ -457,7 +457,7 @@ delta = 1e-6
         for (number, (draft, participants, _)) in (1..).zip(&cases) {
             let participants: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
             let proposal = Proposal::first(draft.build().unwrap(), &participants, "operator");
-            let schema = &crate::load(&folder).unwrap().datasets["customers"].schema;
+            let schema = &crate::config::load(&folder).unwrap().datasets["customers"].schema;
             let schemas = participants.iter().map(|name| (name.clone(), schema.clone()));
             put(&store, number, proposal.over(schemas));
         }
@@ -479,7 +479,7 @@ delta = 1e-6
     #[test]
     fn a_steward_is_told_over_what_schemas_of_others_a_study_is_asked() {
         let (_dir, folder, _store) = node();
-        let own = crate::load(&folder).unwrap().datasets["customers"].schema.clone();
+        let own = crate::config::load(&folder).unwrap().datasets["customers"].schema.clone();
         let mut older = own.clone();
         older.columns.insert("age".into(), ColumnType::Int { min: Some(18), max: Some(120) });
         let partners = ["bank", "retailer", "telecom"].map(String::from);

@@ -7,7 +7,7 @@ use entente_host::terminal::print;
 use entente_host::{Error, files};
 use entente_protocols::identity::Ticket;
 
-use super::Dir;
+use super::options::Dir;
 use crate::link::enrol;
 
 #[derive(Args)]

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files::{exists, write_private};
-use entente_host::terminal::{print, print_json_text, write};
+use entente_host::terminal::{print, print_json_text, table, write};
 use entente_protocols::ledger::entry::{Entry, Record};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::ledger::{self, Caps};
 
-use super::{Dir, office, table};
-use crate::SOFTWARE;
-use crate::state::Folder;
+use super::office;
+use super::options::Dir;
+use crate::state::{Folder, SOFTWARE};
 use crate::store::LedgerStore;
 
 #[derive(Subcommand)]
@@ -114,7 +114,7 @@ impl Show {
             return print("the ledger has no entries yet");
         }
         let mut table =
-            table(&["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
+            table(["#", "time", "state", "data set", "study", "charge ρ", "spent ρ", "cap ρ", "ε spent", "note"]);
         for line in lines {
             let entry = line
                 .entry()
@@ -208,6 +208,6 @@ fn row(entry: &Entry) -> [String; 10] {
 }
 
 fn text(folder: &Folder) -> Result<String, Error> {
-    let config = crate::load(folder)?;
+    let config = crate::config::load(folder)?;
     Ok(export(&config.name, &folder.signer(&config.name)?, &open(folder)?)?)
 }

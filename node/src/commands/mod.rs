@@ -2,6 +2,7 @@
 
 mod audience;
 mod budget;
+#[expect(clippy::disallowed_methods, reason = "a link is tried for a while")]
 mod check;
 #[expect(clippy::disallowed_methods, reason = "a steward is who has logged in")]
 mod desk;
@@ -9,20 +10,17 @@ mod join;
 mod ledger;
 mod models;
 mod office;
+mod options;
 mod review;
 mod roster;
 mod serve;
 mod witnessed;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use entente_host::Error;
 use entente_host::process::{self, DEFAULT_LOG, LogFormat, block_on};
-
-use crate::state::Folder;
-use crate::store::StudyStore;
 
 /// A partner's node of an Entente alliance: it takes part in joint studies without a record leaving it.
 #[derive(Parser)]
@@ -50,19 +48,6 @@ struct Cli {
     log: Option<String>,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Args, Clone)]
-struct Dir {
-    /// The node's folder.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-}
-
-impl Dir {
-    fn folder(&self) -> Folder {
-        Folder::new(&self.dir)
-    }
 }
 
 #[derive(Subcommand)]
@@ -114,7 +99,7 @@ Example:
   entente-node models import results/churn/model.json --dir bank"
     )]
     Models(models::Models),
-    /// List the audiences of lookalike studies, export the best of one, verify an export
+    /// List the audiences that studies leave here, export the best of one, verify an export
     #[command(
         subcommand,
         after_help = "\
@@ -159,20 +144,6 @@ impl Cli {
             Command::Roster(roster) => roster.run(),
         }
     }
-}
-
-/// The studies and models of the node in a folder.
-fn studies(folder: &Folder) -> Result<StudyStore, Error> {
-    // Says so where no node has joined.
-    folder.read(&folder.config())?;
-    Ok(StudyStore::open(&folder.state("studies.sqlite"))?)
-}
-
-/// A table for a terminal.
-fn table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY).set_header(header);
-    table
 }
 
 #[cfg(test)]

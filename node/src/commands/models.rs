@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use entente_host::terminal::{print, print_json, write};
+use entente_host::terminal::{print, print_json, table, write};
 use entente_host::{Error, clock, files};
 use entente_protocols::learn::file::ModelFile;
 
-use super::{Dir, studies, table};
+use super::options::{Dir, studies};
 use crate::store::StoredModel;
 
 #[derive(Subcommand)]
@@ -81,11 +81,11 @@ impl List {
         }
         if models.is_empty() {
             eprintln!(
-                "there are no models; a study of kind train leaves one, and `entente-node models import FILE` adds one"
+                "there are no models; a study that trains one leaves it, and `entente-node models import FILE` adds one"
             );
             return Ok(());
         }
-        let mut table = table(&["study", "name", "predicts", "received", "from"]);
+        let mut table = table(["study", "name", "predicts", "received", "from"]);
         for StoredModel { study, name, predicts, received, source, .. } in models {
             table.add_row([study, name, predicts, received, source]);
         }
@@ -125,8 +125,7 @@ impl Import {
     fn run(self) -> Result<(), Error> {
         let (folder, path) = (self.dir.folder(), self.file);
         let bytes = files::read(&path)?;
-        let file =
-            ModelFile::parse(&bytes).map_err(|problem| Error::refused(format!("{}: {problem}", path.display())))?;
+        let file = ModelFile::parse(&bytes).map_err(|problem| Error::refused(problem.of(path.display())))?;
         let (source, now) = (format!("file {}", path.display()), clock::now().to_string());
         let model = StoredModel::new(&file.study.id, &file.study.name, &source, &file, &bytes, now);
         studies(&folder)?.put_model(&model)?;

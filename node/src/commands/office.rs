@@ -9,10 +9,9 @@ use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::{Act, Ledger, Outcome};
 use entente_protocols::privacy::rho::Rho;
 
-use super::Dir;
-use crate::SOFTWARE;
+use super::options::Dir;
 use crate::config::Config;
-use crate::state::Folder;
+use crate::state::{Folder, SOFTWARE};
 use crate::store::LedgerStore;
 
 /// Who acts, and why.
@@ -33,8 +32,7 @@ pub(super) struct What {
     /// A data set.
     #[arg(long)]
     dataset: Option<String>,
-    /// A study kind: query, train or lookalike.
-    #[arg(long)]
+    #[arg(long, help = format!("A study kind: {}", Kind::names()))]
     kind: Option<String>,
 }
 
@@ -85,7 +83,7 @@ pub(super) struct Recover {
 
 /// Opens the ledger for an officer whom node.toml names.
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
-    let config = crate::load(folder)?;
+    let config = crate::config::load(folder)?;
     if by.reason.trim().is_empty() {
         return Err(Error::refused("a reason is missing").help("write one with --reason; the ledger records it"));
     }

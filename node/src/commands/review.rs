@@ -4,7 +4,7 @@ use clap::Args;
 use entente_host::Error;
 use entente_host::terminal::print;
 
-use super::Dir;
+use super::options::Dir;
 
 #[derive(Args)]
 pub(super) struct Review {

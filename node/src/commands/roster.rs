@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use entente_host::Error;
-use entente_host::terminal::{ask, print, print_json};
+use entente_host::terminal::{ask, print, print_json, table};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity;
 use serde::Serialize;
 
-use super::{Dir, table};
+use super::options::Dir;
 use crate::roster::{accept_without, confirm, drop_partner, offered};
 use crate::state::Folder;
 
@@ -86,8 +86,8 @@ fn describe(state: &str, roster: &identity::Roster, pinned: Option<&identity::Ro
     print(format!("roster of alliance `{}` ({state})", roster.alliance))?;
     print(format!("fingerprint: {}", roster.fingerprint_words()))?;
     let mut table = match pinned {
-        Some(_) => table(&["partner", "identity key", "here"]),
-        None => table(&["partner", "identity key"]),
+        Some(_) => table(["partner", "identity key", "here"]),
+        None => table(["partner", "identity key"]),
     };
     let mut row = |name: &str, key: String, here: &str| match pinned {
         Some(_) => drop(table.add_row([name, &key, here])),

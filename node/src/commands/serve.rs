@@ -5,7 +5,7 @@ use entente_host::Error;
 use entente_host::process::stop_signal;
 use entente_host::terminal::print;
 
-use super::Dir;
+use super::options::Dir;
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -21,7 +21,7 @@ impl Serve {
             let _ = print(format!("connected to {address}"));
         };
         tokio::select! {
-            ended = crate::serve(&folder, connected) => ended.map(|never| match never {}),
+            ended = crate::daemon::serve(&folder, connected) => ended.map(|never| match never {}),
             () = stop_signal() => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use entente_host::files::write_private;
 use entente_host::terminal::{print, write};
 use entente_protocols::ledger::outside::write_witnessed;
 
-use super::Dir;
+use super::options::Dir;
 use crate::store::WitnessStore;
 
 #[derive(Args)]

@@ -113,20 +113,20 @@ struct Job {
 
 /// What is limited together.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Lane {
     Computing,
     Answering,
 }
 
-/// The kind of a message of an attempt; `None` if it must not wait for others.
-fn kind(told: &ToAttempt) -> Option<Kind> {
+/// The lane of a message of an attempt; `None` if it must not wait for others.
+fn lane(told: &ToAttempt) -> Option<Lane> {
     match told {
-        ToAttempt::Go { .. } => Some(Kind::Computing),
+        ToAttempt::Go { .. } => Some(Lane::Computing),
         ToAttempt::Propose(_)
         | ToAttempt::Start { .. }
         | ToAttempt::Resend { .. }
         | ToAttempt::Finished { .. }
-        | ToAttempt::Abandoned { .. } => Some(Kind::Answering),
+        | ToAttempt::Abandoned { .. } => Some(Lane::Answering),
         ToAttempt::Relayed { .. } => None,
     }
 }
@@ -166,17 +166,17 @@ impl Queue {
         self.size = self.waiting.iter().map(|job| job.size).sum();
     }
 
-    fn count(&mut self, kind: Kind) -> (&mut usize, usize) {
-        match kind {
+    fn count(&mut self, lane: Lane) -> (&mut usize, usize) {
+        match lane {
             // Whoever has begun goes first.
-            Kind::Computing => (&mut self.computing, self.most_computing.saturating_sub(self.returning)),
-            Kind::Answering => (&mut self.answering, ANSWERING),
+            Lane::Computing => (&mut self.computing, self.most_computing.saturating_sub(self.returning)),
+            Lane::Answering => (&mut self.answering, ANSWERING),
         }
     }
 
     /// After how many others the next round of an attempt comes that was told on this connection, if it waits for them.
     fn waits(&self, attempt: &AttemptId, connection: u64) -> Option<usize> {
-        let is_round = |job: &Job| kind(&job.told.1) == Some(Kind::Computing);
+        let is_round = |job: &Job| lane(&job.told.1) == Some(Lane::Computing);
         let place =
             self.waiting.iter().position(|job| is_round(job) && job.attempt == *attempt && job.told.0 == connection)?;
         // It waits for another message of its attempt, which is no matter of others.
@@ -188,20 +188,20 @@ impl Queue {
     }
 
     /// The first that can be answered now; it counts as being answered from now on.
-    fn next(&mut self) -> Option<(Job, Kind)> {
+    fn next(&mut self) -> Option<(Job, Lane)> {
         let ready = (0..self.waiting.len()).find_map(|place| {
             let job = self.waiting.get(place)?;
-            let kind = kind(&job.told.1).filter(|_| !self.at_work.contains_key(&job.attempt))?;
-            let (count, most) = self.count(kind);
-            (*count < most).then_some((place, kind))
+            let lane = lane(&job.told.1).filter(|_| !self.at_work.contains_key(&job.attempt))?;
+            let (count, most) = self.count(lane);
+            (*count < most).then_some((place, lane))
         });
-        let (place, kind) = ready?;
+        let (place, lane) = ready?;
         let job = self.waiting.remove(place)?;
         self.size -= job.size;
         self.said_full &= self.waiting.len() > MOST / 2 || self.size > ROOM / 2;
-        *self.count(kind).0 += 1;
+        *self.count(lane).0 += 1;
         self.at_work.insert(job.attempt.clone(), job.told.clone());
-        Some((job, kind))
+        Some((job, lane))
     }
 }
 
@@ -228,9 +228,9 @@ impl<A: Answerer> Inbox<A> {
     fn go_on(self: &Arc<Self>) {
         loop {
             let next = lock(&self.queue).next();
-            let Some((job, kind)) = next else { break };
+            let Some((job, lane)) = next else { break };
             let attempt = Some(job.attempt.clone());
-            let mut place = Place { inbox: self.clone(), attempt, told: job.at, kind, is_away: AtomicBool::new(false) };
+            let mut place = Place { inbox: self.clone(), attempt, told: job.at, lane, is_away: AtomicBool::new(false) };
             spawn_blocking(move || {
                 let Job { attempt, told: (connection, told), link, .. } = job;
                 let frames = place.inbox.answerer.answer(ToNode::Attempt(attempt, told), connection, &place);
@@ -258,7 +258,7 @@ struct Place<A: Answerer> {
     attempt: Option<AttemptId>,
     /// When it came.
     told: Moment,
-    kind: Kind,
+    lane: Lane,
     /// Whether it has given its turn back. Changed while the queue is locked.
     is_away: AtomicBool,
 }
@@ -277,7 +277,7 @@ impl<A: Answerer> Drop for Place<A> {
     fn drop(&mut self) {
         let mut queue = lock(&self.inbox.queue);
         let is_away = self.is_away.load(Ordering::Relaxed);
-        *if is_away { &mut queue.away } else { queue.count(self.kind).0 } -= 1;
+        *if is_away { &mut queue.away } else { queue.count(self.lane).0 } -= 1;
         drop(queue);
         self.inbox.freed.notify_all();
         self.answered();
@@ -292,7 +292,7 @@ impl<A: Answerer> Turn for Place<A> {
 
     fn give_back(&self) {
         let mut queue = lock(&self.inbox.queue);
-        if self.kind != Kind::Computing || self.is_away.load(Ordering::Relaxed) || queue.away >= MOST_AWAY {
+        if self.lane != Lane::Computing || self.is_away.load(Ordering::Relaxed) || queue.away >= MOST_AWAY {
             return;
         }
         queue.computing -= 1;
@@ -329,7 +329,7 @@ impl<A: Answerer> Line<A> {
     pub async fn take(&self, message: ToNode, size: usize) {
         let inbox = &self.inbox;
         match message {
-            ToNode::Attempt(attempt, told) if kind(&told).is_some() => {
+            ToNode::Attempt(attempt, told) if lane(&told).is_some() => {
                 let (id, abandoned) = (attempt.clone(), matches!(told, ToAttempt::Abandoned { .. }));
                 let at = inbox.answerer.moment();
                 let job = Job { attempt, told: (self.number, told), at, size, link: self.link.clone() };
@@ -448,7 +448,7 @@ mod tests {
             let words = match message {
                 ToNode::Attempt(id, ToAttempt::Go { round: ASKS, .. }) => return vec![self.ask(&id, turn)],
                 ToNode::Attempt(id, ToAttempt::Go { round, .. }) => format!("{id} {round}"),
-                ToNode::Attempt(id, told) if kind(&told).is_some() => format!("{id} ends"),
+                ToNode::Attempt(id, told) if lane(&told).is_some() => format!("{id} ends"),
                 _ => return vec![b"prompt".to_vec()],
             };
             lock(&self.told).push(words.clone());

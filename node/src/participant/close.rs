@@ -4,21 +4,18 @@ use entente_host::Error;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
-use entente_protocols::learn::file::ModelFile;
 use entente_protocols::ledger::EarlyRefusal;
 use entente_protocols::ledger::receipt::{self, Part, Statement};
 use entente_protocols::policy::Request;
 use entente_protocols::study::Question;
-use entente_protocols::study::parts::Learns;
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::wire::message::FromAttempt;
 use tracing::{error, info, warn};
 
 use super::refusals::Refusals;
 use super::{Participant, Problem, release_id, saying};
-use crate::store::StoredModel;
 use crate::store::attempts::{Attempt, Signed, Stage};
-use crate::works;
+use crate::works::{self, End};
 
 /// What the coordinator says about the end of a study.
 struct Told<'a> {
@@ -26,12 +23,9 @@ struct Told<'a> {
     result: Digest,
     /// What the receipt states.
     statement: &'a str,
-    /// The model file, where one was trained.
+    /// The model file, where there is one.
     model: Option<&'a [u8]>,
 }
-
-/// The model's name in result folders.
-const MODEL: &str = "model.json";
 
 impl Participant {
     /// Records that the coordinator gave an attempt up.
@@ -108,12 +102,12 @@ impl Participant {
         self.keep(&attempt.with(Stage::Finished(finished)))?;
         lock(&self.studies).end_approvals(&id.study)?;
         let before = lock(&self.studies).before(id)?;
-        let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node joined"))?;
+        let before = before.ok_or_else(|| Problem::failed("no checkpoint was kept when this node pledged itself"))?;
         let after = self.ledger()?.checkpoint(&self.signer)?;
         let part = Part::sign(&statement, self.name(), &self.signer.key, before, after.bare());
         lock(&self.studies).put_receipt(id, told.statement, &part)?;
-        if let Err(why) = self.keep_model(&attempt, (transcript, &question), &statement, told) {
-            warn!(study = id.study, why, "the study's model is not kept");
+        if let Err(problem) = self.keep_learnt(id, (transcript, &question), &statement, told) {
+            warn!(study = id.study, why = problem.into_words(), "the study's model is not kept");
         }
         Ok(part)
     }
@@ -203,36 +197,28 @@ impl Participant {
         }))
     }
 
-    /// Keeps the model that a study trained with this node's part, if it is the receipt's, of the plan, and the one that the
-    /// last round has evaluated. A training without an evaluation shows its nodes no last model: what it learnt is then what
-    /// the coordinator says.
-    fn keep_model(
+    /// Keeps what the end of a study leaves here of what this node's part has led to, if it is the receipt's.
+    fn keep_learnt(
         &self,
-        Attempt { id, proposal, .. }: &Attempt,
+        id: &AttemptId,
         (transcript, question): (Digest, &Question),
         statement: &Statement,
         told: &Told<'_>,
-    ) -> Result<(), String> {
-        let part = question.parts().of(self.name()).filter(|part| part.learns == Learns::Rounds);
-        let (Some(bytes), Some(part)) = (told.model, part) else { return Ok(()) };
-        if statement.files.get(MODEL) != Some(&Digest::plain(bytes)) {
-            return Err("it is not the file that the receipt names".into());
+    ) -> Result<(), Problem> {
+        let Some((part, model)) = question.parts().of(self.name()).zip(told.model) else { return Ok(()) };
+        let end = End {
+            id,
+            plan: question.plan_digest(),
+            transcript,
+            statement,
+            result: told.result,
+            model,
+            now: self.now(),
+        };
+        match works::learnt(part, &end, self.own()).map_err(Problem::failed)? {
+            Some(keep) => Ok(keep.keep(id, self.now(), self.own())?),
+            None => Ok(()),
         }
-        let file = ModelFile::parse(bytes).map_err(|error| error.to_string())?;
-        let (subject, study) = (&statement.subject, &file.study);
-        let is_of_study = (&study.id, study.plan_sha256) == (&id.study, question.plan_digest())
-            && file.transcript_sha256 == transcript
-            && file.receipt_sha256 == Some(subject.digest())
-            && (&study.name, &study.purpose, &file.participants)
-                == (&subject.name, &subject.purpose, &subject.participants);
-        if !is_of_study {
-            return Err("it says that another study trained it".into());
-        }
-        let evaluated = lock(&self.studies).evaluated(transcript).map_err(|error| error.to_string())?;
-        works::has_trained(part, &file, evaluated)?;
-        let source = format!("study {}, with result {}", id.study, told.result);
-        let model = StoredModel::new(&id.study, &proposal.study.name, &source, &file, bytes, self.now());
-        lock(&self.studies).put_model(&model).map_err(|error| error.to_string())
     }
 
     /// Records a problem and says of it what may be said.

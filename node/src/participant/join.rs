@@ -232,7 +232,7 @@ impl Participant {
         lock(&self.studies).put_before(id, &before)?;
         self.keep(&attempt.at(Stage::Pledged(Pledged { pledge: pledge.clone() })))?;
         drop(joining);
-        info!(study = id.study, attempt = id.number, "joined");
+        info!(study = id.study, attempt = id.number, "pledged");
         Ok(pledge)
     }
 
@@ -320,7 +320,7 @@ impl Participant {
                     let signature = transcript.sign(&self.signer.key);
                     Ok(FromAttempt::Signed { signature, encapsulations: sent.clone() })
                 }
-                Some(_) => Err(Problem::out_of_place("the coordinator presented other joins than before")),
+                Some(_) => Err(Problem::out_of_place("the coordinator presented other pledges than before")),
                 None => Err(ended()),
             },
         }
@@ -415,7 +415,7 @@ impl Participant {
                 Err(Problem::Refused { reason: refusal.to_string(), request: Some(Box::new(request)) })
             }
             Decision::AskSteward => Err(Problem::refused(
-                "the steward's approval has ended or the policy has changed since this node joined; run the study again",
+                "the steward's approval has ended or the policy has changed since this node pledged itself; run the study again",
             )),
         }
     }

@@ -51,7 +51,6 @@ use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode}
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info, warn};
 
-use crate::SOFTWARE;
 use crate::alarms::Alarms;
 use crate::config::{self, Config};
 use crate::data::{Engine, Options, UnitKey};
@@ -60,7 +59,7 @@ use crate::grid::Speed;
 use crate::identities::Identities;
 use crate::peers::Peers;
 use crate::sizes::Sizes;
-use crate::state::{Folder, Stamp};
+use crate::state::{Folder, SOFTWARE, Stamp};
 use crate::store::attempts::{Attempt, Stage};
 use crate::store::{EphemeralStore, IdentityStore, LedgerStore, StudyStore, WitnessStore};
 use crate::turn::{Alone, Turn};
@@ -250,7 +249,7 @@ impl Participant {
         let engine = Engine::new(options);
         let participant = Self {
             snapshot_secret: folder.local_secret("snapshots")?,
-            identities: Identities::new(identities, folder.path().to_owned(), sources),
+            identities: Identities::new(identities, folder.path().to_owned(), sources, clock.clone()),
             folder: folder.clone(),
             config,
             clock,

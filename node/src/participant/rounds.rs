@@ -140,7 +140,7 @@ impl Participant {
     }
 
     /// Checks what holds for all rounds: that everybody signed the transcript, and that the question is still the one
-    /// that this node joined.
+    /// that this node has pledged itself to.
     fn verified(&self, attempt: &Attempt, round: &Round<'_>) -> Result<Running, Problem> {
         let Attempt { proposal, stage: Stage::Started(started), .. } = attempt else { return Err(ended()) };
         started.signed.transcript.verify_signatures(round.signatures).map_err(Problem::refused)?;
@@ -248,8 +248,8 @@ impl Participant {
                     }
                     Err(problem) => return Err(problem.into()),
                 };
-                if let (Some(keeps), Some(dataset)) = (keeps, read) {
-                    keeps.keep(&attempt.id, self.now(), dataset, self.own())?;
+                if let Some(keeps) = keeps {
+                    keeps.keep(&attempt.id, self.now(), self.own())?;
                 }
                 // Somebody who writes while it is read makes it the answer of no data that there ever were.
                 let over = snapshot.filter(|_| read.is_some_and(|dataset| !dataset.has_changed()));
@@ -273,7 +273,7 @@ impl Participant {
         transcript: Digest,
     ) -> Result<(Release, Outbound), Problem> {
         let attempt = self.attempt(id)?;
-        let pledge = attempt.stage.pledge().ok_or_else(not_joined)?;
+        let pledge = attempt.stage.pledge().ok_or_else(not_pledged)?;
         if pledge.pledge.stored != Some(transcript) {
             return Err(Problem::out_of_place("the coordinator asks for a stored answer that this node did not offer"));
         }
@@ -315,12 +315,12 @@ impl Participant {
 
     /// An attempt that this node takes part in, or did to its end.
     pub(super) fn attempt(&self, id: &AttemptId) -> Result<Attempt, Problem> {
-        let attempt = lock(&self.studies).get(id)?.ok_or_else(not_joined)?;
+        let attempt = lock(&self.studies).get(id)?.ok_or_else(not_pledged)?;
         match &attempt.stage {
             Stage::Pledged(_) | Stage::Started(_) | Stage::Computed(_) | Stage::Repeated(_) => Ok(attempt),
             Stage::Finished(_) => Ok(attempt),
             Stage::Abandoned(_) | Stage::Refused(_) => Err(ended()),
-            Stage::Waiting => Err(not_joined()),
+            Stage::Waiting => Err(not_pledged()),
         }
     }
 }
@@ -341,6 +341,6 @@ fn nothing_to_bring() -> Problem {
     Problem::refused("this node has nothing to bring to a round")
 }
 
-fn not_joined() -> Problem {
-    Problem::failed("the coordinator goes on with a study that this node has not joined")
+fn not_pledged() -> Problem {
+    Problem::failed("the coordinator goes on with a study that this node has not pledged itself to")
 }

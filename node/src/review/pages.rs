@@ -10,10 +10,11 @@ use entente_host::locks::lock;
 use entente_host::pages::look::{facts, gauge, page, steps};
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
+use entente_protocols::ledger::store::Store;
 use maud::{Markup, html};
 
-use super::Review;
 use super::index::{Index, Line, name};
+use super::shown::Review;
 use super::words::{Words, number};
 
 /// Studies on one page.
@@ -46,7 +47,7 @@ pub(super) fn minute(time: &str) -> String {
 pub(super) fn status(review: &Review, index: &Index) -> Result<Markup, Error> {
     let entries = index.chain.head().entries;
     let since = lock(&review.verified).at.map(|at| minute(&at.to_string()));
-    let sightings = super::Store::sightings(&*lock(&review.store))?;
+    let sightings = lock(&review.store).sightings()?;
     let shown: Vec<_> = sightings.iter().filter(|seen| index.contradicts(&seen.checkpoint)).collect();
     let newest = lock(&review.store).newest_checkpoint()?;
     let newest = newest.and_then(|note| entente_protocols::ledger::Checkpoint::parse(&note).ok());

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use entente_host::Error;
 use entente_host::clock;
 use entente_host::locks::lock;
-use entente_host::pages::look::{STYLE, facts};
+use entente_host::pages::look::{STYLE, document, facts};
+use entente_protocols::kind::Kind;
 use entente_protocols::ledger::entry::{Entry, Privacy};
 use entente_protocols::privacy::mechanism::Scope;
 use entente_protocols::privacy::rho::Rho;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
-use super::Review;
 use super::index::{Line, name};
 use super::pages::{act, described, minute, status, words};
+use super::shown::Review;
 use super::words::{Words, number};
-use crate::SOFTWARE;
+use crate::state::SOFTWARE;
 
 /// The most studies that are described one by one; more are counted.
 const DESCRIBED: usize = 500;
@@ -65,46 +66,35 @@ pub(super) fn report(review: &Arc<Review>, period: &Period) -> Result<Markup, Er
     purposes.sort_unstable();
     purposes.dedup();
     let title = format!("Privacy of customers at {}, {} to {}", review.config.name, period.from, period.to);
-    Ok(html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { (title) " – Entente" }
-                style { (PreEscaped(STYLE)) }
+    let body = html! {
+        h1 { (title) }
+        p.soft { "Made " (minute(&clock::now().to_string())) " UTC by " (SOFTWARE) " from the ledger. Keep it for at least three years; the ledger itself is never shortened." }
+        (state)
+        (record(review, &lines, &purposes))
+        (assessment(review, &lines))
+        (guarantee(review, &studies))
+        section aria-labelledby="studies" {
+            h2 id="studies" { "Studies of the period" }
+            p { (lines.len()) " studies and refusals." @if lines.len() > DESCRIBED { " The first " (DESCRIBED) " are described; all are in the export." } }
+            @for (line, entries) in &studies {
+                @if let Some(record) = entries.last().and_then(Entry::study) {
+                    h3 { (record.study.name) ", " (minute(&line.time)) ": " (name(line.state)) }
+                    (facts(&described(record)))
+                    (facts(&[
+                        ("Decided by", html! { (line.decision) }),
+                        ("Cost", html! { "ρ = " (line.charge) ", of a person at all partners " (line.person) }),
+                    ]))
+                    (words(&Words::of(entries, review.own_numbers(entries))))
+                }
             }
-            body { main {
-                h1 { (title) }
-                p.soft { "Made " (minute(&clock::now().to_string())) " UTC by " (SOFTWARE) " from the ledger. Keep it for at least three years; the ledger itself is never shortened." }
-                (state)
-                (record(review, &lines, &purposes))
-                (assessment(review, &lines))
-                (guarantee(review, &studies))
-                section aria-labelledby="studies" {
-                    h2 id="studies" { "Studies of the period" }
-                    p { (lines.len()) " studies and refusals." @if lines.len() > DESCRIBED { " The first " (DESCRIBED) " are described; all are in the export." } }
-                    @for (line, entries) in &studies {
-                        @if let Some(record) = entries.last().and_then(Entry::study) {
-                            h3 { (record.study.name) ", " (minute(&line.time)) ": " (name(line.state)) }
-                            (facts(&described(record)))
-                            (facts(&[
-                                ("Decided by", html! { (line.decision) }),
-                                ("Cost", html! { "ρ = " (line.charge) ", of a person at all partners " (line.person) }),
-                            ]))
-                            (words(&Words::of(entries, review.own_numbers(entries))))
-                        }
-                    }
-                }
-                section aria-labelledby="officers" {
-                    h2 id="officers" { "What officers recorded in the period" }
-                    @if officers.is_empty() { p { "Nothing." } }
-                    ul { @for entry in &officers { @let (who, what) = act(entry); li { (minute(&entry.time)) ", " (who) ": " (what) } } }
-                }
-            } }
         }
-    })
+        section aria-labelledby="officers" {
+            h2 id="officers" { "What officers recorded in the period" }
+            @if officers.is_empty() { p { "Nothing." } }
+            ul { @for entry in &officers { @let (who, what) = act(entry); li { (minute(&entry.time)) ", " (who) ": " (what) } } }
+        }
+    };
+    Ok(document(&title, STYLE, &body))
 }
 
 /// The record of processing activities.
@@ -142,7 +132,7 @@ fn assessment(review: &Review, lines: &[Line]) -> Markup {
         section aria-labelledby="assessment" {
             h2 id="assessment" { "Impact assessment (GDPR Art. 35; PIPL Art. 56)" }
             (facts(&[
-                ("The processing", html! { "sums over customers, in queries, in the training of models and in counts of customers by score, as each study below says" }),
+                ("The processing", html! { "sums over customers, " (Kind::all().map(Kind::sums).collect::<Vec<_>>().join(", ")) ", as each study below says" }),
                 ("Necessity and proportion", html! { "each study states its purpose; a rule or a steward approved it by name; " (refused) " were refused in the period; numbers have no more precision than the budget bought" }),
                 ("Risks to data subjects", html! { "that somebody tells from results whether a customer is in the data, or a property of one. It is bounded by what was spent: in the period ρ = " (rho) " (ε = " (number(rho.epsilon(delta))) "), of a person at all partners ρ = " (person) " (ε = " (number(person.epsilon(delta))) "), both over all data sets together" }),
                 ("Measures", html! { "the guarantee below; caps per data set and study, which never renew by time; pauses by officers, which hold at once" }),

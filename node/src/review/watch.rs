@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entente_host::Error;
 use entente_host::pages::metrics::Metrics;
 
-use super::{Review, contradictions};
+use super::shown::{Review, contradictions};
 
 /// All metrics of a node.
 pub(super) fn metrics(review: &Arc<Review>) -> Result<Metrics, Error> {

@@ -21,7 +21,8 @@ use entente_protocols::study::proposal::Proposal;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
-use super::{StudyStore, read, written};
+use super::database::{read, written};
+use super::studies::StudyStore;
 
 /// An attempt of a study as this node keeps it.
 #[derive(Clone)]

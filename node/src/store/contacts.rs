@@ -9,7 +9,7 @@ use std::path::Path;
 use entente_protocols::ledger::store::StoreError;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{open, read, written};
+use super::database::{open, read, written};
 
 /// The exports of audiences and the customers in them, in SQLite.
 pub struct ContactStore(Connection);

@@ -6,7 +6,7 @@ use entente_protocols::digest::Digest;
 use entente_protocols::ledger::store::StoreError;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{open, read, written};
+use super::database::{open, read, written};
 use crate::data::Stamp;
 
 /// What is known of files. Losing it costs reading them again, and nothing else.

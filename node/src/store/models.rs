@@ -6,7 +6,8 @@ use entente_protocols::ledger::store::StoreError;
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::{StudyStore, read, written};
+use super::database::{read, written};
+use super::studies::StudyStore;
 
 /// A model file and its provenance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

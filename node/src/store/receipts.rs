@@ -5,7 +5,8 @@ use entente_protocols::ledger::receipt::{Part, canonical};
 use entente_protocols::ledger::store::StoreError;
 use rusqlite::{OptionalExtension, params};
 
-use super::{StudyStore, read, written};
+use super::database::{read, written};
+use super::studies::StudyStore;
 
 impl StudyStore {
     /// Keeps the checkpoint with which an attempt was joined.

@@ -4,7 +4,8 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::store::StoreError;
 use rusqlite::params;
 
-use super::{StudyStore, written};
+use super::database::written;
+use super::studies::StudyStore;
 
 impl StudyStore {
     /// Counts one session more that a candidates' owner begins in an attempt; false, and nothing is counted, if it has begun so many.

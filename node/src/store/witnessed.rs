@@ -7,7 +7,7 @@ use entente_protocols::ledger::Checkpoint;
 use entente_protocols::ledger::store::StoreError;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{open, read, written};
+use super::database::{open, read, written};
 
 /// What this node has witnessed of others. By identity: a partner that enrols anew begins a new ledger.
 pub struct WitnessStore(Connection);

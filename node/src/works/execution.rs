@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
+use entente_protocols::ledger::receipt::Statement;
 use entente_protocols::privacy::bounds::{Bounded, Layout};
 
 use super::score::keys::OwnKeys;
@@ -14,7 +16,7 @@ use crate::data::{DataError, Dataset, Engine};
 use crate::dialogue::Dialogue;
 use crate::grid::Timing;
 use crate::state::Folder;
-use crate::store::StudyStore;
+use crate::store::{StoredModel, StudyStore};
 
 /// The execution of one part in one attempt: what its rounds share. Calls block, and must be made where that is allowed.
 pub trait Execution: Send {
@@ -52,8 +54,28 @@ pub struct Computed {
 
 /// What a study leaves at a node, for its own staff.
 pub enum Keep {
-    /// The scores of its customers.
-    Audience(Scores),
+    /// The scores of its customers, and the data set that they are in.
+    Audience(Scores, Dataset),
+    /// The model that it has helped to train.
+    Model(StoredModel),
+}
+
+/// The end of an attempt with a result, as its receipt states it.
+pub struct End<'a> {
+    /// The attempt.
+    pub id: &'a AttemptId,
+    /// Hash of the plan of those whose customers were summed over.
+    pub plan: Digest,
+    /// What everybody signed before anything was computed.
+    pub transcript: Digest,
+    /// What the receipt states.
+    pub statement: &'a Statement,
+    /// SHA-256 of the result.
+    pub result: Digest,
+    /// The model file that came with it.
+    pub model: &'a [u8],
+    /// When it came, RFC 3339.
+    pub now: String,
 }
 
 /// What an execution does its work with.

@@ -10,13 +10,11 @@ mod sums;
 
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
-use entente_protocols::learn::file::ModelFile;
 use entente_protocols::learn::frame::Place;
-use entente_protocols::study::parts::{Part, Work};
+use entente_protocols::study::parts::{Learns, Part, Work};
 
-use crate::data::Dataset;
 use crate::dialogue::Answer;
-pub use execution::{Computed, Execution, Keep, Means, Memory, Own, Problem};
+pub use execution::{Computed, End, Execution, Keep, Means, Memory, Own, Problem};
 
 /// Begins a part; nothing is read yet. `place` is this node's among those who contribute.
 ///
@@ -65,28 +63,28 @@ pub fn rules(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> Result<(), Problem
     }
 }
 
-/// Whether a model is the one that a part's rounds led to, as far as this node can tell: `evaluated` is the hash of the one that the
-/// last round told it of.
+/// What the end of an attempt leaves here of what a part has led to, if it leaves anything.
 ///
 /// # Errors
 ///
-/// What tells that it is not.
-pub fn has_trained(part: Part<'_>, file: &ModelFile, evaluated: Option<Digest>) -> Result<(), String> {
+/// What tells that it is not what the part has led to.
+pub fn learnt(part: Part<'_>, end: &End<'_>, own: Own<'_>) -> Result<Option<Keep>, String> {
     match part.work {
-        Work::Rounds(plan) => rounds::has_trained(plan, file, evaluated),
-        Work::Sums(_) | Work::Score(_) | Work::Hold(_) => Err("the study trains no model".into()),
+        Work::Rounds(plan) if part.learns == Learns::Rounds => rounds::learnt(plan, end, own).map(Some),
+        Work::Sums(_) | Work::Rounds(_) | Work::Score(_) | Work::Hold(_) => Ok(None),
     }
 }
 
 impl Keep {
-    /// Writes it into this node's folder. How many customers it is about, and what becomes of it.
+    /// Writes it into this node's folder; what has no time of its own, as of `now`.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn keep(self, id: &AttemptId, created: String, dataset: &Dataset, own: Own<'_>) -> Result<(), Problem> {
+    pub fn keep(self, id: &AttemptId, now: String, own: Own<'_>) -> Result<(), Problem> {
         match self {
-            Self::Audience(scores) => score::keep(scores, id, created, dataset, own),
+            Self::Audience(scores, dataset) => score::keep(scores, id, now, &dataset, own),
+            Self::Model(model) => rounds::keep(&model, own),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use entente_host::locks::lock;
 use entente_protocols::canonical::from_canonical;
 use entente_protocols::digest::Digest;
 use entente_protocols::learn::file::ModelFile;
@@ -11,9 +12,12 @@ use entente_protocols::privacy::bounds::{Bounded, Layout};
 use entente_protocols::privacy::sums::Sums;
 use entente_protocols::study::plans::rounds::{RoundsPlan, Weigher};
 
-use super::execution::{self, Computed, Means, Problem};
+use super::execution::{self, Computed, End, Keep, Means, Own, Problem};
 use crate::data::{Customers, DataError, Dataset, Engine, Labels, Split};
+use crate::store::StoredModel;
 
+/// The model's name in result folders.
+const MODEL: &str = "model.json";
 /// The longest input of a round, as messages to nodes have it.
 const MAX_INPUT: usize = 0x40_0000;
 
@@ -74,20 +78,42 @@ impl execution::Execution for Execution {
     }
 }
 
-/// Whether a model is the one that the rounds of a plan led to. Where none of them evaluates, no node is shown the last one: what
-/// was learnt is then what the coordinator says.
+/// The model that the rounds of a plan led to, as the end of the attempt has it: if it is the receipt's, of the plan, and the one that
+/// the last round has evaluated. A training without an evaluation shows its nodes no last model: what it learnt is then what the
+/// coordinator says.
 ///
 /// # Errors
 ///
 /// What tells that it is not.
-pub fn has_trained(plan: &RoundsPlan, file: &ModelFile, evaluated: Option<Digest>) -> Result<(), String> {
+pub fn learnt(plan: &RoundsPlan, end: &End<'_>, own: Own<'_>) -> Result<Keep, String> {
+    let End { id, statement, model: bytes, .. } = end;
+    if statement.files.get(MODEL) != Some(&Digest::plain(bytes)) {
+        return Err("it is not the file that the receipt names".into());
+    }
+    let file = ModelFile::parse(bytes).map_err(|error| error.to_string())?;
+    let (subject, study) = (&statement.subject, &file.study);
+    let is_of_study = (&study.id, study.plan_sha256) == (&id.study, end.plan)
+        && file.transcript_sha256 == end.transcript
+        && file.receipt_sha256 == Some(subject.digest())
+        && (&study.name, &study.purpose, &file.participants)
+            == (&subject.name, &subject.purpose, &subject.participants);
+    if !is_of_study {
+        return Err("it says that another study trained it".into());
+    }
     if (&file.model.recipe, &file.model.target) != (&plan.training.recipe, &plan.training.target) {
         return Err("it has other features or another target than the study's plan".into());
     }
+    let evaluated = lock(own.studies).evaluated(end.transcript).map_err(|error| error.to_string())?;
     if plan.training.evaluation.is_some() && evaluated != Some(file.model.learnt()) {
         return Err("it is not the model that the last round evaluated".into());
     }
-    Ok(())
+    let source = format!("study {}, with result {}", id.study, end.result);
+    Ok(Keep::Model(StoredModel::new(&id.study, &subject.name, &source, &file, bytes, end.now.clone())))
+}
+
+/// Keeps a model among this node's.
+pub fn keep(model: &StoredModel, own: Own<'_>) -> Result<(), Problem> {
+    lock(own.studies).put_model(model).map_err(|error| Problem::Failed(error.to_string()))
 }
 
 impl Execution {

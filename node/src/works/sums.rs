@@ -23,7 +23,11 @@ impl Execution {
 
 impl execution::Execution for Execution {
     fn ready(&mut self, round: u32, input: &[u8]) -> Result<Option<Digest>, String> {
-        if round == 1 && input.is_empty() { Ok(None) } else { Err("a query has one round, without an input".into()) }
+        if round == 1 && input.is_empty() {
+            Ok(None)
+        } else {
+            Err("sums are made in one round, without an input".into())
+        }
     }
 
     fn compute(&mut self, means: &Means<'_>, dataset: &Dataset, _: Layout) -> Result<Computed, Problem> {

@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V3;
 
+use super::Portable;
+
 /// How many columns are scored together.
 pub(crate) const SCORED: usize = 8;
 /// The largest weight of a column that is scored: eight products with numbers of 16 bits add up in 32 bits.
@@ -285,10 +287,6 @@ impl Isa for V3 {
         *scores = pulp::cast(sums);
     }
 }
-
-/// What any processor can do.
-#[derive(Clone, Copy)]
-struct Portable;
 
 impl Isa for Portable {
     type Words = [i16; LANES];

@@ -9,6 +9,7 @@
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
+use super::Portable;
 use crate::privacy::joint::{JOINED, PLACES, strides};
 
 /// How many joint columns are looked up together.
@@ -277,10 +278,6 @@ impl Isa for V3 {
         pulp::cast(words)
     }
 }
-
-/// What any processor can do.
-#[derive(Clone, Copy)]
-struct Portable;
 
 impl Isa for Portable {
     type Words = [i16; LANES];

@@ -2,3 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod lookups;
+
+/// What any processor can do.
+#[derive(Clone, Copy)]
+struct Portable;

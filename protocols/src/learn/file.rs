@@ -3,6 +3,7 @@
 //! A file may come from anybody, so [`ModelFile::parse`] refuses whatever cannot score every row.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::digest::Digest;
 use crate::privacy::interval::Estimate;
 use crate::privacy::mechanism::Scope;
 use crate::privacy::rho::Rho;
+use crate::reason::Reason;
 
 /// The format's name.
 pub const FORMAT: &str = "entente-model";
@@ -96,13 +98,13 @@ pub enum FileError {
     #[error("is longer than {MAX_BYTES} bytes, more than any model file")]
     TooLong,
     /// It is not JSON, or has other fields.
-    #[error("is not a model file ({0}); a study of kind train writes one as model.json")]
+    #[error("is not a model file ({0})")]
     Malformed(serde_json::Error),
     /// It is of another format.
-    #[error("is not a model file; a study of kind train writes one as model.json")]
+    #[error("is not a model file")]
     Format,
     /// A later version has written it.
-    #[error("was written by a newer version (format {0}, this one reads {VERSION}); update")]
+    #[error("was written by a newer version (format {0}, this one reads {VERSION})")]
     Newer(u32),
     /// Features that cannot be distinguished by name.
     #[error("has several features with the name `{0}`, or one without a name")]
@@ -125,6 +127,20 @@ pub enum FileError {
     /// A prediction of nothing.
     #[error("does not say what it predicts: `target` is missing")]
     NoTarget,
+}
+
+impl FileError {
+    /// This problem of the file of that name, apart from what to do about it where that is known.
+    pub fn of(&self, file: impl fmt::Display) -> Reason {
+        let reason = Reason::from(format!("{file} {self}"));
+        match self {
+            Self::Malformed(_) | Self::Format => {
+                reason.help("a study that trains a model writes it as model.json into its results")
+            }
+            Self::Newer(_) => reason.help("update this program"),
+            _ => reason,
+        }
+    }
 }
 
 impl ModelFile {

@@ -79,7 +79,7 @@ pub struct Privacy {
     pub max_groups: u32,
     /// Largest number of rows one customer may count with.
     pub max_rows: u32,
-    /// Numbers released for each component of a query; 0 where components differ, which then say theirs.
+    /// Numbers released for each component of sums in one release; 0 where components differ, which then say theirs.
     pub cells: u64,
     /// The mechanism's name.
     pub mechanism: String,

@@ -17,6 +17,7 @@
 //! step, |w|/254. b is the largest for which all weights fit, so the first two are below 2^−11 of the largest weight.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::Refused;
 use super::buckets::MAX_BUCKETS;
@@ -30,6 +31,7 @@ use crate::learn::file::{FileError, ModelFile, ScoreShare};
 use crate::learn::model::{Model, ModelError, Pair, Parameters, Recoding};
 use crate::learn::recipe::Recipe;
 use crate::privacy::rows::{self, Column};
+use crate::reason::Reason;
 
 /// Bits of a number's weight, its sign included.
 pub const SCALED_BITS: u32 = 12;
@@ -141,6 +143,16 @@ pub enum PublicModelError {
     /// Parameters of another model.
     #[error("the model's parameters do not fit its public half")]
     OtherParameters,
+}
+
+impl PublicModelError {
+    /// This problem of the file of that name, apart from what to do about it where that is known.
+    pub fn of(&self, file: impl fmt::Display) -> Reason {
+        match self {
+            Self::File(error) => error.of(file),
+            error => format!("{file} {error}").into(),
+        }
+    }
 }
 
 impl PublicModel {

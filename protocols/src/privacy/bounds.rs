@@ -177,15 +177,13 @@ pub struct CustomerCell<'a> {
 ///
 /// Several can run side by side and be [merged](Clipping::merge); the result is the same in any order.
 pub struct Clipping {
-    layout: Arc<Layout>,
-    totals: Vec<i64>,
+    sums: Bounded,
 }
 
 impl Clipping {
     /// A step without customers yet.
     pub fn new(layout: Arc<Layout>) -> Self {
-        let totals = vec![0; layout.len()];
-        Self { layout, totals }
+        Self { sums: Bounded::of_nobody(layout) }
     }
 
     /// Adds one customer, given once with **all** its cells, those to be kept first in front.
@@ -193,7 +191,7 @@ impl Clipping {
     /// Which cells are kept must depend on this customer alone (say by a keyed hash of customer and cell), not on
     /// others or on the order of rows. Cells outside the layout, or with too few sums, count as empty.
     pub fn customer<'a>(&mut self, cells: impl Iterator<Item = CustomerCell<'a>> + Clone) {
-        let layout = &*self.layout;
+        let Bounded { layout, values } = &mut self.sums;
         let (count, wanted) = (layout.cells(), layout.value_columns());
         let kept = cells
             .filter(|cell| (cell.cell as usize) < count && cell.rows > 0 && cell.sums.len() >= wanted)
@@ -208,7 +206,7 @@ impl Clipping {
         };
         let mut column = 0;
         // `max(1)`: a layout without cells has no totals either.
-        for (component, totals) in layout.components.iter().zip(self.totals.chunks_exact_mut(count.max(1))) {
+        for (component, totals) in layout.components.iter().zip(values.chunks_exact_mut(count.max(1))) {
             match *component {
                 // Of a layout of sums, which is not filled here: nobody counts.
                 Component::Cells { .. } | Component::Vector { .. } => {}
@@ -241,18 +239,12 @@ impl Clipping {
     /// Adds what another step of the same layout has summed; false, and no change, if the layouts differ.
     #[must_use]
     pub fn merge(&mut self, other: &Self) -> bool {
-        if self.layout != other.layout {
-            return false;
-        }
-        for (total, more) in self.totals.iter_mut().zip(&other.totals) {
-            *total = total.wrapping_add(*more);
-        }
-        true
+        self.sums.merge(&other.sums)
     }
 
     /// Ends the step.
     pub fn finish(self) -> Bounded {
-        Bounded { layout: self.layout, values: self.totals }
+        self.sums
     }
 }
 
@@ -269,6 +261,23 @@ pub struct Bounded {
 }
 
 impl Bounded {
+    /// What a step begins with.
+    pub(super) fn of_nobody(layout: Arc<Layout>) -> Self {
+        let values = vec![0; layout.len()];
+        Self { layout, values }
+    }
+
+    /// Adds what another step has summed of other customers; false, and no change, if the layouts differ.
+    pub(super) fn merge(&mut self, other: &Self) -> bool {
+        if self.layout != other.layout {
+            return false;
+        }
+        for (value, more) in self.values.iter_mut().zip(&other.values) {
+            *value = value.wrapping_add(*more);
+        }
+        true
+    }
+
     /// The layout it was clipped to.
     pub fn layout(&self) -> &Layout {
         &self.layout

@@ -78,24 +78,22 @@ pub enum Part<'a> {
 
 /// Adds up what customers bring. Several can run side by side and be [merged](Sums::merge).
 pub struct Sums {
-    layout: Arc<Layout>,
-    totals: Vec<i64>,
+    sums: Bounded,
     tables: Tables,
 }
 
 impl Sums {
     /// Sums without customers yet; `layout` is one of [`Layout::sums`].
     pub fn new(layout: Arc<Layout>) -> Self {
-        let totals = vec![0; layout.len()];
-        Self { layout, totals, tables: Tables::default() }
+        Self { sums: Bounded::of_nobody(layout), tables: Tables::default() }
     }
 
     /// Adds some customers, who are given **once**: one part a component, in order. A part of another form than the
     /// component's counts for nothing.
     pub fn add(&mut self, parts: &[Part<'_>]) {
-        let ranges = self.layout.ranges();
-        for ((component, range), part) in self.layout.components().iter().zip(ranges).zip(parts) {
-            let totals = &mut self.totals[range];
+        let Bounded { layout, values } = &mut self.sums;
+        for ((component, range), part) in layout.components().iter().zip(layout.ranges()).zip(parts) {
+            let totals = &mut values[range];
             match (*component, part) {
                 (Component::Cells { touches, per_cell, .. }, Part::Cells { columns, values }) => {
                     let columns = &columns[..columns.len().min(touches as usize)];
@@ -122,18 +120,12 @@ impl Sums {
     /// Adds what another of the same layout has summed; false, and no change, if the layouts differ.
     #[must_use]
     pub fn merge(&mut self, other: &Self) -> bool {
-        if self.layout != other.layout {
-            return false;
-        }
-        for (total, more) in self.totals.iter_mut().zip(&other.totals) {
-            *total = total.wrapping_add(*more);
-        }
-        true
+        self.sums.merge(&other.sums)
     }
 
     /// Ends the step.
     pub fn finish(self) -> Bounded {
-        Bounded { layout: self.layout, values: self.totals }
+        self.sums
     }
 }
 

@@ -201,7 +201,7 @@ impl Pair {
         let pledges = transcript.pledge(me).zip(transcript.pledge(peer)).filter(|_| me != peer);
         let (mine, theirs) = pledges.ok_or(Abort::Participants)?;
         if mine.ephemeral != key.public() {
-            return Err(Abort::OwnJoin);
+            return Err(Abort::OwnPledge);
         }
         let x = key.shared(theirs.ephemeral.x25519).ok_or_else(|| Abort::WeakKey(peer.into()))?;
         let is_later = me < peer;

@@ -151,7 +151,7 @@ mod tests {
         };
         assert_eq!(with(&sound, 0, "p0"), Some(Abort::Participants));
         assert_eq!(with(&sound, 0, "p9"), Some(Abort::Participants));
-        assert_eq!(with(&sound, 1, "p1"), Some(Abort::OwnJoin));
+        assert_eq!(with(&sound, 1, "p1"), Some(Abort::OwnPledge));
         let agreed = Agreed::with(&sound, "p0", &parties[0].ephemeral, "p1", &sent).unwrap();
         assert!(Channel::new(&agreed, "p0", "p9", &[]).is_none());
         parties[1].public.x25519 = [0; 32];

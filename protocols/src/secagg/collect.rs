@@ -465,7 +465,7 @@ mod tests {
 
         let mut own_changed = pledges.clone();
         own_changed[0] = parties[0].pledge_with(QUESTION, Some(Digest::ZERO));
-        assert_eq!(verify(&own_changed, &names), Err(Abort::OwnJoin));
+        assert_eq!(verify(&own_changed, &names), Err(Abort::OwnPledge));
 
         let transcript = Transcript::verify(&pledges, &names, &own, &roster).unwrap();
         let signatures: Vec<_> = parties[..3].iter().map(|p| (p.name.clone(), transcript.sign(&p.identity))).collect();

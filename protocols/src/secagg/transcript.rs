@@ -21,10 +21,10 @@ pub enum Abort {
     #[error("the coordinator presented other participants than it proposed")]
     Participants,
     /// Own pledge was changed.
-    #[error("the coordinator changed this node's own join")]
-    OwnJoin,
-    /// Joined something else.
-    #[error("`{0}` joined another question or attempt than this node: it was sent another plan")]
+    #[error("the coordinator changed this node's own pledge")]
+    OwnPledge,
+    /// Pledged itself to something else.
+    #[error("`{0}` pledged itself to another question or attempt than this node: it was sent another plan")]
     Question(String),
     /// Decided on something else.
     #[error("`{0}` was shown another name, purpose, legal basis, requester or terms of the study than this node")]
@@ -62,7 +62,7 @@ impl Transcript {
         let transcript = Self::of(pledges, participants, pinned)?;
         let mine = transcript.pledges.iter().find(|pledge| pledge.participant == own.participant);
         if mine != Some(own) {
-            return Err(Abort::OwnJoin);
+            return Err(Abort::OwnPledge);
         }
         let differs = |pledge: &&Pledge| pledge.attempt != own.attempt || pledge.question != own.question;
         if let Some(pledge) = transcript.pledges.iter().find(differs) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::lookalike::{self, LookalikeSpec};
-use super::plans::score::{OUTPUTS, Output};
+use super::plans::score::{CANDIDATES, OUTPUTS, Output};
 use super::query::QuerySpec;
 use super::seeded::{Seeded, Stated};
 use super::train::{self, TrainSpec, Weight};
@@ -130,7 +130,7 @@ impl Lookalike {
             seed_partner, method, seeds_epsilon: epsilon, candidate_partners, features, segment, leave_out, ..
         } = self;
         let candidates = self.candidates.unwrap_or(match output {
-            Output::Scores => lookalike::CANDIDATES,
+            Output::Scores => CANDIDATES,
             Output::Buckets(_) => lookalike::BUCKETED,
         });
         match (self.model, self.seeds) {
@@ -140,7 +140,7 @@ impl Lookalike {
             }
             (Some(name), None) => {
                 let bytes = model(&name).map_err(|problem| format!("`model`: {problem}"))?;
-                let (model, _) = PublicModel::of(&bytes).map_err(|problem| format!("`model`: {name} {problem}"))?;
+                let (model, _) = PublicModel::of(&bytes).map_err(|problem| problem.of(&name).at("`model`"))?;
                 Ok(Source::File(LookalikeSpec {
                     seed_partner,
                     model,
@@ -307,7 +307,7 @@ pub fn parse_asked(
         Some(stated) => Seeded::new(study, stated).map(|seeded| Asked::Seeded(Box::new(seeded))),
         None => study.validate().map(|()| Asked::Study(Box::new(study))),
     };
-    asked.or_else(|problem| fail(problem.into()))
+    asked.or_else(fail)
 }
 
 fn unavailable(kind: &str) -> Reason {

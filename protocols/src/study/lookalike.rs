@@ -40,9 +40,8 @@ use crate::lookalike::buckets::MAX_BUCKETS;
 use crate::lookalike::model::PublicModel;
 use crate::reason::Reason;
 
-/// The most candidates of one partner, unless the study says otherwise.
-pub const CANDIDATES: u64 = 1_000_000;
-/// The same where scores are put into buckets, which takes far longer and tells of keys as well ([`crate::lookalike::buckets`]).
+/// The most candidates of one partner, unless the study says otherwise, where scores are put into buckets, which takes far longer and
+/// tells of keys as well ([`crate::lookalike::buckets`]); [`super::plans::score::CANDIDATES`] where they are not.
 pub const BUCKETED: u64 = 50_000;
 /// How many buckets there are, unless the study says otherwise.
 pub const BUCKETS: u32 = 10;
@@ -83,21 +82,21 @@ impl LookalikeSpec {
     /// # Errors
     ///
     /// What is wrong.
-    pub fn validate(&self, partners: &[String]) -> Result<(), String> {
+    pub fn validate(&self, partners: &[String]) -> Result<(), Reason> {
         check_parties(&self.seed_partner, &self.candidate_partners, partners)?;
         if let Output::Buckets(count) = self.output
             && !(2..=MAX_BUCKETS as u32).contains(&count)
         {
-            return Err(format!("`buckets` is {count}; there can be 2 to {MAX_BUCKETS}"));
+            return Err(Reason::from(format!("`buckets` is {count}")).help(format!("write 2 to {MAX_BUCKETS}")));
         }
         if self.leave_out.is_some() && !self.candidate_partners.contains(&self.seed_partner) {
-            return Err(format!(
-                "`leave_out` is about customers of `{0}`, the seed partner, who are not candidates; name `{0}` among \
-                 `candidate_partners` as well, or leave it out",
-                self.seed_partner
-            ));
+            let seed = &self.seed_partner;
+            let problem =
+                format!("`leave_out` is about customers of `{seed}`, the seed partner, who are not candidates");
+            let help = format!("name `{seed}` among `candidate_partners` as well, or leave it out");
+            return Err(Reason::from(problem).help(help));
         }
-        self.model.check().map_err(|problem| format!("`model`: {problem}"))
+        self.model.check().map_err(|problem| format!("`model`: {problem}").into())
     }
 
     pub(super) fn asks(&self, me: &str, line: Line<'_>) -> String {
@@ -173,7 +172,8 @@ impl LookalikeSpec {
         Ok(Parts::new(participants.iter().map(part).collect::<Result<_, Refusal>>()?))
     }
 
-    fn scoring(&self) -> Scoring {
+    /// By which model it scores, and what is opened.
+    pub(super) fn scoring(&self) -> Scoring {
         let mut candidate_partners = self.candidate_partners.clone();
         candidate_partners.sort();
         Scoring {
@@ -299,22 +299,24 @@ pub(super) fn check_parties(
     seed_partner: &str,
     candidate_partners: &[String],
     partners: &[String],
-) -> Result<(), String> {
+) -> Result<(), Reason> {
     check_name(seed_partner).map_err(|error| format!("`seed_partner`: {error}"))?;
     if candidate_partners.is_empty() {
-        return Err("`candidate_partners` names nobody; name the partners whose customers are to be scored".into());
+        let help = "name the partners whose customers are to be scored";
+        return Err(Reason::from("`candidate_partners` names nobody").help(help));
     }
     for (i, partner) in candidate_partners.iter().enumerate() {
         check_name(partner).map_err(|error| format!("`candidate_partners`: {error}"))?;
         if candidate_partners[..i].contains(partner) {
-            return Err(format!("`candidate_partners` names `{partner}` twice"));
+            return Err(format!("`candidate_partners` names `{partner}` twice").into());
         }
     }
     if candidate_partners == [seed_partner] {
-        return Err(format!(
+        let problem = format!(
             "`candidate_partners` names the seed partner alone: {seed_partner} can score its own customers without a study \
-             (entente model predict); name others, or others as well"
-        ));
+             (entente model predict)"
+        );
+        return Err(Reason::from(problem).help("name others, or others as well"));
     }
     let all = participants(seed_partner, candidate_partners);
     let mut all: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -324,7 +326,8 @@ pub(super) fn check_parties(
     if all == named {
         return Ok(());
     }
-    Err("`partners` are not the seed partner and the candidates' partners; leave it out of a lookalike study".into())
+    Err(Reason::from("`partners` are not the seed partner and the candidates' partners")
+        .help("leave it out of a lookalike study"))
 }
 
 /// What is said of an output that does not exist.
@@ -346,6 +349,7 @@ mod tests {
     use crate::privacy::bounds::Component;
     use crate::privacy::rows::UNIT;
     use crate::study::Question;
+    use crate::study::plans::score::CANDIDATES;
     use crate::testing::lookalike as study;
 
     fn schema() -> DatasetSchema {
@@ -550,7 +554,7 @@ mod tests {
             let study = study(changed);
             let planned =
                 |()| Question::new(&study, &schema(), &study.partners, 0).map_err(|refusal| refusal.to_string());
-            study.validate().and_then(planned).map(drop).unwrap_err()
+            study.validate().map_err(String::from).and_then(planned).map(drop).unwrap_err()
         };
         type Change = fn(&mut LookalikeSpec);
         let cases: [(Change, &str); 16] = [
@@ -594,6 +598,6 @@ mod tests {
         }
         let mut others = study(spec());
         others.partners.pop();
-        assert!(others.validate().unwrap_err().contains("`partners`"));
+        assert!(others.validate().unwrap_err().to_string().contains("`partners`"));
     }
 }

@@ -29,8 +29,10 @@ use crate::policy::usual_colluders;
 use crate::privacy::bounds::Layout;
 use crate::privacy::mechanism::{Infeasible, Mechanism, Scope};
 use crate::privacy::rho::Rho;
+use crate::reason::Reason;
 use lookalike::LookalikeSpec;
 use parts::{Parts, Schemas, Work};
+use plans::score::Scoring;
 use query::QuerySpec;
 use train::TrainSpec;
 
@@ -61,7 +63,7 @@ pub struct Study {
 impl Study {
     /// Checks what the types alone cannot say; the error is what is wrong. A node checks it again, as a study
     /// reaches it from a coordinator that it need not trust.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), Reason> {
         let Self { name, purpose, legal_basis, partners, min_partners, privacy, .. } = self;
         if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
             return Err("`name` must be one line of 1 to 200 bytes".into());
@@ -73,18 +75,16 @@ impl Study {
             return Err("`legal_basis` is longer than 2000 bytes".into());
         }
         // Before `partners`, which usually follow from it.
-        if let StudySpec::Lookalike(lookalike) = &self.spec {
-            lookalike.validate(partners)?;
-        }
+        self.spec.validate(partners)?;
         for (i, partner) in partners.iter().enumerate() {
             check_name(partner).map_err(|error| format!("`partners`: {error}"))?;
             if partners[..i].contains(partner) {
-                return Err(format!("`partners` names `{partner}` twice"));
+                return Err(format!("`partners` names `{partner}` twice").into());
             }
         }
         let most = if partners.is_empty() { usize::MAX } else { partners.len() };
         if let Some(min) = min_partners.filter(|min| *min == 0 || *min as usize > most) {
-            return Err(format!("`min_partners` is {min}, but {} are named", partners.len()));
+            return Err(format!("`min_partners` is {min}, but {} are named", partners.len()).into());
         }
         let text_ends = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         if [Some(purpose), legal_basis.as_ref()].into_iter().flatten().any(|text| text.chars().any(text_ends)) {
@@ -92,19 +92,16 @@ impl Study {
         }
         let Terms { epsilon, delta, rho, lost_attempts, .. } = *privacy;
         if lost_attempts > MAX_LOST_ATTEMPTS {
-            return Err(format!(
-                "`lost_attempts` in [privacy] is {lost_attempts}; it must be at most {MAX_LOST_ATTEMPTS}"
-            ));
+            return Err(Reason::from(format!("`lost_attempts` in [privacy] is {lost_attempts}"))
+                .help(format!("write at most {MAX_LOST_ATTEMPTS}")));
         }
         if !(delta > 0.0 && delta <= 0.01) {
-            return Err(format!(
-                "`delta` in [privacy] is {delta}; it must lie above 0 and at most 0.01, best below 1 / number of customers"
-            ));
+            return Err(Reason::from(format!("`delta` in [privacy] is {delta}"))
+                .help("write a number above 0 and at most 0.01, best below 1 / number of customers"));
         }
         if !(epsilon > 0.0 && epsilon <= 100.0) || rho == Rho::ZERO {
-            return Err(format!(
-                "`epsilon` in [privacy] is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
-            ));
+            return Err(Reason::from(format!("`epsilon` in [privacy] is {epsilon}"))
+                .help("write a number above 0 (and at most 100, which protects little)"));
         }
         // ρ is stated with (ε, δ), so that all use the same number; it must be what they allow.
         if rho.epsilon(delta) > epsilon * (1.0 + 1e-9) {
@@ -172,11 +169,19 @@ impl StudySpec {
         }
     }
 
-    /// What it states of the model by which it scores others' customers, if it does.
-    pub fn scores(&self) -> Option<&LookalikeSpec> {
+    /// By which model it scores others' customers, if it does.
+    pub fn scores(&self) -> Option<Scoring> {
         match self {
-            Self::Lookalike(lookalike) => Some(lookalike),
+            Self::Lookalike(lookalike) => Some(lookalike.scoring()),
             Self::Query(_) | Self::Train(_) => None,
+        }
+    }
+
+    /// Checks what it says of its own, and of the partners named; what is wrong with a text, its plan says.
+    fn validate(&self, partners: &[String]) -> Result<(), Reason> {
+        match self {
+            Self::Query(_) | Self::Train(_) => Ok(()),
+            Self::Lookalike(lookalike) => lookalike.validate(partners),
         }
     }
 

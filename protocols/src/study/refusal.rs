@@ -4,6 +4,7 @@ use crate::kind::Kind;
 use crate::language::sql;
 use crate::privacy::mechanism::Infeasible;
 use crate::privacy::rho::Rho;
+use crate::reason::Reason;
 
 /// Why a study cannot be asked; nothing is charged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -48,6 +49,22 @@ pub enum Refusal {
     /// The budget or the participants.
     #[error(transparent)]
     Infeasible(#[from] Infeasible),
+}
+
+impl Refusal {
+    /// What is wrong, apart from what to do about it where that is known.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Sql(refusal) => refusal.reason(),
+            Self::NoData { participant, dataset } => {
+                Reason::from(format!("`{participant}` has no data set `{dataset}`"))
+                    .help("name the data set alike at every partner, in node.toml")
+            }
+            Self::Stated { .. } | Self::Differs(_) | Self::Spent { .. } | Self::Infeasible(_) => {
+                self.to_string().into()
+            }
+        }
+    }
 }
 
 /// What makes text that others have written fit for one line of a terminal.

@@ -22,6 +22,7 @@ use crate::language::sql::{self, LabelRefusal};
 use crate::learn::options::Options;
 use crate::lookalike::model::PublicModel;
 use crate::privacy::rho::Rho;
+use crate::reason::Reason;
 
 /// The models that can be trained for it.
 pub const METHODS: [&str; 2] = ["additive", "logistic"];
@@ -100,18 +101,16 @@ impl Seeded {
     /// # Errors
     ///
     /// What is wrong.
-    pub fn new(study: Study, stated: Stated) -> Result<Self, String> {
+    pub fn new(study: Study, stated: Stated) -> Result<Self, Reason> {
         check_parties(&stated.seed_partner, &stated.candidate_partners, &study.partners)?;
         study.validate()?;
         let Study { partners, min_partners, privacy, .. } = study.clone();
         let epsilon = stated.epsilon.unwrap_or(privacy.epsilon);
-        let rho = Rho::within(epsilon, privacy.delta).filter(|rho| epsilon <= 100.0 && *rho != Rho::ZERO).ok_or_else(
-            || {
-                format!(
-                    "`seeds_epsilon` is {epsilon}; it must be a number above 0 (and at most 100, which protects little)"
-                )
-            },
-        )?;
+        let rho = Rho::within(epsilon, privacy.delta).filter(|rho| epsilon <= 100.0 && *rho != Rho::ZERO);
+        let rho = rho.ok_or_else(|| {
+            Reason::from(format!("`seeds_epsilon` is {epsilon}"))
+                .help("write a number above 0 (and at most 100, which protects little)")
+        })?;
         let training = Study {
             partners: vec![stated.seed_partner.clone()],
             min_partners: None,

@@ -344,7 +344,7 @@ pub enum ToOperator {
         /// The piece.
         bytes: Vec<u8>,
     },
-    /// The result of this study is complete: all its pieces were sent. Of a composed study each stage has one, and the last has
+    /// The result of this study is complete: all its pieces were sent. Of a composed study each leg has one, and the last has
     /// the identifier that was accepted.
     Result(String),
     /// Studies, as JSON.

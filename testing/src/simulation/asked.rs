@@ -1,6 +1,7 @@
 //! What is asked: tiny studies of every kind.
 
 use entente_examples::alliance::Error;
+use entente_protocols::kind::Kind;
 use entente_protocols::study::Study;
 use entente_protocols::testing::{Draft, study};
 
@@ -36,33 +37,21 @@ pub(super) struct Needs {
 }
 
 impl Asked {
-    /// All of them, the quick ones more often: what a lookalike study computes takes longer than a hundred rounds.
-    pub(super) const MIX: [Self; 24] = [
-        Self::Counts,
-        Self::Counts,
-        Self::Counts,
-        Self::Counts,
-        Self::Counts,
-        Self::Counts,
-        Self::Sums,
-        Self::Sums,
-        Self::Sums,
-        Self::Sums,
-        Self::Linear,
-        Self::Linear,
-        Self::Linear,
-        Self::Logistic,
-        Self::Logistic,
-        Self::Logistic,
-        Self::Additive,
-        Self::Additive,
-        Self::Additive,
-        Self::Clusters,
-        Self::Clusters,
-        Self::Clusters,
-        Self::Lookalike,
-        Self::Seeds,
-    ];
+    /// The ways to ask each kind, with how often each is asked: the quick ones more often, as what scoring computes takes longer than a
+    /// hundred rounds.
+    fn of(kind: Kind) -> &'static [(Self, usize)] {
+        match kind {
+            Kind::Query => &[(Self::Counts, 6), (Self::Sums, 4)],
+            Kind::Train => &[(Self::Linear, 3), (Self::Logistic, 3), (Self::Additive, 3), (Self::Clusters, 3)],
+            Kind::Lookalike => &[(Self::Lookalike, 1), (Self::Seeds, 1)],
+        }
+    }
+
+    /// All ways to ask every kind, each as often as it is asked.
+    pub(super) fn mix() -> Vec<Self> {
+        let often = |(way, times): &(Self, usize)| std::iter::repeat_n(*way, *times);
+        Kind::all().flat_map(Self::of).flat_map(often).collect()
+    }
 
     fn draft(self, count: usize) -> Draft {
         let study = study("simulated").epsilon(4.0).delta(1e-6).wait_seconds(60).lost_attempts(4);

@@ -78,7 +78,7 @@ impl fmt::Display for Simulated {
 /// What does not hold.
 pub fn simulate(seed: u64) -> Result<Simulated, Error> {
     let mut choices = Choices::new(seed, [0x5eed]);
-    let asked = choices.one_of(&Asked::MIX);
+    let asked = choices.one_of(&Asked::mix());
     // Mostly few: with many, there is more of the same.
     let count = choices.one_of(&[2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 10]);
     let count = if asked.is_of_a_model() { count.min(4) } else { count };

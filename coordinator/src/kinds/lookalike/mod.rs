@@ -239,7 +239,7 @@ mod tests {
             id: "s-0001",
             study: &study,
             question: &question,
-            state: &RoundState::Lookalike,
+            state: &RoundState::Score,
             rounds: &rounds,
             lost: &[],
             started: "2026-03-01T12:00:00Z".parse().unwrap(),

@@ -75,7 +75,7 @@ fn finished<'a>(study: &'a Study, question: &'a Question, rounds: &'a [RoundReco
         id: "s-0001",
         study,
         question,
-        state: &RoundState::Query,
+        state: &RoundState::Sums,
         rounds,
         lost: &[],
         started: "2026-03-01T12:00:00Z".parse().unwrap(),

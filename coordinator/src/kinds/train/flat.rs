@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
+use entente_host::csv;
 use entente_protocols::learn::evaluation::{Evaluation, Performance};
 use entente_protocols::privacy::interval::Estimate;
 
 use super::terms::Term;
-use crate::results::{columnar, csv};
+use crate::results::columnar;
 
 /// A table.
 pub(super) struct Flat(Vec<(&'static str, Values)>);

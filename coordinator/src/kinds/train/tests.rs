@@ -103,7 +103,7 @@ fn train_with(
     let mut state = RoundState::new(&question, &[]).unwrap();
     let mut rounds: Vec<RoundRecord> = Vec::new();
     for (index, release) in plan.training.releases(1).iter().enumerate() {
-        let RoundState::Train(trainer) = &state else { panic!("a training") };
+        let RoundState::Rounds(trainer) = &state else { panic!("a training") };
         let input = trainer.input();
         let all = customers(&mut random, count);
         let column = |name: &str| all[order.iter().position(|known| *known == name).unwrap()].clone();

@@ -40,14 +40,14 @@ impl StudyId {
 
 /// What customers were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Opened {
     /// A score each.
     Scores,
     /// One of a few buckets each, the higher the better.
     Buckets,
 }
 
-impl Kind {
+impl Opened {
     /// The name of the column.
     pub fn column(self) -> &'static str {
         match self {
@@ -58,9 +58,9 @@ impl Kind {
 }
 
 /// The names of an audience's columns, which are told apart by their place: a privacy unit may be called `score`.
-pub(super) fn columns(unit: &str, kind: Kind) -> [String; 3] {
+pub(super) fn columns(unit: &str, opened: Opened) -> [String; 3] {
     let other = |name: &str| if name == unit { format!("audience_{name}") } else { name.to_owned() };
-    [unit.to_owned(), other(kind.column()), other("percentile")]
+    [unit.to_owned(), other(opened.column()), other("percentile")]
 }
 
 /// What a file says of itself beside its columns.
@@ -84,7 +84,7 @@ pub struct Header {
     /// When it was made, RFC 3339.
     pub created: String,
     /// Scores or buckets.
-    pub kind: Kind,
+    pub opened: Opened,
     /// How many they are.
     pub customers: u64,
 }

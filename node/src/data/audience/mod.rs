@@ -17,7 +17,7 @@ mod saved;
 mod scores;
 mod table;
 
-pub use format::{Header, Kind, StudyId, StudyIdError};
+pub use format::{Header, Opened, StudyId, StudyIdError};
 pub use naming::Naming;
 pub use saved::{Audience, AudienceError, list};
 pub use scores::Scores;

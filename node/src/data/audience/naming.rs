@@ -13,7 +13,7 @@ use entente_tables::read::ints;
 use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::ArrowWriter;
 
-use super::format::{Kind, StudyId, columns, key};
+use super::format::{Opened, StudyId, columns, key};
 use super::scores::{Entry, Scores};
 use super::table::{key_value, writer};
 use crate::data::consent::lookup::each_unit;
@@ -43,7 +43,7 @@ impl Naming {
         stop: &AtomicBool,
         scores: &Scores,
     ) -> Result<u64, DataError> {
-        let schema = Arc::new(self.schema(dataset, scores.kind())?);
+        let schema = Arc::new(self.schema(dataset, scores.opened())?);
         private_folder(&self.folder).map_err(DataError::opaque)?;
         let file = NewFile::private(&self.study.file(&self.folder)).map_err(DataError::opaque)?;
         let about = [(key::STUDY, self.study.to_string()), (key::CREATED, self.created.clone())];
@@ -69,7 +69,7 @@ impl Naming {
         Ok(rows)
     }
 
-    fn schema(&self, dataset: &Dataset, kind: Kind) -> Result<Schema, DataError> {
+    fn schema(&self, dataset: &Dataset, opened: Opened) -> Result<Schema, DataError> {
         let unit = &dataset.schema().privacy_unit;
         let stored = dataset.source().columns().field_with_name(unit).map_err(DataError::opaque)?.data_type();
         let stored = match stored {
@@ -78,12 +78,12 @@ impl Naming {
             DataType::UInt64 => DataType::UInt64,
             _ => DataType::Int64,
         };
-        let value = match kind {
-            Kind::Scores => DataType::Float64,
-            Kind::Buckets => DataType::Int32,
+        let value = match opened {
+            Opened::Scores => DataType::Float64,
+            Opened::Buckets => DataType::Int32,
         };
         let types = [stored, value, DataType::Float64];
-        let fields = columns(unit, kind).into_iter().zip(types).map(|(name, form)| Field::new(name, form, false));
+        let fields = columns(unit, opened).into_iter().zip(types).map(|(name, form)| Field::new(name, form, false));
         Ok(Schema::new(fields.collect::<Vec<_>>()))
     }
 }

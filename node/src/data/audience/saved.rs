@@ -15,7 +15,7 @@ use entente_tables::read::floats;
 use entente_tables::texts::{is_text, texts_of};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::format::{Header, Kind, StudyId, columns, key};
+use super::format::{Header, Opened, StudyId, columns, key};
 use super::table::{Chosen, Selection};
 use crate::data::unit::UnitKey;
 
@@ -65,7 +65,7 @@ impl Audience {
         // Offsets of 32 bits would end at two gigabytes of names.
         let unit = if is_text(&stored) { DataType::LargeUtf8 } else { stored };
         let types = [unit, DataType::Float64, DataType::Float64];
-        let names = columns(&header.privacy_unit, header.kind);
+        let names = columns(&header.privacy_unit, header.opened);
         let fields = names.into_iter().zip(types).map(|(name, form)| Field::new(name, form, true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut batches = Vec::new();
@@ -144,17 +144,17 @@ fn open(path: &Path) -> Result<(Header, Builder), AudienceError> {
         return Err(failed(&"it has not as many rows as it says"));
     }
     let fields = builder.schema().fields();
-    let kind = match &fields[..] {
-        [_, value, _] if *value.data_type() == DataType::Int32 => Kind::Buckets,
-        [_, value, _] if *value.data_type() == DataType::Float64 => Kind::Scores,
+    let opened = match &fields[..] {
+        [_, value, _] if *value.data_type() == DataType::Int32 => Opened::Buckets,
+        [_, value, _] if *value.data_type() == DataType::Float64 => Opened::Scores,
         _ => return Err(failed(&"its columns are others")),
     };
     let (unit, unit_type) = (fields[0].name().clone(), fields[0].data_type());
-    if columns(&unit, kind).iter().zip(fields).any(|(name, field)| name != field.name())
+    if columns(&unit, opened).iter().zip(fields).any(|(name, field)| name != field.name())
         || !(is_text(unit_type) || unit_type.is_integer())
     {
         return Err(failed(&"its columns are others"));
     }
     let (dataset, created) = (about(key::DATASET)?, about(key::CREATED)?);
-    Ok((Header { study, dataset, privacy_unit: unit, created, kind, customers }, builder))
+    Ok((Header { study, dataset, privacy_unit: unit, created, opened, customers }, builder))
 }

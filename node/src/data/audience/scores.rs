@@ -1,11 +1,11 @@
 //! What scoring gave each customer, by number, and where each stands among all.
 
-use super::format::Kind;
+use super::format::Opened;
 use crate::data::error::DataError;
 
 /// Scores or buckets of customers, each with its percentile: 32 bytes a customer.
 pub struct Scores {
-    kind: Kind,
+    opened: Opened,
     /// By unit.
     entries: Vec<Entry>,
 }
@@ -24,7 +24,7 @@ impl Scores {
     ///
     /// [`DataError::Failed`] where one is no number, or a customer has two.
     pub fn of_scores(scores: Vec<(u128, f64)>) -> Result<Self, DataError> {
-        Self::new(Kind::Scores, scores)
+        Self::new(Opened::Scores, scores)
     }
 
     /// The buckets of customers, each of whom is there once.
@@ -33,7 +33,7 @@ impl Scores {
     ///
     /// [`DataError::Failed`] where a customer has two.
     pub fn of_buckets(buckets: Vec<(u128, u8)>) -> Result<Self, DataError> {
-        Self::new(Kind::Buckets, buckets.into_iter().map(|(unit, bucket)| (unit, f64::from(bucket))).collect())
+        Self::new(Opened::Buckets, buckets.into_iter().map(|(unit, bucket)| (unit, f64::from(bucket))).collect())
     }
 
     /// The number of customers.
@@ -47,8 +47,8 @@ impl Scores {
     }
 
     /// What they are.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    pub fn opened(&self) -> Opened {
+        self.opened
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -60,7 +60,7 @@ impl Scores {
         self.entries.binary_search_by_key(&unit, |entry| entry.unit).ok()
     }
 
-    fn new(kind: Kind, given: Vec<(u128, f64)>) -> Result<Self, DataError> {
+    fn new(opened: Opened, given: Vec<(u128, f64)>) -> Result<Self, DataError> {
         if given.iter().any(|(_, value)| !value.is_finite()) {
             return Err(DataError::opaque("a score is not a number"));
         }
@@ -75,7 +75,7 @@ impl Scores {
         if entries.windows(2).any(|pair| pair[0].unit == pair[1].unit) {
             return Err(DataError::opaque("a customer has two scores"));
         }
-        Ok(Self { kind, entries })
+        Ok(Self { opened, entries })
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(percentiles, [(1, 80.0), (2, 20.0), (3, 100.0), (4, 80.0), (9, 80.0)]);
         assert_eq!((scores.find(3), scores.find(5), scores.len()), (Some(2), None, 5));
         let buckets = Scores::of_buckets(vec![(1, 0), (2, 15), (3, 15)]).unwrap();
-        assert!(buckets.entries[1].percentile == 100.0 && buckets.kind() == Kind::Buckets);
+        assert!(buckets.entries[1].percentile == 100.0 && buckets.opened() == Opened::Buckets);
         assert!(Scores::of_scores(Vec::new()).unwrap().is_empty());
     }
 

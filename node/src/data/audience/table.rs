@@ -11,6 +11,7 @@ use arrow_array::types::{Float64Type, Int32Type, UInt64Type};
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
+use entente_host::csv::quoted;
 use entente_tables::read::ints;
 use entente_tables::texts::texts_of;
 use parquet::arrow::ArrowWriter;
@@ -19,7 +20,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::format::{Header, Kind, key};
+use super::format::{Header, Opened, key};
 
 /// How chosen customers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl Chosen {
 
     fn parquet<W: Write + Send>(&self, selection: &Selection, out: W) -> Result<W, ParquetError> {
         let mut columns = self.rows.columns().to_vec();
-        if self.header.kind == Kind::Buckets {
+        if self.header.opened == Opened::Buckets {
             let numbers = columns[1].as_primitive::<Float64Type>();
             columns[1] = Arc::new(numbers.unary::<_, Int32Type>(|bucket| bucket as i32));
         }
@@ -143,16 +144,6 @@ fn units(column: &ArrayRef) -> Vec<String> {
         DataType::UInt64 => column.as_primitive::<UInt64Type>().values().iter().map(u64::to_string).collect(),
         number if number.is_integer() => ints(column).values().iter().map(i64::to_string).collect(),
         _ => texts_of(column, |texts| texts.map(|text| text.unwrap_or_default().to_owned()).collect()),
-    }
-}
-
-/// A field of CSV, in quotes where it needs them.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| !matches!(c, ',' | '"' | '\n' | '\r');
-    if text.chars().all(plain) && text.trim() == text && !text.is_empty() {
-        text.to_owned()
-    } else {
-        format!("\"{}\"", text.replace('"', "\"\""))
     }
 }
 

@@ -66,7 +66,7 @@ async fn who_was_scored_and_consents_is_there_once_by_name() {
         assert_eq!(engine(folder.path(), threads).name_audience(&dataset, scores, &naming).await.unwrap(), 3);
         let audience = Audience::read(&naming.study.file(&naming.folder)).unwrap();
         let header = audience.header();
-        assert_eq!((header.study.to_string().as_str(), header.customers, header.kind), (study, 3, Kind::Scores));
+        assert_eq!((header.study.to_string().as_str(), header.customers, header.opened), (study, 3, Opened::Scores));
         assert_eq!((header.dataset.as_str(), header.privacy_unit.as_str()), ("people", "id"));
         let text = csv(&audience, &Selection::Count(10));
         let mut lines: Vec<&str> = text.lines().collect();

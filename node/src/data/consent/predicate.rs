@@ -78,7 +78,7 @@ enum Condition {
     Constant(Option<bool>),
     /// A column by itself: true, yes or 1.
     Column(String),
-    Compare(Kind, Comparison, Operand, Operand),
+    Compare(Compared, Comparison, Operand, Operand),
     And(Box<Condition>, Box<Condition>),
     Or(Box<Condition>, Box<Condition>),
     Not(Box<Condition>),
@@ -87,7 +87,7 @@ enum Condition {
 
 /// As what two sides are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Compared {
     Int,
     Float,
     Text,
@@ -187,34 +187,34 @@ impl Builder<'_> {
             Operand::Column(name) => Some((name.clone(), self.stored(name))),
             _ => None,
         };
-        let (kind, left, right) = match (column(&left), column(&right)) {
+        let (compared, left, right) = match (column(&left), column(&right)) {
             (None, None) => return problem("two constants are compared", "compare a column with a constant"),
             (Some((_, a)), Some((_, b))) => {
                 let both = |test: fn(&DataType) -> bool| test(&a) && test(&b);
                 let one = |test: fn(&DataType) -> bool| test(&a) || test(&b);
-                let kind = if both(is_text) {
-                    Kind::Text
+                let compared = if both(is_text) {
+                    Compared::Text
                 } else if both(DataType::is_integer) {
-                    Kind::Int
+                    Compared::Int
                 } else if one(is_number) {
-                    Kind::Float
+                    Compared::Float
                 } else if one(is_day) {
-                    Kind::Day
+                    Compared::Day
                 } else {
-                    Kind::Bool
+                    Compared::Bool
                 };
-                (kind, left, right)
+                (compared, left, right)
             }
             (Some((name, stored)), None) => {
-                let (kind, right) = constant(&name, &stored, right)?;
-                (kind, left, right)
+                let (compared, right) = constant(&name, &stored, right)?;
+                (compared, left, right)
             }
             (None, Some((name, stored))) => {
-                let (kind, left) = constant(&name, &stored, left)?;
-                (kind, left, right)
+                let (compared, left) = constant(&name, &stored, left)?;
+                (compared, left, right)
             }
         };
-        Ok(Condition::Compare(kind, order, left, right))
+        Ok(Condition::Compare(compared, order, left, right))
     }
 
     /// `None` is NULL.
@@ -287,7 +287,7 @@ fn is_day(stored: &DataType) -> bool {
 }
 
 /// As what a column is compared with a constant, and the constant as that.
-fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Kind, Operand), Problem> {
+fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Compared, Operand), Problem> {
     let text = is_text(stored);
     let bool = *stored == DataType::Boolean;
     let otherwise = |what: &str, remedy: Option<&'static str>| {
@@ -295,23 +295,23 @@ fn constant(name: &str, stored: &DataType, constant: Operand) -> Result<(Kind, O
     };
     let cannot = |what: &str| otherwise(what, None);
     match constant {
-        Operand::Int(value) if stored.is_integer() => Ok((Kind::Int, Operand::Int(value))),
-        Operand::Int(value @ (0 | 1)) if bool => Ok((Kind::Bool, Operand::Bool(value == 1))),
-        Operand::Int(value) if text || is_number(stored) => Ok((Kind::Float, Operand::Float(value as f64))),
-        Operand::Float(value) if text || is_number(stored) => Ok((Kind::Float, Operand::Float(value))),
-        Operand::Day(day) if text || is_day(stored) => Ok((Kind::Day, Operand::Day(day))),
-        Operand::Bool(value) if text || bool || stored.is_integer() => Ok((Kind::Bool, Operand::Bool(value))),
-        Operand::Text(value) if text => Ok((Kind::Text, Operand::Text(value))),
+        Operand::Int(value) if stored.is_integer() => Ok((Compared::Int, Operand::Int(value))),
+        Operand::Int(value @ (0 | 1)) if bool => Ok((Compared::Bool, Operand::Bool(value == 1))),
+        Operand::Int(value) if text || is_number(stored) => Ok((Compared::Float, Operand::Float(value as f64))),
+        Operand::Float(value) if text || is_number(stored) => Ok((Compared::Float, Operand::Float(value))),
+        Operand::Day(day) if text || is_day(stored) => Ok((Compared::Day, Operand::Day(day))),
+        Operand::Bool(value) if text || bool || stored.is_integer() => Ok((Compared::Bool, Operand::Bool(value))),
+        Operand::Text(value) if text => Ok((Compared::Text, Operand::Text(value))),
         Operand::Text(value) if is_number(stored) => match value.trim().parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok((Kind::Float, Operand::Float(number))),
+            Ok(number) if number.is_finite() => Ok((Compared::Float, Operand::Float(number))),
             _ => cannot(&format!("'{value}', which is not a number")),
         },
         Operand::Text(value) if is_day(stored) => match parse_date(&value) {
-            Some(day) => Ok((Kind::Day, Operand::Day(day))),
+            Some(day) => Ok((Compared::Day, Operand::Day(day))),
             None => otherwise(&format!("'{value}', which is not a date"), Some("write 'YYYY-MM-DD'")),
         },
         Operand::Text(value) if bool => match parse_bool(&value) {
-            Some(value) => Ok((Kind::Bool, Operand::Bool(value))),
+            Some(value) => Ok((Compared::Bool, Operand::Bool(value))),
             None => otherwise(&format!("'{value}'"), Some("write TRUE or FALSE")),
         },
         Operand::Int(_) | Operand::Float(_) => cannot("a number"),
@@ -340,8 +340,8 @@ impl Condition {
                 let nulls = array.logical_nulls();
                 (0..rows).map(|row| Some(nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)))).collect()
             }
-            Self::Compare(kind, order, left, right) => {
-                let sides = [left, right].map(|side| Side::new(*kind, side, column));
+            Self::Compare(compared, order, left, right) => {
+                let sides = [left, right].map(|side| Side::new(*compared, side, column));
                 let [Some(left), Some(right)] = sides else { return unknown() };
                 (0..rows).map(|row| left.compare(&right, row).map(|found| holds(*order, found))).collect()
             }
@@ -360,7 +360,7 @@ fn holds(comparison: Comparison, found: std::cmp::Ordering) -> bool {
     }
 }
 
-/// One side of a comparison, row by row; all of a batch's values are of the kind that is compared.
+/// One side of a comparison, row by row; all of a batch's values are of the type that is compared.
 enum Side {
     Ints(Vec<Option<i64>>),
     Floats(Vec<Option<f64>>),
@@ -370,23 +370,23 @@ enum Side {
 
 impl Side {
     /// A constant has one row, which stands for all.
-    fn new<'a>(kind: Kind, operand: &Operand, column: &impl Fn(&str) -> Option<&'a ArrayRef>) -> Option<Self> {
-        Some(match (kind, operand) {
+    fn new<'a>(compared: Compared, operand: &Operand, column: &impl Fn(&str) -> Option<&'a ArrayRef>) -> Option<Self> {
+        Some(match (compared, operand) {
             (_, Operand::Column(name)) => {
                 let array = plain(column(name)?);
-                match kind {
-                    Kind::Int => Self::Ints(ints(&array).iter().collect()),
-                    Kind::Float => Self::Floats(floats(&array).iter().collect()),
-                    Kind::Day => Self::Ints(dates(&array).iter().map(|day| day.map(i64::from)).collect()),
-                    Kind::Bool => Self::Bools(bools(&array).iter().collect()),
-                    Kind::Text => Self::Texts(array),
+                match compared {
+                    Compared::Int => Self::Ints(ints(&array).iter().collect()),
+                    Compared::Float => Self::Floats(floats(&array).iter().collect()),
+                    Compared::Day => Self::Ints(dates(&array).iter().map(|day| day.map(i64::from)).collect()),
+                    Compared::Bool => Self::Bools(bools(&array).iter().collect()),
+                    Compared::Text => Self::Texts(array),
                 }
             }
-            (Kind::Int, Operand::Int(value)) => Self::Ints(vec![Some(*value)]),
-            (Kind::Day, Operand::Day(day)) => Self::Ints(vec![Some(i64::from(*day))]),
-            (Kind::Float, Operand::Float(value)) => Self::Floats(vec![Some(*value)]),
-            (Kind::Bool, Operand::Bool(value)) => Self::Bools(vec![Some(*value)]),
-            (Kind::Text, Operand::Text(text)) => Self::Texts(Arc::new(StringArray::from(vec![text.as_str()]))),
+            (Compared::Int, Operand::Int(value)) => Self::Ints(vec![Some(*value)]),
+            (Compared::Day, Operand::Day(day)) => Self::Ints(vec![Some(i64::from(*day))]),
+            (Compared::Float, Operand::Float(value)) => Self::Floats(vec![Some(*value)]),
+            (Compared::Bool, Operand::Bool(value)) => Self::Bools(vec![Some(*value)]),
+            (Compared::Text, Operand::Text(text)) => Self::Texts(Arc::new(StringArray::from(vec![text.as_str()]))),
             _ => return None,
         })
     }

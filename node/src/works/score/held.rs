@@ -59,9 +59,9 @@ pub fn rules(scoring: &Scoring, id: &AttemptId, own: Own<'_>) -> Result<(), Prob
         return Err(Problem::Refused(format!("policy does not admit that {output} are opened (`outputs`)")));
     }
     let scored = |attempt: &Attempt| {
-        let spec = attempt.proposal.study.spec.scores()?;
-        let counts = attempt.id != *id && attempt.stage.pledge().is_some() && spec.model.same_model(&scoring.model);
-        let bucketed = if matches!(spec.output, Output::Buckets(_)) { spec.candidates } else { 0 };
+        let other = attempt.proposal.study.spec.scores()?;
+        let counts = attempt.id != *id && attempt.stage.pledge().is_some() && other.model.same_model(&scoring.model);
+        let bucketed = if matches!(other.output, Output::Buckets(_)) { other.candidates } else { 0 };
         counts.then_some(bucketed)
     };
     // Attempts, as each can score others.

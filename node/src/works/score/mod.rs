@@ -103,7 +103,7 @@ impl execution::Execution for Execution {
         if round == 1 && input.is_empty() {
             Ok(None)
         } else {
-            Err("a lookalike study has one round, without an input".into())
+            Err("customers are scored in one round, without an input".into())
         }
     }
 
@@ -155,7 +155,7 @@ impl execution::Execution for Execution {
                 Scores::of_buckets(audience.into_iter().map(|(unit, bucket)| (unit, bucket as u8)).collect())?
             }
         };
-        Ok(Computed { bounded: sums.finish(), keeps: Some(Keep::Audience(audience)) })
+        Ok(Computed { bounded: sums.finish(), keeps: Some(Keep::Audience(audience, dataset.clone())) })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::reason::Reason;
+
 /// A query, or a part of one, that cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Refusal {
@@ -22,14 +24,20 @@ impl Refusal {
     pub(super) fn outside(part: impl Into<String>, why: impl Into<String>, instead: impl Into<String>) -> Self {
         Self { part: part.into(), line: 0, column: 0, why: why.into(), instead: instead.into() }
     }
+
+    /// What is wrong, apart from what to write instead.
+    pub fn reason(&self) -> Reason {
+        let place = if self.line > 0 { format!("line {}, column {}: ", self.line, self.column) } else { String::new() };
+        // A sentence, which goes on behind a word of its own here; but not names such as AVG.
+        let (first, rest) = self.instead.split_at_checked(1).unwrap_or_default();
+        let first = if rest.starts_with(char::is_lowercase) { first.to_lowercase() } else { first.to_owned() };
+        Reason::from(format!("{place}`{}` cannot be asked: {}", self.part, self.why)).help(first + rest)
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "line {}, column {}: ", self.line, self.column)?;
-        }
-        write!(f, "`{}` cannot be asked: {}. {}.", self.part, self.why, self.instead)
+        write!(f, "{}. {}.", self.reason().problem, self.instead)
     }
 }
 
@@ -60,4 +68,19 @@ pub(super) fn listed<'a>(words: impl Iterator<Item = &'a str>, most: usize) -> S
         text.push_str(&format!(" and {} more", words.len() - most));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_write_instead_stands_apart() {
+        let refusal = |instead: &str| Refusal { line: 2, column: 7, ..Refusal::outside("x", "it is long", instead) };
+        let reason = refusal("Write y").reason();
+        assert_eq!(reason.problem, "line 2, column 7: `x` cannot be asked: it is long");
+        assert_eq!(reason.remedy.as_deref(), Some("write y"));
+        assert_eq!(refusal("AVG does it").reason().remedy.as_deref(), Some("AVG does it"));
+        assert_eq!(refusal("Write y").to_string(), format!("{}. Write y.", reason.problem));
+    }
 }

@@ -7,7 +7,7 @@ use crate::language::expr::{Arithmetic, Comparison, Expr, Value, ValueType};
 use super::error::{EXPRESSIONS, Refusal, listed, nearest};
 use super::operators::{any_of, as_condition, connect, is_null, not};
 use super::scope::{Name, Outcome, Scope, same_name};
-use super::typed::{Kind, Typed};
+use super::typed::{Domain, Typed};
 
 /// Deepest expression, in levels of the parser's tree.
 const MAX_DEPTH: usize = 64;
@@ -20,8 +20,8 @@ impl<'a> Scope<'a> {
     /// A condition.
     pub fn condition(&self, expr: &ast::Expr, depth: usize) -> Outcome<'a> {
         let typed = self.at_depth(expr, depth)?;
-        match typed.kind {
-            Kind::Bool | Kind::Null => Ok(Typed { kind: Kind::Bool, ..typed.of_type(ValueType::Bool) }),
+        match typed.domain {
+            Domain::Bool | Domain::Null => Ok(Typed { domain: Domain::Bool, ..typed.of_type(ValueType::Bool) }),
             _ => {
                 let why = format!("it is {} where a condition is needed", typed.type_name());
                 Err(self.refuse(expr, why, "Write a comparison, such as `age >= 18`"))
@@ -218,38 +218,38 @@ impl<'a> Scope<'a> {
         right: &ast::Expr,
         depth: usize,
     ) -> Outcome<'a> {
-        enum Kind {
+        enum Form {
             Arithmetic(Arithmetic),
             Comparison(Comparison),
             Connective(fn(Box<Expr>, Box<Expr>) -> Expr),
         }
-        let kind = match op {
-            BinaryOperator::Plus => Kind::Arithmetic(Arithmetic::Add),
-            BinaryOperator::Minus => Kind::Arithmetic(Arithmetic::Subtract),
-            BinaryOperator::Multiply => Kind::Arithmetic(Arithmetic::Multiply),
-            BinaryOperator::Divide => Kind::Arithmetic(Arithmetic::Divide),
-            BinaryOperator::Eq => Kind::Comparison(Comparison::Equal),
-            BinaryOperator::NotEq => Kind::Comparison(Comparison::NotEqual),
-            BinaryOperator::Lt => Kind::Comparison(Comparison::Less),
-            BinaryOperator::LtEq => Kind::Comparison(Comparison::LessOrEqual),
-            BinaryOperator::Gt => Kind::Comparison(Comparison::Greater),
-            BinaryOperator::GtEq => Kind::Comparison(Comparison::GreaterOrEqual),
-            BinaryOperator::And => Kind::Connective(Expr::And),
-            BinaryOperator::Or => Kind::Connective(Expr::Or),
+        let form = match op {
+            BinaryOperator::Plus => Form::Arithmetic(Arithmetic::Add),
+            BinaryOperator::Minus => Form::Arithmetic(Arithmetic::Subtract),
+            BinaryOperator::Multiply => Form::Arithmetic(Arithmetic::Multiply),
+            BinaryOperator::Divide => Form::Arithmetic(Arithmetic::Divide),
+            BinaryOperator::Eq => Form::Comparison(Comparison::Equal),
+            BinaryOperator::NotEq => Form::Comparison(Comparison::NotEqual),
+            BinaryOperator::Lt => Form::Comparison(Comparison::Less),
+            BinaryOperator::LtEq => Form::Comparison(Comparison::LessOrEqual),
+            BinaryOperator::Gt => Form::Comparison(Comparison::Greater),
+            BinaryOperator::GtEq => Form::Comparison(Comparison::GreaterOrEqual),
+            BinaryOperator::And => Form::Connective(Expr::And),
+            BinaryOperator::Or => Form::Connective(Expr::Or),
             other => {
                 return Err(self.refuse(expr, format!("the operator {other} is not available"), EXPRESSIONS));
             }
         };
-        match kind {
-            Kind::Arithmetic(op) => {
+        match form {
+            Form::Arithmetic(op) => {
                 let values = (self.at_depth(left, depth)?, self.at_depth(right, depth)?);
                 self.arithmetic(expr, op, (left, values.0), (right, values.1))
             }
-            Kind::Comparison(op) => {
+            Form::Comparison(op) => {
                 let value = self.at_depth(left, depth)?;
                 self.compare(op, (left, value), right, depth)
             }
-            Kind::Connective(make) => Ok(connect(make, self.condition(left, depth)?, self.condition(right, depth)?)),
+            Form::Connective(make) => Ok(connect(make, self.condition(left, depth)?, self.condition(right, depth)?)),
         }
     }
 

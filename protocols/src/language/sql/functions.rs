@@ -9,7 +9,7 @@ use super::error::{Refusal, nearest};
 use super::operators::{as_condition, is_null, not};
 use super::range::Range;
 use super::scope::{Outcome, Scope};
-use super::typed::{Kind, Typed};
+use super::typed::{Domain, Typed};
 
 /// A call whose form is plain: nothing but a name and arguments.
 pub(super) struct Call<'e> {
@@ -123,7 +123,7 @@ impl<'a> Scope<'a> {
     /// `CASE WHEN x < 0 THEN 0 - x ELSE x END`.
     fn abs(&self, expr: &ast::Expr, arg: &ast::Expr, depth: usize) -> Outcome<'a> {
         let value = self.at_depth(arg, depth)?;
-        if matches!(value.kind, Kind::Null) {
+        if matches!(value.domain, Domain::Null) {
             return Ok(value);
         }
         self.check_size(expr, value.size.saturating_mul(3))?;
@@ -132,10 +132,10 @@ impl<'a> Scope<'a> {
         let below = self.compare_typed(Comparison::Less, (arg, value.clone()), (arg, zero))?;
         let mut typed = self.choose(expr, vec![below], vec![(arg, negative), (arg, value)])?;
         // The hull of both branches reaches below zero, which no absolute value does.
-        typed.kind = match typed.kind {
-            Kind::Int(range) => Kind::Int(range.map(|value| value.max(0))),
-            Kind::Float { range, whole } => Kind::Float { range: range.map(|value| value.max(0.0)), whole },
-            kind => kind,
+        typed.domain = match typed.domain {
+            Domain::Int(range) => Domain::Int(range.map(|value| value.max(0))),
+            Domain::Float { range, whole } => Domain::Float { range: range.map(|value| value.max(0.0)), whole },
+            domain => domain,
         };
         Ok(typed)
     }
@@ -183,15 +183,15 @@ impl<'a> Scope<'a> {
         }
         let to_int = |value: Typed<'a>, range| Typed {
             expr: Expr::Cast(Box::new(value.expr), ValueType::Int),
-            kind: Kind::Int(range),
+            domain: Domain::Int(range),
             size: value.size + 1,
         };
-        match (&value.kind, target) {
-            (Kind::Null, _) => Ok(value),
-            (Kind::Int(_), ValueType::Float) => Ok(value.into_float()),
-            (Kind::Bool, ValueType::Int) => Ok(to_int(value, Range::Within(0, 1))),
-            (Kind::Bool, ValueType::Float) => Ok(to_int(value, Range::Within(0, 1)).into_float()),
-            (Kind::Float { range, .. }, ValueType::Int) => {
+        match (&value.domain, target) {
+            (Domain::Null, _) => Ok(value),
+            (Domain::Int(_), ValueType::Float) => Ok(value.into_float()),
+            (Domain::Bool, ValueType::Int) => Ok(to_int(value, Range::Within(0, 1))),
+            (Domain::Bool, ValueType::Float) => Ok(to_int(value, Range::Within(0, 1)).into_float()),
+            (Domain::Float { range, .. }, ValueType::Int) => {
                 let (low, high) = self.bounds(expr, range)?;
                 let limit = -(i64::MIN as f64); // 2^63, the first number above i64.
                 if low < -limit || high >= limit {
@@ -200,7 +200,7 @@ impl<'a> Scope<'a> {
                 }
                 Ok(to_int(value, Range::Within(low as i64, high as i64)))
             }
-            (Kind::Text(_), ValueType::Date) => match value.text_literal() {
+            (Domain::Text(_), ValueType::Date) => match value.text_literal() {
                 Some(text) => self.day(expr, text),
                 None => Err(self.refuse(
                     expr,
@@ -233,7 +233,7 @@ impl<'a> Scope<'a> {
         let year = |day: Day| i64::from(day.date().year());
         let range = bounds.map_or_else(|| range.map(year), |(low, high)| Range::Within(low, high));
         let size = value.size + 1;
-        Ok(Typed { expr: Expr::DatePart(part, Box::new(value.expr)), kind: Kind::Int(range), size })
+        Ok(Typed { expr: Expr::DatePart(part, Box::new(value.expr)), domain: Domain::Int(range), size })
     }
 
     fn date_trunc(&self, expr: &ast::Expr, unit: &ast::Expr, date: &ast::Expr, depth: usize) -> Outcome<'a> {
@@ -246,16 +246,16 @@ impl<'a> Scope<'a> {
         };
         let Some((value, range)) = self.date(date, depth)? else { return Ok(Typed::null()) };
         let size = value.size + 1;
-        let kind = Kind::Date(range.map(|day| truncated(unit, day)));
+        let domain = Domain::Date(range.map(|day| truncated(unit, day)));
         self.check_size(expr, size)?;
-        Ok(Typed { expr: Expr::DateTrunc(unit, Box::new(value.expr)), kind, size })
+        Ok(Typed { expr: Expr::DateTrunc(unit, Box::new(value.expr)), domain, size })
     }
 
     fn date(&self, expr: &ast::Expr, depth: usize) -> Result<Option<(Typed<'a>, Range<Day>)>, Refusal> {
         let value = self.at_depth(expr, depth)?;
-        match value.kind.clone() {
-            Kind::Null => Ok(None),
-            Kind::Date(range) => Ok(Some((value, range))),
+        match value.domain.clone() {
+            Domain::Null => Ok(None),
+            Domain::Date(range) => Ok(Some((value, range))),
             _ => {
                 let why = format!("it is {} where a date is needed", value.type_name());
                 Err(self.refuse(expr, why, "Write a date column, or DATE '2025-01-31'"))

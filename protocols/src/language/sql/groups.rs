@@ -11,7 +11,7 @@ use super::error::Refusal;
 use super::functions::truncated;
 use super::range::Range;
 use super::scope::Scope;
-use super::typed::{Kind, Typed};
+use super::typed::{Domain, Typed};
 
 /// Most values of a key that is counted out of a range; categories have as many as are declared.
 const MAX_VALUES: u64 = 1000;
@@ -24,20 +24,20 @@ impl<'a> Scope<'a> {
     pub fn domain(&self, expr: &ast::Expr, key: &Typed<'a>) -> Result<Vec<Value>, Refusal> {
         let refuse = |why: String, instead: &str| Err(self.refuse(expr, why, instead));
         if let (Some(literals), false) =
-            (literals(&key.expr), matches!(key.kind, Kind::Null | Kind::Text(_) | Kind::Bool))
+            (literals(&key.expr), matches!(key.domain, Domain::Null | Domain::Text(_) | Domain::Bool))
         {
             return Ok(literals);
         }
-        match &key.kind {
-            Kind::Null => refuse("it is always NULL, and rows with a NULL key are left out".into(), BINS),
-            Kind::Bool => Ok(vec![Value::Bool(false), Value::Bool(true)]),
-            Kind::Text(words) => {
+        match &key.domain {
+            Domain::Null => refuse("it is always NULL, and rows with a NULL key are left out".into(), BINS),
+            Domain::Bool => Ok(vec![Value::Bool(false), Value::Bool(true)]),
+            Domain::Text(words) => {
                 let mut seen = HashSet::new();
                 let distinct = words.iter().flat_map(|words| words.iter()).filter(|word| seen.insert(*word));
                 Ok(distinct.map(|word| Value::Text(word.to_owned())).collect())
             }
-            Kind::Float { .. } => refuse("a number that is not whole has no list of public values".into(), BINS),
-            Kind::Int(range) => {
+            Domain::Float { .. } => refuse("a number that is not whole has no list of public values".into(), BINS),
+            Domain::Int(range) => {
                 let (low, high) = self.key_bounds(expr, range)?;
                 let count = high.abs_diff(low).saturating_add(1);
                 if count > MAX_VALUES {
@@ -45,7 +45,7 @@ impl<'a> Scope<'a> {
                 }
                 Ok((low..=high).map(Value::Int).collect())
             }
-            Kind::Date(range) => {
+            Domain::Date(range) => {
                 let (low, high) = self.key_bounds(expr, range)?;
                 let unit = match &key.expr {
                     Expr::DateTrunc(unit, _) => Some(*unit),

@@ -7,7 +7,7 @@ use crate::language::sums::{BaseSum, MeasureKind};
 use super::error::Refusal;
 use super::functions::{Call, MEASURES};
 use super::scope::{Name, Scope, same_name};
-use super::typed::{Kind, Typed};
+use super::typed::{Domain, Typed};
 
 /// Largest magnitudes for which sums have a sensible grid.
 const MAGNITUDES: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
@@ -145,12 +145,12 @@ impl<'a> Scope<'a> {
             return Ok(bounds);
         }
         let text = self.source.text(self.source.extent(arg));
-        let (why, instead) = match &value.kind {
-            Kind::Bool => (
+        let (why, instead) = match &value.domain {
+            Domain::Bool => (
                 "it is a condition where a number is needed".to_owned(),
                 format!("Write SUM(CAST({text} AS BIGINT)), or AVG of it for a share"),
             ),
-            Kind::Null => ("it is always NULL".to_owned(), "Write a number or a column".to_owned()),
+            Domain::Null => ("it is always NULL".to_owned(), "Write a number or a column".to_owned()),
             _ => (
                 format!("it is {} where a number is needed", value.type_name()),
                 format!("Write COUNT(*) with GROUP BY {text}"),
@@ -162,13 +162,13 @@ impl<'a> Scope<'a> {
     /// The public range of a number, refused where there is none or it is out of all proportion; `None` for what is not
     /// a number.
     pub fn number_bounds(&self, arg: &ast::Expr, value: &Typed<'a>) -> Result<Option<(f64, f64)>, Refusal> {
-        let (low, high) = match &value.kind {
-            Kind::Int(range) => {
+        let (low, high) = match &value.domain {
+            Domain::Int(range) => {
                 let (low, high) = self.bounds(arg, range)?;
                 (low as f64, high as f64)
             }
-            Kind::Float { range, .. } => self.bounds(arg, range)?,
-            Kind::Null | Kind::Bool | Kind::Text(_) | Kind::Date(_) => return Ok(None),
+            Domain::Float { range, .. } => self.bounds(arg, range)?,
+            Domain::Null | Domain::Bool | Domain::Text(_) | Domain::Date(_) => return Ok(None),
         };
         let magnitude = low.abs().max(high.abs());
         if magnitude != 0.0 && !MAGNITUDES.contains(&magnitude) {

@@ -8,7 +8,7 @@ use crate::language::schema::Day;
 use super::error::{EXPRESSIONS, Refusal, listed, nearest};
 use super::range::{self, Cause, Range};
 use super::scope::{Outcome, Scope};
-use super::typed::{Kind, Typed};
+use super::typed::{Domain, Typed};
 
 impl<'a> Scope<'a> {
     /// Arithmetic with its range; refused where a value could leave the type, so that it is total.
@@ -20,46 +20,46 @@ impl<'a> Scope<'a> {
         (right_ast, right): (&ast::Expr, Typed<'a>),
     ) -> Outcome<'a> {
         for (part, value) in [(left_ast, &left), (right_ast, &right)] {
-            let instead = match value.kind {
-                Kind::Null | Kind::Int(_) | Kind::Float { .. } => continue,
-                Kind::Date(_) => "Write a comparison of dates, EXTRACT(YEAR FROM date) or DATE_TRUNC('month', date)",
-                Kind::Bool => "Write CAST(condition AS BIGINT) for 1 and 0",
-                Kind::Text(_) => "Write CASE WHEN column = 'value' THEN number … END",
+            let instead = match value.domain {
+                Domain::Null | Domain::Int(_) | Domain::Float { .. } => continue,
+                Domain::Date(_) => "Write a comparison of dates, EXTRACT(YEAR FROM date) or DATE_TRUNC('month', date)",
+                Domain::Bool => "Write CAST(condition AS BIGINT) for 1 and 0",
+                Domain::Text(_) => "Write CASE WHEN column = 'value' THEN number … END",
             };
             return Err(self.refuse(part, format!("it is {} where a number is needed", value.type_name()), instead));
         }
         let size = left.size + right.size + 1;
         let make = |left: Typed<'a>, right: Typed<'a>| Expr::Arithmetic(op, Box::new(left.expr), Box::new(right.expr));
-        let kind = match (&left.kind, &right.kind) {
-            (Kind::Null, _) | (_, Kind::Null) => return Ok(Typed::null()),
-            (Kind::Int(a), Kind::Int(b)) if op != Arithmetic::Divide => {
+        let domain = match (&left.domain, &right.domain) {
+            (Domain::Null, _) | (_, Domain::Null) => return Ok(Typed::null()),
+            (Domain::Int(a), Domain::Int(b)) if op != Arithmetic::Divide => {
                 let (a, b) = (self.bounds(left_ast, a)?, self.bounds(right_ast, b)?);
                 let Some((low, high)) = range::whole(op, a, b) else {
                     let why = "within the declared bounds the whole number could leave 64 bits";
                     let instead = "Write CAST(… AS DOUBLE PRECISION) around one side, or declare narrower bounds";
                     return Err(self.refuse(expr, why, instead));
                 };
-                Kind::Int(Range::Within(low, high))
+                Domain::Int(Range::Within(low, high))
             }
             _ => {
                 let (left, right) = (left.into_float(), right.into_float());
-                let kind = self.float_kind(expr, op, (left_ast, &left), (right_ast, &right))?;
+                let domain = self.float_domain(expr, op, (left_ast, &left), (right_ast, &right))?;
                 let size = left.size + right.size + 1;
-                return Ok(Typed { expr: make(left, right), kind, size });
+                return Ok(Typed { expr: make(left, right), domain, size });
             }
         };
-        Ok(Typed { expr: make(left, right), kind, size })
+        Ok(Typed { expr: make(left, right), domain, size })
     }
 
-    fn float_kind(
+    fn float_domain(
         &self,
         expr: &ast::Expr,
         op: Arithmetic,
         (left_ast, left): (&ast::Expr, &Typed<'a>),
         (right_ast, right): (&ast::Expr, &Typed<'a>),
-    ) -> Result<Kind<'a>, Refusal> {
-        let (Kind::Float { range: a, whole: whole_a }, Kind::Float { range: b, whole: whole_b }) =
-            (&left.kind, &right.kind)
+    ) -> Result<Domain<'a>, Refusal> {
+        let (Domain::Float { range: a, whole: whole_a }, Domain::Float { range: b, whole: whole_b }) =
+            (&left.domain, &right.domain)
         else {
             return Err(self.refuse(expr, "both sides must be numbers", EXPRESSIONS));
         };
@@ -68,10 +68,10 @@ impl<'a> Scope<'a> {
             let divisor = || Cause::Divisor(self.source.shortened(self.source.extent(right_ast)));
             let range = range::quotient(a, b, *whole_b)
                 .map_or_else(|| Range::Unbounded(divisor()), |(low, high)| Range::Within(low, high));
-            return Ok(Kind::Float { range, whole: false });
+            return Ok(Domain::Float { range, whole: false });
         }
         match range::float(op, a, b) {
-            Some((low, high)) => Ok(Kind::Float { range: Range::Within(low, high), whole: *whole_a && *whole_b }),
+            Some((low, high)) => Ok(Domain::Float { range: Range::Within(low, high), whole: *whole_a && *whole_b }),
             None => Err(self.refuse(
                 expr,
                 "within the declared bounds the number could become infinite",
@@ -128,9 +128,9 @@ impl<'a> Scope<'a> {
         (left_ast, left): (&ast::Expr, Typed<'a>),
         (right_ast, right): (&ast::Expr, Typed<'a>),
     ) -> Outcome<'a> {
-        let (left, right) = match (&left.kind, &right.kind) {
-            (Kind::Int(_), Kind::Float { .. }) => (left, right.whole_literal()),
-            (Kind::Float { .. }, Kind::Int(_)) => (left.whole_literal(), right),
+        let (left, right) = match (&left.domain, &right.domain) {
+            (Domain::Int(_), Domain::Float { .. }) => (left, right.whole_literal()),
+            (Domain::Float { .. }, Domain::Int(_)) => (left.whole_literal(), right),
             _ => (left, right),
         };
         let mut both = vec![(left_ast, left), (right_ast, right)];
@@ -138,7 +138,7 @@ impl<'a> Scope<'a> {
         let (Some((right_ast, right)), Some((left_ast, left))) = (both.pop(), both.pop()) else {
             return Ok(Typed::null()); // Not reached: unify keeps the number of values.
         };
-        if matches!(left.kind, Kind::Null) || matches!(right.kind, Kind::Null) {
+        if matches!(left.domain, Domain::Null) || matches!(right.domain, Domain::Null) {
             return Ok(Typed::null());
         }
         let ordered = !matches!(op, Comparison::Equal | Comparison::NotEqual);
@@ -158,7 +158,7 @@ impl<'a> Scope<'a> {
         (literal_ast, literal): (&ast::Expr, &Typed<'a>),
         (other_ast, other): (&ast::Expr, &Typed<'a>),
     ) -> Result<(), Refusal> {
-        let (Some(word), Kind::Text(words)) = (literal.text_literal(), &other.kind) else { return Ok(()) };
+        let (Some(word), Domain::Text(words)) = (literal.text_literal(), &other.domain) else { return Ok(()) };
         let values = || words.iter().flat_map(|words| words.iter());
         if values().any(|value| value == word) {
             return Ok(());
@@ -227,11 +227,11 @@ impl<'a> Scope<'a> {
             *result = taken.narrowed(failed, conditions.get(at).map(|condition| &condition.expr));
         }
         let Some(value_type) = self.unify(&mut results)? else { return Ok(Typed::null()) };
-        let kind = results.iter().map(|(_, result)| result.kind.clone()).reduce(hull).unwrap_or(Kind::Null);
+        let domain = results.iter().map(|(_, result)| result.domain.clone()).reduce(hull).unwrap_or(Domain::Null);
         let mut results: Vec<Expr> = results.into_iter().map(|(_, result)| result.of_type(value_type).expr).collect();
         let otherwise = results.pop().unwrap_or(Expr::Null(value_type));
         let branches = conditions.into_iter().map(|condition| condition.expr).zip(results).collect();
-        Ok(Typed { expr: Expr::Case(branches, Box::new(otherwise)), kind, size })
+        Ok(Typed { expr: Expr::Case(branches, Box::new(otherwise)), domain, size })
     }
 }
 
@@ -242,15 +242,15 @@ pub(super) fn not(condition: Typed<'_>) -> Typed<'_> {
 
 /// `IS NULL`.
 pub(super) fn is_null(value: Typed<'_>) -> Typed<'_> {
-    match value.kind {
-        Kind::Null => Typed::literal(Value::Bool(true)),
+    match value.domain {
+        Domain::Null => Typed::literal(Value::Bool(true)),
         _ => Typed::condition(Expr::IsNull(Box::new(value.expr)), value.size),
     }
 }
 
 /// A comparison as a condition, also where it is always NULL.
 pub(super) fn as_condition(comparison: Typed<'_>) -> Typed<'_> {
-    Typed { kind: Kind::Bool, ..comparison.of_type(ValueType::Bool) }
+    Typed { domain: Domain::Bool, ..comparison.of_type(ValueType::Bool) }
 }
 
 /// `AND` or `OR`.
@@ -275,22 +275,22 @@ pub(super) fn any_of(mut conditions: Vec<Typed<'_>>) -> Option<Typed<'_>> {
     conditions.pop()
 }
 
-/// What either of two kinds can be; they are of one type, or NULL.
-fn hull<'a>(left: Kind<'a>, right: Kind<'a>) -> Kind<'a> {
+/// What either of two domains can be; they are of one type, or NULL.
+fn hull<'a>(left: Domain<'a>, right: Domain<'a>) -> Domain<'a> {
     match (left, right) {
-        (Kind::Null, other) | (other, Kind::Null) => other,
-        (Kind::Int(a), Kind::Int(b)) => Kind::Int(a.hull(b)),
-        (Kind::Float { range: a, whole: whole_a }, Kind::Float { range: b, whole: whole_b }) => {
-            Kind::Float { range: a.hull(b), whole: whole_a && whole_b }
+        (Domain::Null, other) | (other, Domain::Null) => other,
+        (Domain::Int(a), Domain::Int(b)) => Domain::Int(a.hull(b)),
+        (Domain::Float { range: a, whole: whole_a }, Domain::Float { range: b, whole: whole_b }) => {
+            Domain::Float { range: a.hull(b), whole: whole_a && whole_b }
         }
-        (Kind::Date(a), Kind::Date(b)) => Kind::Date(a.hull(b)),
-        (Kind::Text(mut words), Kind::Text(more)) => {
+        (Domain::Date(a), Domain::Date(b)) => Domain::Date(a.hull(b)),
+        (Domain::Text(mut words), Domain::Text(more)) => {
             for more in more {
                 if !words.contains(&more) {
                     words.push(more);
                 }
             }
-            Kind::Text(words)
+            Domain::Text(words)
         }
         (left, _) => left,
     }

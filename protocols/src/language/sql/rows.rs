@@ -15,7 +15,7 @@ use super::range::Range;
 use super::scope::Scope;
 use super::size::Size;
 use super::statement::{Item, Statement};
-use super::typed::{Kind, Typed};
+use super::typed::{Domain, Typed};
 
 /// Most items beside the privacy unit.
 const MAX_OUTPUTS: usize = 1000;
@@ -81,16 +81,16 @@ fn values(scope: &Scope<'_>, item: &Item, typed: &Typed<'_>) -> Result<Values, R
         // Without minus zero, which would be another plan.
         return Ok(Values::Number { low: low + 0.0, high: high + 0.0 });
     }
-    match &typed.kind {
-        Kind::Date(Range::Within(low, high)) => Ok(Values::Date { low: low.0, high: high.0 }),
-        Kind::Date(Range::Unbounded(cause)) => {
+    match &typed.domain {
+        Domain::Date(Range::Within(low, high)) => Ok(Values::Date { low: low.0, high: high.0 }),
+        Domain::Date(Range::Unbounded(cause)) => {
             let mut refusal = scope.unbounded(expr, cause);
             let instead = "Declare min and max for its column in node.toml at each partner, or write EXTRACT(MONTH FROM \
                            date) or another part that has bounds of its own";
             refusal.instead = instead.into();
             Err(refusal)
         }
-        Kind::Text(_) => {
+        Domain::Text(_) => {
             let domain = scope.domain(expr, typed)?.into_iter().filter_map(|value| match value {
                 Value::Text(text) => Some(text),
                 _ => None,
@@ -104,8 +104,8 @@ fn values(scope: &Scope<'_>, item: &Item, typed: &Typed<'_>) -> Result<Values, R
             }
             Ok(Values::Category { values })
         }
-        Kind::Bool => Ok(Values::Bool),
-        Kind::Null | Kind::Int(_) | Kind::Float { .. } => {
+        Domain::Bool => Ok(Values::Bool),
+        Domain::Null | Domain::Int(_) | Domain::Float { .. } => {
             Err(scope.refuse(expr, "it is always NULL, which says nothing about a customer", "Delete it"))
         }
     }

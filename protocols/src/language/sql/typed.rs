@@ -9,14 +9,14 @@ use super::range::{Known, Range};
 #[derive(Clone, Debug)]
 pub(super) struct Typed<'a> {
     pub expr: Expr,
-    pub kind: Kind<'a>,
+    pub domain: Domain<'a>,
     /// Number of nodes.
     pub size: usize,
 }
 
 /// The type of an expression and what its values can be, NULL aside.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind<'a> {
+pub(super) enum Domain<'a> {
     /// Always NULL, of no type yet.
     Null,
     Bool,
@@ -65,59 +65,59 @@ impl Words<'_> {
 impl<'a> Typed<'a> {
     /// NULL, of a type still open.
     pub fn null() -> Self {
-        Self { expr: Expr::Null(ValueType::Int), kind: Kind::Null, size: 1 }
+        Self { expr: Expr::Null(ValueType::Int), domain: Domain::Null, size: 1 }
     }
 
     /// A constant.
     pub fn literal(value: Value) -> Self {
-        let kind = match &value {
-            Value::Int(value) => Kind::Int(Range::Within(*value, *value)),
-            Value::Float(value) => Kind::Float { range: Range::Within(*value, *value), whole: value.fract() == 0.0 },
-            Value::Bool(_) => Kind::Bool,
-            Value::Text(text) => Kind::Text(vec![Words::Literal(text.clone())]),
-            Value::Date(day) => Kind::Date(Range::Within(*day, *day)),
+        let domain = match &value {
+            Value::Int(value) => Domain::Int(Range::Within(*value, *value)),
+            Value::Float(value) => Domain::Float { range: Range::Within(*value, *value), whole: value.fract() == 0.0 },
+            Value::Bool(_) => Domain::Bool,
+            Value::Text(text) => Domain::Text(vec![Words::Literal(text.clone())]),
+            Value::Date(day) => Domain::Date(Range::Within(*day, *day)),
         };
-        Self { expr: Expr::Literal(value), kind, size: 1 }
+        Self { expr: Expr::Literal(value), domain, size: 1 }
     }
 
     /// A declared column.
     pub fn column(name: &str, column_type: &'a ColumnType) -> Self {
-        let kind = match column_type {
-            ColumnType::Category { values } => Kind::Text(vec![Words::Category(values)]),
-            ColumnType::Int { min, max } => Kind::Int(Range::declared(name, *min, *max)),
-            ColumnType::Float { min, max } => Kind::Float { range: Range::declared(name, *min, *max), whole: false },
-            ColumnType::Date { min, max } => Kind::Date(Range::declared(name, *min, *max)),
-            ColumnType::Bool => Kind::Bool,
+        let domain = match column_type {
+            ColumnType::Category { values } => Domain::Text(vec![Words::Category(values)]),
+            ColumnType::Int { min, max } => Domain::Int(Range::declared(name, *min, *max)),
+            ColumnType::Float { min, max } => Domain::Float { range: Range::declared(name, *min, *max), whole: false },
+            ColumnType::Date { min, max } => Domain::Date(Range::declared(name, *min, *max)),
+            ColumnType::Bool => Domain::Bool,
         };
-        Self { expr: Expr::Column(name.to_owned()), kind, size: 1 }
+        Self { expr: Expr::Column(name.to_owned()), domain, size: 1 }
     }
 
     /// A condition out of parts of `size` nodes together.
     pub fn condition(expr: Expr, size: usize) -> Self {
-        Self { expr, kind: Kind::Bool, size: size + 1 }
+        Self { expr, domain: Domain::Bool, size: size + 1 }
     }
 
     /// The type, where it is not open.
     pub fn value_type(&self) -> Option<ValueType> {
-        match self.kind {
-            Kind::Null => None,
-            Kind::Bool => Some(ValueType::Bool),
-            Kind::Text(_) => Some(ValueType::Text),
-            Kind::Int(_) => Some(ValueType::Int),
-            Kind::Float { .. } => Some(ValueType::Float),
-            Kind::Date(_) => Some(ValueType::Date),
+        match self.domain {
+            Domain::Null => None,
+            Domain::Bool => Some(ValueType::Bool),
+            Domain::Text(_) => Some(ValueType::Text),
+            Domain::Int(_) => Some(ValueType::Int),
+            Domain::Float { .. } => Some(ValueType::Float),
+            Domain::Date(_) => Some(ValueType::Date),
         }
     }
 
     /// The type as text.
     pub fn type_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Null => "NULL",
-            Kind::Bool => "a condition (true or false)",
-            Kind::Text(_) => "text",
-            Kind::Int(_) => "a whole number",
-            Kind::Float { .. } => "a number",
-            Kind::Date(_) => "a date",
+        match self.domain {
+            Domain::Null => "NULL",
+            Domain::Bool => "a condition (true or false)",
+            Domain::Text(_) => "text",
+            Domain::Int(_) => "a whole number",
+            Domain::Float { .. } => "a number",
+            Domain::Date(_) => "a date",
         }
     }
 
@@ -131,7 +131,7 @@ impl<'a> Typed<'a> {
 
     /// NULL given a type; anything else as it is.
     pub fn of_type(mut self, value_type: ValueType) -> Self {
-        if matches!(self.kind, Kind::Null) {
+        if matches!(self.domain, Domain::Null) {
             self.expr = Expr::Null(value_type);
         }
         self
@@ -140,14 +140,14 @@ impl<'a> Typed<'a> {
     /// A whole number as a number; anything else as it is. Literals are converted here, so that bins and bounds stay
     /// literals.
     pub fn into_float(self) -> Self {
-        match (self.kind, self.expr) {
-            (Kind::Int(_), Expr::Literal(Value::Int(value))) => Self::literal(Value::Float(value as f64)),
-            (Kind::Int(range), expr) => Self {
+        match (self.domain, self.expr) {
+            (Domain::Int(_), Expr::Literal(Value::Int(value))) => Self::literal(Value::Float(value as f64)),
+            (Domain::Int(range), expr) => Self {
                 expr: Expr::Cast(Box::new(expr), ValueType::Float),
-                kind: Kind::Float { range: range.map(|value| value as f64), whole: true },
+                domain: Domain::Float { range: range.map(|value| value as f64), whole: true },
                 size: self.size + 1,
             },
-            (kind, expr) => Self { expr, kind, size: self.size },
+            (domain, expr) => Self { expr, domain, size: self.size },
         }
     }
 
@@ -167,16 +167,16 @@ impl<'a> Typed<'a> {
         let mut known = Known::about(&self.expr);
         failed.for_each(|condition| known.learn(condition, false));
         holds.into_iter().for_each(|condition| known.learn(condition, true));
-        self.kind = match self.kind {
-            Kind::Int(range) => {
+        self.domain = match self.domain {
+            Domain::Int(range) => {
                 let (low, high) = known.ints();
-                Kind::Int(range.narrowed(low, high))
+                Domain::Int(range.narrowed(low, high))
             }
-            Kind::Float { range, whole } => {
+            Domain::Float { range, whole } => {
                 let (low, high) = known.floats();
-                Kind::Float { range: range.narrowed(low, high), whole }
+                Domain::Float { range: range.narrowed(low, high), whole }
             }
-            kind => kind,
+            domain => domain,
         };
         self
     }

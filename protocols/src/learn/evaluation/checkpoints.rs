@@ -43,10 +43,10 @@ use super::super::frame::{Implausible, Input, Unfit, weighed};
 use super::super::model::Parameters;
 use super::super::recipe::Target;
 use super::super::training::{Moves, Training};
-use super::kind::Kind;
 use super::loss::{chance, error, most, nearest};
 use super::noisy::{Noisy, SAID};
 use super::outcome::{Change, Performance};
+use super::predicted::Predicted;
 use crate::privacy::bounds::Component;
 use crate::privacy::interval::Estimate;
 use crate::privacy::rows::{Block, UNIT};
@@ -106,11 +106,11 @@ enum Loss {
 impl Changes {
     /// Of the models that the input has, which fit the plan but may be of another kind than its method's.
     pub(super) fn new(training: &Training, input: &Input) -> Result<Self, Unfit> {
-        let kind = Kind::of(training);
+        let predicted = Predicted::of(training);
         let same = |model: &Parameters| std::mem::discriminant(model) == std::mem::discriminant(&input.parameters);
-        let fits = |(i, model): (usize, &Parameters)| match (&kind, model) {
-            (Kind::Clusters(clusters), Parameters::Centres { centres }) => centres.len() == *clusters,
-            (Kind::Clusters(_), _) => false,
+        let fits = |(i, model): (usize, &Parameters)| match (&predicted, model) {
+            (Predicted::Clusters(clusters), Parameters::Centres { centres }) => centres.len() == *clusters,
+            (Predicted::Clusters(_), _) => false,
             // Before the first release there may be no model: the same score for everybody.
             (_, Parameters::None) => i == 0,
             (_, model) => same(model),
@@ -118,10 +118,10 @@ impl Changes {
         if !input.checkpoints.iter().enumerate().all(fits) {
             return Err(Unfit("a model of an earlier round is of another kind than the last one".into()));
         }
-        let loss = match kind {
-            Kind::Event => Loss::Event,
-            Kind::Number(target) => Loss::Number(target.clone()),
-            Kind::Clusters(_) => Loss::Distance,
+        let loss = match predicted {
+            Predicted::Event => Loss::Event,
+            Predicted::Number(target) => Loss::Number(target.clone()),
+            Predicted::Clusters(_) => Loss::Distance,
         };
         Ok(Self { loss, models: input.checkpoints.clone() })
     }
@@ -180,13 +180,13 @@ pub(super) fn of(
     let (count, counted) = (counts.total(), counts.total_sd());
     sums.within(&Noisy { cells: vec![count; sums.cells.len()], sd: counted }, -1.0)?;
     let metric = |name: &str| all.metric(name).map_or(0.0, |metric| metric.value);
-    let (loss, unit) = match Kind::of(training) {
-        Kind::Event => (metric("brier"), 1.0),
-        Kind::Number(target) => {
+    let (loss, unit) = match Predicted::of(training) {
+        Predicted::Event => (metric("brier"), 1.0),
+        Predicted::Number(target) => {
             let (low, high) = target.values.bounds().unwrap_or((-1.0, 1.0));
             (metric("rmse").powi(2), ((high - low) / 2.0).powi(2))
         }
-        Kind::Clusters(_) => (metric("distance"), most(&training.recipe.columns())),
+        Predicted::Clusters(_) => (metric("distance"), most(&training.recipe.columns())),
     };
     let change = |(span, sum): (Range<usize>, &f64)| {
         let mean = Estimate::of_average(*sum, sums.sd, count, counted, 0.0, -1.0, 1.0);

@@ -22,14 +22,14 @@
 pub mod checkpoints;
 pub mod classification;
 pub mod clusters;
-mod kind;
 mod loss;
 mod noisy;
 mod outcome;
+mod predicted;
 pub mod regression;
 
-use kind::Kind;
 use noisy::{MOST_CUSTOMERS, Noisy, scaled};
+use predicted::Predicted;
 
 use super::frame::{Contribute, Implausible, Input, Place, Release, Role, Unfit};
 use super::model::Parameters;
@@ -40,7 +40,7 @@ pub use outcome::{Calibration, Change, Cluster, Curves, Detail, Evaluation, Gain
 
 pub(super) fn release(settings: &EvaluationSettings, training: &Training, participants: usize) -> Release {
     let cells = |cells, per_cell| Component::Cells { cells, touches: 1, per_cell };
-    let forms = components(&Kind::of(training));
+    let forms = components(&Predicted::of(training));
     let parts = forms.len() as u32 * if settings.per_partner { 2 } else { 1 };
     let spans = checkpoints::spans(training).len();
     let compared = if spans > 0 { settings.share / checkpoints::SHARE } else { 0 };
@@ -65,10 +65,10 @@ pub(super) fn contributor(training: &Training, input: &Input, place: Place) -> R
     let position = settings.per_partner.then_some(place.position);
     let model = input.parameters.clone();
     let changes = checkpoints::Changes::new(training, input)?;
-    Ok(match Kind::of(training) {
-        Kind::Event => Box::new(classification::Bins::new(&training.recipe.columns(), model, position, changes)),
-        Kind::Number(target) => Box::new(regression::Errors::new(model, target.clone(), position, changes)),
-        Kind::Clusters(_) => Box::new(clusters::Distances::new(model, position, changes)?),
+    Ok(match Predicted::of(training) {
+        Predicted::Event => Box::new(classification::Bins::new(&training.recipe.columns(), model, position, changes)),
+        Predicted::Number(target) => Box::new(regression::Errors::new(model, target.clone(), position, changes)),
+        Predicted::Clusters(_) => Box::new(clusters::Distances::new(model, position, changes)?),
     })
 }
 
@@ -86,7 +86,7 @@ pub(super) fn of(
         return Err(Implausible("the sum of the evaluation has another form than the release's".into()));
     }
     let blocks = if settings.per_partner { participants } else { 0 };
-    let parts = components(&Kind::of(training)).len() * if settings.per_partner { 2 } else { 1 };
+    let parts = components(&Predicted::of(training)).len() * if settings.per_partner { 2 } else { 1 };
     let most = |component: &Component| match component {
         Component::Cells { per_cell, .. } => *per_cell,
         _ => 1,
@@ -102,22 +102,22 @@ pub(super) fn of(
 }
 
 /// Components: cells over all customers, cells for one participant's, the most of one customer in grid units.
-fn components(kind: &Kind<'_>) -> Vec<(u64, u64, u64)> {
-    match kind {
-        Kind::Event => classification::components(),
-        Kind::Number(_) => regression::components(),
-        Kind::Clusters(clusters) => clusters::components(*clusters),
+fn components(predicted: &Predicted<'_>) -> Vec<(u64, u64, u64)> {
+    match predicted {
+        Predicted::Event => classification::components(),
+        Predicted::Number(_) => regression::components(),
+        Predicted::Clusters(clusters) => clusters::components(*clusters),
     }
 }
 
 /// What the sums say of the model, those of all customers first, then those of each of `blocks` participants.
 fn rate(training: &Training, model: &Parameters, sums: &[Noisy], blocks: usize) -> Result<Evaluation, Implausible> {
-    let kind = Kind::of(training);
-    let (all, each) = sums.split_at(components(&kind).len().min(sums.len()));
-    match kind {
-        Kind::Event => classification::of(&training.recipe.columns(), model, all, each, blocks),
-        Kind::Number(target) => regression::of(target, all, each, blocks),
-        Kind::Clusters(_) => clusters::of(&training.recipe.columns(), all, each, blocks),
+    let predicted = Predicted::of(training);
+    let (all, each) = sums.split_at(components(&predicted).len().min(sums.len()));
+    match predicted {
+        Predicted::Event => classification::of(&training.recipe.columns(), model, all, each, blocks),
+        Predicted::Number(target) => regression::of(target, all, each, blocks),
+        Predicted::Clusters(_) => clusters::of(&training.recipe.columns(), all, each, blocks),
     }
 }
 
@@ -126,12 +126,12 @@ fn rate(training: &Training, model: &Parameters, sums: &[Noisy], blocks: usize) 
 /// of 0.75 at one event in five customers, or an R² of 0.5 for a target of a sixth of its range as standard deviation,
 /// or clusters of one size at a tenth of the largest distance.
 pub fn expected(training: &Training, customers: f64, sd: &[f64]) -> Option<Metric> {
-    let kind = Kind::of(training);
-    let forms = components(&kind);
-    let typical = match kind {
-        Kind::Event => classification::typical(),
-        Kind::Number(_) => regression::typical(),
-        Kind::Clusters(clusters) => clusters::typical(clusters),
+    let predicted = Predicted::of(training);
+    let forms = components(&predicted);
+    let typical = match predicted {
+        Predicted::Event => classification::typical(),
+        Predicted::Number(_) => regression::typical(),
+        Predicted::Clusters(clusters) => clusters::typical(clusters),
     };
     let customers = if customers.is_finite() { customers.clamp(0.0, MOST_CUSTOMERS) } else { 0.0 };
     let scale = |(shares, (_, _, per_cell)): (Vec<f64>, &(u64, u64, u64))| -> Vec<i64> {

@@ -2,8 +2,9 @@
 
 use crate::language::rows::{self, RowsPlan};
 use crate::learn::file::ScoreShare;
+use crate::lookalike::exchange::SESSIONS;
 use crate::lookalike::model::PublicModel;
-use crate::lookalike::params::{Infeasible, Params};
+use crate::lookalike::params::{BLOCK, Infeasible, MAX_BLOCKS, Params};
 use crate::privacy::bounds::{Component, Layout};
 use crate::privacy::rho::{MILLION, Rho};
 use crate::privacy::rows::UNIT;
@@ -13,6 +14,11 @@ pub const OUTPUTS: [&str; 2] = ["scores", "buckets"];
 /// Milliseconds that a core may take to put one candidate into its bucket: for what is said beforehand, and how long to wait for
 /// it. With room: `cargo bench -p entente-protocols --bench buckets` gave 20.5 on an idle machine.
 pub const BUCKET_MILLIS: u64 = 27;
+/// The most candidates of one partner, unless study or policy say otherwise.
+pub const CANDIDATES: u64 = 1_000_000;
+/// So many candidates of a partner may be put into buckets at most, whatever study and policy say: the shares of all sessions of all
+/// studies with one key stay within the blocks for which [`crate::lookalike::buckets`] bounds what they take from it.
+pub const MOST_BUCKETED: u64 = (MAX_BLOCKS / SESSIONS) as u64 * BLOCK as u64;
 /// Where there are several candidates' owners: the share of the budget that says how many candidates each has.
 const OWNERS: u32 = 200_000;
 

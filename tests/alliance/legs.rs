@@ -28,7 +28,7 @@ async fn asked() -> Result<(World, String), Error> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_study_of_two_stages_is_cancelled_resumed_and_goes_on_over_a_restart() -> Result<(), Error> {
+async fn a_study_of_two_legs_is_cancelled_resumed_and_goes_on_over_a_restart() -> Result<(), Error> {
     let (mut world, id) = asked().await?;
     let shown = world.client().await?.show(&id).await?;
     assert_eq!((shown.kind.name(), shown.participants.join(" ")), ("lookalike", "retailer telecom".to_owned()));
@@ -37,7 +37,7 @@ async fn a_study_of_two_stages_is_cancelled_resumed_and_goes_on_over_a_restart()
     world.client().await?.resume(&id).await?;
     let waiting = world.stage(&id, "1 of 2, joining").await?;
     assert_eq!(waiting.waiting[0].partner, "retailer");
-    assert_eq!(world.client().await?.studies().await?.len(), 2, "the whole and its first stage");
+    assert_eq!(world.client().await?.studies().await?.len(), 2, "the whole and its first leg");
 
     world.stop_coordinator().await;
     world.start_coordinator().await?;
@@ -47,7 +47,7 @@ async fn a_study_of_two_stages_is_cancelled_resumed_and_goes_on_over_a_restart()
         model = Some(files.clone());
         Ok(())
     };
-    let files = world.client().await?.follow_stages(&id, |_| (), keep).await?;
+    let files = world.client().await?.follow_legs(&id, |_| (), keep).await?;
     let (training, reach) = (result(&model.ok_or("a model")?)?, result(&files)?);
     assert_eq!((&training["study"]["id"], &training["study"]["kind"]), (&format!("{id}-1").into(), &"train".into()));
     assert_eq!((&reach["study"]["id"], &reach["study"]["kind"]), (&id.as_str().into(), &"lookalike".into()));
@@ -66,13 +66,13 @@ async fn a_stage_that_cannot_begin_says_why_and_is_tried_again() -> Result<(), E
     is(&world, &id, StudyState::Refused).await?;
     let shown = world.client().await?.show(&id).await?;
     assert!(shown.reason.as_ref().is_some_and(|reason| reason.contains("`telecom` is not enrolled")), "{shown:?}");
-    let mut stages = 0;
+    let mut legs = 0;
     let count = |_: &entente::views::Files| {
-        stages += 1;
+        legs += 1;
         Ok(())
     };
-    let error = world.client().await?.follow_stages(&id, |_| (), count).await.map(drop).unwrap_err().to_string();
-    assert!(stages == 1 && error.contains("`telecom` is not enrolled"), "{error}");
+    let error = world.client().await?.follow_legs(&id, |_| (), count).await.map(drop).unwrap_err().to_string();
+    assert!(legs == 1 && error.contains("`telecom` is not enrolled"), "{error}");
     let again = world.client().await?.resume(&id).await.err().ok_or("refused")?.to_string();
     assert!(again.contains("`telecom` is not enrolled"), "{again}");
 

@@ -5,13 +5,13 @@ use crate::learn::recipe::Target;
 use crate::learn::training::{Method, Training};
 
 /// What is evaluated, in terms of what is released.
-pub(super) enum Kind<'a> {
+pub(super) enum Predicted<'a> {
     Event,
     Number(&'a Target),
     Clusters(usize),
 }
 
-impl<'a> Kind<'a> {
+impl<'a> Predicted<'a> {
     pub(super) fn of(training: &'a Training) -> Self {
         match (&training.target, &training.method) {
             (Some(target), _) if target.is_event() => Self::Event,
