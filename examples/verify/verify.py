@@ -22,7 +22,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 STUDY_STATES = {"RESERVED", "COMPUTED", "RELEASED", "REPEATED", "REFUSED"}
-OFFICE_STATES = {"NOTE", "PAUSED", "RESUMED", "PROPOSED", "CAP", "RECOVERED"}
 
 
 class Wrong(Exception):
@@ -96,6 +95,17 @@ def key_id(name, algorithm, key):
     return sha256(name.encode(), b"\n", bytes([algorithm]), key)[:4]
 
 
+def account_of(entry):
+    """Whose account something is about: a population's, or, in ledgers from before there were any, a data set's own."""
+    if "population" in entry:
+        name = entry["population"]
+        controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)
+        need(re.fullmatch(r"\S+", name) and not controls and len(name.encode()) <= 300, "a population cannot be called so")
+        return ("population", name)
+    need(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", entry["dataset"], re.ASCII), "a data set cannot be called so")
+    return ("dataset", entry["dataset"])
+
+
 class Checkpoint:
     def __init__(self, note, origin, key):
         self.text, self.lines = read_note(note)
@@ -105,12 +115,12 @@ class Checkpoint:
         self.size, self.root = whole(lines[1], "a checkpoint's size"), decode64(lines[2])
         need(lines[3].startswith("head ") and lines[4] == "version 4", "a checkpoint has another form")
         self.head = hexadecimal(lines[3][5:], 32)
-        self.datasets = {}
+        self.accounts = {}
         for line in lines[5:]:
-            match = re.fullmatch(r"dataset ([A-Za-z_][A-Za-z0-9_]*) spent (\d+) person (\d+) cap (\d+)", line, re.ASCII)
+            match = re.fullmatch(r"(dataset|population) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
             need(match, "a checkpoint has a line of another form")
-            self.datasets[match[1]] = tuple(whole(match[i], "a sum") for i in (2, 3, 4))
-        need(list(self.datasets) == sorted(self.datasets), "a checkpoint's data sets are not in order")
+            self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
+        need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
         name, identifier, signature = self.lines[0]
         need(name == origin and identifier == key_id(origin, 1, key), "a checkpoint is not signed by the node")
         need(signed(key, self.text.encode(), signature), "a checkpoint's signature does not verify")
@@ -218,6 +228,8 @@ def proposal(study, requester):
 class Ledger:
     def __init__(self):
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
+        # What was carried over from data sets' own accounts.
+        self.carried = {}
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
 
@@ -228,6 +240,8 @@ class Ledger:
             self.study(state, entry)
         elif state == "CAP":
             self.cap(entry)
+        elif state == "CARRIED":
+            self.carry(entry)
         elif state == "PROPOSED":
             self.proposals = {n: p for n, p in self.proposals.items() if p["action"] != entry["action"]}
             self.proposals[number] = entry
@@ -248,7 +262,9 @@ class Ledger:
         asked = entry["study"]
         need(asked["proposal_sha256"] == proposal(asked, entry["requester"]), "what was decided on is not the study that it names")
         account, dataset = entry["account"], entry["dataset"]
-        spent, person, cap = self.sums.get(dataset, (0, 0, None))
+        # A refusal may name a data set that there is not.
+        key = account_of(entry) if state != "REFUSED" or "population" in entry else ("dataset", dataset)
+        spent, person, cap = self.sums.get(key, (0, 0, None))
         charge = whole(account["charge"], "a charge")
         need(whole(account["spent_before"], "a sum") == spent, "its sum before is another")
         need(whole(account["spent_after"], "a sum") == spent + charge, "its sum after is another")
@@ -259,6 +275,7 @@ class Ledger:
         person += cost[1] if state == "RESERVED" else 0
         need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
         if state == "RESERVED":
+            self.has_population(key)
             need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
             need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
         if state in ("RESERVED", "REPEATED"):
@@ -279,8 +296,28 @@ class Ledger:
             if asked["id"] != self.answered_study:
                 self.answered_study, self.answered_before = asked["id"], self.answered
             self.answered = entry["sequence"]
-        if dataset in self.sums:
-            self.sums[dataset] = (spent + charge, person, cap)
+        if key in self.sums:
+            self.sums[key] = (spent + charge, person, cap)
+
+    def has_population(self, key):
+        """With populations, nothing new is of a data set's own account: that would be a fresh budget for the same people."""
+        need(key[0] == "population" or not any(kind == "population" for kind, _ in self.sums), "it names no population")
+
+    def carry(self, entry):
+        """What was spent on a data set becomes a part of what its population has spent, and its own account is closed."""
+        source, target = ("dataset", entry["dataset"]), account_of(entry)
+        need(source in self.sums and "population" in entry, "there is nothing to carry over")
+        spent, person, cap = self.sums[source]
+        done = self.carried.get(entry["dataset"])
+        growth = tuple(max(0, now - before) for now, before in zip((spent, person), done or (0, 0)))
+        need(done is None or growth != (0, 0), "it was carried over before")
+        before = self.sums.get(target, (0, 0, None))
+        expected = (before[2] or 0) if done is not None else cap if before[2] is None else min(cap, before[2])
+        stated = tuple(whole(entry[field], field) for field in ("spent", "person", "cap"))
+        need(stated == (*growth, expected), "its sums are not what is to be carried over")
+        self.sums[target] = (before[0] + growth[0], before[1] + growth[1], expected)
+        self.sums[source] = (spent, person, 0)
+        self.carried[entry["dataset"]] = tuple(a + b for a, b in zip(done or (0, 0), growth))
 
     def second(self, entry, action):
         proposal = self.proposals.get(entry["proposal"])
@@ -289,15 +326,16 @@ class Ledger:
         need(len(officers) == 2 and officers[0] == proposal["officer"] and officers[1] not in ("", officers[0]), "it takes two officers")
 
     def cap(self, entry):
-        dataset, to = entry["dataset"], whole(entry["to"], "a cap")
-        spent, person, cap = self.sums.get(dataset, (0, 0, None))
+        key, to = account_of(entry), whole(entry["to"], "a cap")
+        self.has_population(key)
+        spent, person, cap = self.sums.get(key, (0, 0, None))
         need((None if entry["from"] is None else whole(entry["from"], "a cap")) == cap, "the cap before is another")
         if cap is not None and to > cap:
-            self.second(entry, {"cap": {"dataset": dataset, "to": entry["to"]}})
+            self.second(entry, {"cap": {key[0]: key[1], "to": entry["to"]}})
         else:
             need(entry["proposal"] is None and len(entry["officers"]) <= 1, "a cap that is not raised takes no proposal")
-        self.sums[dataset] = (spent, person, to)
-        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get("dataset") != dataset}
+        self.sums[key] = (spent, person, to)
+        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get(key[0]) != key[1]}
 
     def recovered(self, entry, header):
         notes = [seen["checkpoint"] for seen in entry["witnessed"]]
@@ -308,17 +346,21 @@ class Ledger:
         for note in notes:
             checkpoint = Checkpoint(note, header["origin"], key)
             self.taken_over.append((checkpoint.size, checkpoint.root))
-            for dataset, sums in checkpoint.datasets.items():
-                known = seen.get(dataset, sums)
-                seen[dataset] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
-        need([account["dataset"] for account in entry["datasets"]] == sorted(seen), "it takes over other data sets")
+            for key, sums in checkpoint.accounts.items():
+                known = seen.get(key, sums)
+                seen[key] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
+                if key[0] == "dataset" and sums[2] == 0:
+                    # It was carried over there, and is in the sums of a population.
+                    done = self.carried.get(key[1], (0, 0))
+                    self.carried[key[1]] = (max(done[0], sums[0]), max(done[1], sums[1]))
+        need([account_of(account) for account in entry["datasets"]] == sorted(seen), "it takes over other accounts")
         for account in entry["datasets"]:
-            spent, person, cap = self.sums.get(account["dataset"], (0, 0, None))
-            other = seen[account["dataset"]]
+            spent, person, cap = self.sums.get(account_of(account), (0, 0, None))
+            other = seen[account_of(account)]
             sums = (max(spent, other[0]), max(person, other[1]), other[2] if cap is None else min(cap, other[2]))
             fields = ("spent_before", "spent_person_before", "spent_after", "spent_person_after", "cap")
             need([whole(account[field], field) for field in fields] == [spent, person, *sums], "its sums are not the larger ones")
-            self.sums[account["dataset"]] = sums
+            self.sums[account_of(account)] = sums
         self.proposals = {n: p for n, p in self.proposals.items() if "recover" not in p["action"]}
 
 
@@ -427,7 +469,7 @@ def check_ledger(text, outside):
         roots.append(tree.root())
         for checkpoint in checkpoints.get(number, ()):
             need((checkpoint.root, checkpoint.head) == (roots[-1], head), f"the checkpoint over {number} entries is of others")
-            need(checkpoint.datasets == ledger.sums, f"the checkpoint over {number} entries has other sums")
+            need(checkpoint.accounts == ledger.sums, f"the checkpoint over {number} entries has other sums")
     for sighting, seen in sightings:
         goes_on = seen.size < len(roots) and seen.root == roots[seen.size] or (seen.size, seen.root) in ledger.taken_over
         need(goes_on, f"it is in quarantine: {sighting['by']} has shown a checkpoint of {seen.size} entries, from which it does not go on")
@@ -466,8 +508,8 @@ def check_receipt(text, roster):
         origin = f"entente/{subject['authority']}/{name}"
         before, after = (Checkpoint(part[field], origin, key) for field in ("before", "after"))
         need(before.size <= after.size, f"the ledger of {name} is shorter after than before")
-        for dataset, (spent, person, _) in before.datasets.items():
-            now = after.datasets.get(dataset, (-1, -1, 0))
+        for account, (spent, person, _) in before.accounts.items():
+            now = after.accounts.get(account, (-1, -1, 0))
             need(now[0] >= spent and now[1] >= person, f"the ledger of {name} has spent less")
     rounds = [part["round"] for part in subject["rounds"]]
     need(rounds and rounds == list(range(1, len(rounds) + 1)), "rounds are missing")

@@ -7,8 +7,7 @@ use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
-use entente_protocols::ledger::Caps;
-use entente_protocols::ledger::checkpoint::is_dataset_name;
+use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_name, population_of};
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
@@ -31,7 +30,7 @@ pub struct Config {
     pub review: Option<std::net::SocketAddr>,
     /// The data sets, by name.
     pub datasets: BTreeMap<String, DatasetConfig>,
-    /// The budget of each data set.
+    /// The budget of each population.
     pub caps: Caps,
     /// ε of the lifetime budget, as stated.
     pub epsilon: f64,
@@ -48,6 +47,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Of which population each data set is, and what may be spent on it.
+    pub fn budgets(&self) -> Budgets {
+        let of = |(name, dataset): (&String, &DatasetConfig)| (name.clone(), dataset.population.clone(), self.caps);
+        self.datasets.iter().map(of).collect()
+    }
+
     /// The public schema of the data set of this name, however a study writes that.
     pub fn schema(&self, name: &str) -> Option<&DatasetSchema> {
         DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), name)
@@ -145,6 +150,8 @@ pub struct Activation {
 pub struct DatasetConfig {
     /// File, folder or glob, relative to the node's folder.
     pub source: String,
+    /// Who its customers are: data sets of one population share one account.
+    pub population: String,
     /// SQL predicate on the source's columns; rows for which it is not true do not exist for studies.
     pub consent: Option<String>,
     /// The public schema.
@@ -201,6 +208,7 @@ struct Dataset {
     name: String,
     source: String,
     privacy_unit: String,
+    population: Option<String>,
     consent: Option<String>,
     #[serde(default)]
     columns: BTreeMap<String, toml::Table>,
@@ -381,7 +389,7 @@ fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
 }
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
-    let Dataset { name, source, privacy_unit, consent, columns } = raw;
+    let Dataset { name, source, privacy_unit, population, consent, columns } = raw;
     if !is_dataset_name(&name) {
         let help = "use letters, digits and `_`, so that SQL can say FROM it";
         return Err(Reason::from("this cannot be the name of a data set").help(help));
@@ -395,7 +403,12 @@ fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
     }
     let schema = DatasetSchema { name, privacy_unit, columns: typed };
     schema.validate().map_err(|error| error.to_string())?;
-    Ok(DatasetConfig { source, consent, schema })
+    let population = population.unwrap_or_else(|| population_of(&schema.privacy_unit));
+    if !is_population_name(&population) {
+        let problem = format!("`population` is `{population}`");
+        return Err(Reason::from(problem).help("write one word for who the customers are, such as customers"));
+    }
+    Ok(DatasetConfig { source, population, consent, schema })
 }
 
 fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
@@ -446,6 +459,7 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 # name = "customers"               # studies say FROM customers
 # source = "data/customers.csv"    # file, folder or glob of Parquet, CSV or NDJSON; relative to this folder
 # privacy_unit = "customer_id"     # the column whose value is one customer
+# population = "customers"         # who they are; without: as that column. Data sets over the same people share one account
 # consent = "marketing_consent"    # optional: rows for which this is not true do not exist for studies
 #
 # [dataset.columns]
@@ -455,7 +469,7 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 # joined = {{ type = "date", min = "2015-01-01", max = "2030-12-31" }}
 # active = {{ type = "bool" }}
 
-# What may be spent on each data set, over its lifetime and by one study. Raising it later takes two officers
+# What may be spent on each population, over its lifetime and by one study. Raising it later takes two officers
 # (`entente-node ledger cap`).
 [budget]
 epsilon = 10.0
@@ -526,6 +540,14 @@ min_colluders = 1
         assert_eq!(columns.len(), 5);
         assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
         assert!(config.caps.per_study < config.caps.lifetime);
+        assert_eq!(
+            config.budgets().population("customers"),
+            Some("customer_id"),
+            "as its unit, unless it says otherwise"
+        );
+        let stated = GOOD.replacen("consent =", "population = \"customers\"\nconsent =", 1);
+        let config = parse(Path::new("node.toml"), &stated).unwrap();
+        assert_eq!(config.budgets().population("customers"), Some("customers"));
         assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
         assert_eq!(config.policy.min_colluders, MinColluders::Absolute(1));
         assert!(!config.policy.own_numbers, "unless it says otherwise");
@@ -584,6 +606,8 @@ min_colluders = 1
             ("min = 18", "mni = 18", "did you mean `min`"),
             ("max = 95", "max = 9.5", "as int"),
             ("max = 95", "max = 1", "above max"),
+            ("consent =", "population = \"our customers\"\nconsent =", "write one word"),
+            ("consent =", "populaton = \"customers\"\nconsent =", "did you mean `population`"),
             ("privacy_unit = \"customer_id\"", "privacy_unit = \"age\"", "privacy unit"),
             ("min_colluders = 1", "min_coluders = 1", "did you mean `min_colluders`"),
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),

@@ -64,8 +64,8 @@ pub(super) struct Hold {
 
 #[derive(Args)]
 pub(super) struct Cap {
-    /// The data set.
-    dataset: String,
+    /// The population, or a data set of it.
+    population: String,
     /// The cap over its lifetime, at the δ of [budget].
     #[arg(long)]
     epsilon: f64,
@@ -97,8 +97,9 @@ fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error
         };
         return Err(Error::refused(format!("`{}` is not an officer of this node", by.officer)).help(named));
     }
-    let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
-    let ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, SOFTWARE)?;
+    let mut ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, config.budgets(), SOFTWARE)?;
+    // As a node does that starts: a cap is a population's.
+    ledger.carry_over(&now())?;
     Ok((config, ledger))
 }
 
@@ -159,15 +160,16 @@ impl Hold {
 
 impl Cap {
     pub(super) fn run(self) -> Result<(), Error> {
-        let Self { dataset, epsilon, by, dir } = self;
+        let Self { population: of, epsilon, by, dir } = self;
         let (config, mut ledger) = open(&dir.folder(), &by)?;
         let delta = config.caps.delta;
         let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
         let to =
             to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}")).help("it must be a number above 0"))?;
-        match ledger.set_cap(&dataset, to, by.act(&now()))? {
+        match ledger.set_cap(&of, to, by.act(&now()))? {
             Outcome::Done => print(format!(
-                "the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on"
+                "the cap of {} is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on",
+                config.budgets().called(&of).map_or(of, |(account, _)| account.to_string())
             )),
             Outcome::Proposed => print(format!(
                 "proposed as entry {}: raising a cap takes two officers; another one has to run the same command",
@@ -180,7 +182,7 @@ impl Cap {
 impl Recover {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { by, dir } = self;
-        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        let (_, mut ledger) = open(&dir.folder(), &by)?;
         for sighting in ledger.contradictions() {
             print(format!("shown by {} on {}:", sighting.by, sighting.time))?;
             print(sighting.checkpoint.trim_end())?;
@@ -190,9 +192,9 @@ impl Recover {
                 print(
                     "the ledger has taken over what was witnessed; a running node shows that to its witnesses at once. Spent is now:",
                 )?;
-                config.datasets.keys().try_for_each(|dataset| {
-                    let spent = ledger.spent(dataset);
-                    print(format!("{dataset}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person))
+                ledger.chain().accounts().keys().try_for_each(|account| {
+                    let spent = ledger.chain().spent(account);
+                    print(format!("{account}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person))
                 })
             }
             Outcome::Proposed => print(format!(
@@ -239,7 +241,7 @@ mod tests {
     }
 
     fn cap(folder: &Folder, dataset: &str, epsilon: f64, by: By) -> Result<(), Error> {
-        Cap { dataset: dataset.into(), epsilon, by, dir: dir(folder) }.run()
+        Cap { population: dataset.into(), epsilon, by, dir: dir(folder) }.run()
     }
 
     fn dir(folder: &Folder) -> Dir {

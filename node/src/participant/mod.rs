@@ -217,10 +217,11 @@ impl Participant {
     /// Opens what is in the folder. `clock` tells the time of everything that is done and recorded from now on.
     pub fn open(folder: &Folder, config: Config, clock: Clock) -> Result<Self, Error> {
         let signer = folder.signer(&config.name)?;
-        let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
         let store = LedgerStore::open(&folder.state("ledger.sqlite"))?;
-        let mut ledger = Ledger::open(store, caps, SOFTWARE)?;
-        ledger.follow_configuration(&clock.now().to_string())?;
+        let mut ledger = Ledger::open(store, config.budgets(), SOFTWARE)?;
+        let now = clock.now().to_string();
+        ledger.carry_over(&now)?;
+        ledger.follow_configuration(&now)?;
         if let Some(words) = ledger.quarantine() {
             error!("{words}");
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::account::Spent;
-use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
+use super::account::{AccountKey, Spent, is_population_name};
+use super::carry::CarriedOver;
+use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
 use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
@@ -31,8 +32,12 @@ pub struct Finding {
 pub struct Chain {
     head: Option<Head>,
     tree: Tree,
-    datasets: BTreeMap<String, Totals>,
-    configured: BTreeMap<String, Rho>,
+    accounts: BTreeMap<AccountKey, Totals>,
+    configured: BTreeMap<AccountKey, Rho>,
+    /// Of data sets, what was charged for each.
+    datasets: BTreeMap<String, OfDataset>,
+    /// Of data sets' own accounts, what was carried over to populations.
+    carried: BTreeMap<String, Spent>,
     /// Where each has got to, and over which data set.
     releases: HashMap<Digest, (State, Arc<str>)>,
     /// The names in `releases`.
@@ -41,6 +46,14 @@ pub struct Chain {
     paused: BTreeMap<Subject, Hold>,
     proposals: BTreeMap<u64, Proposal>,
     recovered: BTreeMap<(u64, Digest), u64>,
+}
+
+/// What charges say of a data set.
+#[derive(Clone, Debug, Default)]
+struct OfDataset {
+    spent: Spent,
+    population: Option<String>,
+    unit: String,
 }
 
 /// Why an entry does not follow.
@@ -66,26 +79,60 @@ impl Chain {
         &self.tree
     }
 
-    /// What has been spent on a data set.
-    pub fn spent(&self, dataset: &str) -> Spent {
-        self.datasets
-            .get(dataset)
+    /// What has been spent from an account.
+    pub fn spent(&self, account: &AccountKey) -> Spent {
+        self.accounts
+            .get(account)
             .map_or_else(Spent::default, |totals| Spent { rho: totals.spent, person: totals.person })
     }
 
-    /// The accounts of the data sets that have one.
-    pub fn datasets(&self) -> &BTreeMap<String, Totals> {
-        &self.datasets
+    /// What was charged for one data set, whatever its account. What was recovered is of accounts alone.
+    pub fn spent_on(&self, dataset: &str) -> Spent {
+        self.datasets.get(dataset).map_or_else(Spent::default, |of| of.spent)
     }
 
-    /// A data set's cap, once it is recorded.
-    pub fn cap(&self, dataset: &str) -> Option<Rho> {
-        self.datasets.get(dataset).map(|totals| totals.cap)
+    /// The accounts that there are.
+    pub fn accounts(&self) -> &BTreeMap<AccountKey, Totals> {
+        &self.accounts
     }
 
-    /// What `node.toml` said of a data set's budget when it was last recorded.
-    pub fn configured(&self, dataset: &str) -> Option<Rho> {
-        self.configured.get(dataset).copied()
+    /// The account that a data set was last charged to.
+    pub fn account_of(&self, dataset: &str) -> AccountKey {
+        let population = self.datasets.get(dataset).and_then(|of| of.population.clone());
+        population.map_or_else(|| AccountKey::Dataset(dataset.into()), AccountKey::Population)
+    }
+
+    /// The column of a data set that was one customer when it was last charged.
+    pub fn unit(&self, dataset: &str) -> Option<&str> {
+        self.datasets.get(dataset).map(|of| of.unit.as_str())
+    }
+
+    /// An account's cap, once it is recorded.
+    pub fn cap(&self, account: &AccountKey) -> Option<Rho> {
+        self.accounts.get(account).map(|totals| totals.cap)
+    }
+
+    /// What `node.toml` said of an account's budget when it was last recorded.
+    pub fn configured(&self, account: &AccountKey) -> Option<Rho> {
+        self.configured.get(account).copied()
+    }
+
+    /// What there is to carry over of a data set's own account to that of a population.
+    pub(super) fn to_carry_over(&self, dataset: &str, population: &str) -> Option<CarriedOver> {
+        let from = *self.accounts.get(&AccountKey::Dataset(dataset.into()))?;
+        let to = self.accounts.get(&AccountKey::Population(population.into())).copied();
+        CarriedOver::of((dataset, from), self.carried.get(dataset).copied(), (population, to))
+    }
+
+    /// Whether accounts are of populations.
+    fn has_populations(&self) -> bool {
+        self.accounts.last_key_value().is_some_and(|(account, _)| matches!(account, AccountKey::Population(_)))
+    }
+
+    /// Once there are populations, nothing new is of a data set's own account, which would be a fresh budget for the same people.
+    fn require_population(&self, account: &AccountKey) -> Result<(), Problem> {
+        let is_population = matches!(account, AccountKey::Population(_));
+        require(is_population || !self.has_populations(), "it names no population, and the ledger has them")
     }
 
     /// What is paused.
@@ -120,8 +167,8 @@ impl Chain {
     /// What a checkpoint of the chain as it is now states.
     pub fn statement(&self, origin: &str) -> Statement {
         let Head { entries, hash } = self.head();
-        let (root, datasets) = (self.tree.root(), self.datasets.clone());
-        Statement { origin: origin.into(), size: entries, root, head: hash, datasets }
+        let (root, accounts) = (self.tree.root(), self.accounts.clone());
+        Statement { origin: origin.into(), size: entries, root, head: hash, accounts }
     }
 
     /// Checks the next entry and goes on behind it.
@@ -182,6 +229,7 @@ impl Chain {
                 }
                 Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
                 Record::Cap(change) => self.verify_cap(change),
+                Record::Carried(carried) => self.verify_carried(carried),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
             }
         };
@@ -190,8 +238,8 @@ impl Chain {
     }
 
     fn verify_study(&self, state: State, record: &StudyRecord<impl AsRef<str>>) -> Result<(), Problem> {
-        let dataset = record.dataset.as_ref();
-        let (account, before) = (&record.account, self.spent(dataset));
+        let (dataset, key) = (record.dataset.as_ref(), record.account_key());
+        let (account, before) = (&record.account, self.spent(&key));
         require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
         require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
         let charged = state == State::Reserved;
@@ -201,7 +249,8 @@ impl Chain {
         require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
-            let cap = self.cap(dataset).ok_or("it is charged before its cap was recorded")?;
+            self.require_population(&key)?;
+            let cap = self.cap(&key).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
         }
         if matches!(state, State::Reserved | State::Repeated) {
@@ -221,14 +270,21 @@ impl Chain {
     }
 
     fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
-        let CapChange { dataset, from, to, officers, proposal, .. } = change;
-        require(is_dataset_name(dataset), "its data set cannot be called so")?;
-        require(*from == self.cap(dataset), "the cap before is another")?;
+        let CapChange { account, from, to, officers, proposal, .. } = change;
+        require(account.is_valid(), "its account cannot be called so")?;
+        self.require_population(account)?;
+        require(*from == self.cap(account), "the cap before is another")?;
         let raised = from.is_some_and(|from| *to > from);
         if !raised {
             return require(proposal.is_none() && officers.len() <= 1, "a cap that is not raised takes no proposal");
         }
-        self.verify_second(*proposal, officers, &Action::Cap { dataset: dataset.clone(), to: *to })
+        self.verify_second(*proposal, officers, &Action::Cap { account: account.clone(), to: *to })
+    }
+
+    fn verify_carried(&self, carried: &CarriedOver) -> Result<(), Problem> {
+        require(is_population_name(&carried.population), "its population cannot be called so")?;
+        let expected = self.to_carry_over(&carried.dataset, &carried.population);
+        require(expected.as_ref() == Some(carried), "its sums are not what is to be carried over")
     }
 
     fn verify_recovery(&self, recovery: &Recovery) -> Result<(), Problem> {
@@ -237,7 +293,7 @@ impl Chain {
         let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
         let checkpoints = checkpoints(&notes).ok_or("what it takes over is not a checkpoint")?;
         self.verify_second(Some(*proposal), officers, &Action::Recover(notes))?;
-        let expected = restored(|dataset| self.datasets.get(dataset).copied(), &checkpoints);
+        let expected = restored(|account| self.accounts.get(account).copied(), &checkpoints);
         require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
     }
 
@@ -269,32 +325,78 @@ impl Chain {
                 self.proposals.insert(entry.sequence, proposal.clone());
             }
             Record::Cap(change) => {
-                self.datasets.entry(change.dataset.clone()).or_default().cap = change.to;
-                self.configured.insert(change.dataset.clone(), change.configured);
+                self.accounts.entry(change.account.clone()).or_default().cap = change.to;
+                self.configured.insert(change.account.clone(), change.configured);
                 // A proposal was made over the cap of its time.
                 self.proposals.retain(
-                    |_, open| !matches!(&open.action, Action::Cap { dataset, .. } if *dataset == change.dataset),
+                    |_, open| !matches!(&open.action, Action::Cap { account, .. } if *account == change.account),
                 );
+            }
+            Record::Carried(carried) => {
+                let [to, from] =
+                    [AccountKey::Population(carried.population.clone()), AccountKey::Dataset(carried.dataset.clone())];
+                let totals = |account| self.accounts.get(account).copied().unwrap_or_default();
+                let accounts = carried.accounts(totals(&from), totals(&to));
+                if let Some(configured) = self.configured(&from) {
+                    self.configured.insert(to, configured);
+                }
+                self.accounts.extend(accounts);
+                let done = self.carried.entry(carried.dataset.clone()).or_default();
+                (done.rho, done.person) = (done.rho.plus(carried.spent), done.person.plus(carried.person));
             }
             Record::Recovered(recovery) => {
                 for restored in &recovery.datasets {
                     let totals =
                         Totals { spent: restored.spent_after, person: restored.spent_person_after, cap: restored.cap };
-                    self.datasets.insert(restored.dataset.clone(), totals);
+                    self.accounts.insert(restored.account.clone(), totals);
                 }
                 let notes: Vec<String> = recovery.witnessed.iter().map(|seen| seen.checkpoint.clone()).collect();
                 for checkpoint in checkpoints(&notes).unwrap_or_default() {
-                    let Statement { size, root, .. } = *checkpoint.statement();
+                    let Statement { size, root, ref accounts, .. } = *checkpoint.statement();
                     self.recovered.insert((size, root), entry.sequence);
+                    self.carried_elsewhere(accounts);
                 }
                 self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
             }
         }
     }
 
+    /// What was carried over in the ledger that a checkpoint is of is in the sums that are taken over from it.
+    fn carried_elsewhere(&mut self, accounts: &BTreeMap<AccountKey, Totals>) {
+        for (account, totals) in accounts {
+            let AccountKey::Dataset(dataset) = account else { continue };
+            if totals.cap == Rho::ZERO {
+                let carried = self.carried.entry(dataset.clone()).or_default();
+                carried.rho = carried.rho.max(totals.spent);
+                carried.person = carried.person.max(totals.person);
+            }
+        }
+    }
+
+    fn charged(&mut self, record: &StudyRecord<impl AsRef<str>>) {
+        let of = match self.datasets.get_mut(record.dataset.as_ref()) {
+            Some(of) => of,
+            None => self.datasets.entry(record.dataset.as_ref().to_owned()).or_default(),
+        };
+        of.spent.rho = of.spent.rho.plus(record.account.charge);
+        if let Some(privacy) = &record.privacy {
+            of.spent.person = of.spent.person.plus(privacy.rho_person);
+            if of.unit != privacy.privacy_unit {
+                of.unit.clone_from(&privacy.privacy_unit);
+            }
+        }
+        let population = record.population.as_ref().map(AsRef::as_ref);
+        if of.population.as_deref() != population {
+            of.population = population.map(str::to_owned);
+        }
+    }
+
     fn accept_study(&mut self, state: State, record: &StudyRecord<impl AsRef<str>>) {
         let (account, dataset) = (&record.account, record.dataset.as_ref());
-        if let Some(totals) = self.datasets.get_mut(dataset) {
+        if state == State::Reserved {
+            self.charged(record);
+        }
+        if let Some(totals) = self.accounts.get_mut(&record.account_key()) {
             (totals.spent, totals.person) = (account.spent_after, account.spent_person_after);
         }
         let Some(release) = record.release else { return };

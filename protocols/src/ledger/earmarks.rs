@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::account::AccountKey;
 use crate::attempt::AttemptId;
 use crate::privacy::rho::Rho;
 
@@ -18,16 +19,16 @@ use crate::privacy::rho::Rho;
 pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
 struct Earmark {
-    dataset: String,
+    account: AccountKey,
     open: Rho,
     since: Timestamp,
 }
 
 impl Earmarks {
-    /// What is set aside of a data set for other studies. The attempts of one study follow each other: of an earlier one, nothing
+    /// What is set aside of an account for other studies. The attempts of one study follow each other: of an earlier one, nothing
     /// is charged any more.
-    pub(super) fn beside(&self, dataset: &str, study: &str) -> Rho {
-        let others = self.0.iter().filter(|(attempt, earmark)| earmark.dataset == dataset && attempt.study != study);
+    pub(super) fn beside(&self, account: &AccountKey, study: &str) -> Rho {
+        let others = self.0.iter().filter(|(attempt, earmark)| earmark.account == *account && attempt.study != study);
         others.map(|(_, earmark)| earmark.open).sum()
     }
 
@@ -39,9 +40,9 @@ impl Earmarks {
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
+    pub(super) fn insert(&mut self, attempt: &AttemptId, account: AccountKey, open: Rho, since: Timestamp) {
         self.0.retain(|other, _| other.study != attempt.study);
-        self.0.insert(attempt.clone(), Earmark { dataset: dataset.to_owned(), open, since });
+        self.0.insert(attempt.clone(), Earmark { account, open, since });
     }
 
     /// Nothing is set aside for an attempt any more.

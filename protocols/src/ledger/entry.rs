@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::account::AccountKey;
+use super::carry::CarriedOver;
 use super::office::{CapChange, Hold, Note, Proposal, Recovery};
 use crate::digest::Digest;
 use crate::policy::StudyRef;
@@ -48,8 +50,10 @@ pub enum State {
     Resumed,
     /// An officer proposes what takes two.
     Proposed,
-    /// A data set's cap, for the first time or changed.
+    /// A population's cap, for the first time or changed.
     Cap,
+    /// What was spent on a data set, in an older form of ledger, is carried over to its population.
+    Carried,
     /// Two officers have taken over what witnesses saw and this ledger had lost.
     Recovered,
 }
@@ -131,12 +135,12 @@ impl Privacy {
     }
 }
 
-/// A data set's account before and after an entry.
+/// An account before and after an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// What this entry charges: the release's ρ for RESERVED, nothing for every other state.
     pub charge: Rho,
-    /// The data set's cap.
+    /// The account's cap.
     pub cap: Rho,
     /// Σρ before.
     pub spent_before: Rho,
@@ -144,7 +148,7 @@ pub struct Account {
     pub spent_after: Rho,
     /// Σ of the losses to a person, after.
     pub spent_person_after: Rho,
-    /// The δ of the data set's budget.
+    /// The δ of the budget.
     pub delta: f64,
     /// Σρ before as ε at that δ.
     pub epsilon_before: f64,
@@ -192,6 +196,8 @@ pub enum Record<S = String> {
     Proposed(Proposal),
     /// See [`State::Cap`].
     Cap(CapChange),
+    /// See [`State::Carried`].
+    Carried(CarriedOver),
     /// See [`State::Recovered`].
     Recovered(Box<Recovery>),
 }
@@ -206,6 +212,9 @@ pub struct StudyRecord<S = String> {
     pub study: Arc<StudyRef>,
     /// The data set.
     pub dataset: S,
+    /// The population whose account it is; none in entries from before there were populations, and where the data set is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub population: Option<S>,
     /// The data's snapshot, keyed so that nobody else can compare it.
     pub snapshot: Option<Digest>,
     /// The consent predicate that was applied.
@@ -233,6 +242,16 @@ pub struct StudyRecord<S = String> {
     pub reason: Option<S>,
 }
 
+impl<S: AsRef<str>> StudyRecord<S> {
+    /// The account that it is about.
+    pub fn account_key(&self) -> AccountKey {
+        match &self.population {
+            Some(population) => AccountKey::Population(population.as_ref().to_owned()),
+            None => AccountKey::Dataset(self.dataset.as_ref().to_owned()),
+        }
+    }
+}
+
 /// What records share is written in each.
 fn shared<S: Serializer>(value: &Arc<impl Serialize>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().serialize(serializer)
@@ -256,6 +275,7 @@ impl<S> Entry<S> {
             Record::Resumed(_) => State::Resumed,
             Record::Proposed(_) => State::Proposed,
             Record::Cap(_) => State::Cap,
+            Record::Carried(_) => State::Carried,
             Record::Recovered(_) => State::Recovered,
         }
     }
@@ -273,6 +293,7 @@ impl<S> Entry<S> {
             | Record::Resumed(_)
             | Record::Proposed(_)
             | Record::Cap(_)
+            | Record::Carried(_)
             | Record::Recovered(_) => None,
         }
     }

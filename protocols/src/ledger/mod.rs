@@ -14,6 +14,7 @@
 //!
 //! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
+//! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
@@ -22,6 +23,7 @@
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
 //!   it; [`cross`] several against each other.
 
+pub mod carry;
 pub mod chain;
 pub mod checkpoint;
 pub mod cross;
@@ -48,10 +50,11 @@ mod ledger;
 mod officers;
 mod outbox;
 mod permit;
+mod populations;
 mod read;
 mod recent;
 
-pub use account::{Caps, OverCap, Spent};
+pub use account::{AccountKey, Budgets, Caps, OverCap, Spent, is_dataset_name, is_population_name, population_of};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
 pub use entry::{Entry, Head, State};

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::account::AccountKey;
 use super::checkpoint::{Checkpoint, Totals};
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
@@ -57,8 +58,9 @@ pub struct Hold {
 pub enum Action {
     /// A higher cap.
     Cap {
-        /// Of this data set.
-        dataset: String,
+        /// Of this account.
+        #[serde(flatten)]
+        account: AccountKey,
         /// The new cap.
         to: Rho,
     },
@@ -77,11 +79,12 @@ pub struct Proposal {
     pub reason: String,
 }
 
-/// A data set's cap.
+/// An account's cap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapChange {
-    /// The data set.
-    pub dataset: String,
+    /// The account.
+    #[serde(flatten)]
+    pub account: AccountKey,
     /// The cap before; null for the first.
     pub from: Option<Rho>,
     /// The cap from now on.
@@ -107,11 +110,12 @@ pub struct Sighting {
     pub time: String,
 }
 
-/// What is spent of a data set, taken over.
+/// What is spent of an account, taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
-    /// The data set.
-    pub dataset: String,
+    /// The account.
+    #[serde(flatten)]
+    pub account: AccountKey,
     /// Σρ by this ledger.
     pub spent_before: Rho,
     /// The larger of that and what was witnessed.
@@ -144,19 +148,19 @@ pub struct Recovery {
 /// The larger of two sums is enough: a charge that is in neither sum's checkpoint was witnessed by nobody who was heard, and a
 /// release waits for its witnesses, so nothing has left for it. (Where quorums of two forks have no witness in common, each fork may
 /// have released on its own. A quorum of more than half of the witnesses rules that out.)
-pub fn restored(local: impl Fn(&str) -> Option<Totals>, witnessed: &[Checkpoint]) -> Vec<Restored> {
-    let mut datasets: std::collections::BTreeMap<&str, Totals> = std::collections::BTreeMap::new();
-    for (name, totals) in witnessed.iter().flat_map(|checkpoint| &checkpoint.statement().datasets) {
-        let known = datasets.entry(name).or_insert(*totals);
+pub fn restored(local: impl Fn(&AccountKey) -> Option<Totals>, witnessed: &[Checkpoint]) -> Vec<Restored> {
+    let mut accounts: std::collections::BTreeMap<&AccountKey, Totals> = std::collections::BTreeMap::new();
+    for (account, totals) in witnessed.iter().flat_map(|checkpoint| &checkpoint.statement().accounts) {
+        let known = accounts.entry(account).or_insert(*totals);
         known.spent = known.spent.max(totals.spent);
         known.person = known.person.max(totals.person);
         known.cap = known.cap.min(totals.cap);
     }
-    let restored = datasets.into_iter().map(|(dataset, seen)| {
-        let known = local(dataset);
+    let restored = accounts.into_iter().map(|(account, seen)| {
+        let known = local(account);
         let own = known.unwrap_or_default();
         Restored {
-            dataset: dataset.into(),
+            account: account.clone(),
             spent_before: own.spent,
             spent_after: own.spent.max(seen.spent),
             spent_person_before: own.person,

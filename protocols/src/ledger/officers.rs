@@ -1,6 +1,6 @@
 //! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
 
-use super::account::Caps;
+use super::account::{AccountKey, Caps};
 use super::checkpoint::Checkpoint;
 use super::entry::Record;
 use super::error::LedgerError;
@@ -61,20 +61,21 @@ impl<S: Store> Ledger<S> {
         })
     }
 
-    /// Changes a data set's cap: at once where it becomes lower, with a second officer where it becomes higher.
-    pub fn set_cap(&mut self, dataset: &str, to: Rho, act: Act<'_>) -> Result<Outcome, LedgerError> {
+    /// Changes the cap of a population, by its name or that of one of its data sets: at once where it becomes lower, with a second officer
+    /// where it becomes higher.
+    pub fn set_cap(&mut self, of: &str, to: Rho, act: Act<'_>) -> Result<Outcome, LedgerError> {
         self.sync()?;
-        let configured = self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?.lifetime;
-        let from = self.cap(dataset).unwrap_or(configured);
+        let (account, caps) = self.budgets.called(of).ok_or_else(|| LedgerError::NoBudget(of.into()))?;
+        let (configured, from) = (caps.lifetime, self.chain.cap(&account).unwrap_or(caps.lifetime));
         if to == from {
-            return refuse(format!("the cap of data set `{dataset}` is ρ = {from} already"));
+            return refuse(format!("the cap of {account} is ρ = {from} already"));
         }
         let change = |ledger: &Self, officers: Vec<String>, proposal| {
             Record::Cap(CapChange {
-                dataset: dataset.into(),
-                from: ledger.chain.cap(dataset),
+                account: account.clone(),
+                from: ledger.chain.cap(&account),
                 to,
-                configured: ledger.chain.configured(dataset).unwrap_or(configured),
+                configured: ledger.chain.configured(&account).unwrap_or(configured),
                 officers,
                 reason: act.reason.into(),
                 proposal,
@@ -84,16 +85,14 @@ impl<S: Store> Ledger<S> {
             self.append(act.now, None, |ledger| Ok(change(ledger, vec![act.officer.into()], None)))?;
             return Ok(Outcome::Done);
         }
-        if self.chain.cap(dataset).is_none() {
-            return refuse(format!(
-                "data set `{dataset}` was never used, and its cap is what node.toml says: change it there"
-            ));
+        if self.chain.cap(&account).is_none() {
+            return refuse(format!("{account} was never used, and its cap is what node.toml says: change it there"));
         }
-        let action = Action::Cap { dataset: dataset.into(), to };
+        let action = Action::Cap { account: account.clone(), to };
         self.second(&action, act, |ledger, proposal, officers| Ok(change(ledger, officers, Some(proposal))))
     }
 
-    /// Takes over what witnesses have shown, with a second officer: the larger of the sums, data set by data set.
+    /// Takes over what witnesses have shown, with a second officer: the larger of the sums, account by account.
     pub fn recover(&mut self, act: Act<'_>) -> Result<Outcome, LedgerError> {
         self.sync()?;
         let witnessed: Vec<Sighting> = self.contradictions().cloned().collect();
@@ -103,11 +102,14 @@ impl<S: Store> Ledger<S> {
         let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
         let parsed: Result<Vec<Checkpoint>, _> = notes.iter().map(|note| Checkpoint::parse(note)).collect();
         let parsed = parsed?;
-        self.second(&Action::Recover(notes), act, |ledger, proposal, officers| {
-            let datasets = restored(|dataset| ledger.chain.datasets().get(dataset).copied(), &parsed);
+        let outcome = self.second(&Action::Recover(notes), act, |ledger, proposal, officers| {
+            let datasets = restored(|account| ledger.chain.accounts().get(account).copied(), &parsed);
             let (witnessed, reason) = (witnessed.clone(), act.reason.into());
             Ok(Record::Recovered(Box::new(Recovery { witnessed, officers, reason, proposal, datasets })))
-        })
+        })?;
+        // What was spent on data sets before there were populations may be more now.
+        self.carry_over(act.now)?;
+        Ok(outcome)
     }
 
     /// Proposes, or does what another officer has proposed.
@@ -137,45 +139,49 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Data sets in use of which `node.toml` says something else than was last recorded of it, with the cap that is recorded.
-    fn reconfigured(&self) -> impl Iterator<Item = (&String, &Caps, Rho)> {
-        let recorded = self.caps.iter().filter_map(|(dataset, caps)| Some((dataset, caps, self.chain.cap(dataset)?)));
-        recorded.filter(|(dataset, caps, _)| self.chain.configured(dataset) != Some(caps.lifetime))
+    /// Populations in use of which `node.toml` says something else than was last recorded, with the cap that is recorded.
+    fn reconfigured(&self) -> impl Iterator<Item = (AccountKey, Caps, Rho)> {
+        let named = self.budgets.populations().into_iter();
+        let named = named.map(|(population, caps)| (AccountKey::Population(population.into()), caps));
+        let recorded = named.filter_map(|(account, caps)| Some((self.chain.cap(&account)?, account, caps)));
+        let changed = recorded.filter(|(_, account, caps)| self.chain.configured(account) != Some(caps.lifetime));
+        changed.map(|(cap, account, caps)| (account, caps, cap))
     }
 
-    /// Looks whether `node.toml` raises the cap of a data set that is in use.
+    /// Looks whether `node.toml` raises the cap of a population that is in use.
     ///
     /// # Errors
     ///
     /// Where it does: that takes two officers.
     pub fn check_configuration(&self) -> Result<(), LedgerError> {
-        let Some((dataset, caps, cap)) = self.reconfigured().find(|(_, caps, cap)| caps.lifetime > *cap) else {
+        let Some((account, caps, cap)) = self.reconfigured().find(|(_, caps, cap)| caps.lifetime > *cap) else {
             return Ok(());
         };
         let to = caps.lifetime;
         let (is, says) = (cap.epsilon(caps.delta), to.epsilon(caps.delta));
         refuse(format!(
-            "node.toml raises the cap of data set `{dataset}` from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
-             that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {dataset} --epsilon \
+            "node.toml raises the cap of {account} from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
+             that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {} --epsilon \
              {says:.3} --officer NAME --reason TEXT`",
-            caps.delta
+            caps.delta,
+            account.name()
         ))
     }
 
-    /// Follows `node.toml` where it lowers the cap of a data set that is in use, and records that.
+    /// Follows `node.toml` where it lowers the cap of a population that is in use, and records that.
     ///
     /// # Errors
     ///
     /// Where it raises one ([`Self::check_configuration`]); nothing is recorded then.
     pub fn follow_configuration(&mut self, now: &str) -> Result<(), LedgerError> {
         self.check_configuration()?;
-        let lowered: Vec<(String, Rho)> =
-            self.reconfigured().map(|(dataset, caps, _)| (dataset.clone(), caps.lifetime)).collect();
-        for (dataset, to) in lowered {
+        let lowered: Vec<(AccountKey, Rho)> =
+            self.reconfigured().map(|(account, caps, _)| (account, caps.lifetime)).collect();
+        for (account, to) in lowered {
             self.append(now, None, |ledger| {
                 Ok(Record::Cap(CapChange {
-                    dataset: dataset.clone(),
-                    from: ledger.chain.cap(&dataset),
+                    account: account.clone(),
+                    from: ledger.chain.cap(&account),
                     to,
                     configured: to,
                     officers: Vec::new(),
@@ -241,16 +247,16 @@ mod tests {
     use super::super::store::Memory;
     use super::super::verify::{export, verify_export};
     use super::super::witness::{Consistency, Recovered, Request, Verdict, judge};
-    use super::super::{Begin, Caps, Signer};
+    use super::super::{Begin, Budgets, Signer};
     use super::*;
     use crate::digest::Digest;
     use crate::identity::IdentityKey;
     use crate::kind::Kind;
     use crate::policy::tests::{approved, request};
 
-    fn caps(micro: u64) -> std::collections::BTreeMap<String, Caps> {
+    fn caps(micro: u64) -> Budgets {
         let caps = Caps { lifetime: Rho::from_micro(micro), per_study: Rho::from_micro(90_000), delta: 1e-6 };
-        [("d".into(), caps)].into()
+        Budgets::one("d", "people", caps)
     }
 
     fn ledger() -> Ledger<Memory> {

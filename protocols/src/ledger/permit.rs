@@ -110,7 +110,7 @@ impl<S: Store> Ledger<S> {
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
     pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
-        self.earmarks.insert(attempt, dataset, open, since);
+        self.earmarks.insert(attempt, self.account_of(dataset), open, since);
     }
 
     /// Nothing is set aside for an attempt any more.
@@ -123,16 +123,17 @@ impl<S: Store> Ledger<S> {
         self.earmarks.remove_before(then);
     }
 
-    /// Records a data set's cap at its first use.
+    /// Records the cap of a data set's population at its first use.
     fn record_cap(&mut self, dataset: &str, now: &str) -> Result<(), LedgerError> {
-        let caps = *self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?;
-        if self.chain.cap(dataset).is_some() {
+        let caps = *self.budgets.caps(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?;
+        let account = self.account_of(dataset);
+        if self.chain.cap(&account).is_some() {
             return Ok(());
         }
         self.append(now, None, |ledger| {
             Ok(Record::Cap(CapChange {
-                dataset: dataset.into(),
-                from: ledger.chain.cap(dataset),
+                account: account.clone(),
+                from: ledger.chain.cap(&account),
                 to: caps.lifetime,
                 configured: caps.lifetime,
                 officers: Vec::new(),

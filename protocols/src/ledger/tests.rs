@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::line::Line;
 use super::outbox::sealed;
 use super::store::{Memory, Store};
@@ -22,9 +20,9 @@ impl sealed::IntoParts for Vector {
 
 const T: Digest = Digest([9; 32]);
 
-fn caps() -> BTreeMap<String, Caps> {
+fn caps() -> Budgets {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(45_000), delta: 1e-6 };
-    [("d".into(), caps)].into()
+    Budgets::one("d", "people", caps)
 }
 
 fn ledger() -> Ledger<Memory> {
@@ -162,5 +160,5 @@ fn what_is_written_verifies_as_an_export() {
     let text = export("a", &signer, ledger.store()).unwrap();
     let report = verify_export(&text, None);
     assert!(report.passed(), "{report:?}");
-    assert_eq!(report.spent["d"].rho, Rho::from_micro(40_000));
+    assert_eq!(report.spent[&AccountKey::Population("people".into())].rho, Rho::from_micro(40_000));
 }

@@ -230,7 +230,7 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
         let (verdict, detail) = verdict(of, &chain, own, &answered, outside);
         report.judge("witnesses", verdict, detail);
     }
-    report.spent = chain.datasets().keys().map(|name| (name.clone(), chain.spent(name))).collect();
+    report.spent = chain.accounts().keys().map(|account| (account.clone(), chain.spent(account))).collect();
     report.facts = facts.map(|facts| Box::new(Facts { chain, ..*facts }));
     report
 }

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! A witness cosigns a checkpoint only if the node has signed it and its tree goes on from the one that the witness keeps, with no
-//! data set's sum lower; the newest is durable before the cosignature leaves. So for one witness that has not lost its store, all
+//! account's sum lower; the newest is durable before the cosignature leaves. So for one witness that has not lost its store, all
 //! checkpoints that it ever cosigned are of one chain, and a node whose ledger was rolled back, forked or cloned gets no further
 //! cosignature for it. It is shown what the witness holds instead, signed by itself, which nobody can invent.
 //!
 //! The one way back is a recovery: an entry of the new chain that names the very checkpoint which the witness keeps, proved to be in
 //! the new tree, while the new sums are as large as the witnessed ones at least.
 
+use super::account::AccountKey;
 use super::checkpoint::{Checkpoint, Statement};
 use super::entry::Record;
 use super::line::Line;
@@ -161,10 +162,10 @@ pub(super) fn judge(
     if !goes_on && !request.recoveries.iter().any(|recovery| has_recovered(recovery, old, now)) {
         return Ok(Verdict::Holds);
     }
-    let less = |(name, old): (&String, &super::checkpoint::Totals)| {
-        now.datasets.get(name).is_none_or(|now| now.spent < old.spent || now.person < old.person)
+    let less = |(account, old): (&AccountKey, &super::checkpoint::Totals)| {
+        now.accounts.get(account).is_none_or(|now| now.spent < old.spent || now.person < old.person)
     };
-    if old.datasets.iter().any(less) {
+    if old.accounts.iter().any(less) {
         return Err("it has spent less than before");
     }
     Ok(Verdict::Keep(new))

@@ -2,7 +2,7 @@ use super::super::checkpoint::{Signer, node_origin};
 use super::super::report::Report;
 use super::super::store::{Memory, Store};
 use super::super::verify::{export, verify_outside};
-use super::super::{Caps, Ledger};
+use super::super::{Budgets, Caps, Ledger};
 use super::*;
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, Member};
@@ -33,7 +33,7 @@ fn roster() -> Roster {
 /// A ledger with these charges, each of a study of its own and computed.
 fn ledger(charges: &[u8]) -> Ledger<Memory> {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-    let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
+    let mut ledger = Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap();
     for i in charges {
         charge(&mut ledger, *i);
     }

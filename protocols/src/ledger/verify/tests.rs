@@ -4,7 +4,7 @@ use crate::ledger::Act;
 use crate::ledger::checkpoint::coordinator_origin;
 use crate::ledger::office::{Sighting, Subject};
 use crate::ledger::store::Memory;
-use crate::ledger::{Caps, Ledger};
+use crate::ledger::{AccountKey, Budgets, Caps, Ledger};
 use crate::policy::tests::{approved, request};
 use crate::privacy::rho::Rho;
 
@@ -31,7 +31,7 @@ fn ledger() -> Ledger<Memory> {
 
 fn ledger_of(charges: u8) -> Ledger<Memory> {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-    let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
+    let mut ledger = Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap();
     for i in 1..=charges {
         let id = Digest([i; 32]);
         ledger.reserve(approved(request("s", i, 10_000)), id, id, "now").unwrap();
@@ -69,7 +69,7 @@ fn a_good_export_passes_with_and_without_a_roster() {
     for roster in [None, Some(&roster())] {
         let report = verify_export(&good, roster);
         assert!(report.passed(), "{}", report.text());
-        assert_eq!(report.spent["d"].rho, Rho::from_micro(30_000));
+        assert_eq!(report.spent[&AccountKey::Population("people".into())].rho, Rho::from_micro(30_000));
     }
     // Three with cosignatures, and one over the last entry.
     assert_eq!(good.lines().filter(|line| line.contains("checkpoint")).count(), 4);
@@ -132,7 +132,7 @@ fn what_is_sealed_anew_is_held_against_the_checkpoints() {
     assert!(without(last).contains("shorter"));
     assert!(without(all.len() - 1).contains("over all entries"));
     // A chain of its own, with the old one's checkpoints.
-    let mut other = Ledger::open(Memory::default(), ledger().caps, "test 1").unwrap();
+    let mut other = Ledger::open(Memory::default(), ledger().budgets, "test 1").unwrap();
     for i in 4..=6 {
         let id = Digest([i; 32]);
         other.reserve(approved(request("s", i, 10_000)), id, id, "now").unwrap();
