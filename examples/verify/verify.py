@@ -230,6 +230,8 @@ class Ledger:
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
         # What was carried over from data sets' own accounts.
         self.carried = {}
+        # The rules that hold, what was last said of each data set, and who was ever said to be its customers, by which column.
+        self.rules, self.datasets, self.units = None, {}, set()
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
 
@@ -240,6 +242,8 @@ class Ledger:
             self.study(state, entry)
         elif state == "CAP":
             self.cap(entry)
+        elif state == "RULES":
+            self.follow(entry)
         elif state == "CARRIED":
             self.carry(entry)
         elif state == "PROPOSED":
@@ -276,6 +280,7 @@ class Ledger:
         need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
         if state == "RESERVED":
             self.has_population(key)
+            self.is_ruled(entry)
             need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
             need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
         if state in ("RESERVED", "REPEATED"):
@@ -302,6 +307,76 @@ class Ledger:
     def has_population(self, key):
         """With populations, nothing new is of a data set's own account: that would be a fresh budget for the same people."""
         need(key[0] == "population" or not any(kind == "population" for kind, _ in self.sums), "it names no population")
+
+    def is_ruled(self, entry):
+        """Charges to a population are as the rules say that hold."""
+        if "population" not in entry:
+            return
+        need(self.rules is not None and entry["dataset"] in self.rules["datasets"], "no rules have its data set")
+        rules, consent = self.rules["datasets"][entry["dataset"]], entry["consent"]
+        need(rules["population"] == entry["population"], "its population is another than the rules say")
+        need(rules["privacy_unit"] == entry["privacy"]["privacy_unit"], "its privacy unit is another than the rules say")
+        consent = None if consent is None else hashlib.sha256(consent.encode()).hexdigest()
+        need(rules["consent_sha256"] == consent, "its consent predicate is another than the rules say")
+
+    def is_looser(self, new):
+        """Whether rules admit more than those that hold."""
+        old = self.rules
+        if old is None:
+            return False
+        policy = (
+            (old["approve"], new["approve"]) == ("manual", "auto")
+            or not set(new["kinds"]) <= set(old["kinds"])
+            or (new["own_numbers"] and not old["own_numbers"])
+            or any(new[name] < old[name] for name in ("min_partners", "min_audience", "witnesses"))
+            or whole(new["per_study"], "rho") > whole(old["per_study"], "rho")
+        )
+        now, before = new["min_colluders"], old["min_colluders"]
+        colluders = now != before and (now is None or before is None or now < before)
+        now, before = set(new["officers"]), set(old["officers"])
+        officers = now != before if len(before) >= 2 else not before <= now
+        return bool(policy or colluders or officers) or any(self.is_looser_of(*of) for of in new["datasets"].items())
+
+    def is_looser_of(self, name, new):
+        old = self.datasets.get(name)
+        if old is None:
+            return (new["population"], new["privacy_unit"]) not in self.units
+        consents = old["consent_sha256"] is not None and new["consent_sha256"] != old["consent_sha256"]
+        return consents or any(new[field] != old[field] for field in ("population", "privacy_unit"))
+
+    def confirmed(self, entry, action):
+        """By two officers, or, where the rules name fewer than two, by whoever answers for the node."""
+        named, officers = self.rules["officers"] if self.rules else [], entry["officers"]
+        need(not named or set(officers) <= set(named), "the rules name other officers")
+        if self.rules is None or len(named) >= 2:
+            self.second(entry, action)
+        else:
+            need(len(officers) == 1 and officers[0] and entry["proposal"] is None, "somebody has to confirm it")
+
+    def follow(self, entry):
+        """Rules hold from now on. A data set of other people takes along what was spent on those before."""
+        rules = entry["rules"]
+        has_charged = any(sums[:2] != (0, 0) for sums in self.sums.values())
+        if has_charged and self.is_looser(rules):
+            self.confirmed(entry, {"rules": rules})
+        else:
+            need(not entry["officers"] and entry["proposal"] is None, "rules that admit no more take no officers")
+        before, known = dict(self.sums), self.datasets
+        moved = {(known[name]["population"], new["population"]) for name, new in rules["datasets"].items() if name in known}
+        for source, target in sorted(moved):
+            inherited, account = before.get(("population", source)), account_of({"population": target})
+            if source == target or inherited is None:
+                continue
+            spent, person, cap = self.sums.get(account, (0, 0, 0))
+            if account not in before:
+                cap = inherited[2] if cap == 0 else min(cap, inherited[2])
+            self.sums[account] = (spent + inherited[0], person + inherited[1], cap)
+        for name, new in rules["datasets"].items():
+            account_of(new)
+            self.datasets[name] = new
+            self.units.add((new["population"], new["privacy_unit"]))
+        self.rules = rules
+        self.proposals = {n: p for n, p in self.proposals.items() if "rules" not in p["action"]}
 
     def carry(self, entry):
         """What was spent on a data set becomes a part of what its population has spent, and its own account is closed."""

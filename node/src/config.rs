@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use entente_protocols::config::{self, ConfigError};
+use entente_protocols::digest::Digest;
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_protocols::ledger::rules::{DatasetRules, Rules};
 use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_name, population_of};
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
@@ -47,10 +49,41 @@ pub struct Config {
 }
 
 impl Config {
-    /// Of which population each data set is, and what may be spent on it.
+    /// What may be spent on whom, by which rules.
     pub fn budgets(&self) -> Budgets {
-        let of = |(name, dataset): (&String, &DatasetConfig)| (name.clone(), dataset.population.clone(), self.caps);
-        self.datasets.iter().map(of).collect()
+        Budgets::new(self.rules(), self.caps)
+    }
+
+    /// What the ledger records of this configuration.
+    fn rules(&self) -> Rules {
+        let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study } = self.policy;
+        let of = |(name, dataset): (&String, &DatasetConfig)| {
+            let DatasetConfig { source, population, consent, schema } = dataset;
+            let rules = DatasetRules {
+                source: source.clone(),
+                population: population.clone(),
+                privacy_unit: schema.privacy_unit.clone(),
+                columns: schema.columns.keys().cloned().collect(),
+                schema_sha256: schema.digest(),
+                consent_sha256: consent.as_ref().map(|consent| Digest::plain(consent.as_bytes())),
+            };
+            (name.clone(), rules)
+        };
+        Rules {
+            approve,
+            kinds: kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+            own_numbers,
+            min_partners,
+            min_colluders: match min_colluders {
+                MinColluders::Relative => None,
+                MinColluders::Absolute(number) => Some(number),
+            },
+            min_audience: u32::try_from(self.activation.min_audience).unwrap_or(u32::MAX),
+            witnesses: self.oversight.witnesses,
+            per_study,
+            officers: self.oversight.officers.iter().cloned().collect(),
+            datasets: self.datasets.iter().map(of).collect(),
+        }
     }
 
     /// The public schema of the data set of this name, however a study writes that.
@@ -489,7 +522,7 @@ outputs = ["scores", "buckets"]    # outputs a model of this node may produce
 min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
 max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
 contact_days = 30                  # within so many days
-officers = []                      # who may pause, change caps and recover the ledger; raising and recovering take two
+officers = []                      # who may pause, change caps and rules and recover the ledger; what admits more takes two of them
 witnesses = 2                      # who must have cosigned a charge (the coordinator, other partners) before anything leaves
 "#
     )

@@ -1,4 +1,4 @@
-//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / recover`, beside a running node or without one.
+//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / rules / recover`, beside a running node or without one.
 
 use clap::Args;
 use entente_host::Error;
@@ -76,6 +76,14 @@ pub(super) struct Cap {
 }
 
 #[derive(Args)]
+pub(super) struct Rules {
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
 pub(super) struct Recover {
     #[command(flatten)]
     by: By,
@@ -86,21 +94,20 @@ pub(super) struct Recover {
 /// Opens the ledger for an officer whom node.toml names.
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::load(folder)?;
+    by.is_named(&config)?;
+    let ledger = opened(folder, &config, by)?;
+    Ok((config, ledger))
+}
+
+/// Opens the ledger for somebody who gives a reason.
+fn opened(folder: &Folder, config: &Config, by: &By) -> Result<Ledger<LedgerStore>, Error> {
     if by.reason.trim().is_empty() {
         return Err(Error::refused("a reason is missing").help("write one with --reason; the ledger records it"));
-    }
-    let officers = &config.oversight.officers;
-    if !officers.contains(&by.officer) {
-        let named = match officers.as_slice() {
-            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
-            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
-        };
-        return Err(Error::refused(format!("`{}` is not an officer of this node", by.officer)).help(named));
     }
     let mut ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, config.budgets(), SOFTWARE)?;
     // As a node does that starts: a cap is a population's.
     ledger.carry_over(&now())?;
-    Ok((config, ledger))
+    Ok(ledger)
 }
 
 fn now() -> String {
@@ -108,6 +115,18 @@ fn now() -> String {
 }
 
 impl By {
+    fn is_named(&self, config: &Config) -> Result<(), Error> {
+        let officers = &config.oversight.officers;
+        if officers.contains(&self.officer) {
+            return Ok(());
+        }
+        let named = match officers.as_slice() {
+            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
+            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
+        };
+        Err(Error::refused(format!("`{}` is not an officer of this node", self.officer)).help(named))
+    }
+
     fn act<'a>(&'a self, now: &'a str) -> Act<'a> {
         Act { officer: &self.officer, reason: &self.reason, now }
     }
@@ -173,6 +192,25 @@ impl Cap {
             )),
             Outcome::Proposed => print(format!(
                 "proposed as entry {}: raising a cap takes two officers; another one has to run the same command",
+                ledger.head().entries
+            )),
+        }
+    }
+}
+
+impl Rules {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { by, dir } = self;
+        let folder = dir.folder();
+        // Who may confirm is what the ledger has recorded, and not what node.toml says by now.
+        let mut ledger = opened(&folder, &crate::load(&folder)?, &by)?;
+        for loosened in ledger.loosened() {
+            print(loosened.what)?;
+        }
+        match ledger.confirm_rules(by.act(&now()))? {
+            Outcome::Done => print("this holds from now on; a running node is to be started again to follow node.toml"),
+            Outcome::Proposed => print(format!(
+                "proposed as entry {}: rules that admit more take two officers; another one has to run the same command",
                 ledger.head().entries
             )),
         }

@@ -225,6 +225,9 @@ impl Participant {
         if let Some(words) = ledger.quarantine() {
             error!("{words}");
         }
+        for loosened in ledger.loosened() {
+            error!("node.toml admits more than the ledger records, and that is refused: {}", loosened.what);
+        }
         let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;

@@ -349,6 +349,7 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
             let what = match &proposal.action {
                 Action::Cap { account, to } => format!("a cap of ρ = {to} for {account}"),
                 Action::Recover(_) => "a recovery".into(),
+                Action::Rules(_) => "rules that admit more".into(),
             };
             (proposal.officer.clone(), format!("proposed {what}: {}", proposal.reason))
         }
@@ -356,6 +357,7 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
             change.officers.join(" and "),
             format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
         ),
+        Record::Rules(change) => (change.officers.join(" and "), format!("rules: {}", change.reason)),
         Record::Carried(CarriedOver { dataset, population, spent, .. }) => (
             String::new(),
             format!("ρ = {spent}, spent on data set `{dataset}`, is carried over to population `{population}`"),

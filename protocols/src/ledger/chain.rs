@@ -10,8 +10,9 @@ use super::carry::CarriedOver;
 use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Subject, restored};
 use super::read::Reader;
+use super::rules::Seen;
 use super::tree::Tree;
 use crate::digest::Digest;
 use crate::kind::Kind;
@@ -43,6 +44,7 @@ pub struct Chain {
     /// The names in `releases`.
     names: BTreeSet<Arc<str>>,
     reader: Reader,
+    rules: Seen,
     paused: BTreeMap<Subject, Hold>,
     proposals: BTreeMap<u64, Proposal>,
     recovered: BTreeMap<(u64, Digest), u64>,
@@ -133,6 +135,16 @@ impl Chain {
     fn require_population(&self, account: &AccountKey) -> Result<(), Problem> {
         let is_population = matches!(account, AccountKey::Population(_));
         require(is_population || !self.has_populations(), "it names no population, and the ledger has them")
+    }
+
+    /// What it has seen of rules.
+    pub fn rules(&self) -> &Seen {
+        &self.rules
+    }
+
+    /// Whether anything was ever charged.
+    pub fn has_charged(&self) -> bool {
+        self.accounts.values().any(|totals| (totals.spent, totals.person) != (Rho::ZERO, Rho::ZERO))
     }
 
     /// What is paused.
@@ -230,6 +242,7 @@ impl Chain {
                 Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
                 Record::Cap(change) => self.verify_cap(change),
                 Record::Carried(carried) => self.verify_carried(carried),
+                Record::Rules(change) => self.verify_rules(change),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
             }
         };
@@ -250,6 +263,7 @@ impl Chain {
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
             self.require_population(&key)?;
+            self.verify_ruled(record)?;
             let cap = self.cap(&key).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
         }
@@ -267,6 +281,39 @@ impl Chain {
             _ => false,
         };
         require(follows && same_dataset, "its state does not follow from what was recorded of its release")
+    }
+
+    /// Charges to a population are as the rules say that hold.
+    fn verify_ruled(&self, record: &StudyRecord<impl AsRef<str>>) -> Result<(), Problem> {
+        let Some(population) = &record.population else { return Ok(()) };
+        let rules = self.rules.rules().ok_or("it is charged before rules were recorded")?;
+        let dataset = rules.datasets.get(record.dataset.as_ref()).ok_or("the rules have no such data set")?;
+        require(dataset.population == population.as_ref(), "its population is another than the rules say")?;
+        let unit = record.privacy.as_ref().map(|privacy| privacy.privacy_unit.as_str());
+        require(unit == Some(&dataset.privacy_unit), "its privacy unit is another than the rules say")?;
+        let consent = record.consent.as_ref().map(|consent| Digest::plain(consent.as_ref().as_bytes()));
+        require(consent == dataset.consent_sha256, "its consent predicate is another than the rules say")
+    }
+
+    fn verify_rules(&self, change: &RulesChange) -> Result<(), Problem> {
+        let RulesChange { rules, officers, proposal, .. } = change;
+        let valid = rules.datasets.values().all(|dataset| is_population_name(&dataset.population));
+        require(valid, "a population cannot be called so")?;
+        if self.has_charged() && !self.rules.loosened(rules).is_empty() {
+            return self.verify_confirmed(*proposal, officers, &Action::Rules(rules.clone()));
+        }
+        require(proposal.is_none() && officers.is_empty(), "rules that admit no more take no officers")
+    }
+
+    /// Two officers, or, where the rules name fewer than two, whoever answers for the node.
+    fn verify_confirmed(&self, proposal: Option<u64>, officers: &[String], action: &Action) -> Result<(), Problem> {
+        let named = |officer: &String| self.rules.rules().is_none_or(|rules| rules.names(officer));
+        require(officers.iter().all(named), "the rules name other officers")?;
+        if self.rules.confirming() == 2 {
+            return self.verify_second(proposal, officers, action);
+        }
+        let one = matches!(officers, [one] if !one.is_empty()) && proposal.is_none();
+        require(one, "somebody has to confirm it, and no proposal is needed")
     }
 
     fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
@@ -344,6 +391,7 @@ impl Chain {
                 let done = self.carried.entry(carried.dataset.clone()).or_default();
                 (done.rho, done.person) = (done.rho.plus(carried.spent), done.person.plus(carried.person));
             }
+            Record::Rules(change) => self.accept_rules(change),
             Record::Recovered(recovery) => {
                 for restored in &recovery.datasets {
                     let totals =
@@ -359,6 +407,30 @@ impl Chain {
                 self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
             }
         }
+    }
+
+    /// Data sets whose customers are said to be others inherit what was spent on those that they were said to be.
+    fn accept_rules(&mut self, change: &RulesChange) {
+        let before = self.accounts.clone();
+        let of = |population: &str| before.get(&AccountKey::Population(population.into())).copied();
+        for (from, to) in self.rules.moved(&change.rules) {
+            let Some(inherited) = of(from) else { continue };
+            let (known, account) = (of(to), AccountKey::Population(to.into()));
+            let totals = self.accounts.entry(account.clone()).or_default();
+            totals.spent = totals.spent.plus(inherited.spent);
+            totals.person = totals.person.plus(inherited.person);
+            // A cap that is there holds; else the smallest of those that it has inherited.
+            totals.cap = match known {
+                Some(known) => known.cap,
+                None if totals.cap == Rho::ZERO => inherited.cap,
+                None => totals.cap.min(inherited.cap),
+            };
+            if let Some(configured) = self.configured.get(&AccountKey::Population(from.into())).copied() {
+                self.configured.entry(account).or_insert(configured);
+            }
+        }
+        self.rules.follow(&change.rules);
+        self.proposals.retain(|_, open| !matches!(open.action, Action::Rules(_)));
     }
 
     /// What was carried over in the ledger that a checkpoint is of is in the sums that are taken over from it.

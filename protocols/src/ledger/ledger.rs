@@ -128,7 +128,7 @@ impl<S: Store> Ledger<S> {
             Some(hold) => {
                 Err(LedgerError::Paused(format!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason)))
             }
-            None => Ok(()),
+            None => self.unconfirmed(dataset).map_or(Ok(()), |words| Err(LedgerError::Office(words))),
         }
     }
 

@@ -19,6 +19,7 @@
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
 //! - [`receipt`]: what came of a study, signed by all;
+//! - [`rules`]: what decides what leaves, and which changes of it take officers;
 //! - [`report`]: what a verification finds;
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
 //!   it; [`cross`] several against each other.
@@ -35,12 +36,14 @@ pub mod outside;
 pub mod receipt;
 pub mod recompute;
 pub mod report;
+pub mod rules;
 pub mod store;
 pub mod tree;
 pub mod verify;
 pub mod witness;
 
 mod account;
+mod confirm;
 mod earmarks;
 mod error;
 

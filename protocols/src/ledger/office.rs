@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::AccountKey;
 use super::checkpoint::{Checkpoint, Totals};
+use super::rules::Rules;
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
@@ -66,6 +67,8 @@ pub enum Action {
     },
     /// Taking over what these checkpoints state; each as a note of its node's signature alone.
     Recover(Vec<String>),
+    /// These rules, which admit more.
+    Rules(Box<Rules>),
 }
 
 /// A proposal, to be done by another officer.
@@ -96,6 +99,19 @@ pub struct CapChange {
     /// Why.
     pub reason: String,
     /// The sequence of the proposal, where it was raised.
+    pub proposal: Option<u64>,
+}
+
+/// The rules that hold from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesChange {
+    /// All of them.
+    pub rules: Box<Rules>,
+    /// Who confirmed them: nobody where they admit no more than those before.
+    pub officers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// The sequence of the proposal, where two have confirmed them.
     pub proposal: Option<u64>,
 }
 

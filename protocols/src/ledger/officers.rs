@@ -112,6 +112,23 @@ impl<S: Store> Ledger<S> {
         Ok(outcome)
     }
 
+    /// Proposes or does what takes two officers; where the rules name fewer than two, one who answers for the node does it.
+    pub(super) fn confirmed(
+        &mut self,
+        action: &Action,
+        act: Act<'_>,
+        done: impl Fn(Vec<String>, Option<u64>) -> Record,
+    ) -> Result<Outcome, LedgerError> {
+        if self.chain.rules().rules().is_some_and(|rules| !rules.names(act.officer)) {
+            return refuse(format!("`{}` is not an officer by the rules that the ledger records", act.officer));
+        }
+        if self.chain.rules().confirming() == 2 {
+            return self.second(action, act, |_, proposal, officers| Ok(done(officers, Some(proposal))));
+        }
+        self.append(act.now, None, |_| Ok(done(vec![act.officer.into()], None)))?;
+        Ok(Outcome::Done)
+    }
+
     /// Proposes, or does what another officer has proposed.
     fn second(
         &mut self,
@@ -168,7 +185,7 @@ impl<S: Store> Ledger<S> {
         ))
     }
 
-    /// Follows `node.toml` where it lowers the cap of a population that is in use, and records that.
+    /// Follows `node.toml` where it makes rules stricter or lowers the cap of a population that is in use, and records that.
     ///
     /// # Errors
     ///
@@ -177,6 +194,7 @@ impl<S: Store> Ledger<S> {
         self.check_configuration()?;
         let lowered: Vec<(AccountKey, Rho)> =
             self.reconfigured().map(|(account, caps, _)| (account, caps.lifetime)).collect();
+        self.follow_rules(now)?;
         for (account, to) in lowered {
             self.append(now, None, |ledger| {
                 Ok(Record::Cap(CapChange {
@@ -244,6 +262,7 @@ impl<S: Store> Ledger<S> {
 #[cfg(test)]
 mod tests {
     use super::super::checkpoint::node_origin;
+    use super::super::rules::Rules;
     use super::super::store::Memory;
     use super::super::verify::{export, verify_export};
     use super::super::witness::{Consistency, Recovered, Request, Verdict, judge};
@@ -256,7 +275,7 @@ mod tests {
 
     fn caps(micro: u64) -> Budgets {
         let caps = Caps { lifetime: Rho::from_micro(micro), per_study: Rho::from_micro(90_000), delta: 1e-6 };
-        Budgets::one("d", "people", caps)
+        Budgets::new(Rules::open([("d", "people", "id")]), caps)
     }
 
     fn ledger() -> Ledger<Memory> {

@@ -81,6 +81,7 @@ impl<S: Store> Ledger<S> {
             }
         } else {
             self.admits(&request, mechanism.rho())?;
+            self.record_rules(now)?;
             self.record_cap(&request.dataset, now)?;
             self.append(now, None, |ledger| {
                 ledger.admits(&request, mechanism.rho())?;
