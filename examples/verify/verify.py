@@ -122,6 +122,8 @@ class Checkpoint:
             self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
         need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
         name, identifier, signature = self.lines[0]
+        if key is None:
+            return
         need(name == origin and identifier == key_id(origin, 1, key), "a checkpoint is not signed by the node")
         need(signed(key, self.text.encode(), signature), "a checkpoint's signature does not verify")
 
@@ -228,6 +230,8 @@ def proposal(study, requester):
 class Ledger:
     def __init__(self):
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
+        # What was taken over of ledgers under earlier identities of the name.
+        self.inherited = {}
         # What was carried over from data sets' own accounts.
         self.carried = {}
         # The rules that hold, what was last said of each data set, and who was ever said to be its customers, by which column.
@@ -347,10 +351,10 @@ class Ledger:
     def confirmed(self, entry, action):
         """By two officers, or, where the rules name fewer than two, by whoever answers for the node."""
         named, officers = self.rules["officers"] if self.rules else [], entry["officers"]
-        need(not named or set(officers) <= set(named), "the rules name other officers")
         if self.rules is None or len(named) >= 2:
             self.second(entry, action)
         else:
+            need(not named or set(officers) <= set(named), "the rules name other officers")
             need(len(officers) == 1 and officers[0] and entry["proposal"] is None, "somebody has to confirm it")
 
     def follow(self, entry):
@@ -397,7 +401,8 @@ class Ledger:
     def second(self, entry, action):
         proposal = self.proposals.get(entry["proposal"])
         need(proposal and proposal["action"] == action, "no open proposal says so")
-        officers = entry["officers"]
+        officers, named = entry["officers"], self.rules["officers"] if self.rules else []
+        need(not named or set(officers) <= set(named), "the rules name other officers")
         need(len(officers) == 2 and officers[0] == proposal["officer"] and officers[1] not in ("", officers[0]), "it takes two officers")
 
     def cap(self, entry):
@@ -415,15 +420,18 @@ class Ledger:
     def recovered(self, entry, header):
         notes = [seen["checkpoint"] for seen in entry["witnessed"]]
         need(notes, "it takes over nothing")
-        self.second(entry, {"recover": notes})
-        key = hexadecimal(header["identity"], 32)
+        earlier = [seen.get("identity") for seen in entry["witnessed"]]
+        (self.confirmed if all(earlier) else self.second)(entry, {"recover": notes})
+        # By account: the smallest cap, and the largest sums by whose they are, this node's own as None.
         seen = {}
-        for note in notes:
-            checkpoint = Checkpoint(note, header["origin"], key)
+        for note, identity in zip(notes, earlier):
+            checkpoint = Checkpoint(note, header["origin"], hexadecimal(identity or header["identity"], 32))
             self.taken_over.append((checkpoint.size, checkpoint.root))
             for key, sums in checkpoint.accounts.items():
-                known = seen.get(key, sums)
-                seen[key] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
+                cap, by = seen.setdefault(key, (sums[2], {}))
+                known = by.get(identity, (0, 0))
+                by[identity] = (max(known[0], sums[0]), max(known[1], sums[1]))
+                seen[key] = (min(cap, sums[2]), by)
                 if key[0] == "dataset" and sums[2] == 0:
                     # It was carried over there, and is in the sums of a population.
                     done = self.carried.get(key[1], (0, 0))
@@ -431,8 +439,14 @@ class Ledger:
         need([account_of(account) for account in entry["datasets"]] == sorted(seen), "it takes over other accounts")
         for account in entry["datasets"]:
             spent, person, cap = self.sums.get(account_of(account), (0, 0, None))
-            other = seen[account_of(account)]
-            sums = (max(spent, other[0]), max(person, other[1]), other[2] if cap is None else min(cap, other[2]))
+            least, by = seen[account_of(account)]
+            own = by.pop(None, (0, 0))
+            after = [max(spent, own[0]), max(person, own[1])]
+            for identity, sums in by.items():
+                before = self.inherited.get((identity, account_of(account)), (0, 0))
+                after = [now + max(0, of - known) for now, of, known in zip(after, sums, before)]
+                self.inherited[identity, account_of(account)] = tuple(map(max, sums, before))
+            sums = (*after, least if cap is None else min(cap, least))
             fields = ("spent_before", "spent_person_before", "spent_after", "spent_person_after", "cap")
             need([whole(account[field], field) for field in fields] == [spent, person, *sums], "its sums are not the larger ones")
             self.sums[account_of(account)] = sums
@@ -460,6 +474,15 @@ def read_witnessed(path):
     return [value["checkpoint"] for value in values]
 
 
+def check_earlier(note, roots, ledger, roster):
+    """What a witness in the roster holds of an earlier identity of the node's name is taken over, if that had spent anything."""
+    seen = Checkpoint(note, read_note(note)[0].split("\n")[0], None)
+    goes_on = seen.size < len(roots) and roots[seen.size] == seen.root
+    if roster is None or goes_on or (seen.size, seen.root) in ledger.taken_over or not any(sums[:2] != (0, 0) for sums in seen.accounts.values()):
+        return
+    need(not any(good for _, _, good in seen.cosignatures(roster)), "a witness holds what was spent under an earlier identity, and it is not taken over")
+
+
 def check_witnesses(header, roots, ledger, checkpoints, outside):
     """Holds a whole ledger against what is outside of its node; who has cosigned it up to which entry."""
     origin, key, roster = header["origin"], hexadecimal(header["identity"], 32), outside.roster
@@ -470,7 +493,8 @@ def check_witnesses(header, roots, ledger, checkpoints, outside):
         try:
             seen = Checkpoint(note, origin, key)
         except Wrong:
-            continue  # Of an earlier identity of the node.
+            check_earlier(note, roots, ledger, roster)
+            continue
         if seen.size < len(roots) and roots[seen.size] == seen.root:
             counted.append(seen)
             continue
@@ -518,7 +542,9 @@ def check_ledger(text, outside):
         value = parse(line)
         need(isinstance(value, dict) and list(value) in (["checkpoint"], ["sighting"]), "a line is neither an entry nor a checkpoint")
         if "sighting" in value:
-            sightings.append((value["sighting"], Checkpoint(value["sighting"]["checkpoint"], origin, key)))
+            shown = value["sighting"]
+            signer = hexadecimal(shown["identity"], 32) if "identity" in shown else key
+            sightings.append((shown, Checkpoint(shown["checkpoint"], origin, signer)))
             continue
         checkpoint = Checkpoint(value["checkpoint"], origin, key)
         if roster:

@@ -220,7 +220,14 @@ impl Rules {
 impl Recover {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { by, dir } = self;
-        let (_, mut ledger) = open(&dir.folder(), &by)?;
+        let folder = dir.folder();
+        let config = crate::load(&folder)?;
+        let mut ledger = opened(&folder, &config, &by)?;
+        // What earlier identities had spent can be taken over where no officers are named.
+        let is_own = ledger.contradictions().any(|sighting| sighting.identity.is_none());
+        if is_own || !config.oversight.officers.is_empty() {
+            by.is_named(&config)?;
+        }
         for sighting in ledger.contradictions() {
             print(format!("shown by {} on {}:", sighting.by, sighting.time))?;
             print(sighting.checkpoint.trim_end())?;

@@ -526,6 +526,7 @@ impl Participant {
         let mut frames = match (self.waits_for_witnesses(), self.has_recovered()) {
             (true, _) => self.remind_witnesses(),
             (false, true) => self.ask_witnesses(),
+            (false, false) if !lock(&self.unconfirmed).is_empty() && self.asks_again() => self.ask_witnesses(),
             (false, false) => Vec::new(),
         };
         let waiting: Vec<AttemptId> = lock(&self.waiting).iter().cloned().collect();

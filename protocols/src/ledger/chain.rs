@@ -10,11 +10,12 @@ use super::carry::CarriedOver;
 use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Subject, restored};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, restored};
 use super::read::Reader;
 use super::rules::Seen;
 use super::tree::Tree;
 use crate::digest::Digest;
+use crate::identity::PublicIdentity;
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
@@ -48,6 +49,8 @@ pub struct Chain {
     paused: BTreeMap<Subject, Hold>,
     proposals: BTreeMap<u64, Proposal>,
     recovered: BTreeMap<(u64, Digest), u64>,
+    /// What was taken over of ledgers under earlier identities.
+    inherited: BTreeMap<(PublicIdentity, AccountKey), Spent>,
 }
 
 /// What charges say of a data set.
@@ -169,6 +172,11 @@ impl Chain {
     /// Which entry has taken over a checkpoint, if one has.
     pub fn recovered(&self, checkpoint: &Statement) -> Option<u64> {
         self.recovered.get(&(checkpoint.size, checkpoint.root)).copied()
+    }
+
+    /// What was taken over of the ledger under an earlier identity.
+    pub(super) fn inherited(&self, identity: &PublicIdentity, account: &AccountKey) -> Spent {
+        self.inherited.get(&(*identity, account.clone())).copied().unwrap_or_default()
     }
 
     /// Whether the chain goes on from what a checkpoint states.
@@ -307,11 +315,10 @@ impl Chain {
 
     /// Two officers, or, where the rules name fewer than two, whoever answers for the node.
     fn verify_confirmed(&self, proposal: Option<u64>, officers: &[String], action: &Action) -> Result<(), Problem> {
-        let named = |officer: &String| self.rules.rules().is_none_or(|rules| rules.names(officer));
-        require(officers.iter().all(named), "the rules name other officers")?;
         if self.rules.confirming() == 2 {
             return self.verify_second(proposal, officers, action);
         }
+        self.require_named(officers)?;
         let one = matches!(officers, [one] if !one.is_empty()) && proposal.is_none();
         require(one, "somebody has to confirm it, and no proposal is needed")
     }
@@ -337,10 +344,17 @@ impl Chain {
     fn verify_recovery(&self, recovery: &Recovery) -> Result<(), Problem> {
         let Recovery { witnessed, officers, proposal, datasets, .. } = recovery;
         require(!witnessed.is_empty(), "it takes over nothing")?;
-        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
-        let checkpoints = checkpoints(&notes).ok_or("what it takes over is not a checkpoint")?;
-        self.verify_second(Some(*proposal), officers, &Action::Recover(notes))?;
-        let expected = restored(|account| self.accounts.get(account).copied(), &checkpoints);
+        let notes = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
+        let checkpoints = checkpoints(witnessed).ok_or("what it takes over is not a checkpoint")?;
+        let action = Action::Recover(notes);
+        // What this very ledger has lost takes two; what another one had spent only adds to it.
+        if witnessed.iter().any(|sighting| sighting.identity.is_none()) {
+            self.verify_second(*proposal, officers, &action)?;
+        } else {
+            self.verify_confirmed(*proposal, officers, &action)?;
+        }
+        let local = |account: &AccountKey| self.accounts.get(account).copied();
+        let expected = restored(local, |identity, account| self.inherited(identity, account), &checkpoints);
         require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
     }
 
@@ -350,8 +364,14 @@ impl Chain {
         let proposal = proposal.filter(|proposal| proposal.action == *action);
         let proposal = proposal.ok_or("no open proposal says so")?;
         let [first, second] = officers else { return Err("it takes two officers".into()) };
+        self.require_named(officers)?;
         require(*first == proposal.officer, "the first officer is not who has proposed it")?;
         require(first != second && !second.is_empty(), "it takes two different officers")
+    }
+
+    fn require_named(&self, officers: &[String]) -> Result<(), Problem> {
+        let named = |officer: &String| self.rules.rules().is_none_or(|rules| rules.names(officer));
+        require(officers.iter().all(named), "the rules name other officers")
     }
 
     /// Goes on behind an entry that [`Chain::verify`] has passed.
@@ -398,11 +418,16 @@ impl Chain {
                         Totals { spent: restored.spent_after, person: restored.spent_person_after, cap: restored.cap };
                     self.accounts.insert(restored.account.clone(), totals);
                 }
-                let notes: Vec<String> = recovery.witnessed.iter().map(|seen| seen.checkpoint.clone()).collect();
-                for checkpoint in checkpoints(&notes).unwrap_or_default() {
+                for (checkpoint, identity) in checkpoints(&recovery.witnessed).unwrap_or_default() {
                     let Statement { size, root, ref accounts, .. } = *checkpoint.statement();
                     self.recovered.insert((size, root), entry.sequence);
                     self.carried_elsewhere(accounts);
+                    let Some(identity) = identity else { continue };
+                    for (account, totals) in accounts {
+                        let inherited = self.inherited.entry((identity, account.clone())).or_default();
+                        inherited.rho = inherited.rho.max(totals.spent);
+                        inherited.person = inherited.person.max(totals.person);
+                    }
                 }
                 self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
             }
@@ -484,11 +509,11 @@ impl Chain {
     }
 }
 
-/// Notes as checkpoints; `None` if one is not a checkpoint, or is there twice.
-fn checkpoints(notes: &[String]) -> Option<Vec<Checkpoint>> {
-    let parsed: Option<Vec<Checkpoint>> = notes.iter().map(|note| Checkpoint::parse(note).ok()).collect();
-    let parsed = parsed?;
+/// What was seen, as checkpoints; `None` if something is not a checkpoint, or is there twice.
+fn checkpoints(witnessed: &[Sighting]) -> Option<Vec<Witnessed>> {
+    let parse = |seen: &Sighting| Some((Checkpoint::parse(&seen.checkpoint).ok()?, seen.identity));
+    let parsed = witnessed.iter().map(parse).collect::<Option<Vec<Witnessed>>>()?;
     let states: BTreeSet<(u64, Digest)> =
-        parsed.iter().map(|checkpoint| (checkpoint.statement().size, checkpoint.statement().root)).collect();
+        parsed.iter().map(|(checkpoint, _)| (checkpoint.statement().size, checkpoint.statement().root)).collect();
     (states.len() == parsed.len()).then_some(parsed)
 }

@@ -63,7 +63,7 @@ impl<S: Store> Ledger<S> {
         }
         let rules = Box::new(self.budgets.rules().clone());
         let action = Action::Rules(rules.clone());
-        self.confirmed(&action, act, |officers, proposal| {
+        self.confirmed(&action, act, |_, officers, proposal| {
             Record::Rules(RulesChange { rules: rules.clone(), officers, reason: act.reason.into(), proposal })
         })
     }

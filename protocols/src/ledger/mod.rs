@@ -54,6 +54,7 @@ mod officers;
 mod outbox;
 mod permit;
 mod populations;
+mod quarantine;
 mod read;
 mod recent;
 

@@ -160,7 +160,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 witnessed: there(self.witnessed.take(), "witnessed")?,
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
-                proposal: there(self.proposal.take(), "proposal")?,
+                proposal: self.proposal,
                 datasets: there(self.datasets.take(), "datasets")?,
             })),
         })

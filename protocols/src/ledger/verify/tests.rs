@@ -165,7 +165,9 @@ fn a_ledger_in_quarantine_is_not_exported_as_clean() {
     let mut store = ledger_of(1).store().clone();
     let stranger = Signer { key: key(8), ..signer() };
     let invented = Checkpoint::sign(newest.statement().clone(), &stranger.key).unwrap().to_string();
-    store.append_sighting(&Sighting { checkpoint: invented, by: "telecom".into(), time: "now".into() }).unwrap();
+    store
+        .append_sighting(&Sighting { checkpoint: invented, identity: None, by: "telecom".into(), time: "now".into() })
+        .unwrap();
     assert!(failed(&export("a", &signer(), &store).unwrap()).contains("not signed by the node"));
 }
 
