@@ -320,6 +320,8 @@ class Ledger:
         rules, consent = self.rules["datasets"][entry["dataset"]], entry["consent"]
         need(rules["population"] == entry["population"], "its population is another than the rules say")
         need(rules["privacy_unit"] == entry["privacy"]["privacy_unit"], "its privacy unit is another than the rules say")
+        most = self.rules["person"]
+        need(most is None or whole(entry["account"]["spent_person_after"], "a sum") <= whole(most, "rho"), "a person loses more than the rules say")
         consent = None if consent is None else hashlib.sha256(consent.encode()).hexdigest()
         need(rules["consent_sha256"] == consent, "its consent predicate is another than the rules say")
 
@@ -335,6 +337,8 @@ class Ledger:
             or any(new[name] < old[name] for name in ("min_partners", "min_audience", "witnesses"))
             or whole(new["per_study"], "rho") > whole(old["per_study"], "rho")
         )
+        now, before = (None if rules["person"] is None else whole(rules["person"], "rho") for rules in (new, old))
+        policy = policy or before is not None and (now is None or now > before)
         now, before = new["min_colluders"], old["min_colluders"]
         colluders = now != before and (now is None or before is None or now < before)
         now, before = set(new["officers"]), set(old["officers"])

@@ -34,6 +34,8 @@ pub struct Config {
     pub datasets: BTreeMap<String, DatasetConfig>,
     /// The budget of each population.
     pub caps: Caps,
+    /// The most that a person may lose who may be in the data of all participants of studies.
+    pub person: Option<Rho>,
     /// ε of the lifetime budget, as stated.
     pub epsilon: f64,
     /// The rules.
@@ -81,6 +83,7 @@ impl Config {
             min_audience: u32::try_from(self.activation.min_audience).unwrap_or(u32::MAX),
             witnesses: self.oversight.witnesses,
             per_study,
+            person: self.person,
             officers: self.oversight.officers.iter().cloned().collect(),
             datasets: self.datasets.iter().map(of).collect(),
         }
@@ -253,6 +256,7 @@ struct Budget {
     epsilon: f64,
     delta: f64,
     per_study_epsilon: Option<f64>,
+    person_epsilon: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -330,7 +334,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             return Err(fail(Reason::from(format!("two data sets are called `{name}`")).help("rename one")));
         }
     }
-    let caps = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
+    let (caps, person) = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
     let admitted = |name: &String| {
         name.parse::<Admitted>().map_err(|_| {
             let known: Vec<&str> = Admitted::all().map(Admitted::name).collect();
@@ -380,6 +384,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         review,
         datasets,
         caps,
+        person,
         epsilon: budget.epsilon,
         policy,
         models,
@@ -404,8 +409,8 @@ fn parse_computing(node: &Node) -> Result<Computing, Reason> {
     Ok(Computing { max, memory })
 }
 
-fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
-    let Budget { epsilon, delta, per_study_epsilon } = *budget;
+fn parse_budget(budget: &Budget) -> Result<(Caps, Option<Rho>), Reason> {
+    let Budget { epsilon, delta, per_study_epsilon, person_epsilon } = *budget;
     if !(delta > 0.0 && delta <= 0.01) {
         return Err(Reason::from(format!("`delta` is {delta}")).help("it must be above 0 and at most 0.01"));
     }
@@ -418,7 +423,8 @@ fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
     if per_study > lifetime {
         return Err(Reason::from("`per_study_epsilon` is above `epsilon`").help("lower it"));
     }
-    Ok(Caps { lifetime, per_study, delta })
+    let person = person_epsilon.map(|epsilon| rho("person_epsilon", epsilon)).transpose()?;
+    Ok((Caps { lifetime, per_study, delta }, person))
 }
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
@@ -508,6 +514,7 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 epsilon = 10.0
 delta = 1e-6
 per_study_epsilon = 2.0
+# person_epsilon = 30.0            # what a person may lose who may be a customer of every partner; without: no limit
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
@@ -645,6 +652,7 @@ min_colluders = 1
             ("min_colluders = 1", "min_coluders = 1", "did you mean `min_colluders`"),
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
+            ("per_study_epsilon = 2.0", "person_epsilon = 0.0", "`person_epsilon`"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
             ("min_colluders = 1", "officers = [\"ann\", \"ann\"]", "two different"),
             ("min_colluders = 1", "officers = [\"\"]", "is not a name"),

@@ -27,6 +27,9 @@ struct Row {
     delta: f64,
     /// The population's.
     cap: Amount,
+    /// What a person may lose who may be a customer of every participant, where that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap_person: Option<Amount>,
     /// By this data set's studies, or by all of the population's.
     spent: Amount,
     /// Of the population's account.
@@ -59,6 +62,7 @@ impl Budget {
                 population: population.to_owned(),
                 delta,
                 cap: amount(cap),
+                cap_person: config.person.map(amount),
                 spent: amount(rho),
                 left: amount(cap.minus(of_all.rho)),
                 spent_person: amount(person),
@@ -72,7 +76,7 @@ impl Budget {
             return print_json(&rows);
         }
         let mut table = table(&["budget", "", "ρ", &format!("ε at δ = {delta:e}")]);
-        for Row { dataset, population, cap, spent, left, spent_person, .. } in rows {
+        for Row { dataset, population, cap, cap_person, spent, left, spent_person, .. } in rows {
             let name = match dataset {
                 Some(dataset) => format!("data set {dataset}, of population {population}"),
                 None => format!("population {population}"),
@@ -83,7 +87,8 @@ impl Budget {
                 (String::new(), "left of the population's", left),
                 (String::new(), "spent, person at all partners", spent_person),
             ];
-            for (name, what, amount) in amounts {
+            let person = cap_person.map(|cap| (String::new(), "cap of a person at all partners", cap));
+            for (name, what, amount) in amounts.into_iter().chain(person) {
                 table.add_row([name, what.into(), format!("{:.6}", amount.rho), format!("{:.3}", amount.epsilon)]);
             }
         }

@@ -299,6 +299,8 @@ impl Chain {
         require(dataset.population == population.as_ref(), "its population is another than the rules say")?;
         let unit = record.privacy.as_ref().map(|privacy| privacy.privacy_unit.as_str());
         require(unit == Some(&dataset.privacy_unit), "its privacy unit is another than the rules say")?;
+        let lost = record.account.spent_person_after;
+        require(rules.person.is_none_or(|most| lost <= most), "a person loses more than the rules say")?;
         let consent = record.consent.as_ref().map(|consent| Digest::plain(consent.as_ref().as_bytes()));
         require(consent == dataset.consent_sha256, "its consent predicate is another than the rules say")
     }

@@ -151,9 +151,14 @@ impl<S: Store> Ledger<S> {
             epsilon_cap: cap.epsilon(caps.delta),
             delta: caps.delta,
         };
-        let spent = self.chain.spent(&account).rho;
-        if spent.plus(held).plus(asked) > lifetime {
-            return Err(over("the lifetime budget", spent, held, lifetime).into());
+        let spent = self.chain.spent(&account);
+        if spent.rho.plus(held.rho).plus(asked) > lifetime {
+            return Err(over("the lifetime budget", spent.rho, held.rho, lifetime).into());
+        }
+        let (person, most) = (request.person(asked), self.budgets.rules().person.unwrap_or(Rho::MAX));
+        if spent.person.plus(held.person).plus(person) > most {
+            let over = over("the lifetime budget of a person at all partners,", spent.person, held.person, most);
+            return Err(OverCap { asked: person, ..over }.into());
         }
         let spent = self.known.spent_by_study(&request.study.id);
         if spent.plus(asked) > caps.per_study {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::account::Spent;
 use super::entry::{Record, State, StudyRecord};
 use super::error::LedgerError;
 use super::ledger::Ledger;
@@ -92,7 +93,8 @@ impl<S: Store> Ledger<S> {
                 ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
                 Ok(Record::Reserved(record))
             })?;
-            self.earmarks.charged(&request.attempt(), mechanism.rho());
+            let charge = Spent { rho: mechanism.rho(), person: mechanism.rho_person() };
+            self.earmarks.charged(&request.attempt(), charge);
         }
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
     }
@@ -105,12 +107,13 @@ impl<S: Store> Ledger<S> {
     pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
         self.sync()?;
         self.admits(request, request.rho)?;
-        self.earmark_again(&request.attempt(), &request.dataset, request.rho, now);
+        let open = Spent { rho: request.rho, person: request.person(request.rho) };
+        self.earmark_again(&request.attempt(), &request.dataset, open, now);
         Ok(())
     }
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
+    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Spent, since: Timestamp) {
         self.earmarks.insert(attempt, self.account_of(dataset), open, since);
     }
 

@@ -36,6 +36,8 @@ pub struct Rules {
     pub witnesses: u32,
     /// The most that one study may cost.
     pub per_study: Rho,
+    /// The most that may be lost by a person who may be in the data of all participants, over the lifetime; null for no limit.
+    pub person: Option<Rho>,
     /// Who may act on the ledger.
     pub officers: BTreeSet<String>,
     /// The data sets.
@@ -163,6 +165,7 @@ impl Rules {
             min_audience: 0,
             witnesses: 0,
             per_study: Rho::MAX,
+            person: None,
             officers: BTreeSet::new(),
             datasets: datasets.into_iter().map(of).collect(),
         }
@@ -202,6 +205,10 @@ impl Rules {
         if new.per_study > self.per_study {
             found.push(format!("`per_study_epsilon` was ρ = {} and is ρ = {}", self.per_study, new.per_study));
         }
+        if self.admits_more_of_a_person(new) {
+            let shown = |most: Option<Rho>| most.map_or("not stated".to_owned(), |most| format!("ρ = {most}"));
+            found.push(was("person_epsilon", &shown(self.person), &shown(new.person)));
+        }
         if self.loses_officers(new) {
             let names = |officers: &BTreeSet<String>| officers.iter().cloned().collect::<Vec<_>>().join(", ");
             found.push(format!("`officers` were {} and are [{}]", names(&self.officers), names(&new.officers)));
@@ -215,6 +222,10 @@ impl Rules {
             (Some(old), Some(now)) => now < old,
             (old, now) => old != now,
         }
+    }
+
+    fn admits_more_of_a_person(&self, new: &Self) -> bool {
+        self.person.is_some_and(|most| new.person.is_none_or(|now| now > most))
     }
 
     /// Where two are named, they also say who the officers are; one more would be a second one for whoever is one of them.
@@ -235,6 +246,7 @@ impl Rules {
             min_audience: self.min_audience.max(new.min_audience),
             witnesses: self.witnesses.max(new.witnesses),
             per_study: self.per_study.min(new.per_study),
+            person: if self.admits_more_of_a_person(new) { self.person } else { new.person },
             officers: officers.officers.clone(),
             datasets: new.datasets.clone(),
         }

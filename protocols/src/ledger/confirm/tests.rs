@@ -78,6 +78,7 @@ fn strict() -> Rules {
         min_audience: 100,
         witnesses: 2,
         per_study: Rho::from_micro(50_000),
+        person: Some(Rho::from_micro(800_000)),
         ..with(|rules| rules.datasets.get_mut("d").unwrap().consent_sha256 = None)
     }
 }
@@ -86,9 +87,9 @@ fn strict() -> Rules {
 #[test]
 fn what_admits_more_is_refused_until_two_officers_confirm_it() {
     type Change = fn(&mut Rules);
-    let changes: [(Change, &str); 13] = [
+    let changes: [(Change, &str); 15] = [
         (|rules| rules.approve = ApprovalMode::Auto, "`approve` was manual and is auto"),
-        (|rules| drop(rules.kinds.insert("train".into())), "train more"),
+        (|rules| rules.kinds.extend(["train".into()]), "train more"),
         (|rules| rules.own_numbers = true, "`own_numbers`"),
         (|rules| rules.min_partners = 1, "`min_partners` was 2 and is 1"),
         (|rules| rules.min_colluders = Some(0), "`min_colluders` was 1 and is 0"),
@@ -96,8 +97,10 @@ fn what_admits_more_is_refused_until_two_officers_confirm_it() {
         (|rules| rules.min_audience = 1, "`min_audience`"),
         (|rules| rules.witnesses = 0, "`witnesses` was 2 and is 0"),
         (|rules| rules.per_study = Rho::from_micro(60_000), "`per_study_epsilon`"),
-        (|rules| drop(rules.officers.remove("bob")), "`officers`"),
-        (|rules| drop(rules.officers.insert("eve".into())), "`officers`"),
+        (|rules| rules.person = Some(Rho::from_micro(900_000)), "`person_epsilon` was ρ = 0.800000"),
+        (|rules| rules.person = None, "`person_epsilon`"),
+        (|rules| rules.officers.retain(|name| name != "bob"), "`officers`"),
+        (|rules| rules.officers.extend(["eve".into()]), "`officers`"),
         (|rules| rules.datasets.get_mut("d").unwrap().population = "people2".into(), "its population was `people`"),
         (|rules| rules.datasets.get_mut("d").unwrap().privacy_unit = "card".into(), "its privacy unit was `id`"),
     ];
@@ -261,4 +264,34 @@ fn rules_that_nobody_confirmed_do_not_verify() {
         let error = ledger.append("now", None, |_| Ok(Record::Reserved(record.clone()))).unwrap_err().to_string();
         assert!(error.contains("than the rules say"), "{error}");
     }
+}
+
+/// A charge of 1,000 in a customer's scope, with three participants, costs a person 9,000.
+#[test]
+fn a_person_who_may_be_at_all_partners_loses_no_more_than_the_rules_say() {
+    let limited = with(|rules| rules.person = Some(Rho::from_micro(40_000)));
+    let mut ledger = open(Memory::default(), limited.clone());
+    charge(&mut ledger, "d", 1, 1_000).unwrap();
+    ledger.earmark(&request("s2", 2, 2_000), jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let error = charge(&mut ledger, "d", 3, 2_000).unwrap_err().to_string();
+    for words in
+        ["a person at all partners", "asked ρ = 0.018000", "spent 0.009000 and 0.018000 set aside", "of 0.040000"]
+    {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    charge(&mut ledger, "d", 2, 2_000).unwrap();
+    assert!(charge(&mut ledger, "d", 3, 2_000).is_err(), "what was set aside is spent");
+    charge(&mut ledger, "d", 4, 1_000).unwrap();
+    assert!(charge(&mut ledger, "d", 5, 1_000).is_err());
+    verifies(&ledger);
+    // Whoever keeps the ledger charges more.
+    ledger.budgets = Budgets::new(rules(), CAPS);
+    let mut record = ledger.record(&request("s9", 9, 1000));
+    let privacy = record.privacy.clone().unwrap();
+    record.release = Some(Digest([9; 32]));
+    record.account.charge = privacy.rho;
+    record.account.spent_after = record.account.spent_before.plus(privacy.rho);
+    record.account.spent_person_after = record.account.spent_person_after.plus(privacy.rho_person);
+    let error = ledger.append("now", None, |_| Ok(Record::Reserved(record.clone()))).unwrap_err().to_string();
+    assert!(error.contains("a person loses more"), "{error}");
 }
