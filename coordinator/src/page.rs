@@ -132,10 +132,10 @@ fn node(partner: &PartnerView) -> Markup {
                     }
                 }),
             ]))
-            @for (dataset, account) in partner.witnessed.iter().flat_map(|witnessed| &witnessed.datasets) {
+            @for (of, account) in partner.witnessed.iter().flat_map(|witnessed| &witnessed.accounts) {
                 @let AccountView { spent_rho, spent_rho_person, cap_rho } = account;
-                p { (dataset) ": ρ = " (format!("{spent_rho:.6}")) " of " (format!("{cap_rho:.6}")) "; of a person " (format!("{spent_rho_person:.6}")) }
-                (gauge(&format!("{} of {}: ρ = {spent_rho:.6} spent of {cap_rho:.6}", dataset, partner.name), *spent_rho, *cap_rho))
+                p { (of) ": ρ = " (format!("{spent_rho:.6}")) " of " (format!("{cap_rho:.6}")) "; of a person " (format!("{spent_rho_person:.6}")) }
+                (gauge(&format!("{} of {}: ρ = {spent_rho:.6} spent of {cap_rho:.6}", of, partner.name), *spent_rho, *cap_rho))
             }
             @for notice in &partner.notices { p.bad { (notice) } }
         }
@@ -189,9 +189,9 @@ async fn metrics(State(known): State<Known>) -> Result<Response, Response> {
             &labels,
             entries,
         );
-        for (dataset, account) in &witnessed.datasets {
-            let labels = [("node", partner.name.as_str()), ("dataset", dataset.as_str())];
-            let help = "Sum of a data set's charges as rho, as witnessed.";
+        for (population, account) in &witnessed.accounts {
+            let labels = [("node", partner.name.as_str()), ("population", population.as_str())];
+            let help = "Sum of the charges on a population as rho, as witnessed.";
             metrics.gauge("entente_coordinator_witnessed_spent_rho", help, &labels, account.spent_rho);
         }
     }

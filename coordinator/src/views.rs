@@ -58,11 +58,11 @@ pub struct PartnerView {
 pub struct WitnessedView {
     /// The end of the ledger.
     pub ledger: Head,
-    /// Its data sets' accounts.
-    pub datasets: BTreeMap<String, AccountView>,
+    /// Its accounts by population; of a ledger from before there were populations, by data set.
+    pub accounts: BTreeMap<String, AccountView>,
 }
 
-/// A data set's account.
+/// A population's account.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct AccountView {
     /// Σρ of the charges, each in its study's scope.

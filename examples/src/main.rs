@@ -101,7 +101,7 @@ async fn quickstart() -> Result<(), Error> {
     let mut more = entente_protocols::study::file::parse(file, &text.replace("tenure < 12", "tenure < 6"))?;
     more.name = "churn-in-half-a-year".into();
     match run(&folders, more).await {
-        Ok(_) => return Err("the budget per data set admits no third study of this size".into()),
+        Ok(_) => return Err("the budget of the population admits no third study of this size".into()),
         Err(error) => println!("refused, as the budget is spent:\n  {error}"),
     }
 

@@ -22,7 +22,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 STUDY_STATES = {"RESERVED", "COMPUTED", "RELEASED", "REPEATED", "REFUSED"}
-OFFICE_STATES = {"NOTE", "PAUSED", "RESUMED", "PROPOSED", "CAP", "RECOVERED"}
 
 
 class Wrong(Exception):
@@ -96,6 +95,17 @@ def key_id(name, algorithm, key):
     return sha256(name.encode(), b"\n", bytes([algorithm]), key)[:4]
 
 
+def account_of(entry):
+    """Whose account something is about: a population's, or, in ledgers from before there were any, a data set's own."""
+    if "population" in entry:
+        name = entry["population"]
+        controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)
+        need(re.fullmatch(r"\S+", name) and not controls and len(name.encode()) <= 300, "a population cannot be called so")
+        return ("population", name)
+    need(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", entry["dataset"], re.ASCII), "a data set cannot be called so")
+    return ("dataset", entry["dataset"])
+
+
 class Checkpoint:
     def __init__(self, note, origin, key):
         self.text, self.lines = read_note(note)
@@ -105,13 +115,15 @@ class Checkpoint:
         self.size, self.root = whole(lines[1], "a checkpoint's size"), decode64(lines[2])
         need(lines[3].startswith("head ") and lines[4] == "version 4", "a checkpoint has another form")
         self.head = hexadecimal(lines[3][5:], 32)
-        self.datasets = {}
+        self.accounts = {}
         for line in lines[5:]:
-            match = re.fullmatch(r"dataset ([A-Za-z_][A-Za-z0-9_]*) spent (\d+) person (\d+) cap (\d+)", line, re.ASCII)
+            match = re.fullmatch(r"(dataset|population) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
             need(match, "a checkpoint has a line of another form")
-            self.datasets[match[1]] = tuple(whole(match[i], "a sum") for i in (2, 3, 4))
-        need(list(self.datasets) == sorted(self.datasets), "a checkpoint's data sets are not in order")
+            self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
+        need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
         name, identifier, signature = self.lines[0]
+        if key is None:
+            return
         need(name == origin and identifier == key_id(origin, 1, key), "a checkpoint is not signed by the node")
         need(signed(key, self.text.encode(), signature), "a checkpoint's signature does not verify")
 
@@ -218,6 +230,12 @@ def proposal(study, requester):
 class Ledger:
     def __init__(self):
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
+        # What was taken over of ledgers under earlier identities of the name.
+        self.inherited = {}
+        # What was carried over from data sets' own accounts.
+        self.carried = {}
+        # The rules that hold, what was last said of each data set, and who was ever said to be its customers, by which column.
+        self.rules, self.datasets, self.units = None, {}, set()
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
 
@@ -228,6 +246,10 @@ class Ledger:
             self.study(state, entry)
         elif state == "CAP":
             self.cap(entry)
+        elif state == "RULES":
+            self.follow(entry)
+        elif state == "CARRIED":
+            self.carry(entry)
         elif state == "PROPOSED":
             self.proposals = {n: p for n, p in self.proposals.items() if p["action"] != entry["action"]}
             self.proposals[number] = entry
@@ -248,7 +270,9 @@ class Ledger:
         asked = entry["study"]
         need(asked["proposal_sha256"] == proposal(asked, entry["requester"]), "what was decided on is not the study that it names")
         account, dataset = entry["account"], entry["dataset"]
-        spent, person, cap = self.sums.get(dataset, (0, 0, None))
+        # A refusal may name a data set that there is not.
+        key = account_of(entry) if state != "REFUSED" or "population" in entry else ("dataset", dataset)
+        spent, person, cap = self.sums.get(key, (0, 0, None))
         charge = whole(account["charge"], "a charge")
         need(whole(account["spent_before"], "a sum") == spent, "its sum before is another")
         need(whole(account["spent_after"], "a sum") == spent + charge, "its sum after is another")
@@ -259,6 +283,8 @@ class Ledger:
         person += cost[1] if state == "RESERVED" else 0
         need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
         if state == "RESERVED":
+            self.has_population(key)
+            self.is_ruled(entry)
             need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
             need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
         if state in ("RESERVED", "REPEATED"):
@@ -279,46 +305,155 @@ class Ledger:
             if asked["id"] != self.answered_study:
                 self.answered_study, self.answered_before = asked["id"], self.answered
             self.answered = entry["sequence"]
-        if dataset in self.sums:
-            self.sums[dataset] = (spent + charge, person, cap)
+        if key in self.sums:
+            self.sums[key] = (spent + charge, person, cap)
+
+    def has_population(self, key):
+        """With populations, nothing new is of a data set's own account: that would be a fresh budget for the same people."""
+        need(key[0] == "population" or not any(kind == "population" for kind, _ in self.sums), "it names no population")
+
+    def is_ruled(self, entry):
+        """Charges to a population are as the rules say that hold."""
+        if "population" not in entry:
+            return
+        need(self.rules is not None and entry["dataset"] in self.rules["datasets"], "no rules have its data set")
+        rules, consent = self.rules["datasets"][entry["dataset"]], entry["consent"]
+        need(rules["population"] == entry["population"], "its population is another than the rules say")
+        need(rules["privacy_unit"] == entry["privacy"]["privacy_unit"], "its privacy unit is another than the rules say")
+        most = self.rules["person"]
+        need(most is None or whole(entry["account"]["spent_person_after"], "a sum") <= whole(most, "rho"), "a person loses more than the rules say")
+        consent = None if consent is None else hashlib.sha256(consent.encode()).hexdigest()
+        need(rules["consent_sha256"] == consent, "its consent predicate is another than the rules say")
+
+    def is_looser(self, new):
+        """Whether rules admit more than those that hold."""
+        old = self.rules
+        if old is None:
+            return False
+        policy = (
+            (old["approve"], new["approve"]) == ("manual", "auto")
+            or not set(new["kinds"]) <= set(old["kinds"])
+            or (new["own_numbers"] and not old["own_numbers"])
+            or any(new[name] < old[name] for name in ("min_partners", "min_audience", "witnesses"))
+            or whole(new["per_study"], "rho") > whole(old["per_study"], "rho")
+        )
+        now, before = (None if rules["person"] is None else whole(rules["person"], "rho") for rules in (new, old))
+        policy = policy or before is not None and (now is None or now > before)
+        now, before = new["min_colluders"], old["min_colluders"]
+        colluders = now != before and (now is None or before is None or now < before)
+        now, before = set(new["officers"]), set(old["officers"])
+        officers = now != before if len(before) >= 2 else not before <= now
+        return bool(policy or colluders or officers) or any(self.is_looser_of(*of) for of in new["datasets"].items())
+
+    def is_looser_of(self, name, new):
+        old = self.datasets.get(name)
+        if old is None:
+            return (new["population"], new["privacy_unit"]) not in self.units
+        consents = old["consent_sha256"] is not None and new["consent_sha256"] != old["consent_sha256"]
+        return consents or any(new[field] != old[field] for field in ("population", "privacy_unit"))
+
+    def confirmed(self, entry, action):
+        """By two officers, or, where the rules name fewer than two, by whoever answers for the node."""
+        named, officers = self.rules["officers"] if self.rules else [], entry["officers"]
+        if self.rules is None or len(named) >= 2:
+            self.second(entry, action)
+        else:
+            need(not named or set(officers) <= set(named), "the rules name other officers")
+            need(len(officers) == 1 and officers[0] and entry["proposal"] is None, "somebody has to confirm it")
+
+    def follow(self, entry):
+        """Rules hold from now on. A data set of other people takes along what was spent on those before."""
+        rules = entry["rules"]
+        has_charged = any(sums[:2] != (0, 0) for sums in self.sums.values())
+        if has_charged and self.is_looser(rules):
+            self.confirmed(entry, {"rules": rules})
+        else:
+            need(not entry["officers"] and entry["proposal"] is None, "rules that admit no more take no officers")
+        before, known = dict(self.sums), self.datasets
+        moved = {(known[name]["population"], new["population"]) for name, new in rules["datasets"].items() if name in known}
+        for source, target in sorted(moved):
+            inherited, account = before.get(("population", source)), account_of({"population": target})
+            if source == target or inherited is None:
+                continue
+            spent, person, cap = self.sums.get(account, (0, 0, 0))
+            if account not in before:
+                cap = inherited[2] if cap == 0 else min(cap, inherited[2])
+            self.sums[account] = (spent + inherited[0], person + inherited[1], cap)
+        for name, new in rules["datasets"].items():
+            account_of(new)
+            self.datasets[name] = new
+            self.units.add((new["population"], new["privacy_unit"]))
+        self.rules = rules
+        self.proposals = {n: p for n, p in self.proposals.items() if "rules" not in p["action"]}
+
+    def carry(self, entry):
+        """What was spent on a data set becomes a part of what its population has spent, and its own account is closed."""
+        source, target = ("dataset", entry["dataset"]), account_of(entry)
+        need(source in self.sums and "population" in entry, "there is nothing to carry over")
+        spent, person, cap = self.sums[source]
+        done = self.carried.get(entry["dataset"])
+        growth = tuple(max(0, now - before) for now, before in zip((spent, person), done or (0, 0)))
+        need(done is None or growth != (0, 0), "it was carried over before")
+        before = self.sums.get(target, (0, 0, None))
+        expected = (before[2] or 0) if done is not None else cap if before[2] is None else min(cap, before[2])
+        stated = tuple(whole(entry[field], field) for field in ("spent", "person", "cap"))
+        need(stated == (*growth, expected), "its sums are not what is to be carried over")
+        self.sums[target] = (before[0] + growth[0], before[1] + growth[1], expected)
+        self.sums[source] = (spent, person, 0)
+        self.carried[entry["dataset"]] = tuple(a + b for a, b in zip(done or (0, 0), growth))
 
     def second(self, entry, action):
         proposal = self.proposals.get(entry["proposal"])
         need(proposal and proposal["action"] == action, "no open proposal says so")
-        officers = entry["officers"]
+        officers, named = entry["officers"], self.rules["officers"] if self.rules else []
+        need(not named or set(officers) <= set(named), "the rules name other officers")
         need(len(officers) == 2 and officers[0] == proposal["officer"] and officers[1] not in ("", officers[0]), "it takes two officers")
 
     def cap(self, entry):
-        dataset, to = entry["dataset"], whole(entry["to"], "a cap")
-        spent, person, cap = self.sums.get(dataset, (0, 0, None))
+        key, to = account_of(entry), whole(entry["to"], "a cap")
+        self.has_population(key)
+        spent, person, cap = self.sums.get(key, (0, 0, None))
         need((None if entry["from"] is None else whole(entry["from"], "a cap")) == cap, "the cap before is another")
         if cap is not None and to > cap:
-            self.second(entry, {"cap": {"dataset": dataset, "to": entry["to"]}})
+            self.second(entry, {"cap": {key[0]: key[1], "to": entry["to"]}})
         else:
             need(entry["proposal"] is None and len(entry["officers"]) <= 1, "a cap that is not raised takes no proposal")
-        self.sums[dataset] = (spent, person, to)
-        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get("dataset") != dataset}
+        self.sums[key] = (spent, person, to)
+        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get(key[0]) != key[1]}
 
     def recovered(self, entry, header):
         notes = [seen["checkpoint"] for seen in entry["witnessed"]]
         need(notes, "it takes over nothing")
-        self.second(entry, {"recover": notes})
-        key = hexadecimal(header["identity"], 32)
+        earlier = [seen.get("identity") for seen in entry["witnessed"]]
+        (self.confirmed if all(earlier) else self.second)(entry, {"recover": notes})
+        # By account: the smallest cap, and the largest sums by whose they are, this node's own as None.
         seen = {}
-        for note in notes:
-            checkpoint = Checkpoint(note, header["origin"], key)
+        for note, identity in zip(notes, earlier):
+            checkpoint = Checkpoint(note, header["origin"], hexadecimal(identity or header["identity"], 32))
             self.taken_over.append((checkpoint.size, checkpoint.root))
-            for dataset, sums in checkpoint.datasets.items():
-                known = seen.get(dataset, sums)
-                seen[dataset] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
-        need([account["dataset"] for account in entry["datasets"]] == sorted(seen), "it takes over other data sets")
+            for key, sums in checkpoint.accounts.items():
+                cap, by = seen.setdefault(key, (sums[2], {}))
+                known = by.get(identity, (0, 0))
+                by[identity] = (max(known[0], sums[0]), max(known[1], sums[1]))
+                seen[key] = (min(cap, sums[2]), by)
+                if key[0] == "dataset" and sums[2] == 0:
+                    # It was carried over there, and is in the sums of a population.
+                    done = self.carried.get(key[1], (0, 0))
+                    self.carried[key[1]] = (max(done[0], sums[0]), max(done[1], sums[1]))
+        need([account_of(account) for account in entry["datasets"]] == sorted(seen), "it takes over other accounts")
         for account in entry["datasets"]:
-            spent, person, cap = self.sums.get(account["dataset"], (0, 0, None))
-            other = seen[account["dataset"]]
-            sums = (max(spent, other[0]), max(person, other[1]), other[2] if cap is None else min(cap, other[2]))
+            spent, person, cap = self.sums.get(account_of(account), (0, 0, None))
+            least, by = seen[account_of(account)]
+            own = by.pop(None, (0, 0))
+            after = [max(spent, own[0]), max(person, own[1])]
+            for identity, sums in by.items():
+                before = self.inherited.get((identity, account_of(account)), (0, 0))
+                after = [now + max(0, of - known) for now, of, known in zip(after, sums, before)]
+                self.inherited[identity, account_of(account)] = tuple(map(max, sums, before))
+            sums = (*after, least if cap is None else min(cap, least))
             fields = ("spent_before", "spent_person_before", "spent_after", "spent_person_after", "cap")
             need([whole(account[field], field) for field in fields] == [spent, person, *sums], "its sums are not the larger ones")
-            self.sums[account["dataset"]] = sums
+            self.sums[account_of(account)] = sums
         self.proposals = {n: p for n, p in self.proposals.items() if "recover" not in p["action"]}
 
 
@@ -343,6 +478,15 @@ def read_witnessed(path):
     return [value["checkpoint"] for value in values]
 
 
+def check_earlier(note, roots, ledger, roster):
+    """What a witness in the roster holds of an earlier identity of the node's name is taken over, if that had spent anything."""
+    seen = Checkpoint(note, read_note(note)[0].split("\n")[0], None)
+    goes_on = seen.size < len(roots) and roots[seen.size] == seen.root
+    if roster is None or goes_on or (seen.size, seen.root) in ledger.taken_over or not any(sums[:2] != (0, 0) for sums in seen.accounts.values()):
+        return
+    need(not any(good for _, _, good in seen.cosignatures(roster)), "a witness holds what was spent under an earlier identity, and it is not taken over")
+
+
 def check_witnesses(header, roots, ledger, checkpoints, outside):
     """Holds a whole ledger against what is outside of its node; who has cosigned it up to which entry."""
     origin, key, roster = header["origin"], hexadecimal(header["identity"], 32), outside.roster
@@ -353,7 +497,8 @@ def check_witnesses(header, roots, ledger, checkpoints, outside):
         try:
             seen = Checkpoint(note, origin, key)
         except Wrong:
-            continue  # Of an earlier identity of the node.
+            check_earlier(note, roots, ledger, roster)
+            continue
         if seen.size < len(roots) and roots[seen.size] == seen.root:
             counted.append(seen)
             continue
@@ -401,7 +546,9 @@ def check_ledger(text, outside):
         value = parse(line)
         need(isinstance(value, dict) and list(value) in (["checkpoint"], ["sighting"]), "a line is neither an entry nor a checkpoint")
         if "sighting" in value:
-            sightings.append((value["sighting"], Checkpoint(value["sighting"]["checkpoint"], origin, key)))
+            shown = value["sighting"]
+            signer = hexadecimal(shown["identity"], 32) if "identity" in shown else key
+            sightings.append((shown, Checkpoint(shown["checkpoint"], origin, signer)))
             continue
         checkpoint = Checkpoint(value["checkpoint"], origin, key)
         if roster:
@@ -427,7 +574,7 @@ def check_ledger(text, outside):
         roots.append(tree.root())
         for checkpoint in checkpoints.get(number, ()):
             need((checkpoint.root, checkpoint.head) == (roots[-1], head), f"the checkpoint over {number} entries is of others")
-            need(checkpoint.datasets == ledger.sums, f"the checkpoint over {number} entries has other sums")
+            need(checkpoint.accounts == ledger.sums, f"the checkpoint over {number} entries has other sums")
     for sighting, seen in sightings:
         goes_on = seen.size < len(roots) and seen.root == roots[seen.size] or (seen.size, seen.root) in ledger.taken_over
         need(goes_on, f"it is in quarantine: {sighting['by']} has shown a checkpoint of {seen.size} entries, from which it does not go on")
@@ -466,8 +613,8 @@ def check_receipt(text, roster):
         origin = f"entente/{subject['authority']}/{name}"
         before, after = (Checkpoint(part[field], origin, key) for field in ("before", "after"))
         need(before.size <= after.size, f"the ledger of {name} is shorter after than before")
-        for dataset, (spent, person, _) in before.datasets.items():
-            now = after.datasets.get(dataset, (-1, -1, 0))
+        for account, (spent, person, _) in before.accounts.items():
+            now = after.accounts.get(account, (-1, -1, 0))
             need(now[0] >= spent and now[1] >= person, f"the ledger of {name} has spent less")
     rounds = [part["round"] for part in subject["rounds"]]
     need(rounds and rounds == list(range(1, len(rounds) + 1)), "rounds are missing")

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use entente_host::Error;
 use entente_protocols::config::{self, ConfigError};
+use entente_protocols::digest::Digest;
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
-use entente_protocols::ledger::Caps;
-use entente_protocols::ledger::checkpoint::is_dataset_name;
+use entente_protocols::ledger::rules::{DatasetRules, Rules};
+use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_name, population_of};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
@@ -31,8 +32,10 @@ pub struct Config {
     pub review: Option<std::net::SocketAddr>,
     /// The data sets, by name.
     pub datasets: BTreeMap<String, DatasetConfig>,
-    /// The budget of each data set.
+    /// The budget of each population.
     pub caps: Caps,
+    /// The most that a person may lose who may be in the data of all participants of studies.
+    pub person: Option<Rho>,
     /// ε of the lifetime budget, as stated.
     pub epsilon: f64,
     /// The rules.
@@ -48,6 +51,44 @@ pub struct Config {
 }
 
 impl Config {
+    /// What may be spent on whom, by which rules.
+    pub fn budgets(&self) -> Budgets {
+        Budgets::new(self.rules(), self.caps)
+    }
+
+    /// What the ledger records of this configuration.
+    fn rules(&self) -> Rules {
+        let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study } = self.policy;
+        let of = |(name, dataset): (&String, &DatasetConfig)| {
+            let DatasetConfig { source, population, consent, schema } = dataset;
+            let rules = DatasetRules {
+                source: source.clone(),
+                population: population.clone(),
+                privacy_unit: schema.privacy_unit.clone(),
+                columns: schema.columns.keys().cloned().collect(),
+                schema_sha256: schema.digest(),
+                consent_sha256: consent.as_ref().map(|consent| Digest::plain(consent.as_bytes())),
+            };
+            (name.clone(), rules)
+        };
+        Rules {
+            approve,
+            kinds: kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+            own_numbers,
+            min_partners,
+            min_colluders: match min_colluders {
+                MinColluders::Relative => None,
+                MinColluders::Absolute(number) => Some(number),
+            },
+            min_audience: u32::try_from(self.activation.min_audience).unwrap_or(u32::MAX),
+            witnesses: self.oversight.witnesses,
+            per_study,
+            person: self.person,
+            officers: self.oversight.officers.iter().cloned().collect(),
+            datasets: self.datasets.iter().map(of).collect(),
+        }
+    }
+
     /// The public schema of the data set of this name, however a study writes that.
     pub fn schema(&self, name: &str) -> Option<&DatasetSchema> {
         DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), name)
@@ -140,6 +181,8 @@ pub struct Activation {
 pub struct DatasetConfig {
     /// File, folder or glob, relative to the node's folder.
     pub source: String,
+    /// Who its customers are: data sets of one population share one account.
+    pub population: String,
     /// SQL predicate on the source's columns; rows for which it is not true do not exist for studies.
     pub consent: Option<String>,
     /// The public schema.
@@ -196,6 +239,7 @@ struct Dataset {
     name: String,
     source: String,
     privacy_unit: String,
+    population: Option<String>,
     consent: Option<String>,
     #[serde(default)]
     columns: BTreeMap<String, toml::Table>,
@@ -207,6 +251,7 @@ struct Budget {
     epsilon: f64,
     delta: f64,
     per_study_epsilon: Option<f64>,
+    person_epsilon: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -293,7 +338,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             return Err(fail(Reason::from(format!("two data sets are called `{name}`")).help("rename one")));
         }
     }
-    let caps = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
+    let (caps, person) = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
     let admitted = |name: &String| {
         name.parse::<Admitted>().map_err(|_| {
             let known: Vec<&str> = Admitted::all().map(Admitted::name).collect();
@@ -349,6 +394,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         review,
         datasets,
         caps,
+        person,
         epsilon: budget.epsilon,
         policy,
         models,
@@ -373,8 +419,8 @@ fn parse_computing(node: &Node) -> Result<Computing, Reason> {
     Ok(Computing { max, memory })
 }
 
-fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
-    let Budget { epsilon, delta, per_study_epsilon } = *budget;
+fn parse_budget(budget: &Budget) -> Result<(Caps, Option<Rho>), Reason> {
+    let Budget { epsilon, delta, per_study_epsilon, person_epsilon } = *budget;
     if !(delta > 0.0 && delta <= 0.01) {
         return Err(Reason::from(format!("`delta` is {delta}")).help("it must be above 0 and at most 0.01"));
     }
@@ -387,11 +433,12 @@ fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
     if per_study > lifetime {
         return Err(Reason::from("`per_study_epsilon` is above `epsilon`").help("lower it"));
     }
-    Ok(Caps { lifetime, per_study, delta })
+    let person = person_epsilon.map(|epsilon| rho("person_epsilon", epsilon)).transpose()?;
+    Ok((Caps { lifetime, per_study, delta }, person))
 }
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
-    let Dataset { name, source, privacy_unit, consent, columns } = raw;
+    let Dataset { name, source, privacy_unit, population, consent, columns } = raw;
     if !is_dataset_name(&name) {
         let help = "use letters, digits and `_`, so that SQL can say FROM it";
         return Err(Reason::from("this cannot be the name of a data set").help(help));
@@ -405,7 +452,12 @@ fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
     }
     let schema = DatasetSchema { name, privacy_unit, columns: typed };
     schema.validate().map_err(|error| error.to_string())?;
-    Ok(DatasetConfig { source, consent, schema })
+    let population = population.unwrap_or_else(|| population_of(&schema.privacy_unit));
+    if !is_population_name(&population) {
+        let problem = format!("`population` is `{population}`");
+        return Err(Reason::from(problem).help("write one word for who the customers are, such as customers"));
+    }
+    Ok(DatasetConfig { source, population, consent, schema })
 }
 
 fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
@@ -458,6 +510,7 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 # name = "customers"               # studies say FROM customers
 # source = "data/customers.csv"    # file, folder or glob of Parquet, CSV or NDJSON; relative to this folder
 # privacy_unit = "customer_id"     # the column whose value is one customer
+# population = "customers"         # who they are; without: as that column. Data sets over the same people share one account
 # consent = "marketing_consent"    # optional: rows for which this is not true do not exist for studies
 #
 # [dataset.columns]
@@ -467,12 +520,13 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 # joined = {{ type = "date", min = "2015-01-01", max = "2030-12-31" }}
 # active = {{ type = "bool" }}
 
-# What may be spent on each data set, over its lifetime and by one study. Raising it later takes two officers
+# What may be spent on each population, over its lifetime and by one study. Raising it later takes two officers
 # (`entente-node ledger cap`).
 [budget]
 epsilon = 10.0
 delta = 1e-6
 per_study_epsilon = 2.0
+# person_epsilon = 30.0            # what a person may lose who may be a customer of every partner; without: no limit
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
@@ -488,7 +542,7 @@ outputs = ["scores", "buckets"]    # outputs a model of this node may produce
 min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
 max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
 contact_days = 30                  # within so many days
-officers = []                      # who may pause, change caps and recover the ledger; raising and recovering take two
+officers = []                      # who may pause, change caps and rules and recover the ledger; what admits more takes two of them
 witnesses = 2                      # who must have cosigned a charge (the coordinator, other partners) before anything leaves
 "#
     )
@@ -539,6 +593,14 @@ min_colluders = 1
         assert_eq!(columns.len(), 5);
         assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
         assert!(config.caps.per_study < config.caps.lifetime);
+        assert_eq!(
+            config.budgets().population("customers"),
+            Some("customer_id"),
+            "as its unit, unless it says otherwise"
+        );
+        let stated = GOOD.replacen("consent =", "population = \"customers\"\nconsent =", 1);
+        let config = parse(Path::new("node.toml"), &stated).unwrap();
+        assert_eq!(config.budgets().population("customers"), Some("customers"));
         assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
         assert_eq!(config.policy.min_colluders, MinColluders::Absolute(1));
         assert!(!config.policy.own_numbers, "unless it says otherwise");
@@ -598,10 +660,13 @@ min_colluders = 1
             ("min = 18", "mni = 18", "did you mean `min`"),
             ("max = 95", "max = 9.5", "as int"),
             ("max = 95", "max = 1", "above max"),
+            ("consent =", "population = \"our customers\"\nconsent =", "write one word"),
+            ("consent =", "populaton = \"customers\"\nconsent =", "did you mean `population`"),
             ("privacy_unit = \"customer_id\"", "privacy_unit = \"age\"", "privacy unit"),
             ("min_colluders = 1", "min_coluders = 1", "did you mean `min_colluders`"),
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
+            ("per_study_epsilon = 2.0", "person_epsilon = 0.0", "`person_epsilon`"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
             ("min_colluders = 1", "officers = [\"ann\", \"ann\"]", "two different"),
             ("min_colluders = 1", "officers = [\"\"]", "is not a name"),

@@ -304,8 +304,7 @@ impl World {
     pub fn open_ledger(&self, partner: &str) -> Result<Ledger<LedgerStore>, Error> {
         let folder = self.folder(partner);
         let config = entente_node::load(&folder)?;
-        let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
-        Ok(Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, "test")?)
+        Ok(Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, config.budgets(), "test")?)
     }
 
     /// The export of a partner's ledger.

@@ -1,10 +1,10 @@
 //! What an alliance answers: numbers near the truth, the same answer to the same question, ledgers that add up.
 
 use entente_examples::truth;
-use entente_protocols::ledger::Checkpoint;
 use entente_protocols::ledger::entry::{Entry, State};
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::verify_export;
+use entente_protocols::ledger::{AccountKey, Checkpoint};
 use entente_protocols::privacy::rho::Rho;
 use entente_testing::{Error, PARTNERS, World, last_study, study};
 use serde_json::Value;
@@ -157,7 +157,7 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
         let folder = world.folder(partner);
         let entries = world.ledger(partner)?;
         let states: Vec<State> = entries.iter().map(Entry::state).collect();
-        assert_eq!(states, [State::Cap, State::Reserved, State::Computed, State::Released]);
+        assert_eq!(states, [State::Rules, State::Cap, State::Reserved, State::Computed, State::Released]);
         let last = last_study(&entries)?;
         assert_eq!(last.account.spent_after.micro(), rho);
         assert_eq!((last.dataset.as_str(), last.study.purpose.as_str()), ("subscribers", "test"));
@@ -168,7 +168,7 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
         assert!(!cosigned.is_empty() && cosigned.iter().all(|kept| kept.cosignatures().count() >= 2), "{kept:?}");
         let report = verify_export(&world.export(partner)?, folder.pinned_roster()?.as_ref());
         assert!(report.passed(), "{}", report.text());
-        assert_eq!(report.spent["subscribers"].rho.micro(), rho);
+        assert_eq!(report.spent[&AccountKey::Population("customerID".into())].rho.micro(), rho);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use entente_examples::alliance::Folders;
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::ledger::{Caps, Ledger, Outbound};
+use entente_protocols::ledger::{Budgets, Ledger, Outbound};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::wire::message::{FromNode, ToNode};
 use entente_testing::{Error, Puppets, World, last_study, ledger};
@@ -155,8 +155,7 @@ impl Bench {
 /// The bank's ledger, checked from its first entry on.
 fn opened(folder: &Path) -> Result<Ledger<LedgerStore>, Error> {
     let path = Folders::new(folder).node("bank").join("state/ledger.sqlite");
-    let caps = Caps { lifetime: Rho::from_micro(1), per_study: Rho::from_micro(1), delta: 1e-6 };
-    Ok(Ledger::open(LedgerStore::open(&path)?, [("clients".to_owned(), caps)].into(), "test")?)
+    Ok(Ledger::open(LedgerStore::open(&path)?, Budgets::default(), "test")?)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use entente_protocols::ledger::receipt::{Receipt, Round, verify_files, verify_re
 use entente_protocols::ledger::report::{Facts, Report};
 use entente_protocols::ledger::store::{Memory, Store};
 use entente_protocols::ledger::verify::{export, verify_export, verify_outside, verify_to_compare};
-use entente_protocols::ledger::{Act, Checkpoint, Ledger};
+use entente_protocols::ledger::{Act, Budgets, Checkpoint, Ledger};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::wire::message::{ToAttempt, ToNode};
 use entente_testing::{Does, Draft, Driven, Error, Manners, PARTNERS, World, study, until};
@@ -158,7 +158,7 @@ fn written_anew(world: &World, partner: &str) -> Result<Vec<String>, Error> {
         for (sequence, line) in (1..).zip(&lines[..kept]) {
             store.append(sequence, line, None)?;
         }
-        let mut ledger = Ledger::open(store, BTreeMap::new(), "anew")?;
+        let mut ledger = Ledger::open(store, Budgets::default(), "anew")?;
         for _ in 0..notes {
             ledger.note(1, Act { officer: "ann", reason: "filler", now: "2026-01-01T00:00:00Z" })?;
         }

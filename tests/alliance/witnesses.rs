@@ -13,7 +13,7 @@ use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::verify::verify_export;
 use entente_protocols::ledger::witness::Answer;
-use entente_protocols::ledger::{Act, Checkpoint, Outcome};
+use entente_protocols::ledger::{AccountKey, Act, Checkpoint, Outcome};
 use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromNode, ToNode};
 use entente_testing::{Draft, Error, PARTNERS, Puppets, SETTINGS, World, refused, study, until};
@@ -81,7 +81,7 @@ async fn yesterdays_ledger_is_found_at_first_contact_and_two_officers_take_over_
     until("quarantine", async || Ok(world.open_ledger("bank")?.quarantine().is_some())).await?;
     // The operator's view stays what was witnessed, and an alarm says that the node's differs.
     let view = seen(&world, "bank").await?;
-    let witnessed = view.witnessed.ok_or("it was witnessed")?.datasets["clients"].spent_rho;
+    let witnessed = view.witnessed.ok_or("it was witnessed")?.accounts["client_id"].spent_rho;
     assert_eq!(witnessed, spent.rho.value());
     let [alarm] = &view.alarms[..] else { panic!("one alarm: {:?}", view.alarms) };
     assert!(alarm.reason.contains("were witnessed"), "{alarm:?}");
@@ -102,7 +102,7 @@ async fn yesterdays_ledger_is_found_at_first_contact_and_two_officers_take_over_
     assert!(seen(&world, "bank").await?.alarms.is_empty());
     let report = verify_export(&world.export("bank")?, world.folder("bank").pinned_roster()?.as_ref());
     assert!(report.passed(), "{}", report.text());
-    assert!(report.spent["clients"].rho > spent.rho);
+    assert!(report.spent[&AccountKey::Population("client_id".into())].rho > spent.rho);
     Ok(())
 }
 
@@ -143,7 +143,7 @@ async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
         size: 1000,
         root: Digest([1; 32]),
         head: Digest([2; 32]),
-        datasets: BTreeMap::new(),
+        accounts: BTreeMap::new(),
     };
     let forged = Checkpoint::sign(statement.clone(), &IdentityKey::from_secret(&[66; 32]))?;
     let show = |checkpoint: &Checkpoint| {

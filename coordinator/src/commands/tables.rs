@@ -40,10 +40,10 @@ pub(super) fn partners(view: &PartnersView) -> String {
                 text += &format!("\n  {column}: {column_type}");
             }
         }
-        for (dataset, account) in partner.witnessed.iter().flat_map(|witnessed| &witnessed.datasets) {
+        for (of, account) in partner.witnessed.iter().flat_map(|witnessed| &witnessed.accounts) {
             let AccountView { spent_rho, spent_rho_person, cap_rho } = account;
             text += &format!(
-                "\n{}: {dataset} has spent ρ = {spent_rho:.6} of {cap_rho:.6}, {spent_rho_person:.6} for a person, as witnessed here",
+                "\n{}: {of} has spent ρ = {spent_rho:.6} of {cap_rho:.6}, {spent_rho_person:.6} for a person, as witnessed here",
                 partner.name
             );
         }

@@ -3,6 +3,7 @@
 use entente_host::Error;
 use entente_host::clock::is_off;
 use entente_protocols::kind::Kind;
+use entente_protocols::ledger::AccountKey;
 use entente_protocols::ledger::Head;
 use entente_protocols::ledger::checkpoint::{Statement, Totals};
 use entente_protocols::privacy::rho::Rho;
@@ -99,9 +100,13 @@ fn witnessed_view(statement: &Statement) -> WitnessedView {
         spent_rho_person: rho(totals.person),
         cap_rho: rho(totals.cap),
     };
+    // What was carried over to a population is not shown twice.
+    let is_open =
+        |(of, totals): &(&AccountKey, &Totals)| matches!(of, AccountKey::Population(_)) || totals.cap > Rho::ZERO;
+    let open = statement.accounts.iter().filter(is_open);
     WitnessedView {
         ledger: Head { entries: statement.size, hash: statement.head },
-        datasets: statement.datasets.iter().map(|(name, totals)| (name.clone(), account(totals))).collect(),
+        accounts: open.map(|(of, totals)| (of.name().to_owned(), account(totals))).collect(),
     }
 }
 

@@ -153,7 +153,7 @@ fn dataset(folder: &Folder, config: &Config, header: &Header) -> Result<Dataset,
         Err(Error::refused(format!("consent cannot be asked for the audience of study `{study}`: {problem}"))
             .help("fix it, or run the study again"))
     };
-    let Some(DatasetConfig { source, consent, schema }) = config.datasets.get(dataset) else {
+    let Some(DatasetConfig { source, consent, schema, .. }) = config.datasets.get(dataset) else {
         return unfit(format!("node.toml has no data set `{dataset}` any more"));
     };
     if schema.privacy_unit != *privacy_unit {

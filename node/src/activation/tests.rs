@@ -43,7 +43,7 @@ async fn scored(folder: &Folder, study: &str) {
         std::sync::Arc::new(arrow_array::StringArray::from_iter_values((0..200).map(|number| format!("c{number}"))));
     let units = key.units(&names).into_iter().flatten();
     let scores = Scores::of_scores(units.zip((0..200).map(f64::from)).collect()).unwrap();
-    let DatasetConfig { source, consent, schema } = &config.datasets["people"];
+    let DatasetConfig { source, consent, schema, .. } = &config.datasets["people"];
     let dataset = Dataset::open(schema.clone(), source, folder.path(), consent.as_deref()).unwrap();
     let naming = Naming { folder: folder.audiences(), study: study.parse().unwrap(), created: TUESDAY.into() };
     assert_eq!(engine.name_audience(&dataset, scores, &naming).await.unwrap(), 200);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use entente_host::terminal::{print, print_json, table};
 use entente_host::{Error, files};
+use entente_protocols::ledger::AccountKey;
 use entente_protocols::ledger::report;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::reason::Reason;
@@ -110,20 +111,25 @@ fn configuration(folder: &Folder, config: &Config) -> Line {
             "add a [[dataset]] to node.toml; `join` wrote an example",
         );
     }
-    let mut budget = format!("ε = {} at δ = {:e} each", config.epsilon, config.caps.delta);
+    let mut budget = format!("ε = {} at δ = {:e} for each population", config.epsilon, config.caps.delta);
     // A ledger that cannot be read has a line of its own.
     if files::exists(&folder.state("ledger.sqlite"))
-        && let Ok(ledger) =
-            super::ledger::under(folder, config.datasets.keys().map(|name| (name.clone(), config.caps)).collect())
+        && let Ok(ledger) = super::ledger::under(folder, config.budgets())
     {
         if let Err(raised) = ledger.check_configuration() {
             return Line::error("configuration", raised, "set `epsilon` in [budget] of node.toml back to what it was");
         }
-        for name in config.datasets.keys() {
+        if let [first, ..] = ledger.loosened().as_slice() {
+            let more = format!("node.toml admits more than the ledger records, and that is refused: {}", first.what);
+            return Line::error("configuration", more, "set it back, or see `entente-node ledger rules --help`");
+        }
+        for population in config.budgets().populations().keys() {
             // What `node.toml` lowers is lowered when the node starts.
-            let cap = ledger.chain().cap(name).filter(|cap| *cap < config.caps.lifetime);
+            let account = AccountKey::Population((*population).to_owned());
+            let cap = ledger.chain().cap(&account).filter(|cap| *cap < config.caps.lifetime);
             if let Some(cap) = cap {
-                let _ = write!(budget, ", but {:.3} for {name}, whose cap was lowered", cap.epsilon(config.caps.delta));
+                let _ =
+                    write!(budget, ", but {:.3} for {account}, whose cap was lowered", cap.epsilon(config.caps.delta));
             }
         }
     }

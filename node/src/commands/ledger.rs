@@ -1,17 +1,17 @@
 //! `entente-node ledger show / verify / export`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files::{exists, write_private};
 use entente_host::terminal::{print, print_json_text, table, write};
+use entente_protocols::ledger::carry::CarriedOver;
 use entente_protocols::ledger::entry::{Entry, Record};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
-use entente_protocols::ledger::{self, Caps};
+use entente_protocols::ledger::{self, Budgets};
 
 use super::office;
 use super::options::Dir;
@@ -44,11 +44,14 @@ pub(super) enum Ledger {
         after_help = "Example:\n  entente-node ledger resume --dataset customers --officer ann --reason \"hold is over\" --dir bank"
     )]
     Resume(office::Hold),
-    /// Change a data set's cap: lower at once, higher once a second officer runs the same command
+    /// Change a population's cap: lower at once, higher once a second officer runs the same command
     #[command(
         after_help = "Example:\n  entente-node ledger cap customers --epsilon 5 --officer ann --reason \"board of May\" --dir bank"
     )]
     Cap(office::Cap),
+    /// Confirm that what node.toml says holds where it admits more than the ledger records; takes a second officer, if two are named
+    #[command(after_help = "Example:\n  entente-node ledger rules --officer ann --reason \"board of May\" --dir bank")]
+    Rules(office::Rules),
     /// End the quarantine of a ledger that is not what witnesses saw: takes over what was spent, once a second officer runs it too
     #[command(
         after_help = "Example:\n  entente-node ledger recover --officer ann --reason \"disk of 3 May lost\" --dir bank"
@@ -98,6 +101,7 @@ impl Ledger {
             Self::Pause(hold) => hold.run(true),
             Self::Resume(hold) => hold.run(false),
             Self::Cap(cap) => cap.run(),
+            Self::Rules(rules) => rules.run(),
             Self::Recover(recover) => recover.run(),
         }
     }
@@ -151,12 +155,12 @@ impl Export {
 
 /// The ledger, checked from its first entry on; to be read, and not charged.
 pub(super) fn checked(folder: &Folder) -> Result<ledger::Ledger<LedgerStore>, Error> {
-    under(folder, BTreeMap::new())
+    under(folder, Budgets::default())
 }
 
 /// The same, under what `node.toml` says may be spent.
-pub(super) fn under(folder: &Folder, caps: BTreeMap<String, Caps>) -> Result<ledger::Ledger<LedgerStore>, Error> {
-    Ok(ledger::Ledger::open(open(folder)?, caps, SOFTWARE)?)
+pub(super) fn under(folder: &Folder, budgets: Budgets) -> Result<ledger::Ledger<LedgerStore>, Error> {
+    Ok(ledger::Ledger::open(open(folder)?, budgets, SOFTWARE)?)
 }
 
 fn row(entry: &Entry) -> [String; 10] {
@@ -186,15 +190,24 @@ fn row(entry: &Entry) -> [String; 10] {
         }
         Record::Proposed(proposal) => {
             let (dataset, cap) = match &proposal.action {
-                Action::Cap { dataset, to } => (dataset.clone(), to.to_string()),
-                Action::Recover(_) => (String::new(), String::new()),
+                Action::Cap { account, to } => (account.name().to_owned(), to.to_string()),
+                Action::Recover(_) | Action::Rules(_) => (String::new(), String::new()),
             };
             (dataset, cap, format!("by {}: {}", proposal.officer, proposal.reason))
         }
         Record::Cap(change) => {
             let by = change.officers.join(" and ");
             let by = if by.is_empty() { by } else { format!("by {by}: ") };
-            (change.dataset.clone(), change.to.to_string(), by + &change.reason)
+            (change.account.name().to_owned(), change.to.to_string(), by + &change.reason)
+        }
+        Record::Carried(carried) => {
+            let CarriedOver { dataset, population, spent, cap, .. } = carried;
+            (dataset.clone(), cap.to_string(), format!("ρ = {spent} carried over to population `{population}`"))
+        }
+        Record::Rules(change) => {
+            let by = change.officers.join(" and ");
+            let by = if by.is_empty() { by } else { format!("by {by}: ") };
+            (String::new(), String::new(), format!("rules, {by}{}", change.reason))
         }
         Record::Recovered(recovery) => {
             (String::new(), String::new(), format!("by {}: {}", recovery.officers.join(" and "), recovery.reason))

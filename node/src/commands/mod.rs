@@ -72,7 +72,7 @@ enum Command {
     /// Deny a study
     #[command(after_help = "Example:\n  entente-node deny 20261122-101500-ab12 --reason \"no legal basis\" --dir bank")]
     Deny(desk::Deny),
-    /// Show what has been spent of each data set's privacy budget
+    /// Show what has been spent of the privacy budget, by data set and by population
     #[command(after_help = "Example:\n  entente-node budget --dir bank")]
     Budget(budget::Budget),
     /// Print the address that opens the review page of a running node, with its token

@@ -1,4 +1,4 @@
-//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / recover`, beside a running node or without one.
+//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / rules / recover`, beside a running node or without one.
 
 use clap::Args;
 use entente_host::Error;
@@ -62,11 +62,19 @@ pub(super) struct Hold {
 
 #[derive(Args)]
 pub(super) struct Cap {
-    /// The data set.
-    dataset: String,
+    /// The population, or a data set of it.
+    population: String,
     /// The cap over its lifetime, at the δ of [budget].
     #[arg(long)]
     epsilon: f64,
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Rules {
     #[command(flatten)]
     by: By,
     #[command(flatten)]
@@ -84,20 +92,20 @@ pub(super) struct Recover {
 /// Opens the ledger for an officer whom node.toml names.
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::config::load(folder)?;
+    by.is_named(&config)?;
+    let ledger = opened(folder, &config, by)?;
+    Ok((config, ledger))
+}
+
+/// Opens the ledger for somebody who gives a reason.
+fn opened(folder: &Folder, config: &Config, by: &By) -> Result<Ledger<LedgerStore>, Error> {
     if by.reason.trim().is_empty() {
         return Err(Error::refused("a reason is missing").help("write one with --reason; the ledger records it"));
     }
-    let officers = &config.oversight.officers;
-    if !officers.contains(&by.officer) {
-        let named = match officers.as_slice() {
-            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
-            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
-        };
-        return Err(Error::refused(format!("`{}` is not an officer of this node", by.officer)).help(named));
-    }
-    let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
-    let ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, caps, SOFTWARE)?;
-    Ok((config, ledger))
+    let mut ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, config.budgets(), SOFTWARE)?;
+    // As a node does that starts: a cap is a population's.
+    ledger.carry_over(&now())?;
+    Ok(ledger)
 }
 
 fn now() -> String {
@@ -105,6 +113,18 @@ fn now() -> String {
 }
 
 impl By {
+    fn is_named(&self, config: &Config) -> Result<(), Error> {
+        let officers = &config.oversight.officers;
+        if officers.contains(&self.officer) {
+            return Ok(());
+        }
+        let named = match officers.as_slice() {
+            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
+            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
+        };
+        Err(Error::refused(format!("`{}` is not an officer of this node", self.officer)).help(named))
+    }
+
     fn act<'a>(&'a self, now: &'a str) -> Act<'a> {
         Act { officer: &self.officer, reason: &self.reason, now }
     }
@@ -157,15 +177,16 @@ impl Hold {
 
 impl Cap {
     pub(super) fn run(self) -> Result<(), Error> {
-        let Self { dataset, epsilon, by, dir } = self;
+        let Self { population: of, epsilon, by, dir } = self;
         let (config, mut ledger) = open(&dir.folder(), &by)?;
         let delta = config.caps.delta;
         let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
         let to =
             to.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}")).help("it must be a number above 0"))?;
-        match ledger.set_cap(&dataset, to, by.act(&now()))? {
+        match ledger.set_cap(&of, to, by.act(&now()))? {
             Outcome::Done => print(format!(
-                "the cap of data set `{dataset}` is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on"
+                "the cap of {} is ρ = {to} (ε = {epsilon} at δ = {delta:e}) from now on",
+                config.budgets().called(&of).map_or(of, |(account, _)| account.to_string())
             )),
             Outcome::Proposed => print(format!(
                 "proposed as entry {}: raising a cap takes two officers; another one has to run the same command",
@@ -175,10 +196,36 @@ impl Cap {
     }
 }
 
+impl Rules {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { by, dir } = self;
+        let folder = dir.folder();
+        // Who may confirm is what the ledger has recorded, and not what node.toml says by now.
+        let mut ledger = opened(&folder, &crate::config::load(&folder)?, &by)?;
+        for loosened in ledger.loosened() {
+            print(loosened.what)?;
+        }
+        match ledger.confirm_rules(by.act(&now()))? {
+            Outcome::Done => print("this holds from now on; a running node is to be started again to follow node.toml"),
+            Outcome::Proposed => print(format!(
+                "proposed as entry {}: rules that admit more take two officers; another one has to run the same command",
+                ledger.head().entries
+            )),
+        }
+    }
+}
+
 impl Recover {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { by, dir } = self;
-        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        let folder = dir.folder();
+        let config = crate::config::load(&folder)?;
+        let mut ledger = opened(&folder, &config, &by)?;
+        // What earlier identities had spent can be taken over where no officers are named.
+        let is_own = ledger.contradictions().any(|sighting| sighting.identity.is_none());
+        if is_own || !config.oversight.officers.is_empty() {
+            by.is_named(&config)?;
+        }
         for sighting in ledger.contradictions() {
             print(format!("shown by {} on {}:", sighting.by, sighting.time))?;
             print(sighting.checkpoint.trim_end())?;
@@ -188,9 +235,9 @@ impl Recover {
                 print(
                     "the ledger has taken over what was witnessed; a running node shows that to its witnesses at once. Spent is now:",
                 )?;
-                config.datasets.keys().try_for_each(|dataset| {
-                    let spent = ledger.spent(dataset);
-                    print(format!("{dataset}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person))
+                ledger.chain().accounts().keys().try_for_each(|account| {
+                    let spent = ledger.chain().spent(account);
+                    print(format!("{account}: ρ = {}, and {} to a person at all partners", spent.rho, spent.person))
                 })
             }
             Outcome::Proposed => print(format!(
@@ -237,7 +284,7 @@ mod tests {
     }
 
     fn cap(folder: &Folder, dataset: &str, epsilon: f64, by: By) -> Result<(), Error> {
-        Cap { dataset: dataset.into(), epsilon, by, dir: dir(folder) }.run()
+        Cap { population: dataset.into(), epsilon, by, dir: dir(folder) }.run()
     }
 
     fn dir(folder: &Folder) -> Dir {

@@ -229,12 +229,16 @@ impl Participant {
     /// Opens what is in the folder. `clock` tells the time of everything that is done and recorded from now on.
     pub fn open(folder: &Folder, config: Config, clock: Clock) -> Result<Self, Error> {
         let signer = folder.signer(&config.name)?;
-        let caps = config.datasets.keys().map(|name| (name.clone(), config.caps)).collect();
         let store = LedgerStore::open(&folder.state("ledger.sqlite"))?;
-        let mut ledger = Ledger::open(store, caps, SOFTWARE)?;
-        ledger.follow_configuration(&clock.now().to_string())?;
+        let mut ledger = Ledger::open(store, config.budgets(), SOFTWARE)?;
+        let now = clock.now().to_string();
+        ledger.carry_over(&now)?;
+        ledger.follow_configuration(&now)?;
         if let Some(words) = ledger.quarantine() {
             error!("{words}");
+        }
+        for loosened in ledger.loosened() {
+            error!("node.toml admits more than the ledger records, and that is refused: {}", loosened.what);
         }
         let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
@@ -546,6 +550,7 @@ impl Participant {
         let mut frames = match (self.waits_for_witnesses(), self.has_recovered()) {
             (true, _) => self.remind_witnesses(),
             (false, true) => self.ask_witnesses(),
+            (false, false) if !lock(&self.unconfirmed).is_empty() && self.asks_again() => self.ask_witnesses(),
             (false, false) => Vec::new(),
         };
         let waiting: Vec<AttemptId> = lock(&self.waiting).iter().cloned().collect();

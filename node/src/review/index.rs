@@ -7,7 +7,7 @@ use entente_host::Error;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::chain::Finding;
 use entente_protocols::ledger::entry::{Entry, Record, State};
-use entente_protocols::ledger::{Chain, Checkpoint};
+use entente_protocols::ledger::{AccountKey, Chain, Checkpoint};
 use entente_protocols::privacy::rho::Rho;
 
 use crate::store::LedgerStore;
@@ -42,9 +42,9 @@ pub(super) struct Index {
     /// Where it stops to follow.
     pub(super) broken: Option<Finding>,
     pub(super) lines: Vec<Line>,
-    by_study: HashMap<(String, String), usize>,
-    /// By data set: seconds since 1970 and Σρ, after charges.
-    pub(super) history: BTreeMap<String, Vec<(f64, f64)>>,
+    by_study: HashMap<String, Vec<usize>>,
+    /// By account: seconds since 1970 and Σρ, after charges.
+    pub(super) history: BTreeMap<AccountKey, Vec<(f64, f64)>>,
     /// The numbers of what officers recorded.
     pub(super) officers: Vec<u64>,
     /// Entries by state.
@@ -66,6 +66,8 @@ pub(super) fn name(state: State) -> &'static str {
         State::Resumed => "resumed",
         State::Proposed => "proposed",
         State::Cap => "cap",
+        State::Rules => "rules",
+        State::Carried => "carried over",
         State::Recovered => "recovered",
     }
 }
@@ -93,15 +95,24 @@ impl Index {
         *self.states.entry(name(entry.state())).or_default() += 1;
         let Some(study) = entry.study() else {
             self.officers.push(entry.sequence);
-            if let Record::Recovered(recovery) = &entry.record {
-                for restored in &recovery.datasets {
-                    self.point(&restored.dataset, &entry.time, restored.spent_after);
+            match &entry.record {
+                Record::Recovered(recovery) => {
+                    for restored in &recovery.datasets {
+                        self.point(&restored.account, &entry.time, restored.spent_after);
+                    }
                 }
+                Record::Carried(carried) => {
+                    let account = AccountKey::Population(carried.population.clone());
+                    self.point(&account, &entry.time, self.chain.spent(&account).rho);
+                }
+                _ => {}
             }
             return;
         };
-        let key = (study.study.id.clone(), study.dataset.clone());
-        let at = *self.by_study.entry(key).or_insert_with(|| {
+        let of_study = self.by_study.entry(study.study.id.clone()).or_default();
+        let known = of_study.iter().find(|at| self.lines[**at].dataset == study.dataset).copied();
+        let at = known.unwrap_or_else(|| {
+            of_study.push(self.lines.len());
             self.lines.push(Line {
                 id: study.study.id.clone(),
                 name: study.study.name.clone(),
@@ -131,13 +142,13 @@ impl Index {
             line.charge = line.charge.plus(study.account.charge);
             let person = study.privacy.as_ref().map(|privacy| privacy.rho_person);
             line.person = line.person.plus(person.unwrap_or_default());
-            self.point(&study.dataset, &entry.time, study.account.spent_after);
+            self.point(&study.account_key(), &entry.time, study.account.spent_after);
         }
     }
 
-    fn point(&mut self, dataset: &str, time: &str, spent: Rho) {
+    fn point(&mut self, account: &AccountKey, time: &str, spent: Rho) {
         let at = time.parse::<jiff::Timestamp>().map_or(0.0, |time| time.as_second() as f64);
-        let points = self.history.entry(dataset.into()).or_default();
+        let points = self.history.entry(account.clone()).or_default();
         points.push((at, spent.value()));
         if points.len() > 2 * POINTS {
             let mut number = 0;
@@ -150,15 +161,9 @@ impl Index {
 
     /// The lines of a study, one a data set.
     pub(super) fn study(&self, id: &str) -> Vec<&Line> {
-        let datasets = self.chain.datasets().keys().map(String::as_str);
-        let mut found: Vec<&Line> = datasets
-            .filter_map(|dataset| self.by_study.get(&(id.to_owned(), dataset.to_owned())))
-            .filter_map(|at| self.lines.get(*at))
-            .collect();
-        if found.is_empty() {
-            // One that was refused may name a data set without an account.
-            found = self.lines.iter().filter(|line| line.id == id).collect();
-        }
+        let mut found: Vec<&Line> =
+            self.by_study.get(id).into_iter().flatten().filter_map(|at| self.lines.get(*at)).collect();
+        found.sort_by_key(|line| &line.dataset);
         found
     }
 

@@ -8,6 +8,8 @@ use entente_host::Error;
 use entente_host::clock;
 use entente_host::locks::lock;
 use entente_host::pages::look::{facts, gauge, page, steps};
+use entente_protocols::ledger::AccountKey;
+use entente_protocols::ledger::carry::CarriedOver;
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
@@ -88,26 +90,34 @@ fn witness(name: &str, origin: &str) -> String {
     }
 }
 
+/// The data sets of a population.
+fn of_population(review: &Review, population: &str) -> String {
+    let datasets = review.config.datasets.iter().filter(|(_, dataset)| dataset.population == population);
+    datasets.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 fn budgets(review: &Review, index: &Index) -> Markup {
     let delta = review.config.caps.delta;
     html! {
         section aria-labelledby="budgets" {
             h2 id="budgets" { "Budget left" }
             div.cards {
-                @for dataset in review.config.datasets.keys() {
-                    @let (spent, cap) = (index.chain.spent(dataset), index.chain.cap(dataset).unwrap_or(review.config.caps.lifetime));
+                @for population in review.config.budgets().populations().keys() {
+                    @let account = AccountKey::Population((*population).to_owned());
+                    @let (spent, cap) = (index.chain.spent(&account), index.chain.cap(&account).unwrap_or(review.config.caps.lifetime));
                     @let left = cap.minus(spent.rho);
                     div.card {
-                        h3 { (dataset) }
-                        (gauge(&format!("{dataset}: ρ = {} spent of {cap}", spent.rho), spent.rho.value(), cap.value()))
+                        h3 { (population) }
+                        p.soft { "of " (of_population(review, population)) }
+                        (gauge(&format!("{population}: ρ = {} spent of {cap}", spent.rho), spent.rho.value(), cap.value()))
                         (facts(&[
                             ("Left", html! { "ε = " (number(left.epsilon(delta))) ", ρ = " (left) }),
                             ("Spent", html! { "ε = " (number(spent.rho.epsilon(delta))) ", ρ = " (spent.rho) }),
                             ("Cap", html! { "ε = " (number(cap.epsilon(delta))) ", ρ = " (cap) }),
                             ("Spent, of a person at all partners", html! { "ε = " (number(spent.person.epsilon(delta))) ", ρ = " (spent.person) }),
                         ]))
-                        @if let Some(points) = index.history.get(dataset) {
-                            (steps(&format!("{dataset}: ρ spent over time, up to {}; the dashed line is the cap", spent.rho), points, cap.value()))
+                        @if let Some(points) = index.history.get(&account) {
+                            (steps(&format!("{population}: ρ spent over time, up to {}; the dashed line is the cap", spent.rho), points, cap.value()))
                         }
                     }
                 }
@@ -338,14 +348,20 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
         Record::Resumed(hold) => (hold.officer.clone(), format!("let {} go on: {}", hold.subject, hold.reason)),
         Record::Proposed(proposal) => {
             let what = match &proposal.action {
-                Action::Cap { dataset, to } => format!("a cap of ρ = {to} for {dataset}"),
+                Action::Cap { account, to } => format!("a cap of ρ = {to} for {account}"),
                 Action::Recover(_) => "a recovery".into(),
+                Action::Rules(_) => "rules that admit more".into(),
             };
             (proposal.officer.clone(), format!("proposed {what}: {}", proposal.reason))
         }
         Record::Cap(change) => (
             change.officers.join(" and "),
-            format!("cap of {} is ρ = {}: {}", change.dataset, change.to, change.reason),
+            format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
+        ),
+        Record::Rules(change) => (change.officers.join(" and "), format!("rules: {}", change.reason)),
+        Record::Carried(CarriedOver { dataset, population, spent, .. }) => (
+            String::new(),
+            format!("ρ = {spent}, spent on data set `{dataset}`, is carried over to population `{population}`"),
         ),
         Record::Recovered(recovery) => (recovery.officers.join(" and "), format!("recovery: {}", recovery.reason)),
         Record::Reserved(_) | Record::Computed(_) | Record::Released(_) | Record::Repeated(_) | Record::Refused(_) => {

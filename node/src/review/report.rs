@@ -135,7 +135,7 @@ fn assessment(review: &Review, lines: &[Line]) -> Markup {
                 ("The processing", html! { "sums over customers, " (Kind::all().map(Kind::sums).collect::<Vec<_>>().join(", ")) ", as each study below says" }),
                 ("Necessity and proportion", html! { "each study states its purpose; a rule or a steward approved it by name; " (refused) " were refused in the period; numbers have no more precision than the budget bought" }),
                 ("Risks to data subjects", html! { "that somebody tells from results whether a customer is in the data, or a property of one. It is bounded by what was spent: in the period ρ = " (rho) " (ε = " (number(rho.epsilon(delta))) "), of a person at all partners ρ = " (person) " (ε = " (number(person.epsilon(delta))) "), both over all data sets together" }),
-                ("Measures", html! { "the guarantee below; caps per data set and study, which never renew by time; pauses by officers, which hold at once" }),
+                ("Measures", html! { "the guarantee below; caps per population and study, which never renew by time; pauses by officers, which hold at once" }),
                 ("Kept", html! { "the ledger is append-only and is never shortened: longer than the three years of PIPL Art. 56" }),
             ]))
         }
@@ -161,7 +161,7 @@ fn guarantee(review: &Review, studies: &[(&Line, Vec<Entry>)]) -> Markup {
                 ("Neighbouring data sets", html! { "they differ by adding or removing one customer, with all its rows; scope “person”: at every participant" }),
                 ("Scopes", html! { (list(&|privacy| match privacy.scope { Scope::Customer => "customer of one partner".into(), Scope::Person => "person at all partners".into() })) }),
                 ("Mechanism", html! { (list(&|privacy| privacy.mechanism.clone())) ", in exact integers; accounted in ρ-zCDP, composed by addition; ε by the tight conversion" }),
-                ("ε and δ since the beginning", html! { @for (i, (name, totals)) in index.chain.datasets().iter().enumerate() { @if i > 0 { "; " }
+                ("ε and δ since the beginning", html! { @for (i, (name, totals)) in index.chain.accounts().iter().filter(|(_, totals)| totals.cap > Rho::ZERO).enumerate() { @if i > 0 { "; " }
                     (name) ": ε = " (number(totals.spent.epsilon(delta))) " of " (number(totals.cap.epsilon(delta))) " at δ = " (format!("{delta:e}")) ", of a person ε = " (number(totals.person.epsilon(delta))) } }),
                 ("Trust model", html! { "distributed: no party sees another's numbers without noise; the noise is that of all participants but the colluders assumed (" (list(&|privacy| format!("{} of {}", privacy.colluders, privacy.participants))) "); the coordinator is trusted with availability alone" }),
                 ("Side channels", html! { "one opaque error to the outside; charges before rows are read; noise without floating point. Not covered: how long a node computes; in studies with buckets, the time of blocks tells about how many candidates there are" }),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use entente_host::Error;
 use entente_host::pages::metrics::Metrics;
+use entente_protocols::ledger::AccountKey;
 
 use super::shown::{Review, contradictions};
 
@@ -21,9 +22,11 @@ pub(super) fn metrics(review: &Arc<Review>) -> Result<Metrics, Error> {
             &[],
             verified,
         );
-        for name in review.config.datasets.keys() {
-            let (labels, spent) = ([("dataset", name.as_str())], chain.spent(name));
-            let cap = chain.cap(name).unwrap_or(review.config.caps.lifetime);
+        // Of data sets of one population the same: what counts is what their people have left.
+        for (name, dataset) in &review.config.datasets {
+            let account = AccountKey::Population(dataset.population.clone());
+            let (labels, spent) = ([("dataset", name.as_str())], chain.spent(&account));
+            let cap = chain.cap(&account).unwrap_or(review.config.caps.lifetime);
             metrics.gauge("entente_node_spent_rho", "Sum of the charges, as rho.", &labels, spent.rho.value());
             let help = "Sum of the losses to a person who may be a customer of every participant, as rho.";
             metrics.gauge("entente_node_spent_person_rho", help, &labels, spent.person.value());

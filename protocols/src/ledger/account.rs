@@ -1,8 +1,74 @@
-//! What may be spent on a data set, and what has been.
+//! Accounts: what may be spent on the customers of a population, and what has been.
+//!
+//! A budget belongs to people, not to a table about them: data sets of one population draw on one account, so that a data set that is
+//! renamed, split or declared twice gets nothing that was not there before.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::rules::Rules;
 use crate::privacy::rho::Rho;
 
-/// What may be spent on one data set.
+/// Which account a charge is on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountKey {
+    /// A data set's own, in ledgers from before there were populations. What it has spent is carried over to a population, and then
+    /// nothing is charged to it any more.
+    Dataset(String),
+    /// The one of all data sets of a population.
+    Population(String),
+}
+
+impl AccountKey {
+    /// What its population, or else its data set, is called.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Dataset(name) | Self::Population(name) => name,
+        }
+    }
+
+    /// Whether it can be called so. Its name stands in checkpoints.
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::Dataset(name) => is_dataset_name(name),
+            Self::Population(name) => is_population_name(name),
+        }
+    }
+}
+
+impl fmt::Display for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dataset(name) => write!(f, "data set `{name}`"),
+            Self::Population(name) => write!(f, "population `{name}`"),
+        }
+    }
+}
+
+/// Whether a data set can be called so.
+pub fn is_dataset_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The longest name of a population, in bytes.
+const MAX_POPULATION: usize = 300;
+
+/// Whether a population can be called so: one word, whatever its letters.
+pub fn is_population_name(name: &str) -> bool {
+    (1..=MAX_POPULATION).contains(&name.len()) && !name.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// What the people behind a privacy unit are called where nobody says otherwise: as its column, in one word.
+pub fn population_of(privacy_unit: &str) -> String {
+    privacy_unit.chars().map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
+}
+
+/// What may be spent on one population.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Caps {
     /// Over its lifetime.
@@ -13,7 +79,54 @@ pub struct Caps {
     pub delta: f64,
 }
 
-/// What has been spent on one data set.
+/// What `node.toml` says: the rules, of which population each data set is, and what may be spent on each of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budgets {
+    rules: Rules,
+    caps: Caps,
+}
+
+/// No data sets.
+impl Default for Budgets {
+    fn default() -> Self {
+        Self::new(Rules::open([]), Caps { lifetime: Rho::ZERO, per_study: Rho::ZERO, delta: 0.0 })
+    }
+}
+
+impl Budgets {
+    /// So much for each population that the rules name.
+    pub fn new(rules: Rules, caps: Caps) -> Self {
+        Self { rules, caps }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The population of a data set.
+    pub fn population(&self, dataset: &str) -> Option<&str> {
+        self.rules.datasets.get(dataset).map(|dataset| dataset.population.as_str())
+    }
+
+    /// What may be spent on a data set's population.
+    pub fn caps(&self, dataset: &str) -> Option<&Caps> {
+        self.rules.datasets.contains_key(dataset).then_some(&self.caps)
+    }
+
+    /// The account that is called so, or that the data set of this name draws on, with what may be spent from it.
+    pub fn called(&self, name: &str) -> Option<(AccountKey, Caps)> {
+        let population = self.populations().contains_key(name).then_some(name).or_else(|| self.population(name))?;
+        Some((AccountKey::Population(population.into()), self.caps))
+    }
+
+    /// The populations, with what may be spent on each.
+    pub fn populations(&self) -> BTreeMap<&str, Caps> {
+        self.rules.datasets.values().map(|dataset| (dataset.population.as_str(), self.caps)).collect()
+    }
+}
+
+/// What has been spent from an account, or on one of its data sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Σρ of the charges, each in its study's scope.
@@ -25,7 +138,7 @@ pub struct Spent {
 /// A charge that a cap does not admit. Nothing was charged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "{what} of data set `{dataset}` does not admit it: asked ρ = {asked}, spent {spent}{} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})",
+    "{what} of data set `{dataset}` ({account}) does not admit it: asked ρ = {asked}, spent {spent}{} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})",
     and_held(*held)
 )]
 pub struct OverCap {
@@ -33,6 +146,8 @@ pub struct OverCap {
     pub what: &'static str,
     /// The data set.
     pub dataset: String,
+    /// Whose account it is.
+    pub account: AccountKey,
     /// The charge.
     pub asked: Rho,
     /// Σρ so far.

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::account::Spent;
-use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
+use super::account::{AccountKey, Spent, is_population_name};
+use super::carry::CarriedOver;
+use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, restored};
 use super::read::Reader;
+use super::rules::Seen;
 use super::tree::Tree;
 use crate::digest::Digest;
+use crate::identity::PublicIdentity;
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
@@ -31,16 +34,31 @@ pub struct Finding {
 pub struct Chain {
     head: Option<Head>,
     tree: Tree,
-    datasets: BTreeMap<String, Totals>,
-    configured: BTreeMap<String, Rho>,
+    accounts: BTreeMap<AccountKey, Totals>,
+    configured: BTreeMap<AccountKey, Rho>,
+    /// Of data sets, what was charged for each.
+    datasets: BTreeMap<String, OfDataset>,
+    /// Of data sets' own accounts, what was carried over to populations.
+    carried: BTreeMap<String, Spent>,
     /// Where each has got to, and over which data set.
     releases: HashMap<Digest, (State, Arc<str>)>,
     /// The names in `releases`.
     names: BTreeSet<Arc<str>>,
     reader: Reader,
+    rules: Seen,
     paused: BTreeMap<Subject, Hold>,
     proposals: BTreeMap<u64, Proposal>,
     recovered: BTreeMap<(u64, Digest), u64>,
+    /// What was taken over of ledgers under earlier identities.
+    inherited: BTreeMap<(PublicIdentity, AccountKey), Spent>,
+}
+
+/// What charges say of a data set.
+#[derive(Clone, Debug, Default)]
+struct OfDataset {
+    spent: Spent,
+    population: Option<String>,
+    unit: String,
 }
 
 /// Why an entry does not follow.
@@ -66,26 +84,70 @@ impl Chain {
         &self.tree
     }
 
-    /// What has been spent on a data set.
-    pub fn spent(&self, dataset: &str) -> Spent {
-        self.datasets
-            .get(dataset)
+    /// What has been spent from an account.
+    pub fn spent(&self, account: &AccountKey) -> Spent {
+        self.accounts
+            .get(account)
             .map_or_else(Spent::default, |totals| Spent { rho: totals.spent, person: totals.person })
     }
 
-    /// The accounts of the data sets that have one.
-    pub fn datasets(&self) -> &BTreeMap<String, Totals> {
-        &self.datasets
+    /// What was charged for one data set, whatever its account. What was recovered is of accounts alone.
+    pub fn spent_on(&self, dataset: &str) -> Spent {
+        self.datasets.get(dataset).map_or_else(Spent::default, |of| of.spent)
     }
 
-    /// A data set's cap, once it is recorded.
-    pub fn cap(&self, dataset: &str) -> Option<Rho> {
-        self.datasets.get(dataset).map(|totals| totals.cap)
+    /// The accounts that there are.
+    pub fn accounts(&self) -> &BTreeMap<AccountKey, Totals> {
+        &self.accounts
     }
 
-    /// What `node.toml` said of a data set's budget when it was last recorded.
-    pub fn configured(&self, dataset: &str) -> Option<Rho> {
-        self.configured.get(dataset).copied()
+    /// The account that a data set was last charged to.
+    pub fn account_of(&self, dataset: &str) -> AccountKey {
+        let population = self.datasets.get(dataset).and_then(|of| of.population.clone());
+        population.map_or_else(|| AccountKey::Dataset(dataset.into()), AccountKey::Population)
+    }
+
+    /// The column of a data set that was one customer when it was last charged.
+    pub fn unit(&self, dataset: &str) -> Option<&str> {
+        self.datasets.get(dataset).map(|of| of.unit.as_str())
+    }
+
+    /// An account's cap, once it is recorded.
+    pub fn cap(&self, account: &AccountKey) -> Option<Rho> {
+        self.accounts.get(account).map(|totals| totals.cap)
+    }
+
+    /// What `node.toml` said of an account's budget when it was last recorded.
+    pub fn configured(&self, account: &AccountKey) -> Option<Rho> {
+        self.configured.get(account).copied()
+    }
+
+    /// What there is to carry over of a data set's own account to that of a population.
+    pub(super) fn to_carry_over(&self, dataset: &str, population: &str) -> Option<CarriedOver> {
+        let from = *self.accounts.get(&AccountKey::Dataset(dataset.into()))?;
+        let to = self.accounts.get(&AccountKey::Population(population.into())).copied();
+        CarriedOver::of((dataset, from), self.carried.get(dataset).copied(), (population, to))
+    }
+
+    /// Whether accounts are of populations.
+    fn has_populations(&self) -> bool {
+        self.accounts.last_key_value().is_some_and(|(account, _)| matches!(account, AccountKey::Population(_)))
+    }
+
+    /// Once there are populations, nothing new is of a data set's own account, which would be a fresh budget for the same people.
+    fn require_population(&self, account: &AccountKey) -> Result<(), Problem> {
+        let is_population = matches!(account, AccountKey::Population(_));
+        require(is_population || !self.has_populations(), "it names no population, and the ledger has them")
+    }
+
+    /// What it has seen of rules.
+    pub fn rules(&self) -> &Seen {
+        &self.rules
+    }
+
+    /// Whether anything was ever charged.
+    pub fn has_charged(&self) -> bool {
+        self.accounts.values().any(|totals| (totals.spent, totals.person) != (Rho::ZERO, Rho::ZERO))
     }
 
     /// What is paused.
@@ -112,6 +174,11 @@ impl Chain {
         self.recovered.get(&(checkpoint.size, checkpoint.root)).copied()
     }
 
+    /// What was taken over of the ledger under an earlier identity.
+    pub(super) fn inherited(&self, identity: &PublicIdentity, account: &AccountKey) -> Spent {
+        self.inherited.get(&(*identity, account.clone())).copied().unwrap_or_default()
+    }
+
     /// Whether the chain goes on from what a checkpoint states.
     pub fn goes_on_from(&self, checkpoint: &Statement) -> bool {
         self.tree.root_at(checkpoint.size) == Some(checkpoint.root)
@@ -120,8 +187,8 @@ impl Chain {
     /// What a checkpoint of the chain as it is now states.
     pub fn statement(&self, origin: &str) -> Statement {
         let Head { entries, hash } = self.head();
-        let (root, datasets) = (self.tree.root(), self.datasets.clone());
-        Statement { origin: origin.into(), size: entries, root, head: hash, datasets }
+        let (root, accounts) = (self.tree.root(), self.accounts.clone());
+        Statement { origin: origin.into(), size: entries, root, head: hash, accounts }
     }
 
     /// Checks the next entry and goes on behind it.
@@ -182,6 +249,8 @@ impl Chain {
                 }
                 Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
                 Record::Cap(change) => self.verify_cap(change),
+                Record::Carried(carried) => self.verify_carried(carried),
+                Record::Rules(change) => self.verify_rules(change),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
             }
         };
@@ -190,8 +259,8 @@ impl Chain {
     }
 
     fn verify_study(&self, state: State, record: &StudyRecord<impl AsRef<str>>) -> Result<(), Problem> {
-        let dataset = record.dataset.as_ref();
-        let (account, before) = (&record.account, self.spent(dataset));
+        let (dataset, key) = (record.dataset.as_ref(), record.account_key());
+        let (account, before) = (&record.account, self.spent(&key));
         require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
         require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
         let charged = state == State::Reserved;
@@ -201,7 +270,9 @@ impl Chain {
         require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
-            let cap = self.cap(dataset).ok_or("it is charged before its cap was recorded")?;
+            self.require_population(&key)?;
+            self.verify_ruled(record)?;
+            let cap = self.cap(&key).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
         }
         if matches!(state, State::Reserved | State::Repeated) {
@@ -220,24 +291,72 @@ impl Chain {
         require(follows && same_dataset, "its state does not follow from what was recorded of its release")
     }
 
+    /// Charges to a population are as the rules say that hold.
+    fn verify_ruled(&self, record: &StudyRecord<impl AsRef<str>>) -> Result<(), Problem> {
+        let Some(population) = &record.population else { return Ok(()) };
+        let rules = self.rules.rules().ok_or("it is charged before rules were recorded")?;
+        let dataset = rules.datasets.get(record.dataset.as_ref()).ok_or("the rules have no such data set")?;
+        require(dataset.population == population.as_ref(), "its population is another than the rules say")?;
+        let unit = record.privacy.as_ref().map(|privacy| privacy.privacy_unit.as_str());
+        require(unit == Some(&dataset.privacy_unit), "its privacy unit is another than the rules say")?;
+        let lost = record.account.spent_person_after;
+        require(rules.person.is_none_or(|most| lost <= most), "a person loses more than the rules say")?;
+        let consent = record.consent.as_ref().map(|consent| Digest::plain(consent.as_ref().as_bytes()));
+        require(consent == dataset.consent_sha256, "its consent predicate is another than the rules say")
+    }
+
+    fn verify_rules(&self, change: &RulesChange) -> Result<(), Problem> {
+        let RulesChange { rules, officers, proposal, .. } = change;
+        let valid = rules.datasets.values().all(|dataset| is_population_name(&dataset.population));
+        require(valid, "a population cannot be called so")?;
+        if self.has_charged() && !self.rules.loosened(rules).is_empty() {
+            return self.verify_confirmed(*proposal, officers, &Action::Rules(rules.clone()));
+        }
+        require(proposal.is_none() && officers.is_empty(), "rules that admit no more take no officers")
+    }
+
+    /// Two officers, or, where the rules name fewer than two, whoever answers for the node.
+    fn verify_confirmed(&self, proposal: Option<u64>, officers: &[String], action: &Action) -> Result<(), Problem> {
+        if self.rules.confirming() == 2 {
+            return self.verify_second(proposal, officers, action);
+        }
+        self.require_named(officers)?;
+        let one = matches!(officers, [one] if !one.is_empty()) && proposal.is_none();
+        require(one, "somebody has to confirm it, and no proposal is needed")
+    }
+
     fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
-        let CapChange { dataset, from, to, officers, proposal, .. } = change;
-        require(is_dataset_name(dataset), "its data set cannot be called so")?;
-        require(*from == self.cap(dataset), "the cap before is another")?;
+        let CapChange { account, from, to, officers, proposal, .. } = change;
+        require(account.is_valid(), "its account cannot be called so")?;
+        self.require_population(account)?;
+        require(*from == self.cap(account), "the cap before is another")?;
         let raised = from.is_some_and(|from| *to > from);
         if !raised {
             return require(proposal.is_none() && officers.len() <= 1, "a cap that is not raised takes no proposal");
         }
-        self.verify_second(*proposal, officers, &Action::Cap { dataset: dataset.clone(), to: *to })
+        self.verify_second(*proposal, officers, &Action::Cap { account: account.clone(), to: *to })
+    }
+
+    fn verify_carried(&self, carried: &CarriedOver) -> Result<(), Problem> {
+        require(is_population_name(&carried.population), "its population cannot be called so")?;
+        let expected = self.to_carry_over(&carried.dataset, &carried.population);
+        require(expected.as_ref() == Some(carried), "its sums are not what is to be carried over")
     }
 
     fn verify_recovery(&self, recovery: &Recovery) -> Result<(), Problem> {
         let Recovery { witnessed, officers, proposal, datasets, .. } = recovery;
         require(!witnessed.is_empty(), "it takes over nothing")?;
-        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
-        let checkpoints = checkpoints(&notes).ok_or("what it takes over is not a checkpoint")?;
-        self.verify_second(Some(*proposal), officers, &Action::Recover(notes))?;
-        let expected = restored(|dataset| self.datasets.get(dataset).copied(), &checkpoints);
+        let notes = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
+        let checkpoints = checkpoints(witnessed).ok_or("what it takes over is not a checkpoint")?;
+        let action = Action::Recover(notes);
+        // What this very ledger has lost takes two; what another one had spent only adds to it.
+        if witnessed.iter().any(|sighting| sighting.identity.is_none()) {
+            self.verify_second(*proposal, officers, &action)?;
+        } else {
+            self.verify_confirmed(*proposal, officers, &action)?;
+        }
+        let local = |account: &AccountKey| self.accounts.get(account).copied();
+        let expected = restored(local, |identity, account| self.inherited(identity, account), &checkpoints);
         require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
     }
 
@@ -247,8 +366,14 @@ impl Chain {
         let proposal = proposal.filter(|proposal| proposal.action == *action);
         let proposal = proposal.ok_or("no open proposal says so")?;
         let [first, second] = officers else { return Err("it takes two officers".into()) };
+        self.require_named(officers)?;
         require(*first == proposal.officer, "the first officer is not who has proposed it")?;
         require(first != second && !second.is_empty(), "it takes two different officers")
+    }
+
+    fn require_named(&self, officers: &[String]) -> Result<(), Problem> {
+        let named = |officer: &String| self.rules.rules().is_none_or(|rules| rules.names(officer));
+        require(officers.iter().all(named), "the rules name other officers")
     }
 
     /// Goes on behind an entry that [`Chain::verify`] has passed.
@@ -269,32 +394,108 @@ impl Chain {
                 self.proposals.insert(entry.sequence, proposal.clone());
             }
             Record::Cap(change) => {
-                self.datasets.entry(change.dataset.clone()).or_default().cap = change.to;
-                self.configured.insert(change.dataset.clone(), change.configured);
+                self.accounts.entry(change.account.clone()).or_default().cap = change.to;
+                self.configured.insert(change.account.clone(), change.configured);
                 // A proposal was made over the cap of its time.
                 self.proposals.retain(
-                    |_, open| !matches!(&open.action, Action::Cap { dataset, .. } if *dataset == change.dataset),
+                    |_, open| !matches!(&open.action, Action::Cap { account, .. } if *account == change.account),
                 );
             }
+            Record::Carried(carried) => {
+                let [to, from] =
+                    [AccountKey::Population(carried.population.clone()), AccountKey::Dataset(carried.dataset.clone())];
+                let totals = |account| self.accounts.get(account).copied().unwrap_or_default();
+                let accounts = carried.accounts(totals(&from), totals(&to));
+                if let Some(configured) = self.configured(&from) {
+                    self.configured.insert(to, configured);
+                }
+                self.accounts.extend(accounts);
+                let done = self.carried.entry(carried.dataset.clone()).or_default();
+                (done.rho, done.person) = (done.rho.plus(carried.spent), done.person.plus(carried.person));
+            }
+            Record::Rules(change) => self.accept_rules(change),
             Record::Recovered(recovery) => {
                 for restored in &recovery.datasets {
                     let totals =
                         Totals { spent: restored.spent_after, person: restored.spent_person_after, cap: restored.cap };
-                    self.datasets.insert(restored.dataset.clone(), totals);
+                    self.accounts.insert(restored.account.clone(), totals);
                 }
-                let notes: Vec<String> = recovery.witnessed.iter().map(|seen| seen.checkpoint.clone()).collect();
-                for checkpoint in checkpoints(&notes).unwrap_or_default() {
-                    let Statement { size, root, .. } = *checkpoint.statement();
+                for (checkpoint, identity) in checkpoints(&recovery.witnessed).unwrap_or_default() {
+                    let Statement { size, root, ref accounts, .. } = *checkpoint.statement();
                     self.recovered.insert((size, root), entry.sequence);
+                    self.carried_elsewhere(accounts);
+                    let Some(identity) = identity else { continue };
+                    for (account, totals) in accounts {
+                        let inherited = self.inherited.entry((identity, account.clone())).or_default();
+                        inherited.rho = inherited.rho.max(totals.spent);
+                        inherited.person = inherited.person.max(totals.person);
+                    }
                 }
                 self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
             }
         }
     }
 
+    /// Data sets whose customers are said to be others inherit what was spent on those that they were said to be.
+    fn accept_rules(&mut self, change: &RulesChange) {
+        let before = self.accounts.clone();
+        let of = |population: &str| before.get(&AccountKey::Population(population.into())).copied();
+        for (from, to) in self.rules.moved(&change.rules) {
+            let Some(inherited) = of(from) else { continue };
+            let (known, account) = (of(to), AccountKey::Population(to.into()));
+            let totals = self.accounts.entry(account.clone()).or_default();
+            totals.spent = totals.spent.plus(inherited.spent);
+            totals.person = totals.person.plus(inherited.person);
+            // A cap that is there holds; else the smallest of those that it has inherited.
+            totals.cap = match known {
+                Some(known) => known.cap,
+                None if totals.cap == Rho::ZERO => inherited.cap,
+                None => totals.cap.min(inherited.cap),
+            };
+            if let Some(configured) = self.configured.get(&AccountKey::Population(from.into())).copied() {
+                self.configured.entry(account).or_insert(configured);
+            }
+        }
+        self.rules.follow(&change.rules);
+        self.proposals.retain(|_, open| !matches!(open.action, Action::Rules(_)));
+    }
+
+    /// What was carried over in the ledger that a checkpoint is of is in the sums that are taken over from it.
+    fn carried_elsewhere(&mut self, accounts: &BTreeMap<AccountKey, Totals>) {
+        for (account, totals) in accounts {
+            let AccountKey::Dataset(dataset) = account else { continue };
+            if totals.cap == Rho::ZERO {
+                let carried = self.carried.entry(dataset.clone()).or_default();
+                carried.rho = carried.rho.max(totals.spent);
+                carried.person = carried.person.max(totals.person);
+            }
+        }
+    }
+
+    fn charged(&mut self, record: &StudyRecord<impl AsRef<str>>) {
+        let of = match self.datasets.get_mut(record.dataset.as_ref()) {
+            Some(of) => of,
+            None => self.datasets.entry(record.dataset.as_ref().to_owned()).or_default(),
+        };
+        of.spent.rho = of.spent.rho.plus(record.account.charge);
+        if let Some(privacy) = &record.privacy {
+            of.spent.person = of.spent.person.plus(privacy.rho_person);
+            if of.unit != privacy.privacy_unit {
+                of.unit.clone_from(&privacy.privacy_unit);
+            }
+        }
+        let population = record.population.as_ref().map(AsRef::as_ref);
+        if of.population.as_deref() != population {
+            of.population = population.map(str::to_owned);
+        }
+    }
+
     fn accept_study(&mut self, state: State, record: &StudyRecord<impl AsRef<str>>) {
         let (account, dataset) = (&record.account, record.dataset.as_ref());
-        if let Some(totals) = self.datasets.get_mut(dataset) {
+        if state == State::Reserved {
+            self.charged(record);
+        }
+        if let Some(totals) = self.accounts.get_mut(&record.account_key()) {
             (totals.spent, totals.person) = (account.spent_after, account.spent_person_after);
         }
         let Some(release) = record.release else { return };
@@ -310,11 +511,11 @@ impl Chain {
     }
 }
 
-/// Notes as checkpoints; `None` if one is not a checkpoint, or is there twice.
-fn checkpoints(notes: &[String]) -> Option<Vec<Checkpoint>> {
-    let parsed: Option<Vec<Checkpoint>> = notes.iter().map(|note| Checkpoint::parse(note).ok()).collect();
-    let parsed = parsed?;
+/// What was seen, as checkpoints; `None` if something is not a checkpoint, or is there twice.
+fn checkpoints(witnessed: &[Sighting]) -> Option<Vec<Witnessed>> {
+    let parse = |seen: &Sighting| Some((Checkpoint::parse(&seen.checkpoint).ok()?, seen.identity));
+    let parsed = witnessed.iter().map(parse).collect::<Option<Vec<Witnessed>>>()?;
     let states: BTreeSet<(u64, Digest)> =
-        parsed.iter().map(|checkpoint| (checkpoint.statement().size, checkpoint.statement().root)).collect();
+        parsed.iter().map(|(checkpoint, _)| (checkpoint.statement().size, checkpoint.statement().root)).collect();
     (states.len() == parsed.len()).then_some(parsed)
 }

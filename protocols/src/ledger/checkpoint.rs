@@ -9,8 +9,10 @@
 //! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 //! head 7c1f…                                             hash of the last entry
 //! version 4                                              of the entries' form
-//! dataset clients spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
+//! population client spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
 //! ```
+//!
+//! Ledgers from before there were populations have a `dataset` for each data set; its line stays, with cap 0, when that is carried over.
 //!
 //! The text is a function of the entries alone. A ledger has one checkpoint of each size: it is signed anew after a restart with the
 //! same bytes, and two of one size that differ show a fork.
@@ -20,6 +22,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::account::AccountKey;
 use super::note::{Note, NoteError, SignatureLine};
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity};
@@ -38,7 +41,7 @@ pub fn coordinator_origin(authority: Digest) -> String {
     format!("entente/{authority}")
 }
 
-/// Where a data set's account stands.
+/// Where an account stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Σρ of the charges, each in its study's scope.
@@ -60,27 +63,24 @@ pub struct Statement {
     pub root: Digest,
     /// The hash of the last one; zeroes where there is none.
     pub head: Digest,
-    /// The data sets that have an account.
-    pub datasets: BTreeMap<String, Totals>,
-}
-
-/// Whether a data set can be called so. Its name stands in checkpoints.
-pub fn is_dataset_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_ascii_digit())
+    /// The accounts.
+    pub accounts: BTreeMap<AccountKey, Totals>,
 }
 
 impl Statement {
     /// The text that is signed.
     pub fn text(&self) -> String {
-        let Self { origin, size, root, head, datasets } = self;
+        let Self { origin, size, root, head, accounts } = self;
         let root = data_encoding::BASE64.encode(&root.0);
         let mut text = format!("{origin}\n{size}\n{root}\nhead {head}\nversion {ENTRIES}\n");
-        for (dataset, Totals { spent, person, cap }) in datasets {
+        for (account, Totals { spent, person, cap }) in accounts {
+            let kind = match account {
+                AccountKey::Dataset(_) => "dataset",
+                AccountKey::Population(_) => "population",
+            };
             let (spent, person, cap) = (spent.micro(), person.micro(), cap.micro());
             // Writing into a string does not fail.
-            let _ = writeln!(text, "dataset {dataset} spent {spent} person {person} cap {cap}");
+            let _ = writeln!(text, "{kind} {} spent {spent} person {person} cap {cap}", account.name());
         }
         text
     }
@@ -91,18 +91,23 @@ impl Statement {
         let root = Digest(data_encoding::BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?);
         let head = lines.next()?.strip_prefix("head ")?.parse().ok()?;
         lines.next()?.strip_prefix("version ")?;
-        let mut datasets = BTreeMap::new();
+        let mut accounts = BTreeMap::new();
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
-            let ["dataset", dataset, "spent", spent, "person", person, "cap", cap] = words[..] else { return None };
+            let [kind, name, "spent", spent, "person", person, "cap", cap] = words[..] else { return None };
+            let account = match kind {
+                "dataset" => AccountKey::Dataset(name.into()),
+                "population" => AccountKey::Population(name.into()),
+                _ => return None,
+            };
             let rho = |digits: &str| digits.parse().ok().map(Rho::from_micro);
             let totals = Totals { spent: rho(spent)?, person: rho(person)?, cap: rho(cap)? };
-            if !is_dataset_name(dataset) {
+            if !account.is_valid() {
                 return None;
             }
-            datasets.insert(dataset.to_owned(), totals);
+            accounts.insert(account, totals);
         }
-        let statement = Self { origin, size, root, head, datasets };
+        let statement = Self { origin, size, root, head, accounts };
         // One text for one statement: no sign, leading zero, order or version but ours.
         (statement.text() == text).then_some(statement)
     }
@@ -128,7 +133,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// A statement with too many data sets for a note.
+    /// A statement with too many accounts for a note.
     pub fn sign(statement: Statement, key: &IdentityKey) -> Result<Self, NoteError> {
         let mut note = Note::new(statement.text())?;
         note.sign(&statement.origin, key);
@@ -203,7 +208,12 @@ pub(super) mod tests {
             size,
             root: Digest([1; 32]),
             head: Digest([2; 32]),
-            datasets: [("clients".into(), totals(40_000)), ("purchases".into(), totals(0))].into(),
+            accounts: [
+                (AccountKey::Dataset("clients".into()), totals(40_000)),
+                (AccountKey::Dataset("purchases".into()), totals(0)),
+                (AccountKey::Population("客户".into()), totals(40_000)),
+            ]
+            .into(),
         }
     }
 
@@ -231,6 +241,10 @@ pub(super) mod tests {
             ("spent 40000", "spent 040000"),
             ("clients", "cli ents"),
             ("dataset clients", "dataset zlients"),
+            ("dataset clients", "population zlients"),
+            ("dataset purchases", "data purchases"),
+            ("population 客户", "population 客\u{3000}户"),
+            ("population 客户", "dataset 客户"),
             ("dataset clients", "dataset 1lients"),
             ("head 02", "head 0"),
             (" cap 1250000\n", " cap 1250000 \n"),

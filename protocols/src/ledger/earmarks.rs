@@ -10,38 +10,39 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::account::{AccountKey, Spent};
 use crate::attempt::AttemptId;
-use crate::privacy::rho::Rho;
 
 /// What is set aside, by attempt.
 #[derive(Default)]
 pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
 struct Earmark {
-    dataset: String,
-    open: Rho,
+    account: AccountKey,
+    open: Spent,
     since: Timestamp,
 }
 
 impl Earmarks {
-    /// What is set aside of a data set for other studies. The attempts of one study follow each other: of an earlier one, nothing
+    /// What is set aside of an account for other studies. The attempts of one study follow each other: of an earlier one, nothing
     /// is charged any more.
-    pub(super) fn beside(&self, dataset: &str, study: &str) -> Rho {
-        let others = self.0.iter().filter(|(attempt, earmark)| earmark.dataset == dataset && attempt.study != study);
-        others.map(|(_, earmark)| earmark.open).sum()
+    pub(super) fn beside(&self, account: &AccountKey, study: &str) -> Spent {
+        let others = self.0.iter().filter(|(attempt, earmark)| earmark.account == *account && attempt.study != study);
+        let open = || others.clone().map(|(_, earmark)| earmark.open);
+        Spent { rho: open().map(|open| open.rho).sum(), person: open().map(|open| open.person).sum() }
     }
 
     /// So much of it is charged.
-    pub(super) fn charged(&mut self, attempt: &AttemptId, rho: Rho) {
-        if let Some(earmark) = self.0.get_mut(attempt) {
-            earmark.open = earmark.open.minus(rho);
+    pub(super) fn charged(&mut self, attempt: &AttemptId, charge: Spent) {
+        if let Some(Earmark { open, .. }) = self.0.get_mut(attempt) {
+            (open.rho, open.person) = (open.rho.minus(charge.rho), open.person.minus(charge.person));
         }
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
+    pub(super) fn insert(&mut self, attempt: &AttemptId, account: AccountKey, open: Spent, since: Timestamp) {
         self.0.retain(|other, _| other.study != attempt.study);
-        self.0.insert(attempt.clone(), Earmark { dataset: dataset.to_owned(), open, since });
+        self.0.insert(attempt.clone(), Earmark { account, open, since });
     }
 
     /// Nothing is set aside for an attempt any more.

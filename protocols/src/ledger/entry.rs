@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::office::{CapChange, Hold, Note, Proposal, Recovery};
+use super::account::AccountKey;
+use super::carry::CarriedOver;
+use super::office::{CapChange, Hold, Note, Proposal, Recovery, RulesChange};
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
@@ -48,8 +50,12 @@ pub enum State {
     Resumed,
     /// An officer proposes what takes two.
     Proposed,
-    /// A data set's cap, for the first time or changed.
+    /// A population's cap, for the first time or changed.
     Cap,
+    /// What was spent on a data set, in an older form of ledger, is carried over to its population.
+    Carried,
+    /// The rules that hold from now on.
+    Rules,
     /// Two officers have taken over what witnesses saw and this ledger had lost.
     Recovered,
 }
@@ -131,12 +137,12 @@ impl Privacy {
     }
 }
 
-/// A data set's account before and after an entry.
+/// An account before and after an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// What this entry charges: the release's ρ for RESERVED, nothing for every other state.
     pub charge: Rho,
-    /// The data set's cap.
+    /// The account's cap.
     pub cap: Rho,
     /// Σρ before.
     pub spent_before: Rho,
@@ -144,7 +150,7 @@ pub struct Account {
     pub spent_after: Rho,
     /// Σ of the losses to a person, after.
     pub spent_person_after: Rho,
-    /// The δ of the data set's budget.
+    /// The δ of the budget.
     pub delta: f64,
     /// Σρ before as ε at that δ.
     pub epsilon_before: f64,
@@ -192,6 +198,10 @@ pub enum Record<S = String> {
     Proposed(Proposal),
     /// See [`State::Cap`].
     Cap(CapChange),
+    /// See [`State::Carried`].
+    Carried(CarriedOver),
+    /// See [`State::Rules`].
+    Rules(RulesChange),
     /// See [`State::Recovered`].
     Recovered(Box<Recovery>),
 }
@@ -206,6 +216,9 @@ pub struct StudyRecord<S = String> {
     pub study: Arc<StudyRef>,
     /// The data set.
     pub dataset: S,
+    /// The population whose account it is; none in entries from before there were populations, and where the data set is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub population: Option<S>,
     /// The data's snapshot, keyed so that nobody else can compare it.
     pub snapshot: Option<Digest>,
     /// The consent predicate that was applied.
@@ -233,6 +246,16 @@ pub struct StudyRecord<S = String> {
     pub reason: Option<S>,
 }
 
+impl<S: AsRef<str>> StudyRecord<S> {
+    /// The account that it is about.
+    pub fn account_key(&self) -> AccountKey {
+        match &self.population {
+            Some(population) => AccountKey::Population(population.as_ref().to_owned()),
+            None => AccountKey::Dataset(self.dataset.as_ref().to_owned()),
+        }
+    }
+}
+
 /// What records share is written in each.
 fn shared<S: Serializer>(value: &Arc<impl Serialize>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().serialize(serializer)
@@ -256,6 +279,8 @@ impl<S> Entry<S> {
             Record::Resumed(_) => State::Resumed,
             Record::Proposed(_) => State::Proposed,
             Record::Cap(_) => State::Cap,
+            Record::Carried(_) => State::Carried,
+            Record::Rules(_) => State::Rules,
             Record::Recovered(_) => State::Recovered,
         }
     }
@@ -273,6 +298,8 @@ impl<S> Entry<S> {
             | Record::Resumed(_)
             | Record::Proposed(_)
             | Record::Cap(_)
+            | Record::Carried(_)
+            | Record::Rules(_)
             | Record::Recovered(_) => None,
         }
     }

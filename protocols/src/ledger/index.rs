@@ -13,8 +13,8 @@ pub(super) struct Known {
     pub(super) releases: HashMap<Digest, Release>,
     /// By question and snapshot.
     pub(super) answers: HashMap<(Digest, Digest), Digest>,
-    /// What studies have spent, by data set, then by study.
-    by_study: HashMap<String, HashMap<String, Rho>>,
+    /// What studies have spent, whatever the account: a study reads one data set at a node.
+    by_study: HashMap<String, Rho>,
 }
 
 impl Known {
@@ -24,8 +24,7 @@ impl Known {
         };
         let (Some(release), state) = (record.release, entry.state()) else { return };
         if state == State::Reserved {
-            let studies = self.by_study.entry(record.dataset.clone()).or_default();
-            let study = studies.entry(record.study.id.clone()).or_default();
+            let study = self.by_study.entry(record.study.id.clone()).or_default();
             *study = study.plus(record.account.charge);
         } else if let (Some(question), Some(snapshot)) = (record.study.question_sha256, record.snapshot) {
             self.answers.insert((question, snapshot), release);
@@ -37,8 +36,8 @@ impl Known {
         self.releases.insert(release, Release { record: record.clone(), state, reserved, bytes });
     }
 
-    pub(super) fn spent_by_study(&self, dataset: &str, study: &str) -> Rho {
-        self.by_study.get(dataset).and_then(|studies| studies.get(study)).copied().unwrap_or_default()
+    pub(super) fn spent_by_study(&self, study: &str) -> Rho {
+        self.by_study.get(study).copied().unwrap_or_default()
     }
 }
 

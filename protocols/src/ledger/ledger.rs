@@ -1,9 +1,8 @@
 //! The ledger itself: the filter, and how it grows. What becomes of a release is in [`super::permit`] and [`super::outbox`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::account::{Caps, OverCap, Spent};
+use super::account::{AccountKey, Budgets, OverCap, Spent};
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, Signer, Statement};
 use super::earmarks::Earmarks;
@@ -25,7 +24,7 @@ use crate::privacy::rho::Rho;
 /// reads what another has appended before it appends, and a store takes one entry of a sequence.
 pub struct Ledger<S> {
     pub(super) store: S,
-    pub(super) caps: BTreeMap<String, Caps>,
+    pub(super) budgets: Budgets,
     software: String,
     pub(super) chain: Chain,
     pub(super) known: Known,
@@ -36,10 +35,10 @@ pub struct Ledger<S> {
 
 impl<S: Store> Ledger<S> {
     /// Opens a ledger and checks its chain from the first entry on.
-    pub fn open(store: S, caps: BTreeMap<String, Caps>, software: &str) -> Result<Self, LedgerError> {
+    pub fn open(store: S, budgets: Budgets, software: &str) -> Result<Self, LedgerError> {
         let mut ledger = Self {
             store,
-            caps,
+            budgets,
             software: software.into(),
             chain: Chain::default(),
             known: Known::default(),
@@ -70,9 +69,15 @@ impl<S: Store> Ledger<S> {
         &self.chain
     }
 
-    /// What has been spent on a data set.
+    /// The account of a data set: that of its population.
+    pub fn account_of(&self, dataset: &str) -> AccountKey {
+        let population = self.budgets.population(dataset);
+        population.map_or_else(|| self.chain.account_of(dataset), |name| AccountKey::Population(name.into()))
+    }
+
+    /// What has been spent on a data set's population.
     pub fn spent(&self, dataset: &str) -> Spent {
-        self.chain.spent(dataset)
+        self.chain.spent(&self.account_of(dataset))
     }
 
     /// The end of the chain.
@@ -108,9 +113,9 @@ impl<S: Store> Ledger<S> {
         Some((privacy.rho, privacy.rho_person))
     }
 
-    /// What may be spent on a data set: the recorded cap, or before its first use what `node.toml` says.
+    /// What may be spent on a data set's population: the recorded cap, or before its first use what `node.toml` says.
     pub fn cap(&self, dataset: &str) -> Option<Rho> {
-        self.chain.cap(dataset).or_else(|| Some(self.caps.get(dataset)?.lifetime))
+        self.chain.cap(&self.account_of(dataset)).or_else(|| Some(self.budgets.caps(dataset)?.lifetime))
     }
 
     /// Why nothing of a data set may be released now for a study of this kind, if so: an officer has paused it, or the ledger is in
@@ -123,19 +128,21 @@ impl<S: Store> Ledger<S> {
             Some(hold) => {
                 Err(LedgerError::Paused(format!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason)))
             }
-            None => Ok(()),
+            None => self.unconfirmed(dataset).map_or(Ok(()), |words| Err(LedgerError::Office(words))),
         }
     }
 
     /// Whether the caps would admit a charge of `asked` for a request now; [`Ledger::reserve`] makes the same check.
     pub fn admits(&self, request: &Request, asked: Rho) -> Result<(), LedgerError> {
         self.obstacle(&request.dataset, request.study.kind)?;
-        let caps = self.caps.get(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
+        let account = self.account_of(&request.dataset);
+        let caps = self.budgets.caps(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
         let lifetime = self.cap(&request.dataset).unwrap_or(caps.lifetime);
-        let held = self.earmarks.beside(&request.dataset, &request.study.id);
+        let held = self.earmarks.beside(&account, &request.study.id);
         let over = |what, spent: Rho, held: Rho, cap: Rho| OverCap {
             what,
             dataset: request.dataset.clone(),
+            account: account.clone(),
             asked,
             spent,
             held,
@@ -144,11 +151,16 @@ impl<S: Store> Ledger<S> {
             epsilon_cap: cap.epsilon(caps.delta),
             delta: caps.delta,
         };
-        let spent = self.spent(&request.dataset).rho;
-        if spent.plus(held).plus(asked) > lifetime {
-            return Err(over("the lifetime budget", spent, held, lifetime).into());
+        let spent = self.chain.spent(&account);
+        if spent.rho.plus(held.rho).plus(asked) > lifetime {
+            return Err(over("the lifetime budget", spent.rho, held.rho, lifetime).into());
         }
-        let spent = self.known.spent_by_study(&request.dataset, &request.study.id);
+        let (person, most) = (request.person(asked), self.budgets.rules().person.unwrap_or(Rho::MAX));
+        if spent.person.plus(held.person).plus(person) > most {
+            let over = over("the lifetime budget of a person at all partners,", spent.person, held.person, most);
+            return Err(OverCap { asked: person, ..over }.into());
+        }
+        let spent = self.known.spent_by_study(&request.study.id);
         if spent.plus(asked) > caps.per_study {
             return Err(over("the budget per study", spent, Rho::ZERO, caps.per_study).into());
         }
@@ -173,6 +185,7 @@ impl<S: Store> Ledger<S> {
             Ok(Record::Refused(Box::new(StudyRecord {
                 release: None,
                 account: ledger.account(&refused.dataset),
+                population: ledger.budgets.population(&refused.dataset).map(str::to_owned),
                 dataset: refused.dataset.clone(),
                 study: Arc::new(refused.study.clone()),
                 snapshot: None,
@@ -200,15 +213,23 @@ impl<S: Store> Ledger<S> {
         Ok(self.store.append_checkpoint(&checkpoint.to_string())?)
     }
 
-    pub(super) fn account(&self, dataset: &str) -> Account {
-        let (spent, caps) = (self.spent(dataset), self.caps.get(dataset));
+    /// The account of a data set as it stands, for an entry that names its population if `node.toml` has one.
+    fn account(&self, dataset: &str) -> Account {
+        let own = || AccountKey::Dataset(dataset.into());
+        let population = self.budgets.population(dataset);
+        let account = population.map_or_else(own, |name| AccountKey::Population(name.into()));
+        self.account_at(&account, dataset)
+    }
+
+    pub(super) fn account_at(&self, account: &AccountKey, dataset: &str) -> Account {
+        let (spent, caps) = (self.chain.spent(account), self.budgets.caps(dataset));
         let delta = caps.map_or(0.0, |caps| caps.delta);
         let epsilon = spent.rho.epsilon(delta);
         // JSON has no infinity: without a budget there is no δ, and ε is not stated.
         let epsilon = if epsilon.is_finite() { epsilon } else { 0.0 };
         Account {
             charge: Rho::ZERO,
-            cap: self.cap(dataset).unwrap_or_default(),
+            cap: self.chain.cap(account).or(caps.map(|caps| caps.lifetime)).unwrap_or_default(),
             spent_before: spent.rho,
             spent_after: spent.rho,
             spent_person_after: spent.person,
@@ -223,6 +244,7 @@ impl<S: Store> Ledger<S> {
             release: None,
             study: Arc::new(request.study.clone()),
             dataset: request.dataset.clone(),
+            population: self.budgets.population(&request.dataset).map(str::to_owned),
             snapshot: request.snapshot,
             consent: request.consent.clone(),
             requester: request.requester.clone(),
@@ -241,7 +263,7 @@ impl<S: Store> Ledger<S> {
     /// The next state of a release: what was recorded of it, with today's account and no charge.
     pub(super) fn follow(&self, release: Digest, result: Digest) -> Result<Box<StudyRecord>, LedgerError> {
         let known = self.known.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
-        let account = self.account(&known.record.dataset);
+        let account = self.account_at(&known.record.account_key(), &known.record.dataset);
         Ok(Box::new(StudyRecord { account, result_sha256: Some(result), ..(*known.record).clone() }))
     }
 

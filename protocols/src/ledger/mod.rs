@@ -14,14 +14,17 @@
 //!
 //! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
+//! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
 //! - [`receipt`]: what came of a study, signed by all;
+//! - [`rules`]: what decides what leaves, and which changes of it take officers;
 //! - [`report`]: what a verification finds;
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
 //!   it; [`cross`] several against each other.
 
+pub mod carry;
 pub mod chain;
 pub mod checkpoint;
 pub mod cross;
@@ -33,12 +36,14 @@ pub mod outside;
 pub mod receipt;
 pub mod recompute;
 pub mod report;
+pub mod rules;
 pub mod store;
 pub mod tree;
 pub mod verify;
 pub mod witness;
 
 mod account;
+mod confirm;
 mod earmarks;
 mod error;
 
@@ -48,10 +53,12 @@ mod ledger;
 mod officers;
 mod outbox;
 mod permit;
+mod populations;
+mod quarantine;
 mod read;
 mod recent;
 
-pub use account::{Caps, OverCap, Spent};
+pub use account::{AccountKey, Budgets, Caps, OverCap, Spent, is_dataset_name, is_population_name, population_of};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
 pub use entry::{Entry, Head, State};

@@ -1,11 +1,10 @@
-//! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
+//! What officers do with the ledger, and what `node.toml` changes of it. What they do about its quarantine is in [`super::quarantine`].
 
-use super::account::Caps;
-use super::checkpoint::Checkpoint;
+use super::account::{AccountKey, Caps};
 use super::entry::Record;
 use super::error::LedgerError;
 use super::ledger::Ledger;
-use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Sighting, Subject, restored};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Subject};
 use super::store::Store;
 use crate::privacy::rho::Rho;
 
@@ -29,7 +28,7 @@ pub struct Act<'a> {
     pub now: &'a str,
 }
 
-fn refuse<T>(words: String) -> Result<T, LedgerError> {
+pub(super) fn refuse<T>(words: String) -> Result<T, LedgerError> {
     Err(LedgerError::Office(words))
 }
 
@@ -61,20 +60,21 @@ impl<S: Store> Ledger<S> {
         })
     }
 
-    /// Changes a data set's cap: at once where it becomes lower, with a second officer where it becomes higher.
-    pub fn set_cap(&mut self, dataset: &str, to: Rho, act: Act<'_>) -> Result<Outcome, LedgerError> {
+    /// Changes the cap of a population, by its name or that of one of its data sets: at once where it becomes lower, with a second officer
+    /// where it becomes higher.
+    pub fn set_cap(&mut self, of: &str, to: Rho, act: Act<'_>) -> Result<Outcome, LedgerError> {
         self.sync()?;
-        let configured = self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?.lifetime;
-        let from = self.cap(dataset).unwrap_or(configured);
+        let (account, caps) = self.budgets.called(of).ok_or_else(|| LedgerError::NoBudget(of.into()))?;
+        let (configured, from) = (caps.lifetime, self.chain.cap(&account).unwrap_or(caps.lifetime));
         if to == from {
-            return refuse(format!("the cap of data set `{dataset}` is ρ = {from} already"));
+            return refuse(format!("the cap of {account} is ρ = {from} already"));
         }
         let change = |ledger: &Self, officers: Vec<String>, proposal| {
             Record::Cap(CapChange {
-                dataset: dataset.into(),
-                from: ledger.chain.cap(dataset),
+                account: account.clone(),
+                from: ledger.chain.cap(&account),
                 to,
-                configured: ledger.chain.configured(dataset).unwrap_or(configured),
+                configured: ledger.chain.configured(&account).unwrap_or(configured),
                 officers,
                 reason: act.reason.into(),
                 proposal,
@@ -84,39 +84,36 @@ impl<S: Store> Ledger<S> {
             self.append(act.now, None, |ledger| Ok(change(ledger, vec![act.officer.into()], None)))?;
             return Ok(Outcome::Done);
         }
-        if self.chain.cap(dataset).is_none() {
-            return refuse(format!(
-                "data set `{dataset}` was never used, and its cap is what node.toml says: change it there"
-            ));
+        if self.chain.cap(&account).is_none() {
+            return refuse(format!("{account} was never used, and its cap is what node.toml says: change it there"));
         }
-        let action = Action::Cap { dataset: dataset.into(), to };
+        let action = Action::Cap { account: account.clone(), to };
         self.second(&action, act, |ledger, proposal, officers| Ok(change(ledger, officers, Some(proposal))))
     }
 
-    /// Takes over what witnesses have shown, with a second officer: the larger of the sums, data set by data set.
-    pub fn recover(&mut self, act: Act<'_>) -> Result<Outcome, LedgerError> {
-        self.sync()?;
-        let witnessed: Vec<Sighting> = self.contradictions().cloned().collect();
-        if witnessed.is_empty() {
-            return refuse("there is nothing to recover from: the ledger goes on from all that was witnessed".into());
+    /// Proposes or does what takes two officers; where the rules name fewer than two, one who answers for the node does it.
+    pub(super) fn confirmed(
+        &mut self,
+        action: &Action,
+        act: Act<'_>,
+        done: impl Fn(&Self, Vec<String>, Option<u64>) -> Record,
+    ) -> Result<Outcome, LedgerError> {
+        if self.chain.rules().confirming() == 2 {
+            return self.second(action, act, |ledger, proposal, officers| Ok(done(ledger, officers, Some(proposal))));
         }
-        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
-        let parsed: Result<Vec<Checkpoint>, _> = notes.iter().map(|note| Checkpoint::parse(note)).collect();
-        let parsed = parsed?;
-        self.second(&Action::Recover(notes), act, |ledger, proposal, officers| {
-            let datasets = restored(|dataset| ledger.chain.datasets().get(dataset).copied(), &parsed);
-            let (witnessed, reason) = (witnessed.clone(), act.reason.into());
-            Ok(Record::Recovered(Box::new(Recovery { witnessed, officers, reason, proposal, datasets })))
-        })
+        self.require_named(act.officer)?;
+        self.append(act.now, None, |ledger| Ok(done(ledger, vec![act.officer.into()], None)))?;
+        Ok(Outcome::Done)
     }
 
     /// Proposes, or does what another officer has proposed.
-    fn second(
+    pub(super) fn second(
         &mut self,
         action: &Action,
         act: Act<'_>,
         done: impl Fn(&Self, u64, Vec<String>) -> Result<Record, LedgerError>,
     ) -> Result<Outcome, LedgerError> {
+        self.require_named(act.officer)?;
         let open = self.chain.proposals().iter().find(|(_, open)| open.action == *action);
         let open = open.map(|(sequence, open)| (*sequence, open.officer.clone()));
         match open {
@@ -137,45 +134,59 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Data sets in use of which `node.toml` says something else than was last recorded of it, with the cap that is recorded.
-    fn reconfigured(&self) -> impl Iterator<Item = (&String, &Caps, Rho)> {
-        let recorded = self.caps.iter().filter_map(|(dataset, caps)| Some((dataset, caps, self.chain.cap(dataset)?)));
-        recorded.filter(|(dataset, caps, _)| self.chain.configured(dataset) != Some(caps.lifetime))
+    /// Whoever `node.toml` names, officers are those that the ledger has recorded.
+    fn require_named(&self, officer: &str) -> Result<(), LedgerError> {
+        let rules = self.chain.rules().rules();
+        if rules.is_none_or(|rules| rules.names(officer)) {
+            return Ok(());
+        }
+        refuse(format!("`{officer}` is not an officer by the rules that the ledger records"))
     }
 
-    /// Looks whether `node.toml` raises the cap of a data set that is in use.
+    /// Populations in use of which `node.toml` says something else than was last recorded, with the cap that is recorded.
+    fn reconfigured(&self) -> impl Iterator<Item = (AccountKey, Caps, Rho)> {
+        let named = self.budgets.populations().into_iter();
+        let named = named.map(|(population, caps)| (AccountKey::Population(population.into()), caps));
+        let recorded = named.filter_map(|(account, caps)| Some((self.chain.cap(&account)?, account, caps)));
+        let changed = recorded.filter(|(_, account, caps)| self.chain.configured(account) != Some(caps.lifetime));
+        changed.map(|(cap, account, caps)| (account, caps, cap))
+    }
+
+    /// Looks whether `node.toml` raises the cap of a population that is in use.
     ///
     /// # Errors
     ///
     /// Where it does: that takes two officers.
     pub fn check_configuration(&self) -> Result<(), LedgerError> {
-        let Some((dataset, caps, cap)) = self.reconfigured().find(|(_, caps, cap)| caps.lifetime > *cap) else {
+        let Some((account, caps, cap)) = self.reconfigured().find(|(_, caps, cap)| caps.lifetime > *cap) else {
             return Ok(());
         };
         let to = caps.lifetime;
         let (is, says) = (cap.epsilon(caps.delta), to.epsilon(caps.delta));
         refuse(format!(
-            "node.toml raises the cap of data set `{dataset}` from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
-             that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {dataset} --epsilon \
+            "node.toml raises the cap of {account} from ρ = {cap} (ε = {is:.3} at δ = {:e}) to ρ = {to} (ε = {says:.3}); \
+             that takes two officers: set `epsilon` back, and let each of them run `entente-node ledger cap {} --epsilon \
              {says:.3} --officer NAME --reason TEXT`",
-            caps.delta
+            caps.delta,
+            account.name()
         ))
     }
 
-    /// Follows `node.toml` where it lowers the cap of a data set that is in use, and records that.
+    /// Follows `node.toml` where it makes rules stricter or lowers the cap of a population that is in use, and records that.
     ///
     /// # Errors
     ///
     /// Where it raises one ([`Self::check_configuration`]); nothing is recorded then.
     pub fn follow_configuration(&mut self, now: &str) -> Result<(), LedgerError> {
         self.check_configuration()?;
-        let lowered: Vec<(String, Rho)> =
-            self.reconfigured().map(|(dataset, caps, _)| (dataset.clone(), caps.lifetime)).collect();
-        for (dataset, to) in lowered {
+        let lowered: Vec<(AccountKey, Rho)> =
+            self.reconfigured().map(|(account, caps, _)| (account, caps.lifetime)).collect();
+        self.follow_rules(now)?;
+        for (account, to) in lowered {
             self.append(now, None, |ledger| {
                 Ok(Record::Cap(CapChange {
-                    dataset: dataset.clone(),
-                    from: ledger.chain.cap(&dataset),
+                    account: account.clone(),
+                    from: ledger.chain.cap(&account),
                     to,
                     configured: to,
                     officers: Vec::new(),
@@ -186,71 +197,26 @@ impl<S: Store> Ledger<S> {
         }
         Ok(())
     }
-
-    /// Keeps a checkpoint that this node has signed and that `by` has shown, if the ledger does not go on from it: from then on it is
-    /// in quarantine. The caller has verified the signature. Whether it is so.
-    pub fn sighted(&mut self, checkpoint: &Checkpoint, by: &str, now: &str) -> Result<bool, LedgerError> {
-        self.sync()?;
-        let statement = checkpoint.statement();
-        if self.chain.goes_on_from(statement) || self.chain.recovered(statement).is_some() {
-            return Ok(false);
-        }
-        if !self.sightings.iter().any(|(_, known)| known == statement) {
-            let sighting = Sighting { checkpoint: checkpoint.bare(), by: by.into(), time: now.into() };
-            self.store.append_sighting(&sighting)?;
-            self.sightings.push((sighting, statement.clone()));
-        }
-        Ok(true)
-    }
-
-    /// Checkpoints that were shown, and that the ledger neither goes on from nor has taken over.
-    pub fn contradictions(&self) -> impl Iterator<Item = &Sighting> {
-        let open = |(_, statement): &&(Sighting, _)| {
-            !self.chain.goes_on_from(statement) && self.chain.recovered(statement).is_none()
-        };
-        self.sightings.iter().filter(open).map(|(sighting, _)| sighting)
-    }
-
-    /// Why the ledger is in quarantine, if it is, and what to do.
-    pub fn quarantine(&self) -> Option<String> {
-        let seen: Vec<String> = self
-            .contradictions()
-            .map(|sighting| {
-                let size = self.sightings.iter().find(|(known, _)| known == sighting).map_or(0, |(_, of)| of.size);
-                format!(
-                    "{} holds a checkpoint of {size} entries that this node has signed (seen {})",
-                    sighting.by, sighting.time
-                )
-            })
-            .collect();
-        (!seen.is_empty()).then(|| {
-            format!(
-                "the ledger is in quarantine: it has {} entries, and {}, from which it does not go on. Was it restored from an old \
-                 backup, or does a copy of this node run? Stop the copy, or restore the newest backup; if there is none, two officers \
-                 take over what was spent by `entente-node ledger recover --officer NAME --reason TEXT`",
-                self.head().entries,
-                seen.join("; ")
-            )
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::checkpoint::node_origin;
+    use super::super::checkpoint::{Checkpoint, node_origin};
+    use super::super::office::Sighting;
+    use super::super::rules::Rules;
     use super::super::store::Memory;
     use super::super::verify::{export, verify_export};
     use super::super::witness::{Consistency, Recovered, Request, Verdict, judge};
-    use super::super::{Begin, Caps, Signer};
+    use super::super::{Begin, Budgets, Signer};
     use super::*;
     use crate::digest::Digest;
     use crate::identity::IdentityKey;
     use crate::kind::Kind;
     use crate::policy::tests::{approved, request};
 
-    fn caps(micro: u64) -> std::collections::BTreeMap<String, Caps> {
+    fn caps(micro: u64) -> Budgets {
         let caps = Caps { lifetime: Rho::from_micro(micro), per_study: Rho::from_micro(90_000), delta: 1e-6 };
-        [("d".into(), caps)].into()
+        Budgets::new(Rules::open([("d", "people", "id")]), caps)
     }
 
     fn ledger() -> Ledger<Memory> {
@@ -410,7 +376,7 @@ mod tests {
         assert!(restored.recover(act("ann")).is_err(), "there is nothing to recover from");
         assert!(restored.sighted(&lost, "the coordinator", "then").unwrap());
         let error = charge(&mut restored, 3, 1000).unwrap_err().to_string();
-        for words in ["quarantine", "the coordinator", "then", "recover", "2 entries", "3 entries"] {
+        for words in ["quarantine", "the coordinator", "then", "recover", "3 entries", "4 entries"] {
             assert!(error.contains(words), "{words}: {error}");
         }
         // A restart forgets nothing.

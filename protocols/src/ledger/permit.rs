@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::account::Spent;
 use super::entry::{Record, State, StudyRecord};
 use super::error::LedgerError;
 use super::ledger::Ledger;
@@ -81,6 +82,7 @@ impl<S: Store> Ledger<S> {
             }
         } else {
             self.admits(&request, mechanism.rho())?;
+            self.record_rules(now)?;
             self.record_cap(&request.dataset, now)?;
             self.append(now, None, |ledger| {
                 ledger.admits(&request, mechanism.rho())?;
@@ -91,7 +93,8 @@ impl<S: Store> Ledger<S> {
                 ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
                 Ok(Record::Reserved(record))
             })?;
-            self.earmarks.charged(&request.attempt(), mechanism.rho());
+            let charge = Spent { rho: mechanism.rho(), person: mechanism.rho_person() };
+            self.earmarks.charged(&request.attempt(), charge);
         }
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
     }
@@ -104,13 +107,14 @@ impl<S: Store> Ledger<S> {
     pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
         self.sync()?;
         self.admits(request, request.rho)?;
-        self.earmark_again(&request.attempt(), &request.dataset, request.rho, now);
+        let open = Spent { rho: request.rho, person: request.person(request.rho) };
+        self.earmark_again(&request.attempt(), &request.dataset, open, now);
         Ok(())
     }
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
-        self.earmarks.insert(attempt, dataset, open, since);
+    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Spent, since: Timestamp) {
+        self.earmarks.insert(attempt, self.account_of(dataset), open, since);
     }
 
     /// Nothing is set aside for an attempt any more.
@@ -123,16 +127,17 @@ impl<S: Store> Ledger<S> {
         self.earmarks.remove_before(then);
     }
 
-    /// Records a data set's cap at its first use.
+    /// Records the cap of a data set's population at its first use.
     fn record_cap(&mut self, dataset: &str, now: &str) -> Result<(), LedgerError> {
-        let caps = *self.caps.get(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?;
-        if self.chain.cap(dataset).is_some() {
+        let caps = *self.budgets.caps(dataset).ok_or_else(|| LedgerError::NoBudget(dataset.into()))?;
+        let account = self.account_of(dataset);
+        if self.chain.cap(&account).is_some() {
             return Ok(());
         }
         self.append(now, None, |ledger| {
             Ok(Record::Cap(CapChange {
-                dataset: dataset.into(),
-                from: ledger.chain.cap(dataset),
+                account: account.clone(),
+                from: ledger.chain.cap(&account),
                 to: caps.lifetime,
                 configured: caps.lifetime,
                 officers: Vec::new(),

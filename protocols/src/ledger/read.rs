@@ -8,9 +8,12 @@ use serde::de::{Deserialize, DeserializeOwned, Error as _};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
+use super::account::AccountKey;
+use super::carry::CarriedOver;
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
-use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject};
 use super::recent::Recent;
+use super::rules::Rules;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
@@ -71,6 +74,7 @@ struct Fields<'a, S> {
     #[serde(borrow)]
     study: Option<&'a RawValue>,
     dataset: Option<S>,
+    population: Option<S>,
     snapshot: Option<Digest>,
     consent: Option<S>,
     requester: Option<S>,
@@ -91,6 +95,10 @@ struct Fields<'a, S> {
     action: Option<Action>,
     from: Option<Rho>,
     to: Option<Rho>,
+    spent: Option<Rho>,
+    person: Option<Rho>,
+    cap: Option<Rho>,
+    rules: Option<Box<Rules>>,
     configured: Option<Rho>,
     officers: Option<Vec<String>>,
     proposal: Option<u64>,
@@ -127,10 +135,23 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 reason: owned(self.reason.take(), "reason")?,
             }),
             State::Cap => Record::Cap(CapChange {
-                dataset: owned(self.dataset.take(), "dataset")?,
+                account: self.account_key()?,
                 from: self.from,
                 to: there(self.to.take(), "to")?,
                 configured: there(self.configured.take(), "configured")?,
+                officers: there(self.officers.take(), "officers")?,
+                reason: owned(self.reason.take(), "reason")?,
+                proposal: self.proposal,
+            }),
+            State::Carried => Record::Carried(CarriedOver {
+                dataset: owned(self.dataset.take(), "dataset")?,
+                population: owned(self.population.take(), "population")?,
+                spent: there(self.spent.take(), "spent")?,
+                person: there(self.person.take(), "person")?,
+                cap: there(self.cap.take(), "cap")?,
+            }),
+            State::Rules => Record::Rules(RulesChange {
+                rules: there(self.rules.take(), "rules")?,
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
                 proposal: self.proposal,
@@ -139,10 +160,18 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 witnessed: there(self.witnessed.take(), "witnessed")?,
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
-                proposal: there(self.proposal.take(), "proposal")?,
+                proposal: self.proposal,
                 datasets: there(self.datasets.take(), "datasets")?,
             })),
         })
+    }
+
+    /// Of a population, or, as older ledgers have it, of a data set.
+    fn account_key(&mut self) -> Result<AccountKey, Error> {
+        match self.population.take() {
+            Some(population) => Ok(AccountKey::Population(population.as_ref().to_owned())),
+            None => Ok(AccountKey::Dataset(owned(self.dataset.take(), "dataset")?)),
+        }
     }
 
     fn hold(&mut self) -> Result<Hold, Error> {
@@ -158,6 +187,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
             release: self.release,
             study: part(&mut reader.studies, there(self.study, "study")?)?,
             dataset: there(self.dataset.take(), "dataset")?,
+            population: self.population.take(),
             snapshot: self.snapshot,
             consent: self.consent.take(),
             requester: there(self.requester.take(), "requester")?,
@@ -177,15 +207,18 @@ impl<S: AsRef<str>> Fields<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::rules::Rules;
     use crate::ledger::store::{Memory, Store};
-    use crate::ledger::{Caps, Ledger};
+    use crate::ledger::{Budgets, Caps, Ledger};
     use crate::policy::tests::{approved, request};
 
     /// What is shared is what is the same to the last byte: an entry says what it says whatever was read before.
     #[test]
     fn what_was_read_before_changes_no_entry() {
         let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-        let mut ledger = Ledger::open(Memory::default(), [("d".into(), caps)].into(), "test 1").unwrap();
+        let mut ledger =
+            Ledger::open(Memory::default(), Budgets::new(Rules::open([("d", "people", "id")]), caps), "test 1")
+                .unwrap();
         for (number, (study, rho)) in
             [("s", 10_000), ("t", 10_000), ("s", 20_000), ("s", 10_000)].into_iter().enumerate()
         {

@@ -193,8 +193,8 @@ impl Part {
         };
         let (before, after) = (checkpoint(before, "before")?, checkpoint(after, "after")?);
         let (before, after) = (before.statement(), after.statement());
-        let shrinks = before.datasets.iter().any(|(name, before)| {
-            after.datasets.get(name).is_none_or(|after| after.spent < before.spent || after.person < before.person)
+        let shrinks = before.accounts.iter().any(|(name, before)| {
+            after.accounts.get(name).is_none_or(|after| after.spent < before.spent || after.person < before.person)
         });
         if after.size < before.size || shrinks {
             return Err(PartError::Shorter);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::account::Spent;
+use super::account::{AccountKey, Spent};
 use super::chain::Chain;
 use super::entry::{Entry, State};
 use crate::digest::Digest;
@@ -43,8 +43,8 @@ pub struct Check {
 pub struct Report {
     /// In order.
     pub checks: Vec<Check>,
-    /// What each data set has spent, as far as the chain holds.
-    pub spent: BTreeMap<String, Spent>,
+    /// What was spent from each account, as far as the chain holds.
+    pub spent: BTreeMap<AccountKey, Spent>,
     /// What a ledger says, to be held against others', as far as the chain holds; where that was asked for.
     pub facts: Option<Box<Facts>>,
 }

@@ -1,7 +1,6 @@
-use std::collections::BTreeMap;
-
 use super::line::Line;
 use super::outbox::sealed;
+use super::rules::Rules;
 use super::store::{Memory, Store};
 use super::verify::{export, verify_export};
 use super::*;
@@ -22,9 +21,9 @@ impl sealed::IntoParts for Vector {
 
 const T: Digest = Digest([9; 32]);
 
-fn caps() -> BTreeMap<String, Caps> {
+fn caps() -> Budgets {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(45_000), delta: 1e-6 };
-    [("d".into(), caps)].into()
+    Budgets::new(Rules::open([("d", "people", "id")]), caps)
 }
 
 fn ledger() -> Ledger<Memory> {
@@ -58,7 +57,7 @@ fn a_release_is_charged_once_over_crashes_at_every_step() {
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
     let mut ledger = reopen(ledger);
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
-    assert_eq!(ledger.head().entries, 4, "with the cap");
+    assert_eq!(ledger.head().entries, 5, "with rules and cap");
     assert_eq!(ledger.spent("d").rho, Rho::from_micro(40_000));
     assert_eq!(ledger.spent("d").person, Rho::from_micro(360_000));
     assert_eq!(ledger.stored_answer(id(1), id(1)), Some(T));
@@ -127,7 +126,7 @@ fn steps_out_of_order_change_nothing() {
     assert!(ledger.stored(id(1)).is_err());
     begin(&mut ledger, 1, 1000).unwrap();
     assert!(ledger.released(id(1), Digest::ZERO, "now").is_err());
-    assert_eq!(ledger.head().entries, 2);
+    assert_eq!(ledger.head().entries, 3);
 }
 
 #[test]
@@ -136,13 +135,14 @@ fn a_changed_entry_is_found_at_opening() {
     begin(&mut ledger, 1, 1000).unwrap();
     begin(&mut ledger, 2, 1000).unwrap();
     let lines = ledger.store.entries().unwrap();
-    let changed = lines[1].json.replace("\"1000\"", "\"0\"");
-    assert_ne!(changed, lines[1].json);
+    let changed = lines[2].json.replace("\"1000\"", "\"0\"");
+    assert_ne!(changed, lines[2].json);
     let mut store = Memory::default();
     let forged = Line { hash: Line::hash(&changed), json: changed };
     store.append(1, &lines[0], None).unwrap();
-    store.append(2, &forged, None).unwrap();
-    store.append(3, &lines[2], None).unwrap();
+    store.append(2, &lines[1], None).unwrap();
+    store.append(3, &forged, None).unwrap();
+    store.append(4, &lines[3], None).unwrap();
     assert!(matches!(Ledger::open(store, caps(), "test 1"), Err(LedgerError::Damaged(_))));
 }
 
@@ -162,5 +162,5 @@ fn what_is_written_verifies_as_an_export() {
     let text = export("a", &signer, ledger.store()).unwrap();
     let report = verify_export(&text, None);
     assert!(report.passed(), "{report:?}");
-    assert_eq!(report.spent["d"].rho, Rho::from_micro(40_000));
+    assert_eq!(report.spent[&AccountKey::Population("people".into())].rho, Rho::from_micro(40_000));
 }

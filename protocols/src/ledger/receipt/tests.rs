@@ -1,5 +1,6 @@
 use super::*;
 use crate::identity::Member;
+use crate::ledger::AccountKey;
 use crate::ledger::checkpoint::{Statement as Checkpointed, Totals};
 
 pub fn key(byte: u8) -> IdentityKey {
@@ -45,7 +46,7 @@ fn checkpoint(node: &str, size: u64, spent: u64) -> String {
         size,
         root: Digest([size as u8; 32]),
         head: Digest([size as u8; 32]),
-        datasets: [("d".to_owned(), totals)].into(),
+        accounts: [(AccountKey::Population("people".into()), totals)].into(),
     };
     Checkpoint::sign(statement, &key).unwrap().to_string()
 }
