@@ -16,7 +16,7 @@
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
-//! - [`witness`]: who keeps and cosigns that;
+//! - [`witness`]: who keeps and cosigns that; [`quorum`](mod@quorum): how many are enough; [`reading`]: what they hold, for who has started;
 //! - [`receipt`]: what came of a study, signed by all;
 //! - [`report`]: what a verification finds;
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
@@ -30,6 +30,8 @@ pub mod line;
 pub mod note;
 pub mod office;
 pub mod outside;
+pub mod quorum;
+pub mod reading;
 pub mod receipt;
 pub mod recompute;
 pub mod report;
