@@ -144,6 +144,7 @@ async fn an_invented_checkpoint_quarantines_nobody() -> Result<(), Error> {
         root: Digest([1; 32]),
         head: Digest([2; 32]),
         datasets: BTreeMap::new(),
+        away: Vec::new(),
     };
     let forged = Checkpoint::sign(statement.clone(), &IdentityKey::from_secret(&[66; 32]))?;
     let show = |checkpoint: &Checkpoint| {

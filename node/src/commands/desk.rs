@@ -395,7 +395,7 @@ fn differing(one: &Proposal, other: &Proposal) -> String {
 }
 
 /// The account that runs the command; the ledger records it as the steward unless told otherwise.
-fn account() -> String {
+pub(super) fn account() -> String {
     std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "unnamed".into())
 }
 

@@ -67,6 +67,7 @@ pub(super) fn name(state: State) -> &'static str {
         State::Proposed => "proposed",
         State::Cap => "cap",
         State::Recovered => "recovered",
+        State::Away => "away",
     }
 }
 

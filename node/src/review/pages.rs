@@ -70,6 +70,9 @@ pub(super) fn status(review: &Review, index: &Index) -> Result<Markup, Error> {
                     (newest.cosignatures().map(|line| witness(line.name(), &newest.statement().origin)).collect::<Vec<_>>().join(", ")) "."
                 }
             }
+            @for absence in index.chain.away("") {
+                p.bad { "The ledger goes on without a witness: " (absence) "." }
+            }
             @for hold in index.chain.paused() {
                 p.bad { (hold.subject) " is paused by " (hold.officer) ": " (hold.reason) }
             }
@@ -339,6 +342,7 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
             let what = match &proposal.action {
                 Action::Cap { dataset, to } => format!("a cap of ρ = {to} for {dataset}"),
                 Action::Recover(_) => "a recovery".into(),
+                Action::Away(absence) => format!("that witness {absence}"),
             };
             (proposal.officer.clone(), format!("proposed {what}: {}", proposal.reason))
         }
@@ -347,6 +351,9 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
             format!("cap of {} is ρ = {}: {}", change.dataset, change.to, change.reason),
         ),
         Record::Recovered(recovery) => (recovery.officers.join(" and "), format!("recovery: {}", recovery.reason)),
+        Record::Away(away) => {
+            (away.by(), format!("witness {} is away until {}: {}", away.partner, away.until, away.reason))
+        }
         Record::Reserved(_) | Record::Computed(_) | Record::Released(_) | Record::Repeated(_) | Record::Refused(_) => {
             Default::default()
         }

@@ -10,6 +10,7 @@
 //! head 7c1f…                                             hash of the last entry
 //! version 4                                              of the entries' form
 //! dataset clients spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
+//! away telecom until 2027-01-05                          a witness that the node does not wait for, if there is one
 //! ```
 //!
 //! The text is a function of the entries alone. A ledger has one checkpoint of each size: it is signed anew after a restart with the
@@ -21,8 +22,9 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 
 use super::note::{Note, NoteError, SignatureLine};
+use super::office::{Absence, is_day};
 use crate::digest::Digest;
-use crate::identity::{IdentityKey, PublicIdentity};
+use crate::identity::{IdentityKey, PublicIdentity, check_name};
 use crate::privacy::rho::Rho;
 
 /// The version of the entries' form.
@@ -62,6 +64,8 @@ pub struct Statement {
     pub head: Digest,
     /// The data sets that have an account.
     pub datasets: BTreeMap<String, Totals>,
+    /// The witnesses that are away on the latest day of an entry, by name.
+    pub away: Vec<Absence>,
 }
 
 /// Whether a data set can be called so. Its name stands in checkpoints.
@@ -74,13 +78,16 @@ pub fn is_dataset_name(name: &str) -> bool {
 impl Statement {
     /// The text that is signed.
     pub fn text(&self) -> String {
-        let Self { origin, size, root, head, datasets } = self;
+        let Self { origin, size, root, head, datasets, away } = self;
         let root = data_encoding::BASE64.encode(&root.0);
         let mut text = format!("{origin}\n{size}\n{root}\nhead {head}\nversion {ENTRIES}\n");
         for (dataset, Totals { spent, person, cap }) in datasets {
             let (spent, person, cap) = (spent.micro(), person.micro(), cap.micro());
             // Writing into a string does not fail.
             let _ = writeln!(text, "dataset {dataset} spent {spent} person {person} cap {cap}");
+        }
+        for Absence { partner, until } in away {
+            let _ = writeln!(text, "away {partner} until {until}");
         }
         text
     }
@@ -91,9 +98,16 @@ impl Statement {
         let root = Digest(data_encoding::BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?);
         let head = lines.next()?.strip_prefix("head ")?.parse().ok()?;
         lines.next()?.strip_prefix("version ")?;
-        let mut datasets = BTreeMap::new();
+        let (mut datasets, mut away) = (BTreeMap::new(), BTreeMap::new());
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
+            if let ["away", partner, "until", until] = words[..] {
+                if check_name(partner).is_err() || !is_day(until) {
+                    return None;
+                }
+                away.insert(partner.to_owned(), until.to_owned());
+                continue;
+            }
             let ["dataset", dataset, "spent", spent, "person", person, "cap", cap] = words[..] else { return None };
             let rho = |digits: &str| digits.parse().ok().map(Rho::from_micro);
             let totals = Totals { spent: rho(spent)?, person: rho(person)?, cap: rho(cap)? };
@@ -102,7 +116,8 @@ impl Statement {
             }
             datasets.insert(dataset.to_owned(), totals);
         }
-        let statement = Self { origin, size, root, head, datasets };
+        let away = away.into_iter().map(|(partner, until)| Absence { partner, until }).collect();
+        let statement = Self { origin, size, root, head, datasets, away };
         // One text for one statement: no sign, leading zero, order or version but ours.
         (statement.text() == text).then_some(statement)
     }
@@ -204,6 +219,7 @@ pub(super) mod tests {
             root: Digest([1; 32]),
             head: Digest([2; 32]),
             datasets: [("clients".into(), totals(40_000)), ("purchases".into(), totals(0))].into(),
+            away: vec![Absence { partner: "telecom".into(), until: "2027-01-05".into() }],
         }
     }
 
@@ -234,6 +250,10 @@ pub(super) mod tests {
             ("dataset clients", "dataset 1lients"),
             ("head 02", "head 0"),
             (" cap 1250000\n", " cap 1250000 \n"),
+            ("until 2027-01-05", "until 2027-02-30"),
+            ("until 2027-01-05", "until 2027-1-5"),
+            ("away telecom", "away Telecom"),
+            ("until 2027-01-05\n", "until 2027-01-05\naway bank until 2027-01-05\n"),
             ("head", "heads"),
         ] {
             let bad = good.replacen(from, to, 1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::office::{CapChange, Hold, Note, Proposal, Recovery};
+use super::office::{Absence, Away, CapChange, Hold, Note, Proposal, Recovery};
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
@@ -52,6 +52,8 @@ pub enum State {
     Cap,
     /// Two officers have taken over what witnesses saw and this ledger had lost.
     Recovered,
+    /// Two officers go on without a witness, or one says that it is back.
+    Away,
 }
 
 /// The noise of one component of a release.
@@ -163,6 +165,9 @@ pub struct Entry<S = String> {
     pub time: S,
     /// Name and version of the software.
     pub software: S,
+    /// Which witnesses are away, by what was recorded before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<Absence>,
     /// What is recorded; its fields stand beside the others, and `state` says which they are.
     #[serde(flatten)]
     pub record: Record<S>,
@@ -194,6 +199,8 @@ pub enum Record<S = String> {
     Cap(CapChange),
     /// See [`State::Recovered`].
     Recovered(Box<Recovery>),
+    /// See [`State::Away`].
+    Away(Away),
 }
 
 /// What is recorded of a study. Fields that do not apply to its state are null.
@@ -257,6 +264,7 @@ impl<S> Entry<S> {
             Record::Proposed(_) => State::Proposed,
             Record::Cap(_) => State::Cap,
             Record::Recovered(_) => State::Recovered,
+            Record::Away(_) => State::Away,
         }
     }
 
@@ -273,7 +281,8 @@ impl<S> Entry<S> {
             | Record::Resumed(_)
             | Record::Proposed(_)
             | Record::Cap(_)
-            | Record::Recovered(_) => None,
+            | Record::Recovered(_)
+            | Record::Away(_) => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Error;
 use serde_json::value::RawValue;
 
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
-use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
+use super::office::{Absence, Action, Away, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
 use super::recent::Recent;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
@@ -35,8 +35,8 @@ impl Reader {
     pub fn read<'a, S: Deserialize<'a> + AsRef<str>>(&mut self, json: &'a str) -> Result<Entry<S>, Error> {
         let mut fields: Fields<'a, S> = serde_json::from_str(json)?;
         let record = fields.record(self)?;
-        let Fields { sequence, previous, time, software, .. } = fields;
-        Ok(Entry { sequence, previous, time, software, record })
+        let Fields { sequence, previous, time, software, away, .. } = fields;
+        Ok(Entry { sequence, previous, time, software, away, record })
     }
 }
 
@@ -66,6 +66,8 @@ struct Fields<'a, S> {
     previous: Digest,
     time: S,
     software: S,
+    #[serde(default)]
+    away: Vec<Absence>,
     state: State,
     release: Option<Digest>,
     #[serde(borrow)]
@@ -96,6 +98,9 @@ struct Fields<'a, S> {
     proposal: Option<u64>,
     witnessed: Option<Vec<Sighting>>,
     datasets: Option<Vec<Restored>>,
+    partner: Option<String>,
+    until: Option<String>,
+    steward: Option<String>,
 }
 
 fn there<T>(field: Option<T>, name: &'static str) -> Result<T, Error> {
@@ -142,6 +147,14 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 proposal: there(self.proposal.take(), "proposal")?,
                 datasets: there(self.datasets.take(), "datasets")?,
             })),
+            State::Away => Record::Away(Away {
+                partner: there(self.partner.take(), "partner")?,
+                until: there(self.until.take(), "until")?,
+                officers: there(self.officers.take(), "officers")?,
+                steward: self.steward.take(),
+                reason: owned(self.reason.take(), "reason")?,
+                proposal: self.proposal,
+            }),
         })
     }
 

@@ -46,6 +46,7 @@ fn checkpoint(node: &str, size: u64, spent: u64) -> String {
         root: Digest([size as u8; 32]),
         head: Digest([size as u8; 32]),
         datasets: [("d".to_owned(), totals)].into(),
+        away: Vec::new(),
     };
     Checkpoint::sign(statement, &key).unwrap().to_string()
 }
