@@ -170,6 +170,10 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     refused("entente-node", &["roster", "--accept", &"0".repeat(64), "--dir", &bank], "nothing was accepted")?;
     refused("entente-node", &["roster", "--drop", "telecom", "--dir", &bank], "no roster is confirmed")?;
 
+    let unseen = run("entente-node", &["ledger", "verify", "--dir", &bank])?;
+    assert_eq!(unseen.status.code(), Some(1), "nothing outside of it supports it");
+    place.node("bank", &["ledger", "verify", "--alone"])?;
+
     let (alliance, results) = (place.path("alliance"), place.path("results"));
     let arguments = ["study", "run", STUDY, "--dir", &alliance, "--out", &results, "--json"];
     let study =
@@ -231,7 +235,6 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             .map(|line| serde_json::from_str::<Value>(line).map(|entry| entry["state"].clone()))
             .collect::<Result<_, _>>()?;
         assert_eq!(states, ["CAP", "RESERVED", "COMPUTED", "RELEASED"], "{partner}");
-        place.node(partner, &["ledger", "verify"])?;
         let exported = place.path(&format!("{partner}.jsonl"));
         let roster = place.path("alliance/roster.json");
         // The end's cosignatures may still be on their way.
@@ -246,6 +249,7 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             assert!(said.contains("not witnessed") && began.elapsed() < Duration::from_secs(20), "{said}");
             std::thread::sleep(Duration::from_millis(100));
         }
+        place.node(partner, &["ledger", "verify"])?;
         good("entente", &["verify", &exported, "--alone"])?;
         let alone = run("entente", &["verify", &exported])?;
         assert_eq!(alone.status.code(), Some(1), "nobody but the node says so");
