@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use entente_protocols::config::{self, ConfigError};
 use entente_protocols::identity::check_name;
@@ -124,9 +125,11 @@ const MOST_BUCKETED: u64 = (MAX_BLOCKS / SESSIONS) as u64 * BLOCK as u64;
 pub struct Oversight {
     /// Who may pause, change caps and recover, by the names under which the ledger records it.
     pub officers: Vec<String>,
-    /// How many must have cosigned the charge before a vector leaves; never more than a study has participants: the others and the
-    /// coordinator.
+    /// How many partners at least must have cosigned the charge before a vector leaves, where there are so many. As many as it takes for
+    /// any two sets of them to share an honest one must in any case ([`entente_protocols::ledger::quorum`]); 0 demands no more.
     pub witnesses: u32,
+    /// After how long without a partner's answer staff are told what to do about it.
+    pub witness_wait: Duration,
 }
 
 /// What an exported audience has to keep to.
@@ -230,7 +233,8 @@ struct PolicyTable {
     max_contacts: u32,
     contact_days: u32,
     officers: Vec<String>,
-    witnesses: u32,
+    witnesses: Option<u32>,
+    witness_wait: Option<String>,
 }
 
 impl Default for PolicyTable {
@@ -250,8 +254,8 @@ impl Default for PolicyTable {
             max_contacts: 3,
             contact_days: 30,
             officers: Vec::new(),
-            // The coordinator and one more: a ledger that was rolled back is found unless both have lost what they saw.
-            witnesses: 2,
+            witnesses: None,
+            witness_wait: None,
         }
     }
 }
@@ -327,7 +331,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         let problem = format!("`officers` in [policy] names `{}` twice", twice.1);
         return Err(fail(Reason::from(problem).help("name each once: some decisions take two different officers")));
     }
-    let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
+    let oversight = parse_oversight(&policy).map_err(|reason| fail(reason.at("[policy]")))?;
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
     let PolicyTable { approve, min_partners, min_colluders, own_numbers, .. } = policy;
@@ -346,6 +350,25 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         computing,
         activation,
     })
+}
+
+fn parse_oversight(policy: &PolicyTable) -> Result<Oversight, Reason> {
+    let witnesses = policy.witnesses.unwrap_or_default();
+    if policy.witnesses == Some(0) {
+        return Err(Reason::from("`witnesses` is 0, and a ledger without witnesses can be put back unnoticed").help(
+            "leave it out: how many partners are enough follows from how many there are; a number only demands more",
+        ));
+    }
+    let witness_wait = match &policy.witness_wait {
+        None => Duration::from_secs(3600),
+        Some(text) => {
+            let wait = text.parse::<jiff::SignedDuration>().ok().and_then(|wait| Duration::try_from(wait).ok());
+            wait.filter(|wait| !wait.is_zero()).ok_or_else(|| {
+                Reason::from(format!("`witness_wait` is `{text}`")).help("write how long, such as 1h or 30min")
+            })?
+        }
+    };
+    Ok(Oversight { officers: policy.officers.clone(), witnesses, witness_wait })
 }
 
 fn parse_computing(node: &Node) -> Result<Computing, Reason> {
@@ -526,7 +549,7 @@ min_colluders = 1
         assert_eq!(columns.len(), 5);
         assert_eq!(columns["spend"], ColumnType::Float { min: Some(0.0), max: Some(5000.0) });
         assert!(config.caps.per_study < config.caps.lifetime);
-        assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
+        assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 0));
         assert_eq!(config.policy.min_colluders, MinColluders::Absolute(1));
         assert!(!config.policy.own_numbers, "unless it says otherwise");
         assert_eq!(config.computing, Computing::usual());

@@ -189,7 +189,10 @@ impl Node {
                         send(&mut out, &frame).await?;
                     }
                 }
-                _ = decisions.tick() => line.reconsider(Participant::reconsider),
+                _ = decisions.tick() => {
+                    line.reconsider(Participant::reconsider);
+                    participant.taken_up().into_iter().for_each(|(attempt, told)| line.take_up(attempt, told));
+                }
             }
         }
     }

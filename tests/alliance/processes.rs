@@ -268,6 +268,16 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     std::fs::write(&config, text)?;
     let lines: Value = serde_json::from_str(&place.node("bank", &["check", "--json"])?)?;
     assert_eq!(lines[0]["verdict"], "ok", "{lines}");
+    // Going on without a witness: the steward decides, as node.toml names no officers, and the log says so.
+    let bank = place.path("bank");
+    let away = ["witness", "away", "telecom", "--until", "2999-01-01", "--reason", "a test", "--dir", &bank];
+    good("entente-node", &away)?;
+    refused("entente-node", &away, "already")?;
+    refused("entente-node", &[&["witness", "away", "retailer"][..], &away[3..]].concat(), "last witness")?;
+    refused("entente-node", &[&["witness", "away", "bank"][..], &away[3..]].concat(), "its witnesses are: retailer")?;
+    let shown = place.node("bank", &["ledger", "show"])?;
+    assert!(shown.contains("WITNESS telecom AWAY until 2999-01-01"), "{shown}");
+    place.node("bank", &["witness", "back", "telecom", "--reason", "a test"])?;
     // An export that was changed is found by anybody.
     let changed = place.path("changed.jsonl");
     std::fs::write(

@@ -115,6 +115,9 @@ impl Studies {
                 folder.path().display()
             ))?;
         }
+        if let Some(waits) = folder.waits() {
+            print(format!("Studies wait for {}.", one_line(&waits)))?;
+        }
         if listed.is_empty() {
             return if unconfirmed { Ok(()) } else { print("no study was proposed to this node yet") };
         }

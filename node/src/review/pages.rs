@@ -366,7 +366,8 @@ pub(super) fn officers(review: &Arc<Review>) -> Result<Markup, Error> {
     let oversight = &review.config.oversight;
     let body = html! {
         p { "Officers by node.toml: " (if oversight.officers.is_empty() { "anybody who states a name".to_owned() } else { oversight.officers.join(", ") })
-            ". A release waits for " (oversight.witnesses) " witnesses." }
+            ". A release waits until enough partners have cosigned its charge that any two such sets share an honest one"
+            @if oversight.witnesses > 0 { ", and for at least " (oversight.witnesses) " of them" } "." }
         @if entries.is_empty() { p { "Officers have recorded nothing yet." } } @else {
             div.scroll {
                 table {
