@@ -405,6 +405,29 @@ async fn partners_who_start_at_the_same_time_do_not_wait_for_each_other() -> Res
     Ok(())
 }
 
+/// The bank runs as of last week, beside a copy that has gone on; only the retailer has witnessed that, after the bank had heard it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_that_has_witnessed_more_of_a_ledger_lets_nobody_charge() -> Result<(), Error> {
+    let mut puppets = Puppets::new().await?;
+    puppets.let_go("bank");
+    let last_week = state(&puppets.world, "bank")?;
+    puppets.restart("bank")?;
+    let first = proposal("first", SQL)?;
+    let signatures = puppets.signatures(&first);
+    puppets.tell_alone("bank", first.go(&signatures));
+    let request = puppets.asks_witnesses("bank").pop().ok_or("it asks")?;
+    puppets.let_go("bank");
+    restore(&puppets.world, "bank", &last_week)?;
+    puppets.restart("bank")?;
+    puppets.ask("retailer", ToNode::Witness { node: "bank".into(), request });
+    let second = Proposed::new(study("second").sql("SELECT COUNT(*) AS n FROM clients WHERE age > 40").build()?);
+    let charged = puppets.reserved()?;
+    let pledges: Vec<_> = PARTNERS.iter().map(|partner| puppets.pledge(partner, &second)).collect();
+    refused(puppets.ask("bank", second.start(&pledges)), "retailer has witnessed");
+    assert_eq!(puppets.reserved()?, charged, "nobody is charged");
+    Ok(())
+}
+
 /// What leaves the bank once the retailer alone has witnessed what it asks for in a frame.
 fn by_the_retailer_alone(puppets: &Puppets, frames: &[Frame]) -> usize {
     assert_eq!(contributions(frames), 0);

@@ -273,6 +273,7 @@ impl World {
             ephemeral: party.public.clone(),
             ledger: Head::EMPTY,
             stored: None,
+            seen: Vec::new(),
         };
         SignedPledge::new(pledge, &party.identity)
     }
