@@ -11,6 +11,7 @@ which --alone is content.
 
 import argparse
 import base64
+import datetime
 import hashlib
 import json
 import math
@@ -59,6 +60,13 @@ def whole(text, what):
     """A number as ledgers write it: decimal digits without a sign or a leading zero."""
     need(isinstance(text, str) and re.fullmatch(r"0|[1-9][0-9]{0,38}", text, re.ASCII), f"{what} is no number")
     return int(text)
+
+
+def is_day(text):
+    try:
+        return isinstance(text, str) and datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def hexadecimal(text, length):
@@ -115,12 +123,19 @@ class Checkpoint:
         self.size, self.root = whole(lines[1], "a checkpoint's size"), decode64(lines[2])
         need(lines[3].startswith("head ") and lines[4] == "version 4", "a checkpoint has another form")
         self.head = hexadecimal(lines[3][5:], 32)
-        self.accounts = {}
+        self.accounts, self.away = {}, {}
         for line in lines[5:]:
+            absence = re.fullmatch(r"away ([a-z][a-z0-9_-]*) until (\S+)", line, re.ASCII)
+            if absence:
+                need(is_day(absence[2]), "a checkpoint has a line of another form")
+                self.away[absence[1]] = absence[2]
+                continue
+            need(not self.away, "a checkpoint's lines are not in order")
             match = re.fullmatch(r"(dataset|population) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
             need(match, "a checkpoint has a line of another form")
             self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
         need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
+        need(list(self.away) == sorted(self.away), "a checkpoint's absences are not in order")
         name, identifier, signature = self.lines[0]
         if key is None:
             return
@@ -238,10 +253,14 @@ class Ledger:
         self.rules, self.datasets, self.units = None, {}, set()
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
+        # Until when witnesses are away, the latest day of an entry, and who went on without whom, in words.
+        self.gone, self.day, self.absences = {}, "", []
 
     def take(self, number, entry, header):
         state = entry["state"]
         need(entry["sequence"] == number, "it has another number")
+        away = [{"partner": partner, "until": until} for partner, until in self.who_is_away(entry["time"]).items()]
+        need(entry.get("away", []) == away, "it does not say which witnesses are away")
         if state in STUDY_STATES:
             self.study(state, entry)
         elif state == "CAP":
@@ -263,8 +282,12 @@ class Ledger:
             need(1 <= entry["about"] < number and entry["officer"], "it is about no entry before it")
         elif state == "RECOVERED":
             self.recovered(entry, header)
+        elif state == "AWAY":
+            self.away(entry)
         else:
             raise Wrong(f"the state {state} is not known")
+        if is_day(entry["time"][:10]):
+            self.day = max(self.day, entry["time"][:10])
 
     def study(self, state, entry):
         asked = entry["study"]
@@ -421,6 +444,28 @@ class Ledger:
         self.sums[key] = (spent, person, to)
         self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get(key[0]) != key[1]}
 
+    def who_is_away(self, time):
+        today = max(self.day, time[:10] if is_day(time[:10]) else "")
+        return {partner: until for partner, until in sorted(self.gone.items()) if until > today}
+
+    def away(self, entry):
+        partner, until, officers, steward = (entry[field] for field in ("partner", "until", "officers", "steward"))
+        need(re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", partner, re.ASCII) and is_day(until), "no partner is called so, or it is no day")
+        today = max(self.day, entry["time"][:10] if is_day(entry["time"][:10]) else "")
+        known = max(self.gone.get(partner, ""), today)
+        by = steward if steward is not None else " and ".join(officers)
+        if until <= known:
+            alone = len(officers) + (steward is not None) == 1 and entry["proposal"] is None
+            need(alone and known > today, "one officer says that a witness is back, and of one that is away")
+        else:
+            self.absences.append(f"{partner} until {until} by {by} (entry {entry['sequence']})")
+            if steward is None:
+                self.second(entry, {"away": {"partner": partner, "until": until}})
+            else:
+                need(steward != "" and officers == [] and entry["proposal"] is None, "a steward says so alone")
+        self.gone[partner] = until
+        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("away", {}).get("partner") != partner}
+
     def recovered(self, entry, header):
         notes = [seen["checkpoint"] for seen in entry["witnessed"]]
         need(notes, "it takes over nothing")
@@ -575,11 +620,12 @@ def check_ledger(text, outside):
         for checkpoint in checkpoints.get(number, ()):
             need((checkpoint.root, checkpoint.head) == (roots[-1], head), f"the checkpoint over {number} entries is of others")
             need(checkpoint.accounts == ledger.sums, f"the checkpoint over {number} entries has other sums")
+            need(checkpoint.away == ledger.who_is_away(""), f"the checkpoint over {number} entries says others are away")
     for sighting, seen in sightings:
         goes_on = seen.size < len(roots) and seen.root == roots[seen.size] or (seen.size, seen.root) in ledger.taken_over
         need(goes_on, f"it is in quarantine: {sighting['by']} has shown a checkpoint of {seen.size} entries, from which it does not go on")
     own = [checkpoint for of_size in checkpoints.values() for checkpoint in of_size]
-    words = f"ledger of {header['node']}, {len(entries)} entries"
+    words = f"ledger of {header['node']}, {len(entries)} entries" + "".join(f", went on without {words}" for words in ledger.absences)
     return f"{words}, cosigned by {check_witnesses(header, roots, ledger, own, outside)}"
 
 
@@ -603,6 +649,7 @@ def check_receipt(text, roster):
     message = labelled("entente receipt 1", canonical(statement))
     need(signed(identity, message, hexadecimal(coordinator["signature"], 64)), "the coordinator's signature does not verify")
     need([part["node"] for part in receipt["nodes"]] == subject["participants"], "not all participants have signed it")
+    away = []
     for part in receipt["nodes"]:
         name, key = part["node"], hexadecimal(part["identity"], 32)
         if roster:
@@ -616,9 +663,11 @@ def check_receipt(text, roster):
         for account, (spent, person, _) in before.accounts.items():
             now = after.accounts.get(account, (-1, -1, 0))
             need(now[0] >= spent and now[1] >= person, f"the ledger of {name} has spent less")
+        for partner, until in (before.away | after.away).items():
+            away.append(f", {name} without its witness {partner}, away until {until}")
     rounds = [part["round"] for part in subject["rounds"]]
     need(rounds and rounds == list(range(1, len(rounds) + 1)), "rounds are missing")
-    return f"receipt of study {subject['study']}, signed by {', '.join(subject['participants'])}"
+    return f"receipt of study {subject['study']}, signed by {', '.join(subject['participants'])}{''.join(away)}"
 
 
 def check(path, outside):

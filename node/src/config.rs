@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use entente_host::Error;
 use entente_protocols::config::{self, ConfigError};
@@ -58,7 +59,8 @@ impl Config {
 
     /// What the ledger records of this configuration.
     fn rules(&self) -> Rules {
-        let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study } = self.policy;
+        let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon: _ } =
+            self.policy;
         let of = |(name, dataset): (&String, &DatasetConfig)| {
             let DatasetConfig { source, population, consent, schema } = dataset;
             let rules = DatasetRules {
@@ -160,9 +162,11 @@ impl ModelRules {
 pub struct Oversight {
     /// Who may pause, change caps and recover, by the names under which the ledger records it.
     pub officers: Vec<String>,
-    /// How many must have cosigned the charge before a vector leaves; never more than a study has participants: the others and the
-    /// coordinator.
+    /// How many partners at least must have cosigned the charge before a vector leaves, where there are so many. As many as it takes for
+    /// any two sets of them to share an honest one must in any case ([`entente_protocols::ledger::quorum`]); 0 demands no more.
     pub witnesses: u32,
+    /// After how long without a partner's answer staff are told what to do about it.
+    pub witness_wait: Duration,
 }
 
 /// What an exported audience has to keep to.
@@ -271,7 +275,8 @@ struct PolicyTable {
     max_contacts: u32,
     contact_days: u32,
     officers: Vec<String>,
-    witnesses: u32,
+    witnesses: Option<u32>,
+    witness_wait: Option<String>,
 }
 
 impl Default for PolicyTable {
@@ -293,8 +298,8 @@ impl Default for PolicyTable {
             max_contacts: 3,
             contact_days: 30,
             officers: Vec::new(),
-            // The coordinator and one more: a ledger that was rolled back is found unless both have lost what they saw.
-            witnesses: 2,
+            witnesses: None,
+            witness_wait: None,
         }
     }
 }
@@ -376,7 +381,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         let problem = format!("`officers` in [policy] names `{}` twice", twice.1);
         return Err(fail(Reason::from(problem).help("name each once: some decisions take two different officers")));
     }
-    let oversight = Oversight { officers: policy.officers.clone(), witnesses: policy.witnesses };
+    let oversight = parse_oversight(&policy).map_err(|reason| fail(reason.at("[policy]")))?;
     let PolicyTable { min_audience, max_contacts, contact_days, .. } = policy;
     let activation = Activation { min_audience, max_contacts, contact_days };
     let PolicyTable { approve, min_partners, min_colluders, own_numbers, min_epsilon, .. } = policy;
@@ -402,6 +407,25 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         computing,
         activation,
     })
+}
+
+fn parse_oversight(policy: &PolicyTable) -> Result<Oversight, Reason> {
+    let witnesses = policy.witnesses.unwrap_or_default();
+    if policy.witnesses == Some(0) {
+        return Err(Reason::from("`witnesses` is 0, and a ledger without witnesses can be put back unnoticed").help(
+            "leave it out: how many partners are enough follows from how many there are; a number only demands more",
+        ));
+    }
+    let witness_wait = match &policy.witness_wait {
+        None => Duration::from_secs(3600),
+        Some(text) => {
+            let wait = text.parse::<jiff::SignedDuration>().ok().and_then(|wait| Duration::try_from(wait).ok());
+            wait.filter(|wait| !wait.is_zero()).ok_or_else(|| {
+                Reason::from(format!("`witness_wait` is `{text}`")).help("write how long, such as 1h or 30min")
+            })?
+        }
+    };
+    Ok(Oversight { officers: policy.officers.clone(), witnesses, witness_wait })
 }
 
 fn parse_computing(node: &Node) -> Result<Computing, Reason> {
@@ -601,7 +625,7 @@ min_colluders = 1
         let stated = GOOD.replacen("consent =", "population = \"customers\"\nconsent =", 1);
         let config = parse(Path::new("node.toml"), &stated).unwrap();
         assert_eq!(config.budgets().population("customers"), Some("customers"));
-        assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 2));
+        assert_eq!((config.oversight.officers.len(), config.oversight.witnesses), (0, 0));
         assert_eq!(config.policy.min_colluders, MinColluders::Absolute(1));
         assert!(!config.policy.own_numbers, "unless it says otherwise");
         assert_eq!(config.computing, Computing::usual());

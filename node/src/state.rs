@@ -12,6 +12,7 @@
 //! state/studies.sqlite       studies and the steward's decisions
 //! state/ephemeral/           keys of attempts that go on, a file each, of no use elsewhere: not for backups
 //! state/witnessed.sqlite     the newest checkpoints of other nodes' ledgers
+//! state/waits                for whom a running node waits to witness its ledger, in words; not there while it waits for nobody
 //! state/identities.sqlite    what files of data sets contain, by their stamps; made again where it is lost
 //! state/sizes.json           about how large data sets are, by which replies are timed
 //! state/audience/            audiences, one file a study: customers by name, with their scores
@@ -91,6 +92,21 @@ impl Folder {
             private_folder(&folder)?;
         }
         Ok(())
+    }
+
+    /// For whom the node waits to witness its ledger, in words, as it was when it last ran.
+    pub fn waits(&self) -> Option<String> {
+        files::read_text(&self.state("waits")).ok()
+    }
+
+    /// Keeps that, or that it waits for nobody.
+    pub fn keep_waits(&self, words: Option<&str>) -> Result<(), Error> {
+        let path = self.state("waits");
+        match words {
+            Some(words) => write_private(&path, words.as_bytes()),
+            None if files::exists(&path) => files::remove(&path),
+            None => Ok(()),
+        }
     }
 
     /// Whether a node has joined here.

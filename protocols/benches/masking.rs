@@ -87,6 +87,7 @@ fn parties() -> (MaskKeys, Collector, Digest) {
             ephemeral: ephemeral(i).public(),
             ledger: Head::EMPTY,
             stored: None,
+            seen: Vec::new(),
         };
         SignedPledge::new(pledge, &identity(i))
     };

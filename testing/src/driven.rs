@@ -192,7 +192,10 @@ impl Node {
                 leaving = participant.leaving() => {
                     line.beside(move |participant: &Participant| participant.leave(leaving));
                 }
-                _ = decisions.tick() => line.reconsider(Participant::reconsider),
+                _ = decisions.tick() => {
+                    line.reconsider(Participant::reconsider);
+                    participant.taken_up().into_iter().for_each(|(attempt, told)| line.take_up(attempt, told));
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::{Roster, Signature};
 use entente_protocols::ledger::entry::State;
+use entente_protocols::ledger::reading::Reading;
 use entente_protocols::ledger::receipt;
 use entente_protocols::ledger::witness::Request;
 use entente_protocols::secagg::agreement::Encapsulation;
@@ -53,13 +54,21 @@ impl Puppets {
         let roster = world.folder(last).offered_roster()?.ok_or("the last to join has seen all")?;
         let mut puppets = Self { world, roster, participants: BTreeMap::new(), clocks: BTreeMap::new() };
         for partner in PARTNERS {
-            puppets.restart(partner)?;
+            puppets.start(partner)?;
         }
+        PARTNERS.iter().for_each(|partner| puppets.read(partner));
         Ok(puppets)
     }
 
-    /// Kills a participant and starts it again from its disk.
+    /// Kills a participant, starts it again from its disk, and lets the others say what they hold of its ledger.
     pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
+        self.start(partner)?;
+        self.read(partner);
+        Ok(())
+    }
+
+    /// The same, and nobody has said anything to it yet.
+    pub fn start(&mut self, partner: &'static str) -> Result<(), Error> {
         self.participants.remove(partner);
         let folder = self.world.folder(partner);
         let clock = self.clocks.get(partner).cloned().unwrap_or_default();
@@ -77,6 +86,29 @@ impl Puppets {
         Ok(hands)
     }
 
+    /// Lets the other participants say to one that has started what they hold of its ledger.
+    pub fn read(&self, partner: &str) {
+        for frame in frames_of(&self.participants[partner].ask_witnesses()) {
+            let Ok(FromNode::Read { nonce }) = frame.decode() else { continue };
+            for by in self.participants.keys().filter(|by| **by != partner) {
+                if let Some(reading) = self.reading(by, partner, nonce) {
+                    self.tell(partner, ToNode::Held { by: (*by).into(), reading });
+                }
+            }
+        }
+        // What else it has asked for is lost.
+        self.reconnect(partner);
+    }
+
+    /// What a participant says that it holds of another's ledger.
+    pub fn reading(&self, by: &str, node: &str, nonce: Digest) -> Option<Reading> {
+        let said = self.tell_alone(by, ToNode::Read { node: node.into(), nonce });
+        match said.first()?.decode() {
+            Ok(FromNode::Held { reading, .. }) => Some(reading),
+            _ => None,
+        }
+    }
+
     /// A participant.
     pub fn participant(&self, partner: &str) -> &Participant {
         &self.participants[partner]
@@ -92,12 +124,24 @@ impl Puppets {
         Ok(self.participants[partner].welcome(self.roster.clone())?)
     }
 
+    /// What a participant says at once when it connects.
+    pub fn says_when_it_connects(&self, partner: &str) -> Vec<FromNode> {
+        self.decoded(&self.participants[partner].ask_witnesses())
+    }
+
+    /// Frames of a participant.
+    pub fn frames(&self, said: &[Vec<u8>]) -> Vec<Frame> {
+        frames_of(said)
+    }
+
+    /// The same, where there is no contribution among them.
+    pub fn decoded(&self, said: &[Vec<u8>]) -> Vec<FromNode> {
+        frames_of(said).iter().map(|frame| frame.decode().expect("no contribution")).collect()
+    }
+
     /// What a participant says of itself when it looks again at what waited.
     pub fn reconsider(&self, partner: &str) -> Vec<FromNode> {
-        frames_of(&self.participants[partner].reconsider())
-            .iter()
-            .map(|frame| frame.decode().expect("no contribution"))
-            .collect()
+        self.decoded(&self.participants[partner].reconsider())
     }
 
     /// What a participant asks those who witness its ledger.

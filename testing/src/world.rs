@@ -12,11 +12,13 @@ use entente_examples::alliance::{
 use entente_examples::tables;
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
-use entente_protocols::ledger::Ledger;
 use entente_protocols::ledger::entry::{Entry, State, StudyRecord};
+use entente_protocols::ledger::office::Absence;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::export;
+use entente_protocols::ledger::{Act, Ledger};
 use entente_protocols::study::Study;
+use entente_protocols::testing::NOW;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -196,6 +198,17 @@ impl World {
         let (folder, roster) = (self.folder(partner), roster(&self.folders)?);
         folder.keep_offered(&roster)?;
         entente_node::roster::accept(&folder, &roster.fingerprint().to_string())?;
+        Ok(())
+    }
+
+    /// All other partners record that this one is away, whether they run or not.
+    pub fn go_on_without(&self, partner: &str) -> Result<(), Error> {
+        let members = roster(&self.folders)?.members;
+        let absence = Absence { partner: partner.into(), until: "2999-01-01".into() };
+        for other in members.keys().filter(|other| *other != partner) {
+            let act = Act { officer: "ann", reason: "a test", now: NOW };
+            self.open_ledger(other)?.away(&absence, true, act)?;
+        }
         Ok(())
     }
 

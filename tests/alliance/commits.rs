@@ -91,6 +91,7 @@ async fn what_is_set_aside_is_so_over_a_restart_and_free_when_the_attempt_ends()
     let id = world.client().await?.submit(long.build()?).await?;
     until("the retailer has signed", async || Ok(world.count("retailer", State::Reserved)? >= 1)).await?;
     world.stop("bank").await;
+    world.go_on_without("bank")?;
     world.stop("retailer").await;
     world.start("retailer").await?;
     let error = world.refusal(question().partners(&["retailer", "telecom"]).build()?).await?;

@@ -110,6 +110,7 @@ async fn messages_about_attempts_that_there_are_not_leave_nothing_behind() -> Re
 async fn a_partner_that_says_much_to_another_does_not_cut_it_off() -> Result<(), Error> {
     let mut world = World::new().await?;
     world.stop("retailer").await;
+    world.go_on_without("retailer")?;
     let mut has_said = false;
     let manners = Manners::default().says(move |message| {
         let mut all = vec![message];
@@ -139,6 +140,7 @@ async fn a_partner_that_says_much_to_another_does_not_cut_it_off() -> Result<(),
 async fn a_partner_that_says_much_to_another_within_a_study_keeps_no_witness_from_it() -> Result<(), Error> {
     let mut world = World::new().await?;
     world.stop("retailer").await;
+    world.go_on_without("retailer")?;
     let mut has_said = false;
     let manners = Manners::default().says(move |message| match &message {
         FromNode::Attempt(id, FromAttempt::Pledged(_)) if !std::mem::replace(&mut has_said, true) => {

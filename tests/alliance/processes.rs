@@ -170,6 +170,10 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     refused("entente-node", &["roster", "--accept", &"0".repeat(64), "--dir", &bank], "nothing was accepted")?;
     refused("entente-node", &["roster", "--drop", "telecom", "--dir", &bank], "no roster is confirmed")?;
 
+    let unseen = run("entente-node", &["ledger", "verify", "--dir", &bank])?;
+    assert_eq!(unseen.status.code(), Some(1), "nothing outside of it supports it");
+    place.node("bank", &["ledger", "verify", "--alone"])?;
+
     let (alliance, results) = (place.path("alliance"), place.path("results"));
     let arguments = ["study", "run", STUDY, "--dir", &alliance, "--out", &results, "--json"];
     let study =
@@ -231,7 +235,6 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             .map(|line| serde_json::from_str::<Value>(line).map(|entry| entry["state"].clone()))
             .collect::<Result<_, _>>()?;
         assert_eq!(states, ["CAP", "RESERVED", "COMPUTED", "RELEASED"], "{partner}");
-        place.node(partner, &["ledger", "verify"])?;
         let exported = place.path(&format!("{partner}.jsonl"));
         let roster = place.path("alliance/roster.json");
         // The end's cosignatures may still be on their way.
@@ -246,6 +249,7 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             assert!(said.contains("not witnessed") && began.elapsed() < Duration::from_secs(20), "{said}");
             std::thread::sleep(Duration::from_millis(100));
         }
+        place.node(partner, &["ledger", "verify"])?;
         good("entente", &["verify", &exported, "--alone"])?;
         let alone = run("entente", &["verify", &exported])?;
         assert_eq!(alone.status.code(), Some(1), "nobody but the node says so");
@@ -264,6 +268,16 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
     std::fs::write(&config, text)?;
     let lines: Value = serde_json::from_str(&place.node("bank", &["check", "--json"])?)?;
     assert_eq!(lines[0]["verdict"], "ok", "{lines}");
+    // Going on without a witness: the steward decides, as node.toml names no officers, and the log says so.
+    let bank = place.path("bank");
+    let away = ["witness", "away", "telecom", "--until", "2999-01-01", "--reason", "a test", "--dir", &bank];
+    good("entente-node", &away)?;
+    refused("entente-node", &away, "already")?;
+    refused("entente-node", &[&["witness", "away", "retailer"][..], &away[3..]].concat(), "last witness")?;
+    refused("entente-node", &[&["witness", "away", "bank"][..], &away[3..]].concat(), "its witnesses are: retailer")?;
+    let shown = place.node("bank", &["ledger", "show"])?;
+    assert!(shown.contains("WITNESS telecom AWAY until 2999-01-01"), "{shown}");
+    place.node("bank", &["witness", "back", "telecom", "--reason", "a test"])?;
     // An export that was changed is found by anybody.
     let changed = place.path("changed.jsonl");
     std::fs::write(

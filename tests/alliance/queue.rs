@@ -89,6 +89,7 @@ async fn a_study_that_waits_for_a_steward_or_for_an_absent_partner_holds_nobody_
     one_at_a_time(&world.alliance())?;
     world.stop_coordinator().await;
     world.start_coordinator().await?;
+    world.go_on_without("telecom")?;
     for partner in ["bank", "retailer", "shop"] {
         world.start(partner).await?;
     }

@@ -69,6 +69,7 @@ async fn a_node_that_reconnects_goes_on_where_it_was() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_partner_makes_a_second_attempt_without_it() -> Result<(), Error> {
     let mut world = partners().enrolled().await?;
+    world.go_on_without("telecom")?;
     world.start("retailer").await?;
     let mut bank = Driven::start(&world, "bank", Manners::default()).await?;
     let telecom = Driven::start(&world, "telecom", Manners::default().once(Does::Leaves, is_go)).await?;

@@ -146,6 +146,7 @@ async fn enrolling_and_revoking_others_in_mid_training_keeps_what_is_in_flight()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_that_is_lost_is_waited_for_and_then_done_without() -> Result<(), Error> {
     let mut world = World::new().await?;
+    world.go_on_without("bank")?;
     let run = world.spawn(long("lost").min_partners(2).wait_seconds(3).build()?);
     computed(&world, "bank", 8).await?;
     world.stop("bank").await;

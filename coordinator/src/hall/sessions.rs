@@ -118,7 +118,7 @@ impl Sessions {
         let Some(session) = state.sessions.get(node) else { return };
         let most = session.outgoing.max_capacity();
         let room = match message {
-            ToNode::Witness { .. } | ToNode::Witnessed { .. } => most / 2,
+            ToNode::Witness { .. } | ToNode::Witnessed { .. } | ToNode::Read { .. } | ToNode::Held { .. } => most / 2,
             _ => most / 4,
         };
         if most - session.outgoing.capacity() < room {

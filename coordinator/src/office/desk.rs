@@ -128,6 +128,17 @@ impl Desk {
                 hall.sessions.pass_on(&node, &ToNode::Witnessed { by: Some(name.into()), answer });
             }
             FromNode::Witnessed { .. } => {}
+            FromNode::Read { nonce } => {
+                for other in &hall.sessions.others(name) {
+                    if witnesses.read.asks(name, other, hall.clock.moment()) {
+                        hall.sessions.pass_on(other, &ToNode::Read { node: name.into(), nonce });
+                    }
+                }
+            }
+            FromNode::Held { node, reading } if witnesses.read.is_answered(&node, name, hall.clock.moment()) => {
+                hall.sessions.pass_on(&node, &ToNode::Held { by: name.into(), reading });
+            }
+            FromNode::Held { .. } => {}
         }
         Ok(Heard::Done)
     }

@@ -33,6 +33,8 @@ pub(super) struct Witnesses {
     writing: Mutex<()>,
     /// What partners were passed on.
     pub(super) open: Open,
+    /// The same of what they were asked for by nodes that have started.
+    pub(super) read: Open,
 }
 
 struct Asked {
@@ -47,7 +49,7 @@ const FORKED: &str = "its ledger does not go on from what was witnessed: was it 
 
 impl Witnesses {
     pub(super) fn new(hall: Arc<Hall>) -> Self {
-        Self { hall, asked: Mutex::default(), writing: Mutex::default(), open: Open::default() }
+        Self { hall, asked: Mutex::default(), writing: Mutex::default(), open: Open::default(), read: Open::default() }
     }
 
     /// Why a node's ledger cannot be the one that was witnessed, if it cannot.

@@ -42,6 +42,8 @@ pub(super) struct Attempt {
     answered: BTreeMap<String, Moment>,
     /// When partners last said that the present round waits for its turn there.
     queued: BTreeMap<String, Moment>,
+    /// When partners last said, once all had joined, that they wait for others: for those who witness their ledgers.
+    held: BTreeMap<String, Moment>,
     /// For how much longer than they were to rounds have taken.
     overtime: Duration,
     /// The numbers of this attempt's rounds.
@@ -86,6 +88,7 @@ impl Attempt {
             questions: BTreeMap::new(),
             answered: BTreeMap::new(),
             queued: BTreeMap::new(),
+            held: BTreeMap::new(),
             overtime: Duration::ZERO,
             rounds,
             wait,
@@ -107,17 +110,19 @@ impl Attempt {
         self.since = Some(now);
         self.questions.clear();
         self.queued.clear();
+        self.held.clear();
     }
 
     /// It was held up for so long, which makes nobody late.
     pub(super) fn was_held(&mut self, long: Duration) {
-        let Self { proposed, asked, asked_stewards, since, questions, answered, queued, .. } = self;
+        let Self { proposed, asked, asked_stewards, since, questions, answered, queued, held, .. } = self;
         [Some(proposed), Some(asked), Some(asked_stewards), since.as_mut()]
             .into_iter()
             .flatten()
             .chain(questions.values_mut())
             .chain(answered.values_mut())
             .chain(queued.values_mut())
+            .chain(held.values_mut())
             .for_each(|moment| *moment += long);
     }
 
@@ -171,6 +176,15 @@ impl Attempt {
     /// For how long nothing new is nothing unusual.
     fn long(&self) -> Duration {
         AGAIN.min(self.wait / 4)
+    }
+
+    /// A participant says what it waits for. Once all have joined, that is for others to witness its ledger: people have to decide how to
+    /// go on without them, what was charged would be lost, and it is not this participant that is late.
+    pub(super) fn waits(&mut self, name: String, reason: String, now: Moment) {
+        if !self.is_joining() {
+            self.held.insert(name.clone(), now);
+        }
+        self.waiting.insert(name, reason);
     }
 
     /// A participant says that the present round waits for its turn there, after so many others.
@@ -248,7 +262,8 @@ impl Attempt {
         match self.since {
             Some(since) => {
                 let queued = self.queued.get(name).map_or(Duration::ZERO, |said| said.saturating_sub(since));
-                since + self.wait + queued.min(QUEUED.saturating_sub(self.overtime))
+                let held = self.held.get(name).map_or(Duration::ZERO, |said| said.saturating_sub(since));
+                since + self.wait + queued.min(QUEUED.saturating_sub(self.overtime)).max(held.min(STEWARD))
             }
             None if self.waiting.contains_key(name) => self.proposed + STEWARD.max(self.wait),
             None => self.proposed + self.wait,

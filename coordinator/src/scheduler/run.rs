@@ -446,7 +446,7 @@ impl Run {
                 changed
             }
             FromAttempt::Waiting { reason } => {
-                attempt.waiting.insert(from, clean(&reason));
+                attempt.waits(from, clean(&reason), now);
                 false
             }
             FromAttempt::Queued { after } => {

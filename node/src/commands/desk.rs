@@ -115,6 +115,9 @@ impl Studies {
                 folder.path().display()
             ))?;
         }
+        if let Some(waits) = folder.waits() {
+            print(format!("Studies wait for {}.", one_line(&waits)))?;
+        }
         if listed.is_empty() {
             return if unconfirmed { Ok(()) } else { print("no study was proposed to this node yet") };
         }
@@ -395,7 +398,7 @@ fn differing(one: &Proposal, other: &Proposal) -> String {
 }
 
 /// The account that runs the command; the ledger records it as the steward unless told otherwise.
-fn account() -> String {
+pub(super) fn account() -> String {
     std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "unnamed".into())
 }
 

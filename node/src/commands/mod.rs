@@ -14,6 +14,7 @@ mod options;
 mod review;
 mod roster;
 mod serve;
+mod witness;
 mod witnessed;
 
 use std::process::ExitCode;
@@ -90,6 +91,15 @@ Example:
     /// Write the newest checkpoints of others' ledgers that this node has cosigned, for `entente verify --witnessed`
     #[command(after_help = "Example:\n  entente-node witnessed --out telecom.checkpoints --dir telecom")]
     Witnessed(witnessed::Witnessed),
+    /// Record that a partner is away, so that its cosignatures are not waited for, or that it is back
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  entente-node witness away telecom --until 2027-01-05 --officer ann --reason \"moves its data centre\" --dir bank
+  entente-node witness back telecom --officer ann --reason \"it is up again\" --dir bank"
+    )]
+    Witness(witness::Witness),
     /// List, export, import or remove the models that this node keeps
     #[command(
         subcommand,
@@ -139,6 +149,7 @@ impl Cli {
             Command::Review(review) => review.run(),
             Command::Ledger(ledger) => ledger.run(),
             Command::Witnessed(witnessed) => witnessed.run(),
+            Command::Witness(witness) => witness.run(),
             Command::Models(models) => models.run(),
             Command::Audience(audience) => audience.run(),
             Command::Roster(roster) => roster.run(),

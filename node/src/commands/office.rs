@@ -19,10 +19,10 @@ use crate::store::LedgerStore;
 pub(super) struct By {
     /// The officer; one of `officers` in [policy] of node.toml.
     #[arg(long)]
-    officer: String,
+    pub(super) officer: String,
     /// Why; the ledger records it.
     #[arg(long)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// What is paused or goes on.
@@ -89,10 +89,12 @@ pub(super) struct Recover {
     dir: Dir,
 }
 
-/// Opens the ledger for an officer whom node.toml names.
-fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
+/// Opens the ledger for an officer whom node.toml names, or for the steward of a node that names none.
+pub(super) fn open(folder: &Folder, by: &By, is_steward: bool) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::config::load(folder)?;
-    by.is_named(&config)?;
+    if !is_steward {
+        by.is_named(&config)?;
+    }
     let ledger = opened(folder, &config, by)?;
     Ok((config, ledger))
 }
@@ -125,7 +127,7 @@ impl By {
         Err(Error::refused(format!("`{}` is not an officer of this node", self.officer)).help(named))
     }
 
-    fn act<'a>(&'a self, now: &'a str) -> Act<'a> {
+    pub(super) fn act<'a>(&'a self, now: &'a str) -> Act<'a> {
         Act { officer: &self.officer, reason: &self.reason, now }
     }
 }
@@ -134,7 +136,7 @@ impl Note {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { entry, officer, text, dir } = self;
         let by = By { officer, reason: text };
-        let (_, mut ledger) = open(&dir.folder(), &by)?;
+        let (_, mut ledger) = open(&dir.folder(), &by, false)?;
         ledger.note(entry, by.act(&now()))?;
         print(format!("entry {} is a note about entry {entry}", ledger.head().entries))
     }
@@ -143,7 +145,7 @@ impl Note {
 impl Hold {
     pub(super) fn run(self, paused: bool) -> Result<(), Error> {
         let Self { what, by, dir } = self;
-        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        let (config, mut ledger) = open(&dir.folder(), &by, false)?;
         let subject = match (what.dataset, what.kind) {
             (Some(name), _) => {
                 let known = config.datasets.contains_key(&name);
@@ -178,7 +180,7 @@ impl Hold {
 impl Cap {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { population: of, epsilon, by, dir } = self;
-        let (config, mut ledger) = open(&dir.folder(), &by)?;
+        let (config, mut ledger) = open(&dir.folder(), &by, false)?;
         let delta = config.caps.delta;
         let to = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
         let to =
@@ -316,7 +318,7 @@ mod tests {
         cap(&folder, "d", 1.5, by("ann")).unwrap();
         assert!(words(cap(&folder, "d", 1.5, by("ann"))).contains("another officer"));
         cap(&folder, "d", 1.5, by("bob")).unwrap();
-        let (_, ledger) = open(&folder, &by("ann")).unwrap();
+        let (_, ledger) = open(&folder, &by("ann"), false).unwrap();
         assert_eq!(ledger.cap("d"), Rho::within(1.5, 1e-6));
     }
 }

@@ -144,7 +144,10 @@ async fn exchange(
             Some(frame) = outgoing.recv() => send(&mut out, &frame).await?,
             leaving = participant.leaving() => line.beside(move |participant: &Participant| participant.leave(leaving)),
             // The disk may be slow, and what goes on here is not to wait for it.
-            _ = decisions.tick() => line.reconsider(Participant::reconsider),
+            _ = decisions.tick() => {
+                line.reconsider(Participant::reconsider);
+                participant.taken_up().into_iter().for_each(|(attempt, told)| line.take_up(attempt, told));
+            }
         }
     }
 }

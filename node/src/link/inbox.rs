@@ -356,6 +356,14 @@ impl<A: Answerer> Line<A> {
         }
     }
 
+    /// Takes up a message of an attempt that was taken before and put off. There are never many of them.
+    pub fn take_up(&self, attempt: AttemptId, told: ToAttempt) {
+        let at = self.inbox.answerer.moment();
+        let job = Job { attempt, told: (self.number, told), at, size: 0, link: self.link.clone() };
+        lock(&self.inbox.queue).push(job);
+        self.inbox.go_on();
+    }
+
     async fn answered(&self, message: ToNode) -> JoinHandle<()> {
         let connection = self.number;
         self.at_once(move |answerer| answerer.answer(message, connection, &Alone)).await

@@ -225,6 +225,7 @@ impl Participant {
         // Another attempt may have been joined since.
         self.one_study(id, &attempt.proposal)?;
         works::rules(self.part(&question)?, id, self.own())?;
+        let seen = self.seen_of(&attempt.proposal.participants)?;
         let pledge = Pledge {
             attempt: id.clone(),
             participant: self.name().into(),
@@ -233,6 +234,7 @@ impl Participant {
             ephemeral: self.ephemeral.make(id, self.clock.now())?.public(),
             ledger: lock(&self.ledger).head(),
             stored,
+            seen,
         };
         let pledge = SignedPledge::new(pledge, &self.signer.key);
         let before = self.ledger()?.checkpoint(&self.signer)?.bare();
@@ -313,6 +315,7 @@ impl Participant {
                     Transcript::verify(&pledges, participants, &pledged.pledge.pledge, pinned)
                         .map_err(Problem::refused)?
                 };
+                self.compare_ledgers(transcript.pledges())?;
                 let (signature, key) = (transcript.sign(&self.signer.key), self.key(id)?);
                 let encapsulations = Encapsulation::of(&transcript, self.name(), &key, &self.signer.key);
                 let encapsulations = encapsulations.map_err(Problem::refused)?;

@@ -1,6 +1,7 @@
 //! A node's part in studies: what it answers to each message of the coordinator.
 //!
 //! ```text
+//! (all)   ─▶ enough partners have said what they hold of this node's ledger since it started ─▶ answered | Waiting
 //! Propose ─▶ roster, data set, question, policy, caps ─▶ Pledged | Waiting (steward, roster, identity of data) | Refused
 //! Start   ─▶ pledges against the PINNED roster, all that could be refused, budget set aside ─▶ Signed | Refused
 //! Go      ─▶ signatures, input, reserve, compute, noise, mask, store, held until its point of the grid ─▶ contribution | Refused |
@@ -8,6 +9,7 @@
 //! Resend  ─▶ stored bytes, at no charge                ─▶ contribution
 //! Relayed ─▶ opened: to whoever waits for it, or answered ─▶ Relay
 //! Witness ─▶ another's checkpoint: judged, kept       ─▶ Witnessed
+//! Read    ─▶ what is held of another's ledger          ─▶ Held
 //! Finished, Abandoned ─▶ recorded                      ─▶ Closed
 //! ```
 //!
@@ -19,18 +21,23 @@ mod close;
 mod commit;
 mod computing;
 mod dialogues;
+mod heads;
 mod held;
 mod identity;
 mod join;
+mod quorum;
+mod reading;
 mod refusals;
 mod roster;
 mod rounds;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod witnessing;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
@@ -38,6 +45,7 @@ use entente_host::clock::Clock;
 use entente_host::files::Lock;
 use entente_host::locks::lock;
 use entente_host::process::runtime_folder;
+use entente_host::random::random;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
@@ -71,6 +79,7 @@ use refusals::Refusals;
 use rounds::{Round, Running};
 pub use witness::Connection;
 use witness::Witnesses;
+use witnessing::Asked;
 
 /// How often keys of attempts are looked for that are not needed any more.
 const SWEEP: SignedDuration = SignedDuration::from_hours(1);
@@ -96,8 +105,16 @@ pub struct Participant {
     rosters: Mutex<Rosters>,
     /// What this node has witnessed of others.
     witnessed: Mutex<WitnessStore>,
+    /// Others that ask to be witnessed.
+    asked: Mutex<Vec<Asked>>,
     /// Those who witness its own ledger. Never locked before the ledger is.
     witnesses: Mutex<Witnesses>,
+    /// Of this start: what others hold is asked under it.
+    nonce: Digest,
+    /// Whether enough of them have said since this start what they hold.
+    has_read: AtomicBool,
+    /// What waits until they have.
+    put_off: Mutex<HashMap<AttemptId, ToAttempt>>,
     /// One lock an attempt that is at work or has rounds that share something, which it holds. The link tells one thing at a time
     /// of an attempt, so that hardly ever a thread waits for one.
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
@@ -240,6 +257,7 @@ impl Participant {
         for loosened in ledger.loosened() {
             error!("node.toml admits more than the ledger records, and that is refused: {}", loosened.what);
         }
+        folder.keep_waits(None)?;
         let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
@@ -266,7 +284,11 @@ impl Participant {
             swept: Mutex::new(Timestamp::UNIX_EPOCH),
             rosters: Mutex::new(rosters),
             witnessed: Mutex::new(WitnessStore::open(&folder.state("witnessed.sqlite"))?),
+            asked: Mutex::default(),
             witnesses: Mutex::new(witnesses),
+            nonce: Digest(random()?),
+            has_read: AtomicBool::new(false),
+            put_off: Mutex::default(),
             attempts: Mutex::default(),
             waiting: Mutex::default(),
             computing: Computing::default(),
@@ -343,6 +365,7 @@ impl Participant {
         lock(&self.waiting).clear();
         lock(&self.unconfirmed).clear();
         lock(&self.unidentified).clear();
+        lock(&self.put_off).clear();
         FromNode::Hello {
             software: SOFTWARE.into(),
             roster: self.rosters().ok().and_then(|rosters| Some(rosters.pinned.as_ref()?.fingerprint())),
@@ -375,6 +398,8 @@ impl Participant {
             ToNode::Attempt(id, told) => self.told(&id, told, connection, turn),
             ToNode::Witness { node, request } => self.witness_for(&node, &request),
             ToNode::Witnessed { by, answer } => self.witnessed(by.as_deref(), answer),
+            ToNode::Read { node, nonce } => self.read_for(&node, nonce),
+            ToNode::Held { by, reading } => self.held(&by, &reading),
         }
     }
 
@@ -391,6 +416,10 @@ impl Participant {
             // Whoever computes may wait for it.
             return self.relayed(id, &from, &sealed);
         }
+        let told = match self.after_reading(id, told) {
+            Ok(told) => told,
+            Err(waiting) => return vec![saying(id, waiting)],
+        };
         let (abandoned, finished) =
             (matches!(told, ToAttempt::Abandoned { .. }), matches!(told, ToAttempt::Finished { .. }));
         if abandoned {
@@ -511,6 +540,7 @@ impl Participant {
     pub(crate) fn end(&self, id: &AttemptId) {
         lock(&self.unconfirmed).remove(id);
         lock(&self.unidentified).remove(id);
+        lock(&self.put_off).remove(id);
         if matches!(lock(&self.studies).get(id), Ok(None)) {
             return;
         }
@@ -536,6 +566,8 @@ impl Participant {
             || !lock(&self.unconfirmed).is_empty()
             || !lock(&self.unidentified).is_empty()
             || self.waits_for_witnesses()
+            || self.has_put_off()
+            || self.should_read()
             || lock(&self.ledger).quarantine().is_some()
     }
 
@@ -544,6 +576,7 @@ impl Participant {
         if let Err(error) = self.sweep() {
             error!(%error, "old keys of attempts could not be looked for");
         }
+        self.show_waits();
         if !self.has_waiting() {
             return Vec::new();
         }
@@ -553,6 +586,10 @@ impl Participant {
             (false, false) if !lock(&self.unconfirmed).is_empty() && self.asks_again() => self.ask_witnesses(),
             (false, false) => Vec::new(),
         };
+        frames.extend(self.say_unread().into_iter().map(|(id, said)| saying(&id, said)));
+        if self.should_read() {
+            frames.extend(self.ask_to_read());
+        }
         let waiting: Vec<AttemptId> = lock(&self.waiting).iter().cloned().collect();
         let decided = waiting.into_iter().filter_map(|id| {
             let studies = lock(&self.studies);

@@ -122,12 +122,10 @@ impl Participant {
         round: u32,
         release: Digest,
     ) -> Release {
-        let witnesses = self.config.oversight.witnesses as usize;
         Release {
             attempt: id.clone(),
             round,
             entry: lock(&self.ledger).charged_by(release).unwrap_or(u64::MAX),
-            quorum: witnesses.min(proposal.participants.len()),
             dataset,
             kind: proposal.study.spec.kind(),
         }
@@ -225,7 +223,7 @@ impl Participant {
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
             Begin::Compute(mut reservation) => {
-                self.ask_early(&attempt.proposal.participants)?;
+                self.ask_early()?;
                 let permit = reservation.draw().ok_or_else(|| Problem::failed("the permit was drawn before"))?;
                 let engine = self.engine.until(ending);
                 let means = Means { own: Own { engine: &engine, ..means.own }, timing: *timing, ..means };

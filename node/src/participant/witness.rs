@@ -1,5 +1,4 @@
-//! Witnesses: this node's checkpoints on their way to them, vectors that wait for their cosignatures, and this node as a witness of
-//! others.
+//! Witnesses: this node's checkpoints on their way to them, and vectors that wait for their cosignatures.
 //!
 //! ```text
 //! RESERVED ─▶ checkpoint, proofs ─▶ Witness ─▶ coordinator, other partners
@@ -10,14 +9,14 @@
 //! A cosignature of a checkpoint that includes the charge is enough, also of a later one. What waits is in memory only: after a
 //! restart the coordinator asks for the round again, and the same stored vector waits anew.
 //!
-//! For a charge, as many are asked as policy wants: the coordinator, and of the study's partners those that follow this one, so that
-//! all have their share. That keeps what a round writes in an alliance proportional to its partners, not to their square. All are
-//! asked where those do not answer, when a study ends, and when the node connects.
+//! For a charge, as many partners are asked as are enough ([`super::quorum`]): those that follow this one by name, so that all have their
+//! share. Each writes what several ask at once in one go ([`super::witnessing`]), so that what a round writes in an alliance grows with
+//! its partners, and not with their square. All are asked where those do not answer, when a study ends, and when the node connects. The
+//! coordinator always is, and never counts: whoever passes requests on could keep them from those who know better.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use entente_host::Error;
 use entente_host::clock::Moment;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
@@ -26,12 +25,14 @@ use entente_protocols::kind::Kind;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
 use entente_protocols::ledger::note::SignatureLine;
 use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, answer, takes_over};
+use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request};
 use entente_protocols::ledger::{Checkpoint, Outbound};
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
 use tracing::{debug, error, info, warn};
 
+use super::quorum::{Quorum, long};
+use super::refusals::Refusals;
 use super::{Participant, Problem, saying};
 
 /// After how long witnesses are asked again, and the coordinator learns which of them this node waits for.
@@ -42,7 +43,21 @@ const MAX_ASKED: usize = 64;
 /// What this node knows of its witnesses. In memory: it is asked for again after a restart.
 #[derive(Default)]
 pub(super) struct Witnesses {
-    /// Checkpoints that cosignatures were asked for, by size, and whether they are kept with as many as policy asks.
+    /// Who has said since this start what it holds.
+    pub(super) read: BTreeSet<String>,
+    /// When they were asked for that.
+    pub(super) last_read: Option<Moment>,
+    /// How often on this connection.
+    pub(super) reads: u32,
+    /// What was said last of why studies wait until they have said that.
+    pub(super) told: Option<String>,
+    /// What staff can see of whom is waited for.
+    shown: Option<String>,
+    /// Who was asked on this connection and has not answered, and since when.
+    silent: BTreeMap<String, Moment>,
+    /// Why some do not cosign, as they said last: they may not have confirmed this node yet.
+    refused: BTreeMap<String, String>,
+    /// Checkpoints that cosignatures were asked for, by size, and whether they are kept with enough of them.
     asked: BTreeMap<u64, (Checkpoint, bool)>,
     /// Up to which size each witness has cosigned.
     cosigned: BTreeMap<String, u64>,
@@ -52,8 +67,6 @@ pub(super) struct Witnesses {
     began: Option<u64>,
     /// The recoveries that those need to see who hold what was recovered from.
     recoveries: BTreeMap<String, BTreeSet<u64>>,
-    /// Who has refused to witness the ledger when it was last asked: it may not have confirmed this node yet.
-    refused: BTreeSet<String>,
     waiting: Vec<Waiting>,
     last_asked: Option<Moment>,
     /// Which connection to the coordinator this is.
@@ -79,17 +92,8 @@ pub(super) struct Release {
     pub(super) round: u32,
     /// The entry that must be witnessed.
     pub(super) entry: u64,
-    /// By how many.
-    pub(super) quorum: usize,
     pub(super) dataset: String,
     pub(super) kind: Kind,
-}
-
-/// The names of the next participants after `name`, continuing from the last to the first.
-fn following(name: &str, participants: &[String], count: usize) -> Vec<String> {
-    let (before, behind): (Vec<&String>, Vec<&String>) =
-        participants.iter().filter(|other| *other != name).partition(|other| other.as_str() < name);
-    behind.into_iter().chain(before).take(count).cloned().collect()
 }
 
 /// As people call a witness.
@@ -117,9 +121,49 @@ impl Witnesses {
         Self { began, ..Self::default() }
     }
 
-    fn have(&self, entry: u64) -> Vec<&str> {
-        let have = self.cosigned.iter().filter(|(_, size)| **size >= entry);
-        have.map(|(name, _)| name.as_str()).collect()
+    /// Whether this partner has cosigned a checkpoint that includes an entry.
+    fn has(&self, name: &str, entry: u64) -> bool {
+        self.cosigned.get(name).is_some_and(|size| *size >= entry)
+    }
+
+    /// These are asked for something.
+    pub(super) fn asks(&mut self, names: &[String], now: Moment) {
+        for name in names {
+            self.silent.entry(name.clone()).or_insert(now);
+        }
+    }
+
+    /// This one has answered something.
+    pub(super) fn answers(&mut self, name: &str) {
+        self.silent.remove(name);
+    }
+
+    /// Who is waited for to do `what`, in words, and what to do about those who have not answered for `wait`.
+    pub(super) fn words(
+        &self,
+        (more, lacking): &(usize, Vec<&str>),
+        what: &str,
+        (now, wait): (Moment, Duration),
+    ) -> String {
+        let (more, of) = match lacking[..] {
+            [] => return format!("a partner that is not away {what}: all are recorded to be away"),
+            [name] => (String::new(), name.to_owned()),
+            _ if *more == lacking.len() => (String::new(), lacking.join(" and ")),
+            _ => (format!("{more} of "), lacking.join(", ")),
+        };
+        let refused = lacking.iter().filter_map(|name| Some(format!("{name}: {}", self.refused.get(*name)?)));
+        let silent = lacking.iter().filter_map(|name| {
+            let silent = now.since(*self.silent.get(*name)?);
+            (silent >= wait).then(|| {
+                format!(
+                    "{name} has not answered for {}; if it stays away, record that by `entente-node witness away {name}`",
+                    long(silent)
+                )
+            })
+        });
+        let also: Vec<String> = refused.chain(silent).collect();
+        let also = if also.is_empty() { String::new() } else { format!(" ({})", also.join("; ")) };
+        format!("{more}{of} {what}{also}")
     }
 }
 
@@ -128,6 +172,10 @@ impl Participant {
     pub fn begin_connection(&self) -> Connection {
         let mut witnesses = lock(&self.witnesses);
         witnesses.connection += 1;
+        // What was asked for may be lost with the one before.
+        witnesses.last_asked = None;
+        witnesses.silent.clear();
+        witnesses.reads = 0;
         let (now, dropped) = (witnesses.connection, std::mem::take(&mut witnesses.waiting));
         drop(witnesses);
         dropped.iter().for_each(|waiting| waiting.release.is_dropped());
@@ -139,19 +187,15 @@ impl Participant {
         lock(&self.witnesses).connection
     }
 
-    /// Asks all witnesses to cosign the ledger as it is now.
+    /// Asks all witnesses to cosign the ledger as it is now, and until enough have said what they hold of it, for that.
     pub fn ask_witnesses(&self) -> Vec<Vec<u8>> {
-        match self.request_cosignatures(None) {
-            Ok(request) => vec![request],
-            Err(problem) => {
-                error!(why = problem.into_words(), "witnesses cannot be asked");
-                Vec::new()
-            }
-        }
+        let request = self.quorum().map_err(Problem::from).and_then(|quorum| self.request_cosignatures(&quorum, None));
+        let request = request.map_err(|problem| error!(why = problem.into_words(), "witnesses cannot be asked"));
+        self.ask_to_read().into_iter().chain(request.ok()).collect()
     }
 
     /// The frame that asks, of these partners or of all.
-    fn request_cosignatures(&self, of: Option<Vec<String>>) -> Result<Vec<u8>, Problem> {
+    fn request_cosignatures(&self, quorum: &Quorum, of: Option<Vec<String>>) -> Result<Vec<u8>, Problem> {
         let ledger = self.ledger()?;
         let checkpoint = ledger.checkpoint(&self.signer)?;
         let mut witnesses = lock(&self.witnesses);
@@ -177,20 +221,22 @@ impl Participant {
         while witnesses.asked.len() > MAX_ASKED {
             witnesses.asked.pop_first();
         }
-        witnesses.last_asked = Some(self.clock.moment());
+        let now = self.clock.moment();
+        witnesses.last_asked = Some(now);
+        witnesses.asks(of.as_ref().unwrap_or(&quorum.names), now);
         Ok(frame::encode(&FromNode::Witness { request, of }))
     }
 
-    /// Asks for cosignatures of a charge that was just made for a study of these participants, while the vector is computed.
-    /// Without a connection they are asked for when it is to be sent.
-    pub(super) fn ask_early(&self, participants: &[String]) -> Result<(), Problem> {
-        let witnesses = self.config.oversight.witnesses as usize;
-        if witnesses == 0 {
-            return Ok(());
-        }
-        // With the coordinator they are as many as are waited for.
-        let of = following(self.name(), participants, witnesses - 1);
-        if self.peers.say(self.request_cosignatures(Some(of))?).is_err() {
+    /// Asks for cosignatures of a charge that was just made, while the vector is computed. Without a connection they are asked for when
+    /// it is to be sent.
+    pub(super) fn ask_early(&self) -> Result<(), Problem> {
+        let (quorum, now) = (self.quorum()?, self.clock.moment());
+        let first = {
+            let witnesses = lock(&self.witnesses);
+            let is_late = |since: &Moment| now.since(*since) >= PATIENCE;
+            quorum.first(|name| witnesses.silent.get(name).is_some_and(is_late))
+        };
+        if self.peers.say(self.request_cosignatures(&quorum, Some(first))?).is_err() {
             lock(&self.witnesses).last_asked = None;
         }
         Ok(())
@@ -204,23 +250,27 @@ impl Participant {
         outbound: Outbound,
         connection: Connection,
     ) -> Result<Vec<Vec<u8>>, Problem> {
+        let quorum = self.quorum()?;
         {
             let mut witnesses = lock(&self.witnesses);
             if witnesses.connection != connection {
                 release.is_dropped();
                 return Ok(Vec::new());
             }
-            if witnesses.have(release.entry).len() < release.quorum {
+            if !quorum.has(|name| witnesses.has(name, release.entry)) {
                 let known = witnesses.waiting.iter().position(|known| known.release.attempt == release.attempt);
                 let known = known.map(|place| witnesses.waiting.swap_remove(place));
                 // Asked for again, it has waited since it was asked for first.
                 let known = known.filter(|known| known.release.round == release.round);
                 let (since, told) = known.map_or((self.clock.moment(), None), |known| (known.since, known.told));
+                // Asked for again, it says again what it waits for.
+                let said = told.clone().map(|reason| saying(&release.attempt, FromAttempt::Waiting { reason }));
                 let asked = witnesses.asked.last_key_value().is_some_and(|(size, _)| *size >= release.entry)
                     && witnesses.last_asked.is_some();
                 witnesses.waiting.push(Waiting { release, outbound, since, told });
                 drop(witnesses);
-                return if asked { Ok(Vec::new()) } else { Ok(vec![self.request_cosignatures(None)?]) };
+                let request = if asked { None } else { Some(self.request_cosignatures(&quorum, None)?) };
+                return Ok(request.into_iter().chain(said).collect());
             }
         }
         self.released(&release, &outbound)
@@ -239,12 +289,8 @@ impl Participant {
 
     /// Takes a witness's answer; returns frames to send.
     pub(super) fn witnessed(&self, by: Option<&str>, answer: Answer) -> Vec<Vec<u8>> {
-        {
-            let (refused, name) = (&mut lock(&self.witnesses).refused, by.unwrap_or_default());
-            match answer {
-                Answer::Refused(_) => drop(refused.insert(name.to_owned())),
-                _ => drop(refused.remove(name)),
-            }
+        if !matches!(answer, Answer::Refused(_)) {
+            lock(&self.witnesses).refused.remove(by.unwrap_or_default());
         }
         let taken = match answer {
             // This node has signed it itself, whoever shows it.
@@ -258,6 +304,11 @@ impl Participant {
             Answer::Earlier { identity, checkpoint } => self.shown_earlier(by, identity, &checkpoint),
             Answer::Refused(reason) => {
                 warn!(by = called(by), reason, "does not witness this node's ledger");
+                if let Some(name) = by {
+                    let mut witnesses = lock(&self.witnesses);
+                    witnesses.answers(name);
+                    witnesses.refused.insert(name.to_owned(), Refusals::short(&reason));
+                }
                 Ok(Vec::new())
             }
         };
@@ -270,41 +321,30 @@ impl Participant {
     fn cosigned(&self, by: Option<&str>, size: u64, line: &str) -> Result<Vec<Vec<u8>>, Problem> {
         let (origin, identity) = self.witness(by).ok_or_else(|| Problem::failed("it is not in the roster"))?;
         let line = SignatureLine::parse(line).map_err(Problem::failed)?;
-        let mut ready = Vec::new();
-        let mut kept = None;
-        {
+        let quorum = self.quorum()?;
+        let kept = {
             let mut witnesses = lock(&self.witnesses);
-            let quorum = self.config.oversight.witnesses.max(1) as usize;
             // Asked for long ago, or never.
             let Some((checkpoint, is_kept)) = witnesses.asked.get_mut(&size) else { return Ok(Vec::new()) };
             if checkpoint.note().cosigned(&line, &origin, &identity).is_none() {
                 return Err(Problem::failed("its cosignature does not verify"));
             }
             checkpoint.add(line);
-            // Kept once, and not where a vector waits for it: that of the study's end follows, and goes on from this one.
-            let complete = checkpoint.cosignatures().count() >= quorum && !std::mem::replace(is_kept, true);
-            let complete = complete.then(|| checkpoint.clone());
+            let is_complete = quorum.has_cosigned(checkpoint) && !std::mem::replace(is_kept, true);
+            let complete = is_complete.then(|| checkpoint.clone());
             let name = by.unwrap_or_default().to_owned();
             let cosigned = witnesses.cosigned.entry(name.clone()).or_default();
             *cosigned = size.max(*cosigned);
             let cosigned = *cosigned;
             witnesses.held.insert(name.clone(), cosigned);
             witnesses.recoveries.remove(&name);
-            let waiting = std::mem::take(&mut witnesses.waiting);
-            let have = |release: &Release| witnesses.have(release.entry).len() >= release.quorum;
-            let (done, open): (Vec<Waiting>, Vec<Waiting>) =
-                waiting.into_iter().partition(|waiting| have(&waiting.release));
-            witnesses.waiting = open;
-            if done.is_empty() {
-                kept = complete;
-            }
-            ready.extend(done);
-        }
-        let frames = ready.iter().flat_map(|Waiting { release, outbound, .. }| {
-            let id = &release.attempt;
-            self.released(release, outbound).unwrap_or_else(|problem| vec![saying(id, self.explain(id, problem, None))])
-        });
-        let frames: Vec<Vec<u8>> = frames.collect();
+            witnesses.refused.remove(&name);
+            witnesses.answers(&name);
+            complete
+        };
+        let frames = self.send_witnessed(&quorum);
+        // Kept once, and not where a vector waits for it: that of the study's end follows, and goes on from this one.
+        let kept = kept.filter(|_| frames.is_empty());
         // The vectors are on their way before the evidence is on the disk: nothing depends on it.
         let unsent = frames.into_iter().filter_map(|frame| self.peers.say(frame).err()).collect();
         if let Some(kept) = kept {
@@ -313,8 +353,23 @@ impl Participant {
         Ok(unsent)
     }
 
+    /// The frames of vectors that have waited, and whose charges enough have witnessed.
+    fn send_witnessed(&self, quorum: &Quorum) -> Vec<Vec<u8>> {
+        let mut witnesses = lock(&self.witnesses);
+        let waiting = std::mem::take(&mut witnesses.waiting);
+        let (done, open): (Vec<Waiting>, Vec<Waiting>) =
+            waiting.into_iter().partition(|waiting| quorum.has(|name| witnesses.has(name, waiting.release.entry)));
+        witnesses.waiting = open;
+        drop(witnesses);
+        let frames = done.iter().flat_map(|Waiting { release, outbound, .. }| {
+            let id = &release.attempt;
+            self.released(release, outbound).unwrap_or_else(|problem| vec![saying(id, self.explain(id, problem, None))])
+        });
+        frames.collect()
+    }
+
     /// A witness holds another checkpoint than it was asked to cosign.
-    fn shown(&self, by: Option<&str>, checkpoint: &str) -> Result<Vec<Vec<u8>>, Problem> {
+    pub(super) fn shown(&self, by: Option<&str>, checkpoint: &str) -> Result<Vec<Vec<u8>>, Problem> {
         let checkpoint = Checkpoint::parse(checkpoint).map_err(Problem::failed)?;
         if !checkpoint.is_of(&self.signer.origin, &self.signer.key.public()) {
             return Err(Problem::failed("what it shows was not signed by this node: it proves nothing"));
@@ -371,6 +426,7 @@ impl Participant {
         drop(ledger);
         let name = by.unwrap_or_default().to_owned();
         let mut witnesses = lock(&self.witnesses);
+        witnesses.answers(&name);
         let again = match recovery {
             Some(sequence) => witnesses.recoveries.entry(name).or_default().insert(sequence),
             None => {
@@ -380,11 +436,11 @@ impl Participant {
             }
         };
         drop(witnesses);
-        if again { Ok(vec![self.request_cosignatures(None)?]) } else { Ok(Vec::new()) }
+        if again { Ok(vec![self.request_cosignatures(&self.quorum()?, None)?]) } else { Ok(Vec::new()) }
     }
 
     /// Under which name and key a witness cosigns.
-    fn witness(&self, by: Option<&str>) -> Option<(String, PublicIdentity)> {
+    pub(super) fn witness(&self, by: Option<&str>) -> Option<(String, PublicIdentity)> {
         let rosters = self.rosters().ok()?;
         let roster: &Roster = rosters.pinned.as_ref()?;
         match by {
@@ -411,7 +467,7 @@ impl Participant {
             return None;
         }
         let refused = &lock(&self.witnesses).refused;
-        participants.iter().find(|name| refused.contains(*name)).cloned()
+        participants.iter().find(|name| refused.contains_key(*name)).cloned()
     }
 
     /// Whether somebody who had not confirmed this node is worth asking again.
@@ -427,25 +483,21 @@ impl Participant {
         ledger.quarantine().is_some() && ledger.sync().is_ok() && ledger.quarantine().is_none()
     }
 
-    /// Asks again, and says who is waited for.
+    /// Asks again, and says who is waited for. Officers may have recorded meanwhile who is away.
     pub(super) fn remind_witnesses(&self) -> Vec<Vec<u8>> {
         let mut frames = self.ask_witnesses();
+        let Ok(quorum) = self.quorum() else { return frames };
+        frames.extend(self.send_witnessed(&quorum));
+        let wait = self.witness_wait();
         let mut witnesses = lock(&self.witnesses);
         let mut waiting = std::mem::take(&mut witnesses.waiting);
         for Waiting { release, told, .. } in &mut waiting {
-            let have = witnesses.have(release.entry);
-            let names: Vec<&str> =
-                have.iter().map(|name| if name.is_empty() { "the coordinator" } else { name }).collect();
-            let has = if names.is_empty() {
-                "nobody has answered".to_owned()
-            } else {
-                format!("it has {}", names.join(", "))
-            };
-            let reason =
-                format!("{} witnesses of the charge in its ledger, which its policy asks for; {has}", release.quorum);
+            let lacks = quorum.lacks(|name| witnesses.has(name, release.entry));
+            let Some(lacks) = lacks else { continue };
+            let reason = witnesses.words(&lacks, "to witness the charge in its ledger", wait);
             if told.as_ref() != Some(&reason) {
                 let AttemptId { study, number: attempt } = &release.attempt;
-                info!(study, attempt, "waiting for {reason}");
+                warn!(study, attempt, "waiting for {reason}");
                 frames.push(saying(&release.attempt, FromAttempt::Waiting { reason: reason.clone() }));
                 *told = Some(reason);
             }
@@ -454,65 +506,25 @@ impl Participant {
         frames
     }
 
-    /// This node as a witness: looks at another one's checkpoint, keeps the newest, and cosigns it.
-    pub(super) fn witness_for(&self, node: &str, request: &Request) -> Vec<Vec<u8>> {
-        let answer = self.answer_for(node, request).unwrap_or_else(|error| {
-            error!(node, %error, "its ledger could not be witnessed here");
-            Answer::Refused(format!("{} could not keep it", self.name()))
-        });
-        match &answer {
-            Answer::Cosigned { .. } => {}
-            Answer::Holds(_) => {
-                warn!(node, "its ledger is not the one that was witnessed here, or it has not shown that it is");
+    /// Lets staff see for whom studies wait, beside this node.
+    pub(super) fn show_waits(&self) {
+        let words = {
+            let mut witnesses = lock(&self.witnesses);
+            let unread = witnesses.told.clone().filter(|_| self.has_put_off());
+            let words = unread.or_else(|| witnesses.waiting.iter().find_map(|waiting| waiting.told.clone()));
+            if words == witnesses.shown {
+                return;
             }
-            Answer::Earlier { .. } => {
-                warn!(node, "its ledger has not taken over what was spent under an earlier identity of its name");
-            }
-            Answer::Refused(reason) => warn!(node, reason, "its ledger is not witnessed here"),
-        }
-        vec![frame::encode(&FromNode::Witnessed { node: node.into(), answer })]
-    }
-
-    fn answer_for(&self, node: &str, request: &Request) -> Result<Answer, Error> {
-        // Staff may have confirmed one since.
-        let confirmed = self.rosters()?.pinned.is_some();
-        let Some((origin, identity)) = self.witness(Some(node)) else {
-            let why =
-                if confirmed { format!("`{node}` is not in the roster") } else { "there is no roster".to_owned() };
-            return Ok(Answer::Refused(format!("{why} that {} has confirmed", self.name())));
+            witnesses.shown.clone_from(&words);
+            words
         };
-        // Held until the answer is made, so that what is kept only grows.
-        let store = lock(&self.witnessed);
-        let earlier = store.earlier(node, &identity)?;
-        let is_open = |(_, kept): &&(PublicIdentity, Checkpoint)| !takes_over(request, (&origin, &identity), kept);
-        if let Some((identity, kept)) = earlier.iter().find(is_open) {
-            return Ok(Answer::Earlier { identity: *identity, checkpoint: kept.to_string() });
+        if let Err(error) = self.folder.keep_waits(words.as_deref()) {
+            error!(%error, "for whom this node waits could not be kept for its staff");
         }
-        let held = store.newest(&identity)?;
-        let by = (&*self.signer.origin, &self.signer.key);
-        let time = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
-        let keep = |checkpoint: &Checkpoint| store.keep(node, &identity, checkpoint);
-        let answer = answer(request, (&origin, &identity), held, by, time, keep)?;
-        if matches!(answer, Answer::Cosigned { .. }) {
-            earlier.iter().try_for_each(|(identity, _)| store.taken_over(identity))?;
-        }
-        Ok(answer)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_partner_witnesses_its_share() {
-        let partners = ["a", "b", "c", "d", "e"].map(String::from);
-        for count in 0..=5 {
-            let asked: Vec<String> = partners.iter().flat_map(|name| following(name, &partners, count)).collect();
-            let shares = partners.iter().map(|name| asked.iter().filter(|other| *other == name).count());
-            assert_eq!(shares.collect::<Vec<_>>(), [count.min(4); 5]);
-        }
-        assert_eq!(following("d", &partners, 2), ["e", "a"]);
-        assert_eq!(following("x", &partners[..1], 2), ["a"], "one that takes no part");
+    /// The time, and after how long without an answer a witness is worth a word.
+    pub(super) fn witness_wait(&self) -> (Moment, Duration) {
+        (self.clock.moment(), self.config.oversight.witness_wait)
     }
 }

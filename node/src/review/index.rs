@@ -69,6 +69,7 @@ pub(super) fn name(state: State) -> &'static str {
         State::Rules => "rules",
         State::Carried => "carried over",
         State::Recovered => "recovered",
+        State::Away => "away",
     }
 }
 

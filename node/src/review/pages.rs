@@ -73,6 +73,9 @@ pub(super) fn status(review: &Review, index: &Index) -> Result<Markup, Error> {
                     (newest.cosignatures().map(|line| witness(line.name(), &newest.statement().origin)).collect::<Vec<_>>().join(", ")) "."
                 }
             }
+            @for absence in index.chain.away("") {
+                p.bad { "The ledger goes on without a witness: " (absence) "." }
+            }
             @for hold in index.chain.paused() {
                 p.bad { (hold.subject) " is paused by " (hold.officer) ": " (hold.reason) }
             }
@@ -351,6 +354,7 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
                 Action::Cap { account, to } => format!("a cap of ρ = {to} for {account}"),
                 Action::Recover(_) => "a recovery".into(),
                 Action::Rules(_) => "rules that admit more".into(),
+                Action::Away(absence) => format!("that witness {absence}"),
             };
             (proposal.officer.clone(), format!("proposed {what}: {}", proposal.reason))
         }
@@ -364,6 +368,9 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
             format!("ρ = {spent}, spent on data set `{dataset}`, is carried over to population `{population}`"),
         ),
         Record::Recovered(recovery) => (recovery.officers.join(" and "), format!("recovery: {}", recovery.reason)),
+        Record::Away(away) => {
+            (away.by(), format!("witness {} is away until {}: {}", away.partner, away.until, away.reason))
+        }
         Record::Reserved(_) | Record::Computed(_) | Record::Released(_) | Record::Repeated(_) | Record::Refused(_) => {
             Default::default()
         }
@@ -376,7 +383,8 @@ pub(super) fn officers(review: &Arc<Review>) -> Result<Markup, Error> {
     let oversight = &review.config.oversight;
     let body = html! {
         p { "Officers by node.toml: " (if oversight.officers.is_empty() { "anybody who states a name".to_owned() } else { oversight.officers.join(", ") })
-            ". A release waits for " (oversight.witnesses) " witnesses." }
+            ". A release waits until enough partners have cosigned its charge that any two such sets share an honest one"
+            @if oversight.witnesses > 0 { ", and for at least " (oversight.witnesses) " of them" } "." }
         @if entries.is_empty() { p { "Officers have recorded nothing yet." } } @else {
             div.scroll {
                 table {

@@ -247,7 +247,7 @@ impl<S> Attempt<S> {
 impl StudyStore {
     /// Writes an attempt, new or changed.
     pub fn put(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO attempted
+        let sql = "INSERT OR REPLACE INTO tried
             (study, number, received, stage, reason, proposal, pledge, signed, answers)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let Attempt { id, proposal, received, stage } = attempt;
@@ -283,7 +283,7 @@ impl StudyStore {
 
     /// How many that were proposed since have neither ended nor are computed.
     pub fn count_open(&self, since: Timestamp) -> Result<usize, StoreError> {
-        let sql = "SELECT COUNT(*) FROM attempted WHERE stage IN ('waiting', 'joined', 'repeated') AND received > ?1";
+        let sql = "SELECT COUNT(*) FROM tried WHERE stage IN ('waiting', 'joined', 'repeated') AND received > ?1";
         let count =
             self.0.prepare_cached(sql).and_then(|mut count| count.query_row([since.to_string()], |row| row.get(0)));
         count.map_err(read)
@@ -292,7 +292,7 @@ impl StudyStore {
     /// The attempts with whose keys something may still have to be done ([`Stage::needs_key`]).
     pub fn needing_keys(&self) -> Result<Vec<AttemptId>, StoreError> {
         let mut select =
-            self.0.prepare("SELECT study, number FROM attempted WHERE stage = 'joined' OR answers").map_err(read)?;
+            self.0.prepare("SELECT study, number FROM tried WHERE stage = 'joined' OR answers").map_err(read)?;
         let ids =
             select.query_map([], |row| Ok(AttemptId::new(row.get::<_, String>(0)?, row.get(1)?))).map_err(read)?;
         ids.collect::<Result<_, _>>().map_err(read)
@@ -308,7 +308,7 @@ impl StudyStore {
 
     /// How many were proposed since, and how many bytes long they are together.
     pub fn proposed(&self, since: Timestamp) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(proposal)), 0) FROM attempted WHERE received > ?1";
+        let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(proposal)), 0) FROM tried WHERE received > ?1";
         let mut count = self.0.prepare_cached(sql).map_err(read)?;
         count.query_row([since.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).map_err(read)
     }
@@ -322,7 +322,7 @@ impl StudyStore {
     }
 }
 
-const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, signed, answers FROM attempted";
+const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, signed, answers FROM tried";
 
 /// What a row says, whatever its stage.
 struct Row {

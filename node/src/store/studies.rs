@@ -19,9 +19,10 @@ pub struct StudyStore(pub(super) Connection);
 const STUDY_SCHEMA: &str = "
 DROP TABLE IF EXISTS attempts; -- of earlier versions, whose attempts cannot go on
 DROP TABLE IF EXISTS attempt;
-CREATE TABLE IF NOT EXISTS attempted (study TEXT, number INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
+DROP TABLE IF EXISTS attempted;
+CREATE TABLE IF NOT EXISTS tried (study TEXT, number INTEGER, received TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT,
     proposal BLOB NOT NULL, pledge BLOB, signed BLOB, answers INTEGER NOT NULL, PRIMARY KEY (study, number)) STRICT;
-CREATE INDEX IF NOT EXISTS attempted_received ON attempted (received);
+CREATE INDEX IF NOT EXISTS tried_received ON tried (received);
 CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, predicts TEXT NOT NULL, source TEXT NOT NULL,
     sha256 TEXT NOT NULL, received TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (study, sha256)) STRICT;
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;

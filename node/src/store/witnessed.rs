@@ -70,7 +70,31 @@ impl WitnessStore {
         self.0.execute(sql, [identity.to_string()]).map(drop).map_err(written)
     }
 
-    /// Keeps a checkpoint in the place of an older one. It is on the disk when this returns.
+    /// The newest checkpoints of the ledgers that were kept under a name, at most `count`: that of the `present` identity first, then
+    /// the longest.
+    pub fn of_name(
+        &self,
+        node: &str,
+        present: Option<&PublicIdentity>,
+        count: usize,
+    ) -> Result<Vec<Checkpoint>, StoreError> {
+        let sql = "SELECT checkpoint FROM witnessed WHERE node = ?1 ORDER BY identity = ?2 DESC, entries DESC LIMIT ?3";
+        let mut select = self.0.prepare_cached(sql).map_err(read)?;
+        let present = present.map(PublicIdentity::to_string).unwrap_or_default();
+        let rows = select.query_map(params![node, present, count], |row| row.get(0));
+        let notes: Result<Vec<String>, _> = rows.and_then(Iterator::collect);
+        notes.map_err(read)?.iter().map(|note| Checkpoint::parse(note).map_err(read)).collect()
+    }
+
+    /// Does several things in one durable write: what is kept meanwhile is on the disk when this returns.
+    pub fn at_once<T>(&self, f: impl FnOnce() -> T) -> Result<T, StoreError> {
+        let transaction = self.0.unchecked_transaction().map_err(written)?;
+        let done = f();
+        transaction.commit().map_err(written)?;
+        Ok(done)
+    }
+
+    /// Keeps a checkpoint in the place of an older one. It is on the disk when this returns, or [`Self::at_once`] does.
     pub fn keep(&self, node: &str, identity: &PublicIdentity, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO witnessed (identity, node, entries, checkpoint) VALUES (?1, ?2, ?3, ?4)";
         let row = params![identity.to_string(), node, checkpoint.statement().size, checkpoint.to_string()];

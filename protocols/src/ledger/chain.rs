@@ -10,12 +10,14 @@ use super::carry::CarriedOver;
 use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, restored};
+use super::office::{
+    Absence, Action, Away, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, day, is_day, restored,
+};
 use super::read::Reader;
 use super::rules::Seen;
 use super::tree::Tree;
 use crate::digest::Digest;
-use crate::identity::PublicIdentity;
+use crate::identity::{PublicIdentity, check_name};
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
@@ -51,6 +53,10 @@ pub struct Chain {
     recovered: BTreeMap<(u64, Digest), u64>,
     /// What was taken over of ledgers under earlier identities.
     inherited: BTreeMap<(PublicIdentity, AccountKey), Spent>,
+    /// Until when witnesses are away, as it was recorded last.
+    away: BTreeMap<String, String>,
+    /// The latest day of any entry: a clock that is set back makes no absence longer.
+    day: String,
 }
 
 /// What charges say of a data set.
@@ -179,16 +185,28 @@ impl Chain {
         self.inherited.get(&(*identity, account.clone())).copied().unwrap_or_default()
     }
 
+    /// Which witnesses are away now, by what is recorded.
+    pub fn away(&self, now: &str) -> Vec<Absence> {
+        let today = day(now).max(&*self.day);
+        let away = self.away.iter().filter(|(_, until)| until.as_str() > today);
+        away.map(|(partner, until)| Absence { partner: partner.clone(), until: until.clone() }).collect()
+    }
+
     /// Whether the chain goes on from what a checkpoint states.
     pub fn goes_on_from(&self, checkpoint: &Statement) -> bool {
         self.tree.root_at(checkpoint.size) == Some(checkpoint.root)
     }
 
+    /// Whether the chain goes on from the tree of so many entries with this root, or has taken that over.
+    pub fn knows(&self, size: u64, root: Digest) -> bool {
+        self.tree.root_at(size) == Some(root) || self.recovered.contains_key(&(size, root))
+    }
+
     /// What a checkpoint of the chain as it is now states.
     pub fn statement(&self, origin: &str) -> Statement {
         let Head { entries, hash } = self.head();
-        let (root, accounts) = (self.tree.root(), self.accounts.clone());
-        Statement { origin: origin.into(), size: entries, root, head: hash, accounts }
+        let (root, accounts, away) = (self.tree.root(), self.accounts.clone(), self.away(""));
+        Statement { origin: origin.into(), size: entries, root, head: hash, accounts, away }
     }
 
     /// Checks the next entry and goes on behind it.
@@ -229,6 +247,10 @@ impl Chain {
                 "its sequence does not follow: an entry is missing or was added",
             )?;
             require(entry.previous == head.hash, "it does not name the entry before: the chain is broken")?;
+            if !self.away.is_empty() || !entry.away.is_empty() {
+                let away = self.away(entry.time.as_ref());
+                require(entry.away == away, "it does not say which witnesses are away, as it was recorded before it")?;
+            }
             match &entry.record {
                 Record::Reserved(record)
                 | Record::Computed(record)
@@ -252,6 +274,7 @@ impl Chain {
                 Record::Carried(carried) => self.verify_carried(carried),
                 Record::Rules(change) => self.verify_rules(change),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
+                Record::Away(away) => self.verify_away(entry.time.as_ref(), away),
             }
         };
         checked().map_err(fail)?;
@@ -360,6 +383,30 @@ impl Chain {
         require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
     }
 
+    fn verify_away(&self, time: &str, away: &Away) -> Result<(), Problem> {
+        let Away { partner, until, officers, steward, proposal, .. } = away;
+        require(check_name(partner).is_ok() && is_day(until), "no partner is called so, or it is no day")?;
+        let today = day(time).max(&*self.day);
+        let known = self.away.get(partner).map_or("", String::as_str).max(today);
+        if until.as_str() <= known {
+            let by_one = steward.iter().chain(officers).count() == 1 && proposal.is_none();
+            return require(
+                by_one && known > today,
+                "one officer says that a witness is back, and of one that is away",
+            );
+        }
+        match steward {
+            Some(steward) => {
+                let alone = officers.is_empty() && proposal.is_none();
+                require(alone && !steward.is_empty(), "a steward says so alone, where there are no officers")
+            }
+            None => {
+                let absence = Absence { partner: partner.clone(), until: until.clone() };
+                self.verify_second(*proposal, officers, &Action::Away(absence))
+            }
+        }
+    }
+
     /// Two different officers, of whom the first has proposed it.
     fn verify_second(&self, proposal: Option<u64>, officers: &[String], action: &Action) -> Result<(), Problem> {
         let proposal = proposal.and_then(|sequence| self.proposals.get(&sequence));
@@ -380,6 +427,11 @@ impl Chain {
     pub fn accept(&mut self, hash: Digest, entry: &Entry<impl AsRef<str>>) {
         self.head = Some(Head { entries: entry.sequence, hash });
         self.tree.push(hash);
+        let today = entry.time.as_ref().get(..10).unwrap_or_default();
+        // Seldom later: a day is looked at once.
+        if today > &*self.day && is_day(today) {
+            today.clone_into(&mut self.day);
+        }
         match &entry.record {
             Record::Reserved(record)
             | Record::Computed(record)
@@ -432,6 +484,13 @@ impl Chain {
                     }
                 }
                 self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
+            }
+            Record::Away(away) => {
+                self.away.insert(away.partner.clone(), away.until.clone());
+                // A proposal was made over what was recorded at its time.
+                self.proposals.retain(
+                    |_, open| !matches!(&open.action, Action::Away(absence) if absence.partner == away.partner),
+                );
             }
         }
     }

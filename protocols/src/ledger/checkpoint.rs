@@ -10,6 +10,7 @@
 //! head 7c1f…                                             hash of the last entry
 //! version 4                                              of the entries' form
 //! population client spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
+//! away telecom until 2027-01-05                          a witness that the node does not wait for, if there is one
 //! ```
 //!
 //! Ledgers from before there were populations have a `dataset` for each data set; its line stays, with cap 0, when that is carried over.
@@ -24,8 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use super::account::AccountKey;
 use super::note::{Note, NoteError, SignatureLine};
+use super::office::{Absence, is_day};
 use crate::digest::Digest;
-use crate::identity::{IdentityKey, PublicIdentity};
+use crate::identity::{IdentityKey, PublicIdentity, check_name};
 use crate::privacy::rho::Rho;
 
 /// The version of the entries' form.
@@ -65,12 +67,14 @@ pub struct Statement {
     pub head: Digest,
     /// The accounts.
     pub accounts: BTreeMap<AccountKey, Totals>,
+    /// The witnesses that are away on the latest day of an entry, by name.
+    pub away: Vec<Absence>,
 }
 
 impl Statement {
     /// The text that is signed.
     pub fn text(&self) -> String {
-        let Self { origin, size, root, head, accounts } = self;
+        let Self { origin, size, root, head, accounts, away } = self;
         let root = data_encoding::BASE64.encode(&root.0);
         let mut text = format!("{origin}\n{size}\n{root}\nhead {head}\nversion {ENTRIES}\n");
         for (account, Totals { spent, person, cap }) in accounts {
@@ -82,6 +86,9 @@ impl Statement {
             // Writing into a string does not fail.
             let _ = writeln!(text, "{kind} {} spent {spent} person {person} cap {cap}", account.name());
         }
+        for Absence { partner, until } in away {
+            let _ = writeln!(text, "away {partner} until {until}");
+        }
         text
     }
 
@@ -91,9 +98,16 @@ impl Statement {
         let root = Digest(data_encoding::BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?);
         let head = lines.next()?.strip_prefix("head ")?.parse().ok()?;
         lines.next()?.strip_prefix("version ")?;
-        let mut accounts = BTreeMap::new();
+        let (mut accounts, mut away) = (BTreeMap::new(), BTreeMap::new());
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
+            if let ["away", partner, "until", until] = words[..] {
+                if check_name(partner).is_err() || !is_day(until) {
+                    return None;
+                }
+                away.insert(partner.to_owned(), until.to_owned());
+                continue;
+            }
             let [kind, name, "spent", spent, "person", person, "cap", cap] = words[..] else { return None };
             let account = match kind {
                 "dataset" => AccountKey::Dataset(name.into()),
@@ -107,7 +121,8 @@ impl Statement {
             }
             accounts.insert(account, totals);
         }
-        let statement = Self { origin, size, root, head, accounts };
+        let away = away.into_iter().map(|(partner, until)| Absence { partner, until }).collect();
+        let statement = Self { origin, size, root, head, accounts, away };
         // One text for one statement: no sign, leading zero, order or version but ours.
         (statement.text() == text).then_some(statement)
     }
@@ -214,6 +229,7 @@ pub(super) mod tests {
                 (AccountKey::Population("客户".into()), totals(40_000)),
             ]
             .into(),
+            away: vec![Absence { partner: "telecom".into(), until: "2027-01-05".into() }],
         }
     }
 
@@ -248,6 +264,10 @@ pub(super) mod tests {
             ("dataset clients", "dataset 1lients"),
             ("head 02", "head 0"),
             (" cap 1250000\n", " cap 1250000 \n"),
+            ("until 2027-01-05", "until 2027-02-30"),
+            ("until 2027-01-05", "until 2027-1-5"),
+            ("away telecom", "away Telecom"),
+            ("until 2027-01-05\n", "until 2027-01-05\naway bank until 2027-01-05\n"),
             ("head", "heads"),
         ] {
             let bad = good.replacen(from, to, 1);

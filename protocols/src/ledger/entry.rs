@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::account::AccountKey;
 use super::carry::CarriedOver;
-use super::office::{CapChange, Hold, Note, Proposal, Recovery, RulesChange};
+use super::office::{Absence, Away, CapChange, Hold, Note, Proposal, Recovery, RulesChange};
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
@@ -58,6 +58,8 @@ pub enum State {
     Rules,
     /// Two officers have taken over what witnesses saw and this ledger had lost.
     Recovered,
+    /// Two officers go on without a witness, or one says that it is back.
+    Away,
 }
 
 /// The noise of one component of a release.
@@ -169,6 +171,9 @@ pub struct Entry<S = String> {
     pub time: S,
     /// Name and version of the software.
     pub software: S,
+    /// Which witnesses are away, by what was recorded before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<Absence>,
     /// What is recorded; its fields stand beside the others, and `state` says which they are.
     #[serde(flatten)]
     pub record: Record<S>,
@@ -204,6 +209,8 @@ pub enum Record<S = String> {
     Rules(RulesChange),
     /// See [`State::Recovered`].
     Recovered(Box<Recovery>),
+    /// See [`State::Away`].
+    Away(Away),
 }
 
 /// What is recorded of a study. Fields that do not apply to its state are null.
@@ -282,6 +289,7 @@ impl<S> Entry<S> {
             Record::Carried(_) => State::Carried,
             Record::Rules(_) => State::Rules,
             Record::Recovered(_) => State::Recovered,
+            Record::Away(_) => State::Away,
         }
     }
 
@@ -300,7 +308,8 @@ impl<S> Entry<S> {
             | Record::Cap(_)
             | Record::Carried(_)
             | Record::Rules(_)
-            | Record::Recovered(_) => None,
+            | Record::Recovered(_)
+            | Record::Away(_) => None,
         }
     }
 }

@@ -282,6 +282,7 @@ impl<S: Store> Ledger<S> {
                 previous: head.hash,
                 time: now.into(),
                 software: self.software.clone(),
+                away: self.chain.away(now),
                 record: make(self)?,
             };
             let line = Line::of(&entry);

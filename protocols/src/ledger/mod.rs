@@ -17,7 +17,7 @@
 //! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
-//! - [`witness`]: who keeps and cosigns that;
+//! - [`witness`]: who keeps and cosigns that; [`quorum`](mod@quorum): how many are enough; [`reading`]: what they hold, for who has started;
 //! - [`receipt`]: what came of a study, signed by all;
 //! - [`rules`]: what decides what leaves, and which changes of it take officers;
 //! - [`report`]: what a verification finds;
@@ -33,6 +33,8 @@ pub mod line;
 pub mod note;
 pub mod office;
 pub mod outside;
+pub mod quorum;
+pub mod reading;
 pub mod receipt;
 pub mod recompute;
 pub mod report;

@@ -4,7 +4,7 @@ use super::account::{AccountKey, Caps};
 use super::entry::Record;
 use super::error::LedgerError;
 use super::ledger::Ledger;
-use super::office::{Action, CapChange, Hold, Note, Proposal, Subject};
+use super::office::{Absence, Action, Away, CapChange, Hold, Note, Proposal, Subject, day, is_day};
 use super::store::Store;
 use crate::privacy::rho::Rho;
 
@@ -89,6 +89,49 @@ impl<S: Store> Ledger<S> {
         }
         let action = Action::Cap { account: account.clone(), to };
         self.second(&action, act, |ledger, proposal, officers| Ok(change(ledger, officers, Some(proposal))))
+    }
+
+    /// Goes on without a witness before a day, as soon as a second officer says so too; at once if `is_steward`, where a node names no
+    /// officers.
+    pub fn away(&mut self, absence: &Absence, is_steward: bool, act: Act<'_>) -> Result<Outcome, LedgerError> {
+        self.sync()?;
+        let Absence { partner, until } = absence;
+        let known = self.chain.away(act.now).into_iter().find(|known| known.partner == *partner);
+        if !is_day(until) {
+            return refuse(format!("`{until}` is no day; write it as 2027-01-05"));
+        }
+        let later = known.as_ref().map_or_else(|| day(act.now), |known| &known.until);
+        if until.as_str() <= later {
+            return refuse(match &known {
+                Some(known) => format!("{known} already; name a later day, or record that it is back"),
+                None => format!("{until} is not after today, {later} (UTC)"),
+            });
+        }
+        let record = |officers, steward, proposal| {
+            let (partner, until, reason) = (partner.clone(), until.clone(), act.reason.into());
+            Record::Away(Away { partner, until, officers, steward, reason, proposal })
+        };
+        if is_steward {
+            self.require_named(act.officer)?;
+            self.append(act.now, None, |_| Ok(record(Vec::new(), Some(act.officer.into()), None)))?;
+            return Ok(Outcome::Done);
+        }
+        let action = Action::Away(absence.clone());
+        self.second(&action, act, |_, proposal, officers| Ok(record(officers, None, Some(proposal))))
+    }
+
+    /// Waits for a witness again, from now on.
+    pub fn back(&mut self, partner: &str, is_steward: bool, act: Act<'_>) -> Result<(), LedgerError> {
+        self.require_named(act.officer)?;
+        self.append(act.now, None, |ledger| {
+            if ledger.chain.away(act.now).iter().all(|known| known.partner != partner) {
+                return refuse(format!("{partner} is not recorded to be away"));
+            }
+            let officer = act.officer.to_owned();
+            let (officers, steward) = if is_steward { (Vec::new(), Some(officer)) } else { (vec![officer], None) };
+            let (partner, until, reason) = (partner.into(), day(act.now).into(), act.reason.into());
+            Ok(Record::Away(Away { partner, until, officers, steward, reason, proposal: None }))
+        })
     }
 
     /// Proposes or does what takes two officers; where the rules name fewer than two, one who answers for the node does it.
@@ -201,7 +244,9 @@ impl<S: Store> Ledger<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::Chain;
     use super::super::checkpoint::{Checkpoint, node_origin};
+    use super::super::line::Line;
     use super::super::office::Sighting;
     use super::super::rules::Rules;
     use super::super::store::Memory;
@@ -265,6 +310,77 @@ mod tests {
 
     fn kept(ledger: &Ledger<Memory>) -> Checkpoint {
         ledger.checkpoint(&signer()).unwrap()
+    }
+
+    fn on<'a>(officer: &'a str, now: &'a str) -> Act<'a> {
+        Act { officer, reason: "why", now }
+    }
+
+    fn absence(until: &str) -> Absence {
+        Absence { partner: "telecom".into(), until: until.into() }
+    }
+
+    #[test]
+    fn a_witness_is_away_by_two_officers_until_its_day_and_all_that_follows_says_so() {
+        let (mut ledger, first) = (ledger(), "2027-01-01T10:00:00Z");
+        let until = absence("2027-01-05");
+        for bad in ["2027-01-01", "2026-12-31", "2027-02-30", "soon"] {
+            assert!(ledger.away(&absence(bad), false, on("ann", first)).is_err(), "{bad}");
+        }
+        assert_eq!(ledger.away(&until, false, on("ann", first)).unwrap(), Outcome::Proposed);
+        assert!(ledger.away(&until, false, on("ann", first)).is_err(), "the same officer");
+        assert!(ledger.chain().away(first).is_empty(), "one is not enough");
+        assert_eq!(ledger.away(&until, false, on("bob", first)).unwrap(), Outcome::Done);
+        assert_eq!(ledger.chain().away("2027-01-04T23:59:59Z"), [until.clone()]);
+        assert!(ledger.chain().away("2027-01-05T00:00:00Z").is_empty());
+        ledger.note(1, on("ann", "2027-01-04T00:00:00Z")).unwrap();
+        assert_eq!(kept(&ledger).statement().away, [until.clone()]);
+        // Nobody can leave it out, or say it of a witness that is there.
+        let line = ledger.store().entries().unwrap().pop().unwrap();
+        let before = backup(&ledger, 2);
+        for away in [Vec::new(), vec![absence("2027-01-06")]] {
+            let mut entry = line.entry().unwrap();
+            assert_eq!(entry.away, [until.clone()]);
+            entry.away = away;
+            let problem = before.chain().verify::<String>(Line::of(&entry).as_deref()).unwrap_err().to_string();
+            assert!(problem.contains("which witnesses are away"), "{problem}");
+        }
+        // It ends by its day, and is not prolonged by a clock that is set back.
+        ledger.note(1, on("ann", "2027-01-05T00:00:00Z")).unwrap();
+        assert!(kept(&ledger).statement().away.is_empty());
+        assert!(ledger.chain().away(first).is_empty());
+        let report = verify_export(&export("a", &signer(), ledger.store()).unwrap(), None);
+        assert!(
+            report.passed() && report.text().contains("telecom until 2027-01-05, by ann and bob"),
+            "{}",
+            report.text()
+        );
+    }
+
+    #[test]
+    fn one_officer_ends_an_absence_and_a_steward_decides_where_there_are_none() {
+        let (mut ledger, now) = (ledger(), "2027-01-01T10:00:00Z");
+        assert!(ledger.back("telecom", false, on("ann", now)).is_err(), "it is not away");
+        assert_eq!(ledger.away(&absence("2027-01-05"), true, on("eve", now)).unwrap(), Outcome::Done);
+        assert!(ledger.away(&absence("2027-01-05"), true, on("eve", now)).is_err(), "it is already");
+        ledger.back("telecom", false, on("ann", now)).unwrap();
+        assert!(ledger.chain().away(now).is_empty());
+        let report = verify_export(&export("a", &signer(), ledger.store()).unwrap(), None);
+        assert!(report.passed() && report.text().contains("by eve, its steward"), "{}", report.text());
+        // An officer alone is no steward, and a steward is no officer.
+        let forged = |officers: &[&str], steward: Option<&str>| {
+            let mut entry = ledger.store().entries().unwrap()[0].entry().unwrap();
+            let Record::Away(away) = &mut entry.record else { panic!("an absence") };
+            away.officers = officers.iter().map(|officer| (*officer).to_owned()).collect();
+            away.steward = steward.map(String::from);
+            Chain::default().verify::<String>(Line::of(&entry).as_deref()).map(drop)
+        };
+        assert_eq!(forged(&[], Some("eve")), Ok(()));
+        for (officers, steward) in
+            [(&["ann"][..], None), (&["ann", "bob"], None), (&["ann"], Some("eve")), (&[], Some(""))]
+        {
+            assert!(forged(officers, steward).is_err(), "{officers:?}, {steward:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 use super::account::AccountKey;
 use super::carry::CarriedOver;
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
-use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject};
+use super::office::{
+    Absence, Action, Away, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject,
+};
 use super::recent::Recent;
 use super::rules::Rules;
 use crate::digest::Digest;
@@ -38,8 +40,8 @@ impl Reader {
     pub fn read<'a, S: Deserialize<'a> + AsRef<str>>(&mut self, json: &'a str) -> Result<Entry<S>, Error> {
         let mut fields: Fields<'a, S> = serde_json::from_str(json)?;
         let record = fields.record(self)?;
-        let Fields { sequence, previous, time, software, .. } = fields;
-        Ok(Entry { sequence, previous, time, software, record })
+        let Fields { sequence, previous, time, software, away, .. } = fields;
+        Ok(Entry { sequence, previous, time, software, away, record })
     }
 }
 
@@ -69,6 +71,8 @@ struct Fields<'a, S> {
     previous: Digest,
     time: S,
     software: S,
+    #[serde(default)]
+    away: Vec<Absence>,
     state: State,
     release: Option<Digest>,
     #[serde(borrow)]
@@ -104,6 +108,9 @@ struct Fields<'a, S> {
     proposal: Option<u64>,
     witnessed: Option<Vec<Sighting>>,
     datasets: Option<Vec<Restored>>,
+    partner: Option<String>,
+    until: Option<String>,
+    steward: Option<String>,
 }
 
 fn there<T>(field: Option<T>, name: &'static str) -> Result<T, Error> {
@@ -163,6 +170,14 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 proposal: self.proposal,
                 datasets: there(self.datasets.take(), "datasets")?,
             })),
+            State::Away => Record::Away(Away {
+                partner: there(self.partner.take(), "partner")?,
+                until: there(self.until.take(), "until")?,
+                officers: there(self.officers.take(), "officers")?,
+                steward: self.steward.take(),
+                reason: owned(self.reason.take(), "reason")?,
+                proposal: self.proposal,
+            }),
         })
     }
 

@@ -172,6 +172,15 @@ impl Part {
         Self { after, before, identity, node: node.into(), signature }
     }
 
+    /// Without which witnesses its ledger went on, in words, if its checkpoints say so.
+    fn away(&self) -> Option<String> {
+        let of = |note: &String| Some(Checkpoint::parse(note).ok()?.statement().away.clone());
+        let mut away: Vec<String> =
+            [&self.before, &self.after].into_iter().filter_map(of).flatten().map(|away| away.to_string()).collect();
+        away.dedup();
+        (!away.is_empty()).then(|| format!("for {}, {}", self.node, away.join(", ")))
+    }
+
     /// Checks the part of a participant with this identity.
     ///
     /// # Errors
@@ -331,6 +340,10 @@ pub fn verify_receipt(text: &str, roster: Option<&Roster>) -> (Report, Option<Re
     let problem = "it does not verify: the statement is not as it was signed".to_owned();
     report.note("coordinator's signature", if signed { Ok("over the statement".into()) } else { Err(problem) });
     report.note("participants", participants(statement, nodes, roster));
+    let away: Vec<String> = nodes.iter().filter_map(Part::away).collect();
+    if !away.is_empty() {
+        report.note("witnesses that are away", Ok(away.join("; ")));
+    }
     let rho: Rho = subject.rounds.iter().filter(|round| !round.repeated).map(|round| round.rho).sum();
     let numbers: Vec<u32> = subject.rounds.iter().map(|round| round.round).collect();
     let in_order = !numbers.is_empty() && numbers.iter().copied().eq(1..=numbers.len() as u32);

@@ -20,7 +20,7 @@ use super::entry::Record;
 use super::error::LedgerError;
 use super::line::Line;
 use super::note::verifier;
-use super::office::Sighting;
+use super::office::{Away, Sighting};
 use super::outside::{Answered, Of, Outside, verdict, witness_key};
 use super::read::Text;
 use super::recompute::Recompute;
@@ -183,7 +183,7 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
     let (node, origin) = (header.node.clone(), header.origin.clone());
     let mut facts = compare.then(|| Box::new(Facts { node, origin, ..Facts::default() }));
     let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
-    let mut answered = Answered::default();
+    let (mut answered, mut absences) = (Answered::default(), Vec::new());
     for (i, line) in entry_lines(entries).enumerate() {
         let number = i + 2;
         chained = entry_line(line)
@@ -198,6 +198,11 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
                     Ok(counts) => computed += u64::from(counts),
                     Err(problem) if numbers.is_ok() => numbers = Err(format!("entry {}: {problem}", entry.sequence)),
                     Err(_) => {}
+                }
+                if let Record::Away(away) = &entry.record {
+                    let Away { partner, until, .. } = away;
+                    let by = away.by();
+                    absences.push(format!("{partner} until {until}, by {by} (entry {})", entry.sequence));
                 }
                 let Record::Recovered(recovery) = &entry.record else { return Ok(()) };
                 let signed = |sighting: &Sighting| {
@@ -231,6 +236,12 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
         let of = Of { node: &header.node, origin: &header.origin, identity: &header.identity };
         let (verdict, detail) = verdict(of, &chain, own, &answered, outside);
         report.judge("witnesses", verdict, detail);
+    }
+    if !absences.is_empty() {
+        let now: Vec<String> = chain.away("").iter().map(ToString::to_string).collect();
+        let now =
+            if now.is_empty() { "at its end none is away".into() } else { format!("at its end {}", now.join(", ")) };
+        report.note("witnesses that are away", Ok(format!("{}; {now}", absences.join("; "))));
     }
     report.spent = chain.accounts().keys().map(|account| (account.clone(), chain.spent(account))).collect();
     report.facts = facts.map(|facts| Box::new(Facts { chain, ..*facts }));

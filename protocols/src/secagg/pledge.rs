@@ -1,4 +1,5 @@
-//! Pledges: what a participant signs when it takes part in an attempt: which question, with which key, from which ledger.
+//! Pledges: what a participant signs when it takes part in an attempt: which question, with which key, from which ledger, and what it
+//! holds of the others'.
 
 use hkdf::Hkdf;
 use ml_kem::kem::KeyExport;
@@ -12,7 +13,7 @@ use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, Signature};
 use crate::ledger::Head;
 
-const PLEDGE_LABEL: &str = "entente join 3";
+const PLEDGE_LABEL: &str = "entente join 4";
 
 /// A node's ephemeral keys of one attempt: for X25519 and for ML-KEM-768 (FIPS 203), both made of one secret. No `Debug`;
 /// zeroized when dropped. A node keeps the secret until the attempt's vectors are computed, so that a restart can go on, and
@@ -101,6 +102,20 @@ pub struct Pledge {
     pub ledger: Head,
     /// The transcript under which it holds a stored answer to this question over its present snapshot.
     pub stored: Option<Digest>,
+    /// What it holds of the other participants' ledgers as their witness: whoever signs a transcript with it says that its ledger goes on
+    /// from that.
+    pub seen: Vec<Seen>,
+}
+
+/// What a participant holds of another one's ledger.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Seen {
+    /// The other.
+    pub participant: String,
+    /// The number of entries.
+    pub entries: u64,
+    /// The root of the tree over them.
+    pub root: Digest,
 }
 
 /// A pledge with its participant's signature.

@@ -139,8 +139,8 @@ impl Party {
     /// The same, offering a stored answer.
     pub fn pledge_with(&self, question: Digest, stored: Option<Digest>) -> SignedPledge {
         let (attempt, participant, ephemeral) = (attempt(), self.name.clone(), self.public.clone());
-        let pledge =
-            Pledge { attempt, participant, proposal: PROPOSAL, question, ephemeral, ledger: Head::EMPTY, stored };
+        let (proposal, ledger, seen) = (PROPOSAL, Head::EMPTY, Vec::new());
+        let pledge = Pledge { attempt, participant, proposal, question, ephemeral, ledger, stored, seen };
         SignedPledge::new(pledge, &self.identity)
     }
 }

@@ -5,6 +5,7 @@ use crate::digest::Digest;
 use crate::identity::{Member, Roster, Signature};
 use crate::language::schema::DatasetSchema;
 use crate::ledger::Head;
+use crate::ledger::reading::Reading;
 use crate::ledger::receipt::Part;
 use crate::ledger::witness::{Answer, Request};
 use crate::privacy::rho::Rho;
@@ -59,6 +60,20 @@ pub enum ToNode {
         by: Option<String>,
         /// What it says.
         answer: Answer,
+    },
+    /// Another node has started: what do you hold of its ledger?
+    Read {
+        /// The node.
+        node: String,
+        /// Of its start.
+        nonce: Digest,
+    },
+    /// What a partner holds of this node's ledger.
+    Held {
+        /// The partner.
+        by: String,
+        /// Its answer.
+        reading: Reading,
     },
 }
 
@@ -168,6 +183,18 @@ pub enum FromNode {
         node: String,
         /// What is said to it.
         answer: Answer,
+    },
+    /// This node has started, and asks what other partners hold of its ledger.
+    Read {
+        /// Of this start.
+        nonce: Digest,
+    },
+    /// What this node holds of another one's ledger.
+    Held {
+        /// The other.
+        node: String,
+        /// What is answered.
+        reading: Reading,
     },
 }
 

@@ -7,6 +7,9 @@ use entente::stepped::Stepped;
 use entente::store::StudyState;
 use entente_examples::alliance::Error;
 use entente_host::clock::Hands;
+use entente_node::store::WitnessStore;
+use entente_protocols::ledger::quorum::quorum;
+use entente_protocols::policy::usual_colluders;
 use entente_protocols::study::Study;
 use entente_protocols::wire::frame::FrameReader;
 
@@ -30,6 +33,8 @@ const TOLD: Duration = Duration::from_secs(300);
 /// See the module.
 pub(super) struct Alliance {
     pub(super) founded: Founded,
+    /// How many there were when it was founded: who enrols later is confirmed by nobody.
+    founding: usize,
     /// How many contribute to the present study, whatever becomes of them.
     contributors: usize,
     pub(super) choices: Choices,
@@ -103,6 +108,7 @@ impl Alliance {
         let coordinator = Stepped::open(&founded.alliance(), clock.clone())?;
         let mut alliance = Self {
             founded,
+            founding: count,
             contributors: count,
             choices: Choices::new(choices.next(), [1]),
             parties,
@@ -289,10 +295,34 @@ impl Alliance {
             who.watched
                 .says(&frame, &bytes, self.contributors)
                 .map_err(|problem| format!("{}: {problem}", who.name))?;
+            if let Some(entry) = who.watched.charged_by(&frame) {
+                self.check_witnessed(party, entry)?;
+            }
+            let who = &self.parties[party];
             if who.is_connected() {
                 let connection = self.connections[party];
                 self.travels(party, false, Coming::FromNode { party, connection, bytes, is_hello: false });
             }
+        }
+        Ok(())
+    }
+
+    /// Of a vector that leaves, enough partners hold a checkpoint that includes its charge: so many that any two such sets share an
+    /// honest one.
+    fn check_witnessed(&self, party: usize, entry: u64) -> Result<(), Error> {
+        let Party { name, watched, .. } = &self.parties[party];
+        let identity = self.parties[party].folder().signer(name)?.key.public();
+        let others = self.parties[..self.founding].iter().filter(|other| other.name != *name);
+        let witnesses: Vec<&Party> = others.filter(|other| !watched.away.contains(other.name)).collect();
+        let colluders = usual_colluders(u32::try_from(self.founding)?) as usize;
+        let needed = if self.founding == 1 { 0 } else { quorum(witnesses.len(), colluders, 0) };
+        let mut hold = 0;
+        for witness in witnesses {
+            let store = WitnessStore::open(&witness.folder().state("witnessed.sqlite"))?;
+            hold += usize::from(store.newest(&identity)?.is_some_and(|held| held.statement().size >= entry));
+        }
+        if hold < needed {
+            return Err(format!("{name}: a vector leaves whose charge {hold} partners hold, and {needed} must").into());
         }
         Ok(())
     }
@@ -303,7 +333,14 @@ impl Alliance {
             Coming::Looks(party) => {
                 self.comes(LOOKS, Coming::Looks(party));
                 let decides = self.choices.below(3) == 0;
-                let said = self.parties[party].looks(decides)?;
+                if decides && self.parties[party].is_up() {
+                    let is_missing =
+                        |other: &usize| self.revoked[*other] || self.gone[*other] && !self.parties[*other].is_up();
+                    let missing: Vec<&str> =
+                        (0..self.founding).filter(is_missing).map(|other| self.parties[other].name).collect();
+                    self.parties[party].goes_on_without(&missing)?;
+                }
+                let said = self.parties[party].looks(decides, self.beside)?;
                 self.says(party, said)
             }
             Coming::Greeted { party, connection } => {

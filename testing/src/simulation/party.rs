@@ -16,6 +16,8 @@ use entente_node::participant::Participant;
 use entente_node::state::Folder;
 use entente_node::store::{LedgerStore, StudyStore};
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::ledger::office::Absence;
+use entente_protocols::ledger::{Act, Budgets, Ledger};
 use entente_protocols::policy::{ApprovalMode, StewardDecision, Verdict};
 use entente_protocols::wire::frame::{self, FrameReader};
 use entente_protocols::wire::message::{ToAttempt, ToNode};
@@ -27,6 +29,9 @@ use super::watch::{Secrets, Watched, open};
 
 /// More than a node says between two looks at its link: nothing waits for room.
 const LINK: usize = 1 << 16;
+
+/// Longer than any simulation, by a clock of which nobody knows how it was set.
+const AWAY_UNTIL: &str = "2026-02-01";
 
 /// See the module.
 pub(super) struct Party {
@@ -239,8 +244,21 @@ impl Party {
         }
     }
 
+    /// Its steward records of these partners that they are away, beside the node, if it is not recorded yet.
+    pub(super) fn goes_on_without(&self, missing: &[&str]) -> Result<(), Error> {
+        let now = self.clock.now().to_string();
+        let store = LedgerStore::open(&self.folder.state("ledger.sqlite"))?;
+        let mut ledger = Ledger::open(store, Budgets::default(), "simulation")?;
+        let away = ledger.chain().away(&now);
+        for partner in missing.iter().filter(|name| away.iter().all(|away| away.partner != **name)) {
+            let absence = Absence { partner: (*partner).into(), until: AWAY_UNTIL.into() };
+            ledger.away(&absence, true, Act { officer: "ann", reason: "it is gone", now: &now })?;
+        }
+        Ok(())
+    }
+
     /// Looks again at what waits; its steward may have approved it meanwhile, beside the node.
-    pub(super) fn looks(&mut self, approves: bool) -> Result<Vec<Vec<u8>>, Error> {
+    pub(super) fn looks(&mut self, approves: bool, beside: bool) -> Result<Vec<Vec<u8>>, Error> {
         let participant = self.participant.clone().filter(|_| self.is_welcomed());
         let Some(participant) = participant else { return Ok(Vec::new()) };
         if approves && self.is_by_steward {
@@ -252,6 +270,9 @@ impl Party {
             }
         }
         let mut said = participant.reconsider();
+        for (attempt, told) in participant.taken_up() {
+            said.extend(self.take(&participant, ToNode::Attempt(attempt, told), beside));
+        }
         said.splice(0..0, self.said());
         Ok(said)
     }

@@ -1,11 +1,11 @@
 //! What must hold of every frame that a node says, and of its ledger after every step.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
-use entente_protocols::ledger::entry::{Entry, State};
+use entente_protocols::ledger::entry::{Entry, Record, State};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::Contribution;
@@ -34,7 +34,10 @@ pub(super) struct Watched {
     /// Its ledger as it is on the disk.
     entries: u64,
     spent: Rho,
-    charges: HashMap<Release, Rho>,
+    /// What each cost, and by which entry.
+    charges: HashMap<Release, (Rho, u64)>,
+    /// The witnesses that are recorded to be away, for longer than a simulation takes.
+    pub(super) away: BTreeSet<String>,
     computed: HashSet<Release>,
     /// The vectors that it has sent, each once.
     sent: BTreeMap<Release, Vec<i64>>,
@@ -42,8 +45,8 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(secrets: Secrets) -> Self {
-        let (charges, computed, sent) = Default::default();
-        Self { secrets, entries: 0, spent: Rho::ZERO, charges, computed, sent }
+        let (charges, away, computed, sent) = Default::default();
+        Self { secrets, entries: 0, spent: Rho::ZERO, charges, away, computed, sent }
     }
 
     /// Reads what the ledger has more than before: no more is ever spent than the cap.
@@ -54,6 +57,9 @@ impl Watched {
             if entry.sequence != self.entries {
                 return Err(format!("entry {} follows {}", entry.sequence, self.entries - 1));
             }
+            if let Record::Away(away) = &entry.record {
+                self.away.insert(away.partner.clone());
+            }
             let Some(record) = entry.study() else { continue };
             let account = &record.account;
             if account.spent_after > account.cap {
@@ -63,7 +69,7 @@ impl Watched {
             let (Some(transcript), Some(round)) = (record.transcript, record.round) else { continue };
             let release = (transcript, round);
             let is_again = match entry.state() {
-                State::Reserved => self.charges.insert(release, account.charge).is_some(),
+                State::Reserved => self.charges.insert(release, (account.charge, entry.sequence)).is_some(),
                 State::Computed => !self.computed.insert(release),
                 _ => false,
             };
@@ -117,11 +123,17 @@ impl Watched {
             return Err(format!("{about}, is not the one that was sent before"));
         }
         self.sent.insert(release, values);
-        let released: Rho = self.sent.keys().map(|release| self.charges[release]).sum();
+        let released: Rho = self.sent.keys().map(|release| self.charges[release].0).sum();
         if released > self.spent {
             return Err(format!("{released} is released, and {} charged", self.spent));
         }
         Ok(())
+    }
+
+    /// By which entry the vector in a frame was charged, if it is one.
+    pub(super) fn charged_by(&self, frame: &Frame) -> Option<u64> {
+        let Contribution { transcript, round, .. } = frame.decode_contribution().ok()?;
+        self.charges.get(&(transcript, round)).map(|(_, entry)| *entry)
     }
 
     /// The numbers of all vectors that were sent.

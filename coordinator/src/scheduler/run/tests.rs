@@ -273,6 +273,7 @@ impl World {
             ephemeral: party.public.clone(),
             ledger: Head::EMPTY,
             stored: None,
+            seen: Vec::new(),
         };
         SignedPledge::new(pledge, &party.identity)
     }
@@ -583,6 +584,27 @@ fn what_a_partner_waits_for_is_told_to_the_operator_alone() {
         world.kept.record.warnings,
         ["Attempt 1 was given up: `p2`: did not answer within 60 s. The study went on without."]
     );
+}
+
+/// It is charged by then, and its staff may go on without the witness that is away.
+#[test]
+fn who_waits_for_witnesses_and_goes_on_saying_so_is_not_late() {
+    let mut world = World::new(&draft().min_partners(2));
+    (0..2).for_each(|_| world.answer_all(&ALL));
+    world.answer("p0");
+    let wait = |world: &mut World, node: &str| {
+        world.says(node, FromAttempt::Waiting { reason: "p9 to witness the charge in its ledger".into() });
+    };
+    for _ in 0..4 {
+        wait(&mut world, "p1");
+        wait(&mut world, "p2");
+        world.pass(WAIT / 2);
+    }
+    assert!(world.end.is_none() && world.kept.record.attempt == 1, "{:?}", world.end);
+    wait(&mut world, "p1");
+    world.pass(WAIT / 2);
+    assert_eq!(world.kept.record.attempt, 2, "the one that says nothing more is lost");
+    assert!(world.kept.record.warnings[0].contains("`p2`: did not answer"), "{:?}", world.kept.record.warnings);
 }
 
 #[test]

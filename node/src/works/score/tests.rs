@@ -69,6 +69,7 @@ fn channels() -> (Transcript, Channel, Channel) {
             ephemeral: ephemeral.public(),
             ledger: Head::EMPTY,
             stored: None,
+            seen: Vec::new(),
         };
         SignedPledge::new(pledge, identity)
     };
