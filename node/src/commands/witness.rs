@@ -5,7 +5,7 @@ use entente_host::Error;
 use entente_host::clock;
 use entente_host::terminal::print;
 use entente_protocols::ledger::Outcome;
-use entente_protocols::ledger::office::Absence;
+use entente_protocols::ledger::absence::Absence;
 
 use super::office::{By, open};
 use super::{Dir, account};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::absence::{Absence, Away, day, is_day};
 use super::account::Spent;
 use super::checkpoint::{Checkpoint, Statement, Totals, is_dataset_name};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{Absence, Action, Away, CapChange, Hold, Proposal, Recovery, Subject, day, is_day, restored};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
 use super::read::Reader;
 use super::tree::Tree;
 use crate::digest::Digest;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::office::{Absence, Away, CapChange, Hold, Note, Proposal, Recovery};
+use super::absence::{Absence, Away};
+use super::office::{CapChange, Hold, Note, Proposal, Recovery};
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};

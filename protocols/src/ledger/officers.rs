@@ -1,13 +1,12 @@
 //! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
 
+use super::absence::{Absence, Away, day, is_day};
 use super::account::Caps;
 use super::checkpoint::Checkpoint;
 use super::entry::Record;
 use super::error::LedgerError;
 use super::ledger::Ledger;
-use super::office::{
-    Absence, Action, Away, CapChange, Hold, Note, Proposal, Recovery, Sighting, Subject, day, is_day, restored,
-};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Sighting, Subject, restored};
 use super::store::Store;
 use crate::privacy::rho::Rho;
 

@@ -8,8 +8,9 @@ use serde::de::{Deserialize, DeserializeOwned, Error as _};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
+use super::absence::{Absence, Away};
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
-use super::office::{Absence, Action, Away, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
 use super::recent::Recent;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
