@@ -141,7 +141,11 @@ impl Puppets {
 
     /// What a participant says of itself when it looks again at what waited.
     pub fn reconsider(&self, partner: &str) -> Vec<FromNode> {
-        self.decoded(&self.participants[partner].reconsider())
+        let participant = &self.participants[partner];
+        let mut said = participant.reconsider();
+        let taken_up = participant.taken_up().into_iter();
+        said.extend(taken_up.flat_map(|(attempt, told)| participant.handle(ToNode::Attempt(attempt, told))));
+        self.decoded(&said)
     }
 
     /// What a participant asks those who witness its ledger.

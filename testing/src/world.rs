@@ -12,8 +12,8 @@ use entente_examples::alliance::{
 use entente_examples::tables;
 use entente_node::state::Folder;
 use entente_node::store::LedgerStore;
+use entente_protocols::ledger::absence::Absence;
 use entente_protocols::ledger::entry::{Entry, State, StudyRecord};
-use entente_protocols::ledger::office::Absence;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::export;
 use entente_protocols::ledger::{Act, Ledger};

@@ -82,6 +82,10 @@ async fn what_a_stranger_proposes_leaves_no_trace_before_the_roster_is_confirmed
     let short = roster::accept(&folder, &fingerprint[..16]).unwrap_err().to_string();
     assert!(short.contains("nothing was accepted"), "{short}");
     roster::accept(&folder, &fingerprint)?;
+    // Now there are partners to say what they hold of its ledger.
+    let asked = puppets.reconsider("bank");
+    assert!(asked.iter().any(|said| matches!(said, FromNode::Read { .. })), "{asked:?}");
+    puppets.read("bank");
     let said = puppets.reconsider("bank");
     let (mut pledged, mut refusals) = (0, 0);
     for answer in said {

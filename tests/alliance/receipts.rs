@@ -6,6 +6,7 @@ use std::process::Command;
 
 use entente_node::store::WitnessStore;
 use entente_protocols::identity::Roster;
+use entente_protocols::ledger::absence::Absence;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::outside::{Outside, write_witnessed};
@@ -210,6 +211,12 @@ async fn in_python() -> Result<(), Error> {
         let cap = ledger.cap("clients").ok_or("a cap")?;
         ledger.set_cap("clients", cap.times(2), act("ann"))?;
         ledger.set_cap("clients", cap.times(2), act("bob"))?;
+        let absence = |partner: &str| Absence { partner: partner.into(), until: "2999-01-01".into() };
+        ledger.away(&absence("telecom"), false, act("ann"))?;
+        ledger.away(&absence("telecom"), false, act("bob"))?;
+        ledger.away(&absence("retailer"), true, act("eve"))?;
+        ledger.back("retailer", false, act("bob"))?;
+        ledger.note(2, act("ann"))?;
     }
     let known: Roster = serde_json::from_slice(&std::fs::read(&roster)?)?;
     until("the end is witnessed", async || {

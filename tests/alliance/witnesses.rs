@@ -8,9 +8,10 @@ use entente::views::PartnerView;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
 use entente_protocols::kind::Kind;
+use entente_protocols::ledger::absence::Absence;
 use entente_protocols::ledger::checkpoint::{Statement, coordinator_origin};
 use entente_protocols::ledger::entry::State;
-use entente_protocols::ledger::office::{Absence, Subject};
+use entente_protocols::ledger::office::Subject;
 use entente_protocols::ledger::reading::Reading;
 use entente_protocols::ledger::verify::verify_export;
 use entente_protocols::ledger::witness::{Answer, Request};
@@ -286,7 +287,11 @@ async fn a_study_without_its_quorum_waits_and_says_for_whom() -> Result<(), Erro
     let id = world.client().await?.submit(asked.build()?).await?;
     tokio::time::sleep(Duration::from_secs(6)).await;
     let shown = world.client().await?.show(&id).await?;
-    let bank = shown.waiting.iter().find(|waiting| waiting.partner == "bank").ok_or_else(|| format!("the bank is waited for: {shown:?}"))?;
+    let bank = shown
+        .waiting
+        .iter()
+        .find(|waiting| waiting.partner == "bank")
+        .ok_or_else(|| format!("the bank is waited for: {shown:?}"))?;
     assert!(bank.reason.starts_with("retailer and telecom to witness the charge in its ledger"), "{}", bank.reason);
     assert!(bank.reason.contains("retailer could not keep it"), "{}", bank.reason);
     world.client().await?.cancel(&id).await?;

@@ -7,7 +7,7 @@ use crate::sources::WORKSPACE;
 /// The sets of modules of which each imports the others, directly or by way of others. There is none in `protocols` and
 /// `coordinator`; these are to become fewer.
 const RINGS: &[(&[&str], &str)] = &[(
-    &["node::participant", "node::participant::rounds", "node::participant::witness"],
+    &["node::participant", "node::participant::rounds", "node::participant::witness", "node::participant::witnessing"],
     "a participant is one type, and what its rounds and its witnesses keep in it is declared where it is used",
 )];
 

@@ -5,10 +5,10 @@ use entente_host::Error;
 use entente_host::clock;
 use entente_host::terminal::print;
 use entente_protocols::ledger::Outcome;
-use entente_protocols::ledger::office::Absence;
+use entente_protocols::ledger::absence::Absence;
 
-use super::office::{By, open};
 use super::desk::account;
+use super::office::{By, open};
 use super::options::Dir;
 use crate::state::Folder;
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use entente_host::Error;
-use entente_host::locks::lock;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::Checkpoint;
+use entente_protocols::ledger::absence::Absence;
 use entente_protocols::ledger::checkpoint::coordinator_origin;
 use entente_protocols::ledger::quorum::quorum;
 
-use super::Participant;
+use crate::config::Config;
 
 /// The witnesses of a node's ledger: the partners that its staff have confirmed, without those that are recorded to be away.
 pub(super) struct Quorum {
@@ -55,22 +54,22 @@ impl Quorum {
     }
 }
 
-impl Participant {
-    /// As things are now.
-    pub(super) fn quorum(&self) -> Result<Quorum, Error> {
-        let (others, authority) = match &self.rosters()?.pinned {
-            Some(roster) => (roster.members.keys().cloned().collect(), roster.authority),
-            None => (Vec::new(), Digest::ZERO),
-        };
-        let partners = u32::try_from(others.len()).unwrap_or(u32::MAX);
-        let mut names = following(self.name(), others);
+impl Quorum {
+    /// Of node `me`, that works with `partners`, itself included, as `node.toml` says; some of whom are `away`.
+    pub(super) fn of(
+        me: &str,
+        (partners, authority): (Vec<String>, Digest),
+        away: &[Absence],
+        config: &Config,
+    ) -> Self {
+        let count = u32::try_from(partners.len()).unwrap_or(u32::MAX);
+        let mut names = following(me, partners);
         let is_alone = names.is_empty();
-        let away = lock(&self.ledger).chain().away(&self.now());
         names.retain(|name| away.iter().all(|absence| absence.partner != *name));
-        let colluders = self.config.policy.min_colluders.of(partners) as usize;
-        let demanded = self.config.oversight.witnesses as usize;
+        let colluders = config.policy.min_colluders.of(count) as usize;
+        let demanded = config.oversight.witnesses as usize;
         let needed = if is_alone { 0 } else { quorum(names.len(), colluders, demanded) };
-        Ok(Quorum { names, needed, authority })
+        Self { names, needed, authority }
     }
 }
 

@@ -17,9 +17,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use entente_host::Error;
 use entente_host::clock::Moment;
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::digest::Digest;
 use entente_protocols::identity::{PublicIdentity, Roster};
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
@@ -437,6 +439,16 @@ impl Participant {
         };
         drop(witnesses);
         if again { Ok(vec![self.request_cosignatures(&self.quorum()?, None)?]) } else { Ok(Vec::new()) }
+    }
+
+    /// The witnesses of this node's ledger, and how many are enough, as things are now.
+    pub(super) fn quorum(&self) -> Result<Quorum, Error> {
+        let partners = match &self.rosters()?.pinned {
+            Some(roster) => (roster.members.keys().cloned().collect(), roster.authority),
+            None => (Vec::new(), Digest::ZERO),
+        };
+        let away = lock(&self.ledger).chain().away(&self.now());
+        Ok(Quorum::of(self.name(), partners, &away, &self.config))
     }
 
     /// Under which name and key a witness cosigns.

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::absence::{Absence, Away, day, is_day};
 use super::account::{AccountKey, Spent, is_population_name};
 use super::carry::CarriedOver;
 use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{
-    Absence, Action, Away, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, day, is_day, restored,
-};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, restored};
 use super::read::Reader;
 use super::rules::Seen;
 use super::tree::Tree;

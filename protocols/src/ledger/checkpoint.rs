@@ -23,9 +23,9 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::absence::{Absence, is_day};
 use super::account::AccountKey;
 use super::note::{Note, NoteError, SignatureLine};
-use super::office::{Absence, is_day};
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, check_name};
 use crate::privacy::rho::Rho;

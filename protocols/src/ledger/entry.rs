@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::absence::{Absence, Away};
 use super::account::AccountKey;
 use super::carry::CarriedOver;
-use super::office::{Absence, Away, CapChange, Hold, Note, Proposal, Recovery, RulesChange};
+use super::office::{CapChange, Hold, Note, Proposal, Recovery, RulesChange};
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};

@@ -12,7 +12,7 @@
 //! the stored bytes are sent again and again, never recomputed. Before a node commits itself to an attempt, what that may cost is
 //! set aside ([`Ledger::earmark`]), so that no charge is refused when others are charged already.
 //!
-//! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
+//! - [`entry`]: what an entry says; [`office`]: what officers record; [`absence`]: which witnesses are away; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
 //! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
 //! - [`chain`]: how an entry follows from those before it;
@@ -24,6 +24,7 @@
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
 //!   it; [`cross`] several against each other.
 
+pub mod absence;
 pub mod carry;
 pub mod chain;
 pub mod checkpoint;

@@ -1,10 +1,11 @@
 //! What officers do with the ledger, and what `node.toml` changes of it. What they do about its quarantine is in [`super::quarantine`].
 
+use super::absence::{Absence, Away, day, is_day};
 use super::account::{AccountKey, Caps};
 use super::entry::Record;
 use super::error::LedgerError;
 use super::ledger::Ledger;
-use super::office::{Absence, Action, Away, CapChange, Hold, Note, Proposal, Subject, day, is_day};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Subject};
 use super::store::Store;
 use crate::privacy::rho::Rho;
 

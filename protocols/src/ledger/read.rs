@@ -8,12 +8,11 @@ use serde::de::{Deserialize, DeserializeOwned, Error as _};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
+use super::absence::{Absence, Away};
 use super::account::AccountKey;
 use super::carry::CarriedOver;
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
-use super::office::{
-    Absence, Action, Away, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject,
-};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject};
 use super::recent::Recent;
 use super::rules::Rules;
 use crate::digest::Digest;

@@ -14,13 +14,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::absence::Away;
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, CheckpointLine, Signer, node_origin};
 use super::entry::Record;
 use super::error::LedgerError;
 use super::line::Line;
 use super::note::verifier;
-use super::office::{Away, Sighting};
+use super::office::Sighting;
 use super::outside::{Answered, Of, Outside, verdict, witness_key};
 use super::read::Text;
 use super::recompute::Recompute;

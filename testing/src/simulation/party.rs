@@ -16,7 +16,7 @@ use entente_node::participant::Participant;
 use entente_node::state::Folder;
 use entente_node::store::{LedgerStore, StudyStore};
 use entente_protocols::attempt::AttemptId;
-use entente_protocols::ledger::office::Absence;
+use entente_protocols::ledger::absence::Absence;
 use entente_protocols::ledger::{Act, Budgets, Ledger};
 use entente_protocols::policy::{ApprovalMode, StewardDecision, Verdict};
 use entente_protocols::wire::frame::{self, FrameReader};

@@ -40,15 +40,15 @@ fn keys_signatures_and_transcripts_are_of_all_that_they_name() {
         ("channel 1 to 0", channel("p1", "p0")),
     ];
     let expected = [
-        "364f8efdaaf9c121efb1ce6e2e80a7bbfe998acbfb29238997c911d997baab53",
-        "bdadb6e1a095301eb88d07b56bf187817c8840a3e17d4c1ee8bb168a8ca39d0f",
-        "2aad55f8fecb1d71a4831aa58a2839facdd297b5152ec323dceee79c1421922d",
-        "f6026c2165a01f3fafe6f6691deef19d9300f9903a0e16edfec3a014a1fd5fbd",
-        "20e2960dcb3e499e92e19a5358f6f777c3c1d9a6b995ca42651b7c5bb0a12e0a",
-        "1b5ebe9e4a6cb534013e0d437b31af27427c970c4070690a718f5cda705f8317",
-        "e4be7baaa8c8f98c2eb399030a0c3d213be4011d64a550d6474941fab176de6e",
-        "cf83678edac517770613c0af6df0316a406387d49352d8a466ca64db4ea79baa",
-        "1518f3a2412f440f5c2dbc6bea1160423920f9b8bf93a09ff3e473a22676eb77",
+        "e8b7d6e8ed5751f92b8f9d2cc8d829d1ad586e30fbf8ddf7cb21b9a2cfbfc631",
+        "4b16624b4f1ec6b8156c73f1ddb3e4e3afd9a0facdff759552a243b1c31711a8",
+        "5c86ec9d30870cf578079aea13dac441a427106c7e855735a5ca9450ebbea0da",
+        "0feb7d7b7d6d01e4b7d8e39ffd219b8c4718ce98dd1b38064de8894b6cd690fa",
+        "0c3df04efc3f78e208781c0a510e472062ecd28318d51c583674117fea4aa546",
+        "00bf6d8fff0d9e69d2ea74c23a8e8b58c0cb68a815344d28b9d244abbe20cf85",
+        "11348b80ce7f32d62654ca89c35830c10836a3d4ab11cb7932bd6cb350c10d78",
+        "371d66e865b717900f1a49c198387916a0802cd81687ffbed6121ba29fe4ffdc",
+        "ba38cea80e93b9d594d5048b29e3256c978a6654381b64f412a58e4a88e1b88f",
     ];
     assert_eq!(found.map(|(_, found)| found), expected);
     assert_eq!((mask(1, "p0"), mask(2, "p0"), mask(2, "p1")), (mask(0, "p1"), mask(0, "p2"), mask(1, "p2")));
