@@ -58,9 +58,14 @@ impl Puppets {
 
     /// Kills a participant and starts it again from its disk.
     pub fn restart(&mut self, partner: &'static str) -> Result<(), Error> {
+        self.restart_at(partner, Clock::default())
+    }
+
+    /// The same, by another clock.
+    pub fn restart_at(&mut self, partner: &'static str, clock: Clock) -> Result<(), Error> {
         self.participants.remove(partner);
         let folder = self.world.folder(partner);
-        let participant = Participant::open(&folder, entente_node::load(&folder)?, Clock::default())?;
+        let participant = Participant::open(&folder, entente_node::load(&folder)?, clock)?;
         participant.identify()?;
         self.participants.insert(partner, participant);
         self.welcome(partner)

@@ -10,6 +10,7 @@ mod ends;
 #[cfg(target_os = "linux")]
 mod faults;
 mod first_contact;
+mod holds;
 mod hostile;
 mod hostile_lookalike;
 mod hostile_training;

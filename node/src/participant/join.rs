@@ -140,6 +140,7 @@ impl Participant {
     ) -> Result<Admission, Problem> {
         let stored = snapshot.and_then(|snapshot| self.stored_answer(&question, snapshot));
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
+        self.let_go_of_denied()?;
         let (obstacle, over) = {
             let ledger = self.ledger()?;
             let over = if self.contributes(&question) { ledger.admits(&request, request.rho) } else { Ok(()) };

@@ -15,6 +15,7 @@ mod contacts;
     reason = "a key is a file, so that what is deleted is gone"
 )]
 mod ephemeral;
+pub mod holds;
 mod identities;
 mod models;
 mod receipts;
@@ -210,6 +211,8 @@ CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, pred
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS sessions (study TEXT, number INTEGER, candidates TEXT, begun INTEGER NOT NULL,
     PRIMARY KEY (study, number, candidates)) STRICT;
+CREATE TABLE IF NOT EXISTS holds (study TEXT, number INTEGER, since TEXT NOT NULL, has_ended INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (study, number)) STRICT;
 CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
     PRIMARY KEY (study, attempt)) STRICT;
 DROP TABLE IF EXISTS decisions; -- of earlier versions, which did not say of what
