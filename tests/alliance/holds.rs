@@ -4,9 +4,11 @@ use std::fs;
 
 use entente_host::clock::Clock;
 use entente_node::store::StudyStore;
+use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::{StewardDecision, Verdict};
+use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, World};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, World, last_study, refused};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -102,5 +104,31 @@ async fn a_denial_frees_at_once_what_is_set_aside_and_staff_see_for_which_study_
     assert!(has_budget_left(&puppets, "after-it")?);
     let (json, text) = budget(&puppets)?;
     assert!(json[0]["set_aside"]["rho_micro"] == "0" && !text.contains("set aside"), "{json} {text}");
+    Ok(())
+}
+
+/// Others are charged by then, whoever was slow. A person may still say no.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_that_runs_out_after_the_signature_is_good_for_the_attempt_and_a_denial_ends_it()
+-> Result<(), Error> {
+    let mut puppets = puppets("manual").await?;
+    for (name, is_denied) in [("slow", true), ("slower", false)] {
+        let proposed = proposal(name, SQL)?;
+        puppets.ask("bank", proposed.propose());
+        decide(&puppets, &proposed, Verdict::Approve)?;
+        let signed = puppets.signatures(&proposed);
+        if is_denied {
+            decide(&puppets, &proposed, Verdict::Deny("stop this".into()))?;
+        }
+        puppets.restart_at("bank", in_days(8)?)?;
+        if is_denied {
+            refused(puppets.ask("bank", proposed.go(&signed)), "stop this");
+        } else {
+            assert!(puppets.tell("bank", proposed.go(&signed)).iter().any(Frame::is_contribution));
+        }
+        puppets.restart("bank")?;
+    }
+    assert_eq!(puppets.world.count("bank", State::Computed)?, 1);
+    assert_eq!(last_study(&puppets.world.ledger("bank")?)?.approved_by.as_deref(), Some("steward ann"));
     Ok(())
 }

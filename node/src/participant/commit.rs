@@ -30,7 +30,7 @@ impl Participant {
         }
         let snapshot = self.present(&question, proposal)?;
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
-        drop(self.approved(id, request.clone())?);
+        drop(self.approved(attempt, request.clone())?);
         if self.contributes(&question) {
             self.let_go_of_denied()?;
             let now = self.clock.now();

@@ -168,7 +168,7 @@ impl Participant {
         let evaluates = execution.ready(number, input).map_err(Problem::out_of_place)?;
         let request = self.request((&attempt.id, &attempt.proposal), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
-        let approved = self.approved(&attempt.id, request)?;
+        let approved = self.approved(attempt, request)?;
         let public = Digest::of("entente round 1", &[&question.plan_digest().0, input]);
         let contributors = question.contributors();
         let keys = MaskKeys::among(agreed, &contributors, number, public);
@@ -256,7 +256,7 @@ impl Participant {
         // The first of them is recorded, for all.
         let snapshot = self.snapshot(&self.dataset(schema)?);
         let request = self.request((id, &attempt.proposal), &question, round, snapshot)?;
-        let approved = self.approved(id, request)?;
+        let approved = self.approved(&attempt, request)?;
         let (outbound, entry) = {
             let mut ledger = self.ledger()?;
             let outbound = ledger.repeated(approved, release, &self.now())?;

@@ -251,6 +251,13 @@ impl StudyStore {
         Ok(recorded.filter(holds).map(|(decision, ..)| decision))
     }
 
+    /// The same for an attempt that this node has signed, in which others may be charged by now: what was approved then does not run out
+    /// any more. What has ended otherwise since, or is denied, has.
+    pub fn standing_decision(&self, study: &str, proposal: Digest) -> Result<Option<StewardDecision>, StoreError> {
+        let recorded = self.recorded_decision(study, proposal)?;
+        Ok(recorded.filter(|(.., has_ended)| !has_ended).map(|(decision, ..)| decision))
+    }
+
     /// The last decision on what is proposed, with its time and whether it has ended.
     pub fn recorded_decision(
         &self,
