@@ -1,5 +1,6 @@
 //! A hostile coordinator between a model's owner and those whose candidates it scores.
 
+use std::cell::Cell;
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use entente_protocols::kind::Kind;
 use entente_protocols::ledger::Act;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
+use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
 use entente_testing::{Error, NOW, PARTNERS, Proposed, Puppets, Signed, World, refused};
@@ -157,6 +159,41 @@ async fn a_model_s_owner_answers_nobody_once_an_officer_has_paused_the_kind() ->
     let mut scoring = tokio::task::block_in_place(scoring_now)?;
     assert_eq!(tokio::task::block_in_place(|| scoring.carry(pauses))?, None);
     assert_eq!(scoring.puppets.world.count(OWNER, State::Paused)?, 1);
+    Ok(())
+}
+
+/// Something that happens before message number `number` to the model's owner arrives, and at no other.
+fn before(number: usize, happens: impl Fn(&Puppets, &Proposed)) -> impl Fn(&Puppets, &Proposed) {
+    let messages = Cell::new(0);
+    move |puppets, proposed| {
+        messages.set(messages.get() + 1);
+        if messages.get() == number {
+            happens(puppets, proposed);
+        }
+    }
+}
+
+/// The model's owner can be slow, and staff look at things meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_staff_say_while_the_model_s_owner_is_waited_for_is_looked_at_before_the_charge() -> Result<(), Error> {
+    let denies = |puppets: &Puppets, Proposed { id, proposal }: &Proposed| {
+        let proposal = puppets.with_schemas(proposal.clone()).digest(id);
+        let decision = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Deny("stop this".into()) };
+        let store = StudyStore::open(&puppets.world.folder(CANDIDATES).state("studies.sqlite")).expect("it opens");
+        store.decide(&id.study, &decision, &jiff::Timestamp::now().to_string()).expect("it is written");
+    };
+    let drops = |puppets: &Puppets, _: &Proposed| {
+        let mut roster = puppets.roster.clone();
+        roster.members.remove(OWNER);
+        puppets.world.folder(CANDIDATES).pin(&roster).expect("it is written");
+    };
+    for says in [&denies as &dyn Fn(&Puppets, &Proposed), &drops] {
+        let mut scoring = tokio::task::block_in_place(scoring_now)?;
+        let charged = scoring.puppets.world.count(CANDIDATES, State::Reserved)?;
+        // The last message before the two have met.
+        assert_eq!(tokio::task::block_in_place(|| scoring.carry(before(2, says)))?, None);
+        assert_eq!(scoring.puppets.world.count(CANDIDATES, State::Reserved)?, charged);
+    }
     Ok(())
 }
 

@@ -162,13 +162,13 @@ impl Participant {
         if question.round(before).is_some() && !lock(&self.ledger).is_stored(release_id(transcript.digest(), before)) {
             return Err(Problem::out_of_place("the coordinator asks for a round before the one ahead of it"));
         }
-        // Staff may have dropped one of them since.
+        // Staff may have dropped one of them since, or denied it.
         self.confirmed_with(question.participants())?;
         // Whatever can be wrong with an input is found before anything is charged for it.
         let evaluates = execution.ready(number, input).map_err(Problem::out_of_place)?;
         let request = self.request((&attempt.id, &attempt.proposal), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
-        let approved = self.approved(attempt, request)?;
+        drop(self.approved(attempt, request.clone())?);
         let public = Digest::of("entente round 1", &[&question.plan_digest().0, input]);
         let contributors = question.contributors();
         let keys = MaskKeys::among(agreed, &contributors, number, public);
@@ -184,6 +184,9 @@ impl Participant {
         if self.peers.is_over(&attempt.id) {
             return Err(ended());
         }
+        // And while others were waited for.
+        self.confirmed_with(question.participants())?;
+        let approved = self.approved(attempt, request)?;
         let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &self.now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
