@@ -1,9 +1,11 @@
 //! A hostile coordinator between a model's owner and those whose candidates it scores.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use entente_node::data::audience::StudyId;
 use entente_node::link::inbox::Answerer;
 use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
@@ -162,6 +164,11 @@ async fn a_model_s_owner_answers_nobody_once_an_officer_has_paused_the_kind() ->
     Ok(())
 }
 
+/// Where its table is.
+fn table(puppets: &Puppets) -> PathBuf {
+    puppets.world.folders().node(CANDIDATES).join("data/subscribers.csv")
+}
+
 /// Something that happens before message number `number` to the model's owner arrives, and at no other.
 fn before(number: usize, happens: impl Fn(&Puppets, &Proposed)) -> impl Fn(&Puppets, &Proposed) {
     let messages = Cell::new(0);
@@ -194,6 +201,31 @@ async fn what_staff_say_while_the_model_s_owner_is_waited_for_is_looked_at_befor
         assert_eq!(tokio::task::block_in_place(|| scoring.carry(before(2, says)))?, None);
         assert_eq!(scoring.puppets.world.count(CANDIDATES, State::Reserved)?, charged);
     }
+    Ok(())
+}
+
+/// The rows are read again to name those who were scored; by then they are charged for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vector_is_stored_whatever_becomes_of_the_data_before_the_audience_is_named() -> Result<(), Error> {
+    let mut scoring = tokio::task::block_in_place(scoring_now)?;
+    // The first block is on its way: all rows were read once.
+    let gone = before(3, |puppets, _| std::fs::remove_file(table(puppets)).expect("it is removed"));
+    assert!(tokio::task::block_in_place(|| scoring.carry(gone))?.is_some());
+    let Scoring { puppets, proposed, .. } = &scoring;
+    let file = proposed.id.study.parse::<StudyId>()?.file(&puppets.world.folder(CANDIDATES).audiences());
+    assert!(!file.exists());
+    let store = StudyStore::open(&puppets.world.folder(CANDIDATES).state("studies.sqlite"))?;
+    assert_eq!(store.get(&proposed.id)?.ok_or("the attempt")?.stage.name(), "computed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_could_not_write_an_audience_signs_nothing() -> Result<(), Error> {
+    let Scoring { puppets, proposed, .. } = scoring().await?;
+    std::fs::write(puppets.world.folder(CANDIDATES).audiences(), "in its way")?;
+    let pledges = [OWNER, CANDIDATES].map(|partner| puppets.pledge(partner, &proposed));
+    let answer = puppets.ask(CANDIDATES, proposed.start(&pledges));
+    assert!(matches!(answer, FromNode::Attempt(_, FromAttempt::Failed)), "{answer:?}");
     Ok(())
 }
 

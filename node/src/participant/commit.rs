@@ -18,6 +18,7 @@ use tracing::warn;
 use super::{Participant, Problem, still_to_charge};
 use crate::store::attempts::{Attempt, Stage};
 use crate::store::holds::{Hold, LONGEST};
+use crate::works;
 
 impl Participant {
     /// Checks all that this node may refuse an attempt for that is computed anew, and sets aside what it costs.
@@ -31,6 +32,7 @@ impl Participant {
         let snapshot = self.present(&question, proposal)?;
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
         drop(self.approved(attempt, request.clone())?);
+        works::can_keep(self.part(&question)?, id, self.own())?;
         if self.contributes(&question) {
             self.let_go_of_denied()?;
             let now = self.clock.now();

@@ -20,6 +20,7 @@ mod computing;
 mod dialogues;
 mod identity;
 mod join;
+mod kept;
 mod refusals;
 mod roster;
 mod rounds;

@@ -57,7 +57,10 @@ impl Participant {
         let release = release_id(transcript.digest(), round.number);
         let is_stored = lock(&self.ledger).is_stored(release);
         let outbound = match &attempt.stage {
-            _ if is_stored => lock(&self.ledger).stored(release)?,
+            _ if is_stored => {
+                self.look_for_what_is_kept(&attempt);
+                lock(&self.ledger).stored(release)?
+            }
             Stage::Started(_) => {
                 let mut now_running = match running.take() {
                     Some(running) => running,
@@ -207,19 +210,23 @@ impl Participant {
                     }
                     Err(problem) => return Err(problem.into()),
                 };
-                if let (Some(keeps), Some(dataset)) = (keeps, read) {
-                    keeps.keep(&attempt.id, self.now(), dataset, self.own())?;
-                }
                 // Somebody who writes while it is read makes it the answer of no data that there ever were.
                 let over = snapshot.filter(|_| read.is_some_and(|dataset| !dataset.has_changed()));
-                if contributors.len() == 1 {
+                let outbound = if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(noised, over, &self.now())?
                 } else {
                     let noised = release::add_noise(permit, bounded).map_err(Problem::failed)?;
                     let masked = noised.mask(&keys).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(masked, over, &self.now())?
+                };
+                // Last, as others are charged by now: that it cannot be written leaves nobody without a vector.
+                if let (Some(keeps), Some(dataset)) = (keeps, read)
+                    && let Err(problem) = keeps.keep(&attempt.id, self.now(), dataset, self.own())
+                {
+                    self.not_kept(&attempt.id, &Problem::from(problem).into_words());
                 }
+                outbound
             }
         };
         Ok(outbound)

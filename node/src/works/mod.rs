@@ -65,6 +65,26 @@ pub fn rules(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> Result<(), Problem
     }
 }
 
+/// Whether what a part leaves at this node can be written there, as far as that is known before anything is charged.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn can_keep(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> Result<(), Problem> {
+    match part.work {
+        Work::Score(_) => score::can_keep(id, own),
+        Work::Sums(_) | Work::Rounds(_) | Work::Hold(_) => Ok(()),
+    }
+}
+
+/// Whether what a part leaves at this node is there.
+pub fn has_kept(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> bool {
+    match part.work {
+        Work::Score(_) => score::has_kept(id, own),
+        Work::Sums(_) | Work::Rounds(_) | Work::Hold(_) => true,
+    }
+}
+
 /// Whether a model is the one that a part's rounds led to, as far as this node can tell: `evaluated` is the hash of the one that the
 /// last round told it of.
 ///
