@@ -16,7 +16,7 @@ use entente_protocols::ledger::office::Subject;
 use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
-use entente_testing::{Error, NOW, PARTNERS, Proposed, Puppets, Signed, World, refused};
+use entente_testing::{Error, NOW, PARTNERS, Proposed, Puppets, Signed, World, last_study, refused};
 use tokio::sync::mpsc;
 
 use super::hostile::{SQL, proposal};
@@ -37,6 +37,8 @@ struct Scoring {
     computed: usize,
     /// How often the model's owner has answered.
     answered: usize,
+    /// The messages to it, sealed, each once: a slow machine repeats some.
+    sealed: Vec<Vec<u8>>,
 }
 
 async fn scoring() -> Result<Scoring, Error> {
@@ -53,7 +55,7 @@ async fn scoring() -> Result<Scoring, Error> {
     proposed.proposal.participants = vec![OWNER.into(), CANDIDATES.into()];
     proposed.proposal.partners = proposed.proposal.participants.clone();
     let computed = puppets.world.count(CANDIDATES, State::Computed)?;
-    Ok(Scoring { puppets, proposed, said, computed, answered: 0 })
+    Ok(Scoring { puppets, proposed, said, computed, answered: 0, sealed: Vec::new() })
 }
 
 /// A sealed message of an attempt to another participant.
@@ -68,15 +70,20 @@ impl Scoring {
     /// Carries what both say until the candidates' owner has a vector, and is ended where there is no end; `between` happens
     /// before each message to the model's owner arrives. How many these are, if there is a vector.
     fn carry(&mut self, between: impl Fn(&Puppets, &Proposed)) -> Result<Option<usize>, Error> {
-        let Self { puppets, proposed, said, computed, answered } = self;
+        let signed = self.puppets.signatures(&self.proposed);
+        self.carry_on(&signed, between)
+    }
+
+    /// The same, once both have signed.
+    fn carry_on(&mut self, signed: &Signed, between: impl Fn(&Puppets, &Proposed)) -> Result<Option<usize>, Error> {
+        let Self { puppets, proposed, said, computed, answered, sealed: all } = self;
         let (puppets, proposed) = (&*puppets, &*proposed);
-        let signed = puppets.signatures(proposed);
         let runtime = tokio::runtime::Handle::current();
         let mut messages = 0;
         std::thread::scope(|scope| {
             let computes = scope.spawn(move || {
                 let _runtime = runtime.enter();
-                puppets.participant(CANDIDATES).handle(proposed.go(&signed))
+                puppets.participant(CANDIDATES).handle(proposed.go(signed))
             });
             let mut reader = FrameReader::from_nodes();
             while !computes.is_finished() {
@@ -88,7 +95,10 @@ impl Scoring {
                 let frame = reader.next_frame()?.ok_or("a whole frame")?;
                 // What it asks its witnesses is no matter here: what it has computed is on its disk.
                 let Some(sealed) = sealed(&frame) else { continue };
-                messages += 1;
+                if !all.contains(&sealed) {
+                    messages += 1;
+                    all.push(sealed.clone());
+                }
                 if messages == MANY {
                     // It waits for whoever computes, as the link has it done at once.
                     Answerer::end(puppets.participant(CANDIDATES), &proposed.id);
@@ -226,6 +236,34 @@ async fn a_node_that_could_not_write_an_audience_signs_nothing() -> Result<(), E
     let pledges = [OWNER, CANDIDATES].map(|partner| puppets.pledge(partner, &proposed));
     let answer = puppets.ask(CANDIDATES, proposed.start(&pledges));
     assert!(matches!(answer, FromNode::Attempt(_, FromAttempt::Failed)), "{answer:?}");
+    Ok(())
+}
+
+fn sizes(scoring: &Scoring) -> Vec<usize> {
+    scoring.sealed.iter().map(Vec::len).collect()
+}
+
+/// A sum over nobody looks like any other to who answers its blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_s_owner_does_not_see_that_the_candidates_cannot_be_read() -> Result<(), Error> {
+    let mut readable = tokio::task::block_in_place(scoring_now)?;
+    tokio::task::block_in_place(|| readable.carry(|_, _| ()))?.ok_or("a vector")?;
+    for (before_it_is_opened, before_it_is_read) in [(true, false), (false, true)] {
+        let mut scoring = tokio::task::block_in_place(scoring_now)?;
+        let table = table(&scoring.puppets);
+        tokio::task::block_in_place(|| {
+            let signed = scoring.puppets.signatures(&scoring.proposed);
+            if before_it_is_opened {
+                std::fs::remove_file(&table)?;
+            }
+            let gone = |_: &Puppets, _: &Proposed| std::fs::remove_file(&table).expect("it is removed");
+            scoring.carry_on(&signed, before(usize::from(before_it_is_read), gone))?.ok_or("a vector")?;
+            Ok::<_, Error>(())
+        })?;
+        assert_eq!(sizes(&scoring), sizes(&readable));
+        let entries = scoring.puppets.world.ledger(CANDIDATES)?;
+        assert_eq!(last_study(&entries)?.snapshot, None, "it is a sum over nobody");
+    }
     Ok(())
 }
 

@@ -206,6 +206,7 @@ impl Participant {
                     Ok(computed) => (computed, dataset.as_ref()),
                     Err(works::Problem::Unread(why)) if !self.peers.is_over(&attempt.id) => {
                         unread(&attempt.id, number, &why);
+                        execution.nobody(&means)?;
                         (Computed { bounded: Clipping::new(layout.into()).finish(), keeps: None }, None)
                     }
                     Err(problem) => return Err(problem.into()),

@@ -157,6 +157,14 @@ impl execution::Execution for Execution {
         };
         Ok(Computed { bounded: sums.finish(), keeps: Some(Keep::Audience(audience)) })
     }
+
+    fn nobody(&mut self, means: &Means<'_>) -> Result<(), Problem> {
+        // Where blocks are on their way already, they are not said again.
+        if self.session.is_some() {
+            self.scored(&Candidates::nobody(self.plan.scoring.model.columns().into()), means)?;
+        }
+        Ok(())
+    }
 }
 
 /// What the audience of a study is called.
