@@ -536,18 +536,24 @@ def check_witnesses(header, roots, ledger, checkpoints, outside):
     """Holds a whole ledger against what is outside of its node; who has cosigned it up to which entry."""
     origin, key, roster = header["origin"], hexadecimal(header["identity"], 32), outside.roster
     counted = []
+    other_key = ""
     for note in outside.witnessed:
-        if read_note(note)[0].split("\n")[0] != origin:
+        text, lines = read_note(note)
+        if text.split("\n")[0] != origin:
             continue
         try:
             seen = Checkpoint(note, origin, key)
         except Wrong:
             check_earlier(note, roots, ledger, roster)
+            by = lines[1][0] if len(lines) > 1 else "a witness"
+            other_key = f"{by} holds a checkpoint of {text.split(chr(10))[1]} entries of this name under another key"
             continue
         if seen.size < len(roots) and roots[seen.size] == seen.root:
             counted.append(seen)
             continue
         need((seen.size, seen.root) in ledger.taken_over, f"a witness holds a checkpoint of {seen.size} entries, from which it does not go on")
+    # A roster was held against the key before.
+    need(roster or not other_key, f"{other_key}, and no roster says that this ledger's key is the name's")
     up_to = {}
     for seen in counted if roster is None else counted + checkpoints:
         if roster is None:
@@ -563,7 +569,7 @@ def check_witnesses(header, roots, ledger, checkpoints, outside):
     partners = [name for name, size in up_to.items() if name.count("/") == 2 and size >= ledger.answered]
     if len(partners) < outside.cosigned_by:
         raise NotWitnessed(f"{len(partners)} of {outside.cosigned_by} partners have cosigned all that was computed or released")
-    return ", ".join(f"{name} up to entry {size}" for name, size in sorted(up_to.items()))
+    return ", ".join([f"{name} up to entry {size}" for name, size in sorted(up_to.items())] + [other_key] * bool(other_key))
 
 
 def check_ledger(text, outside):

@@ -78,6 +78,12 @@ impl Puppets {
         self.welcome(partner)
     }
 
+    /// Kills a participant and starts it again by another clock, from then on.
+    pub fn restart_at(&mut self, partner: &'static str, clock: Clock) -> Result<(), Error> {
+        self.clocks.insert(partner, clock);
+        self.restart(partner)
+    }
+
     /// Starts a participant again with a clock that stands still until its hands are moved.
     pub fn by_hand(&mut self, partner: &'static str) -> Result<Hands, Error> {
         let (clock, hands) = Clock::by_hand(entente_host::clock::now());

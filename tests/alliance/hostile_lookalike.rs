@@ -1,8 +1,11 @@
 //! A hostile coordinator between a model's owner and those whose candidates it scores.
 
+use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use entente_node::data::audience::StudyId;
 use entente_node::link::inbox::Answerer;
 use entente_node::store::StudyStore;
 use entente_protocols::digest::Digest;
@@ -10,9 +13,10 @@ use entente_protocols::kind::Kind;
 use entente_protocols::ledger::Act;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::office::Subject;
+use entente_protocols::policy::{StewardDecision, Verdict};
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
-use entente_testing::{Error, NOW, PARTNERS, Proposed, Puppets, Signed, World, refused};
+use entente_testing::{Error, NOW, PARTNERS, Proposed, Puppets, Signed, World, last_study, refused};
 use tokio::sync::mpsc;
 
 use super::hostile::{SQL, proposal};
@@ -33,6 +37,8 @@ struct Scoring {
     computed: usize,
     /// How often the model's owner has answered.
     answered: usize,
+    /// The messages to it, sealed, each once: a slow machine repeats some.
+    sealed: Vec<Vec<u8>>,
 }
 
 async fn scoring() -> Result<Scoring, Error> {
@@ -49,7 +55,7 @@ async fn scoring() -> Result<Scoring, Error> {
     proposed.proposal.participants = vec![OWNER.into(), CANDIDATES.into()];
     proposed.proposal.partners = proposed.proposal.participants.clone();
     let computed = puppets.world.count(CANDIDATES, State::Computed)?;
-    Ok(Scoring { puppets, proposed, said, computed, answered: 0 })
+    Ok(Scoring { puppets, proposed, said, computed, answered: 0, sealed: Vec::new() })
 }
 
 /// A sealed message of an attempt to another participant.
@@ -64,15 +70,20 @@ impl Scoring {
     /// Carries what both say until the candidates' owner has a vector, and is ended where there is no end; `between` happens
     /// before each message to the model's owner arrives. How many these are, if there is a vector.
     fn carry(&mut self, between: impl Fn(&Puppets, &Proposed)) -> Result<Option<usize>, Error> {
-        let Self { puppets, proposed, said, computed, answered } = self;
+        let signed = self.puppets.signatures(&self.proposed);
+        self.carry_on(&signed, between)
+    }
+
+    /// The same, once both have signed.
+    fn carry_on(&mut self, signed: &Signed, between: impl Fn(&Puppets, &Proposed)) -> Result<Option<usize>, Error> {
+        let Self { puppets, proposed, said, computed, answered, sealed: all } = self;
         let (puppets, proposed) = (&*puppets, &*proposed);
-        let signed = puppets.signatures(proposed);
         let runtime = tokio::runtime::Handle::current();
         let mut messages = 0;
         std::thread::scope(|scope| {
             let computes = scope.spawn(move || {
                 let _runtime = runtime.enter();
-                puppets.participant(CANDIDATES).handle(proposed.go(&signed))
+                puppets.participant(CANDIDATES).handle(proposed.go(signed))
             });
             let mut reader = FrameReader::from_nodes();
             while !computes.is_finished() {
@@ -84,7 +95,10 @@ impl Scoring {
                 let frame = reader.next_frame()?.ok_or("a whole frame")?;
                 // What it asks its witnesses is no matter here: what it has computed is on its disk.
                 let Some(sealed) = sealed(&frame) else { continue };
-                messages += 1;
+                if !all.contains(&sealed) {
+                    messages += 1;
+                    all.push(sealed.clone());
+                }
                 if messages == MANY {
                     // It waits for whoever computes, as the link has it done at once.
                     Answerer::end(puppets.participant(CANDIDATES), &proposed.id);
@@ -157,6 +171,99 @@ async fn a_model_s_owner_answers_nobody_once_an_officer_has_paused_the_kind() ->
     let mut scoring = tokio::task::block_in_place(scoring_now)?;
     assert_eq!(tokio::task::block_in_place(|| scoring.carry(pauses))?, None);
     assert_eq!(scoring.puppets.world.count(OWNER, State::Paused)?, 1);
+    Ok(())
+}
+
+/// Where its table is.
+fn table(puppets: &Puppets) -> PathBuf {
+    puppets.world.folders().node(CANDIDATES).join("data/subscribers.csv")
+}
+
+/// Something that happens before message number `number` to the model's owner arrives, and at no other.
+fn before(number: usize, happens: impl Fn(&Puppets, &Proposed)) -> impl Fn(&Puppets, &Proposed) {
+    let messages = Cell::new(0);
+    move |puppets, proposed| {
+        messages.set(messages.get() + 1);
+        if messages.get() == number {
+            happens(puppets, proposed);
+        }
+    }
+}
+
+/// The model's owner can be slow, and staff look at things meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_staff_say_while_the_model_s_owner_is_waited_for_is_looked_at_before_the_charge() -> Result<(), Error> {
+    let denies = |puppets: &Puppets, Proposed { id, proposal }: &Proposed| {
+        let proposal = puppets.with_schemas(proposal.clone()).digest(id);
+        let decision = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Deny("stop this".into()) };
+        let store = StudyStore::open(&puppets.world.folder(CANDIDATES).state("studies.sqlite")).expect("it opens");
+        store.decide(&id.study, &decision, &jiff::Timestamp::now().to_string()).expect("it is written");
+    };
+    let drops = |puppets: &Puppets, _: &Proposed| {
+        let mut roster = puppets.roster.clone();
+        roster.members.remove(OWNER);
+        puppets.world.folder(CANDIDATES).pin(&roster).expect("it is written");
+    };
+    for says in [&denies as &dyn Fn(&Puppets, &Proposed), &drops] {
+        let mut scoring = tokio::task::block_in_place(scoring_now)?;
+        let charged = scoring.puppets.world.count(CANDIDATES, State::Reserved)?;
+        // The last message before the two have met.
+        assert_eq!(tokio::task::block_in_place(|| scoring.carry(before(2, says)))?, None);
+        assert_eq!(scoring.puppets.world.count(CANDIDATES, State::Reserved)?, charged);
+    }
+    Ok(())
+}
+
+/// The rows are read again to name those who were scored; by then they are charged for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vector_is_stored_whatever_becomes_of_the_data_before_the_audience_is_named() -> Result<(), Error> {
+    let mut scoring = tokio::task::block_in_place(scoring_now)?;
+    // The first block is on its way: all rows were read once.
+    let gone = before(3, |puppets, _| std::fs::remove_file(table(puppets)).expect("it is removed"));
+    assert!(tokio::task::block_in_place(|| scoring.carry(gone))?.is_some());
+    let Scoring { puppets, proposed, .. } = &scoring;
+    let file = proposed.id.study.parse::<StudyId>()?.file(&puppets.world.folder(CANDIDATES).audiences());
+    assert!(!file.exists());
+    let store = StudyStore::open(&puppets.world.folder(CANDIDATES).state("studies.sqlite"))?;
+    assert_eq!(store.get(&proposed.id)?.ok_or("the attempt")?.stage.name(), "computed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_could_not_write_an_audience_signs_nothing() -> Result<(), Error> {
+    let Scoring { puppets, proposed, .. } = scoring().await?;
+    std::fs::write(puppets.world.folder(CANDIDATES).audiences(), "in its way")?;
+    let pledges = [OWNER, CANDIDATES].map(|partner| puppets.pledge(partner, &proposed));
+    let answer = puppets.ask(CANDIDATES, proposed.start(&pledges));
+    assert!(matches!(answer, FromNode::Attempt(_, FromAttempt::Failed)), "{answer:?}");
+    Ok(())
+}
+
+fn sizes(scoring: &Scoring) -> Vec<usize> {
+    scoring.sealed.iter().map(Vec::len).collect()
+}
+
+/// A sum over nobody looks like any other to who answers its blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_s_owner_does_not_see_that_the_candidates_cannot_be_read() -> Result<(), Error> {
+    let mut readable = tokio::task::block_in_place(scoring_now)?;
+    tokio::task::block_in_place(|| readable.carry(|_, _| ()))?.ok_or("a vector")?;
+    for (before_it_is_opened, before_it_is_read) in [(true, false), (false, true)] {
+        let mut scoring = tokio::task::block_in_place(scoring_now)?;
+        let table = table(&scoring.puppets);
+        tokio::task::block_in_place(|| {
+            let signed = scoring.puppets.signatures(&scoring.proposed);
+            if before_it_is_opened {
+                std::fs::remove_file(&table)?;
+            }
+            let gone = |_: &Puppets, _: &Proposed| std::fs::remove_file(&table).expect("it is removed");
+            scoring.carry_on(&signed, before(usize::from(before_it_is_read), gone))?.ok_or("a vector")?;
+            Ok::<_, Error>(())
+        })?;
+        assert_eq!(sizes(&scoring), sizes(&readable));
+        let entries = scoring.puppets.world.ledger(CANDIDATES)?;
+        assert_eq!(last_study(&entries)?.snapshot, None, "it is a sum over nobody");
+    }
     Ok(())
 }
 

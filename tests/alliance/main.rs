@@ -11,6 +11,7 @@ mod ends;
 mod faults;
 mod first_contact;
 mod grid;
+mod holds;
 mod hostile;
 mod hostile_lookalike;
 mod hostile_training;

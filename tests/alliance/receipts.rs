@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use entente_node::store::WitnessStore;
-use entente_protocols::identity::Roster;
+use entente_protocols::identity::{IdentityKey, Roster};
 use entente_protocols::ledger::absence::Absence;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::office::Subject;
@@ -14,7 +14,7 @@ use entente_protocols::ledger::receipt::{Receipt, Round, verify_files, verify_re
 use entente_protocols::ledger::report::{Facts, Report};
 use entente_protocols::ledger::store::{Memory, Store};
 use entente_protocols::ledger::verify::{export, verify_export, verify_outside, verify_to_compare};
-use entente_protocols::ledger::{Act, Budgets, Checkpoint, Ledger};
+use entente_protocols::ledger::{Act, Budgets, Checkpoint, Ledger, Signer};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::wire::message::{ToAttempt, ToNode};
 use entente_testing::{Does, Draft, Driven, Error, Manners, PARTNERS, World, study, until};
@@ -302,6 +302,16 @@ async fn in_python() -> Result<(), Error> {
             assert_eq!(ours, *expected, "{number}, {arguments:?}: {}", report.text());
         }
     }
+    // Under another key, begun anew: nobody who holds nothing else may be content with it.
+    let theirs = Signer { key: IdentityKey::from_secret(&[9; 32]), ..world.folder("bank").signer("bank")? };
+    let path = folder.path().join("another-key.jsonl");
+    std::fs::write(&path, export("bank", &theirs, &Memory::default())?)?;
+    let found = "holds a checkpoint of";
+    let (passed, said) = python("verify.py", &[alone, &with[2..], &[&*path]].concat())?;
+    assert!(!passed && said.starts_with("FAILED") && said.contains(found), "{said}");
+    let outside = Outside { witnessed: &held, ..Outside::default() };
+    let report = verify_outside(&std::fs::read_to_string(&path)?, &outside, false);
+    assert!(!report.passed() && report.text().contains(found), "{}", report.text());
     let (passed, said) = python("verify.py", &bad.iter().map(|path| &**path).collect::<Vec<_>>())?;
     assert!(!passed && said.matches("FAILED  ").count() == bad.len(), "{said}");
     let (agree, said) = python("accounting.py", &[&folder.path().join("cases.csv")])?;

@@ -10,19 +10,15 @@
 //! What a person does after that still counts: an officer's pause, a steward's denial, a partner that staff drop.
 
 use entente_host::locks::lock;
-use entente_protocols::ledger::Spent;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::store::StoreError;
-use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::Pledge;
-use entente_protocols::study::Question;
-use jiff::SignedDuration;
 use tracing::warn;
 
-use super::{Participant, Problem, release_id};
-use crate::store::attempts::{Attempt, Stage, Started};
-
-/// How long something is set aside for an attempt of which nothing is heard any more.
-const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
+use super::{Participant, Problem, still_to_charge};
+use crate::store::attempts::{Attempt, Stage};
+use crate::store::holds::{Hold, LONGEST};
+use crate::works;
 
 impl Participant {
     /// Checks all that this node may refuse an attempt for that is computed anew, and sets aside what it costs.
@@ -35,9 +31,13 @@ impl Participant {
         }
         let snapshot = self.present(&question, proposal)?;
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
-        drop(self.approved(id, request.clone())?);
+        drop(self.approved(attempt, request.clone())?);
+        works::can_keep(self.part(&question)?, id, self.own())?;
         if self.contributes(&question) {
-            let set_aside = self.ledger()?.earmark(&request, self.clock.now());
+            self.let_go_of_denied()?;
+            let now = self.clock.now();
+            lock(&self.studies).hold(id, now)?;
+            let set_aside = self.ledger()?.earmark(&request, now);
             return set_aside.map_err(|error| super::join::over(error, request));
         }
         let obstacle = self.ledger()?.obstacle(&request.dataset, request.study.kind);
@@ -46,29 +46,37 @@ impl Participant {
 
     /// Sets aside again what attempts may still cost that had started when this node stopped.
     pub(super) fn commit_again(&self) -> Result<(), StoreError> {
-        let started = lock(&self.studies).started()?;
-        for attempt in started {
+        let holds = lock(&self.studies).holds(self.clock.now())?;
+        for Hold { attempt, since } in holds {
             let Stage::Started(started) = &attempt.stage else { continue };
+            if matches!(self.ephemeral.get(&attempt.id), Ok(None)) {
+                lock(&self.studies).end_hold(&attempt.id)?;
+                continue;
+            }
             let Ok(question) = self.question(&attempt.proposal) else {
                 warn!(study = attempt.id.study, attempt = attempt.id.number, "it cannot go on: node.toml has changed");
                 continue;
             };
-            if let Some((dataset, open)) = self.still_to_charge(&question, started) {
-                lock(&self.ledger).earmark_again(&attempt.id, dataset, open, self.clock.now());
+            let still = still_to_charge(&lock(&self.ledger), self.name(), &question, started);
+            if let Some((dataset, open)) = still {
+                lock(&self.ledger).earmark_again(&attempt.id, dataset, open, since);
             }
         }
         Ok(())
     }
 
-    /// What an attempt may still cost, and which data set.
-    fn still_to_charge<'q>(&self, question: &'q Question, started: &Started) -> Option<(&'q str, Spent)> {
-        let dataset = self.part(question).ok().filter(|part| part.charged)?.work.reads()?.dataset;
-        let (ledger, transcript) = (lock(&self.ledger), started.signed.transcript.digest());
-        let charges = question.rounds().filter_map(|round| ledger.charge_of(release_id(transcript, round)));
-        let (rho, person): (Vec<Rho>, Vec<Rho>) = charges.unzip();
-        let rho = question.rho_from(0).minus(rho.into_iter().sum());
-        let person = question.rho_person().minus(person.into_iter().sum());
-        Some((dataset, Spent { rho, person }))
+    /// Lets go of what is set aside for attempts that a steward has denied since, beside this node: they are refused if they go on.
+    pub(super) fn let_go_of_denied(&self) -> Result<(), StoreError> {
+        let set_aside: Vec<AttemptId> = lock(&self.ledger).set_aside_for().cloned().collect();
+        for id in set_aside {
+            let studies = lock(&self.studies);
+            let known = studies.get(&id)?;
+            if known.is_some_and(|attempt| studies.is_denied(&attempt).is_ok_and(|denied| denied)) {
+                drop(studies);
+                lock(&self.ledger).let_go(&id);
+            }
+        }
+        Ok(())
     }
 
     /// Lets go of what was set aside for attempts that nobody has ended.

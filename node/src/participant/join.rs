@@ -140,6 +140,7 @@ impl Participant {
     ) -> Result<Admission, Problem> {
         let stored = snapshot.and_then(|snapshot| self.stored_answer(&question, snapshot));
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
+        self.let_go_of_denied()?;
         let (obstacle, over) = {
             let ledger = self.ledger()?;
             let over = if self.contributes(&question) { ledger.admits(&request, request.rho) } else { Ok(()) };
@@ -416,9 +417,16 @@ impl Participant {
         })
     }
 
-    pub(super) fn approved(&self, id: &AttemptId, request: Request) -> Result<Approved, Problem> {
+    /// What policy and steward say of a request of this attempt now; once this node has signed, time alone ends no approval.
+    pub(super) fn approved(&self, Attempt { id, stage, .. }: &Attempt, request: Request) -> Result<Approved, Problem> {
         let decided_on = request.study.proposal_sha256;
-        let steward = lock(&self.studies).decision(&id.study, decided_on, self.clock.now())?;
+        let steward = {
+            let studies = lock(&self.studies);
+            match stage {
+                Stage::Started(_) => studies.standing_decision(&id.study, decided_on)?,
+                _ => studies.decision(&id.study, decided_on, self.clock.now())?,
+            }
+        };
         match self.config.policy.decide(request.clone(), steward.as_ref()) {
             Decision::Approved(approved) => Ok(approved),
             Decision::Refused(refusal) => {

@@ -25,6 +25,7 @@ mod heads;
 mod held;
 mod identity;
 mod join;
+mod kept;
 mod quorum;
 mod reading;
 mod refusals;
@@ -50,9 +51,11 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::store::{Store, StoreError};
-use entente_protocols::ledger::{Ledger, LedgerError, Signer};
+use entente_protocols::ledger::{Ledger, LedgerError, Signer, Spent};
 use entente_protocols::policy::Request;
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::EphemeralKey;
+use entente_protocols::study::Question;
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
@@ -68,7 +71,7 @@ use crate::identities::Identities;
 use crate::peers::Peers;
 use crate::sizes::Sizes;
 use crate::state::{Folder, SOFTWARE, Stamp};
-use crate::store::attempts::{Attempt, Stage};
+use crate::store::attempts::{Attempt, Stage, Started};
 use crate::store::{EphemeralStore, IdentityStore, LedgerStore, StudyStore, WitnessStore};
 use crate::turn::{Alone, Turn};
 use crate::works::{self, Memory};
@@ -240,6 +243,22 @@ fn ended() -> Problem {
 /// Identifies the release of a transcript's round for good.
 fn release_id(transcript: Digest, round: u32) -> Digest {
     Digest::of("entente release 1", &[&transcript.0, &round.to_le_bytes()])
+}
+
+/// What an attempt may still cost at the node of this name, and which data set.
+pub(crate) fn still_to_charge<'q>(
+    ledger: &Ledger<LedgerStore>,
+    name: &str,
+    question: &'q Question,
+    started: &Started,
+) -> Option<(&'q str, Spent)> {
+    let dataset = question.parts().of(name).filter(|part| part.charged)?.work.reads()?.dataset;
+    let transcript = started.signed.transcript.digest();
+    let charges = question.rounds().filter_map(|round| ledger.charge_of(release_id(transcript, round)));
+    let (rho, person): (Vec<Rho>, Vec<Rho>) = charges.unzip();
+    let rho = question.rho_from(0).minus(rho.into_iter().sum());
+    let person = question.rho_person().minus(person.into_iter().sum());
+    Some((dataset, Spent { rho, person }))
 }
 
 impl Participant {

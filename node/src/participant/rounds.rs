@@ -74,7 +74,10 @@ impl Participant {
         let release = release_id(transcript.digest(), round.number);
         let is_stored = lock(&self.ledger).is_stored(release);
         let outbound = match &attempt.stage {
-            _ if is_stored => lock(&self.ledger).stored(release)?,
+            _ if is_stored => {
+                self.look_for_what_is_kept(&attempt);
+                lock(&self.ledger).stored(release)?
+            }
             Stage::Started(_) => {
                 let mut now_running = match running.take() {
                     Some(running) => running,
@@ -196,13 +199,13 @@ impl Participant {
         if question.round(before).is_some() && !lock(&self.ledger).is_stored(release_id(transcript.digest(), before)) {
             return Err(Problem::out_of_place("the coordinator asks for a round before the one ahead of it"));
         }
-        // Staff may have dropped one of them since.
+        // Staff may have dropped one of them since, or denied it.
         self.confirmed_with(question.participants())?;
         // Whatever can be wrong with an input is found before anything is charged for it.
         let evaluates = execution.ready(number, input).map_err(Problem::out_of_place)?;
         let request = self.request((&attempt.id, &attempt.proposal), question, number, *snapshot)?;
         let layout = request.mechanism.layout().clone();
-        let approved = self.approved(&attempt.id, request)?;
+        drop(self.approved(attempt, request.clone())?);
         let public = Digest::of("entente round 1", &[&question.plan_digest().0, input]);
         let contributors = question.contributors();
         let keys = MaskKeys::among(agreed, &contributors, number, public);
@@ -219,6 +222,9 @@ impl Participant {
         if self.peers.is_over(&attempt.id) {
             return Err(ended());
         }
+        // And while others were waited for.
+        self.confirmed_with(question.participants())?;
+        let approved = self.approved(attempt, request)?;
         let begun = self.ledger()?.reserve(approved, release, transcript.digest(), &self.now())?;
         let outbound = match begun {
             Begin::Send(outbound) => outbound,
@@ -242,23 +248,28 @@ impl Participant {
                     Err(works::Problem::Unread(why)) if !self.peers.is_over(&attempt.id) => {
                         self.alarms.raise(Alarm::Unread);
                         unread(&attempt.id, number, &why);
+                        execution.nobody(&means)?;
                         (Computed { bounded: Clipping::new(layout.into()).finish(), keeps: None }, None)
                     }
                     Err(problem) => return Err(problem.into()),
                 };
-                if let Some(keeps) = keeps {
-                    keeps.keep(&attempt.id, self.now(), self.own())?;
-                }
                 // Somebody who writes while it is read makes it the answer of no data that there ever were.
                 let over = snapshot.filter(|_| read.is_some_and(|dataset| !dataset.has_changed()));
-                if contributors.len() == 1 {
+                let outbound = if contributors.len() == 1 {
                     let noised = release::add_full_noise(permit, bounded).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(noised, over, &self.now())?
                 } else {
                     let noised = release::add_noise(permit, bounded).map_err(Problem::failed)?;
                     let masked = noised.mask(&keys).map_err(Problem::failed)?;
                     lock(&self.ledger).computed(masked, over, &self.now())?
+                };
+                // Last, as others are charged by now: that it cannot be written leaves nobody without a vector.
+                if let Some(keeps) = keeps
+                    && let Err(problem) = keeps.keep(&attempt.id, self.now(), self.own())
+                {
+                    self.not_kept(&attempt.id, &Problem::from(problem).into_words());
                 }
+                outbound
             }
         };
         Ok(outbound)
@@ -298,7 +309,7 @@ impl Participant {
         // The first of them is recorded, for all.
         let snapshot = self.snapshot(&self.dataset(schema)?);
         let request = self.request((id, &attempt.proposal), &question, round, snapshot)?;
-        let approved = self.approved(id, request)?;
+        let approved = self.approved(&attempt, request)?;
         let (outbound, entry) = {
             let mut ledger = self.ledger()?;
             let outbound = ledger.repeated(approved, release, &self.now())?;

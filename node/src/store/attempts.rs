@@ -298,14 +298,6 @@ impl StudyStore {
         ids.collect::<Result<_, _>>().map_err(read)
     }
 
-    /// Those that this node has committed itself to, and of which not all vectors are stored.
-    pub fn started(&self) -> Result<Vec<Attempt>, StoreError> {
-        let mut select =
-            self.0.prepare(&format!("{SELECT} WHERE stage = 'joined' AND signed IS NOT NULL")).map_err(read)?;
-        let rows = select.query_map([], Row::read).map_err(read)?;
-        rows.map(|row| row.map_err(read)?.attempt()).collect()
-    }
-
     /// How many were proposed since, and how many bytes long they are together.
     pub fn proposed(&self, since: Timestamp) -> Result<(u64, u64), StoreError> {
         let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(proposal)), 0) FROM tried WHERE received > ?1";

@@ -16,6 +16,7 @@ mod database;
     reason = "a key is a file, so that what is deleted is gone"
 )]
 mod ephemeral;
+pub mod holds;
 mod identities;
 mod models;
 mod receipts;

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS models (study TEXT NOT NULL, name TEXT NOT NULL, pred
 CREATE TABLE IF NOT EXISTS evaluated (transcript TEXT PRIMARY KEY, learnt TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS sessions (study TEXT, number INTEGER, candidates TEXT, begun INTEGER NOT NULL,
     PRIMARY KEY (study, number, candidates)) STRICT;
+CREATE TABLE IF NOT EXISTS holds (study TEXT, number INTEGER, since TEXT NOT NULL, has_ended INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (study, number)) STRICT;
 CREATE TABLE IF NOT EXISTS receipts (study TEXT, attempt INTEGER, before TEXT NOT NULL, statement TEXT, part TEXT,
     PRIMARY KEY (study, attempt)) STRICT;
 DROP TABLE IF EXISTS decisions; -- of earlier versions, which did not say of what
@@ -64,6 +66,13 @@ impl StudyStore {
             !has_ended && age.is_ok_and(|age| !age.is_negative() && age <= DECISION_HOLDS)
         };
         Ok(recorded.filter(holds).map(|(decision, ..)| decision))
+    }
+
+    /// The same for an attempt that this node has signed, in which others may be charged by now: what was approved then does not run out
+    /// any more. What has ended otherwise since, or is denied, has.
+    pub fn standing_decision(&self, study: &str, proposal: Digest) -> Result<Option<StewardDecision>, StoreError> {
+        let recorded = self.recorded_decision(study, proposal)?;
+        Ok(recorded.filter(|(.., has_ended)| !has_ended).map(|(decision, ..)| decision))
     }
 
     /// The last decision on what is proposed, with its time and whether it has ended.

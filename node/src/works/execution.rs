@@ -42,6 +42,16 @@ pub trait Execution: Send {
     ///
     /// If it cannot be computed.
     fn compute(&mut self, means: &Means<'_>, dataset: &Dataset, layout: Layout) -> Result<Computed, Problem>;
+
+    /// Says to other participants, instead of [`Self::compute`] or after it, what it would say if there were no customers: they are not
+    /// to see that the data could not be read.
+    ///
+    /// # Errors
+    ///
+    /// If they refuse, or are silent.
+    fn nobody(&mut self, _: &Means<'_>) -> Result<(), Problem> {
+        Ok(())
+    }
 }
 
 /// What a round comes to at this node.

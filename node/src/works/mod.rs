@@ -63,6 +63,26 @@ pub fn rules(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> Result<(), Problem
     }
 }
 
+/// Whether what a part leaves at this node can be written there, as far as that is known before anything is charged.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn can_keep(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> Result<(), Problem> {
+    match part.work {
+        Work::Score(_) => score::can_keep(id, own),
+        Work::Sums(_) | Work::Rounds(_) | Work::Hold(_) => Ok(()),
+    }
+}
+
+/// Whether what a part leaves at this node is there.
+pub fn has_kept(part: Part<'_>, id: &AttemptId, own: Own<'_>) -> bool {
+    match part.work {
+        Work::Score(_) => score::has_kept(id, own),
+        Work::Sums(_) | Work::Rounds(_) | Work::Hold(_) => true,
+    }
+}
+
 /// What the end of an attempt leaves here of what a part has led to, if it leaves anything.
 ///
 /// # Errors

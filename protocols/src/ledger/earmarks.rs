@@ -45,6 +45,11 @@ impl Earmarks {
         self.0.insert(attempt.clone(), Earmark { account, open, since });
     }
 
+    /// For which attempts something is set aside.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = &AttemptId> {
+        self.0.keys()
+    }
+
     /// Nothing is set aside for an attempt any more.
     pub(super) fn remove(&mut self, attempt: &AttemptId) {
         self.0.remove(attempt);

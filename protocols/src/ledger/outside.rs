@@ -4,7 +4,8 @@
 //! have signed, nor take back what it has signed and given away. So a ledger
 //!
 //! - **fails** if it is shorter than a checkpoint that a witness holds, or does not go on from it and has not taken it over, also where that is
-//!   of an earlier identity of its node's name;
+//!   of an earlier identity of its node's name; also if a witness holds one of its name under another key, unless a roster says that the name's
+//!   key is the ledger's;
 //! - is **not witnessed** if nothing of others supports it, which proves nothing against it, and nothing for it;
 //! - is **witnessed** otherwise: everything that was computed or released is under a checkpoint that somebody else has cosigned, but for
 //!   the last study, whose cosignatures may be on their way. Who asks for a number of partners gets no such exception.
@@ -94,6 +95,11 @@ pub(super) struct Of<'a> {
 }
 
 impl Of<'_> {
+    /// As people call who holds a checkpoint.
+    fn holder<'a>(&self, checkpoint: &'a Checkpoint) -> &'a str {
+        self.called(checkpoint.cosignatures().next().map_or("a witness", |line| line.name()))
+    }
+
     /// As people call who cosigns under a name.
     fn called<'a>(&self, name: &'a str) -> &'a str {
         let alliance = self.origin.strip_suffix(self.node).unwrap_or_default();
@@ -123,7 +129,7 @@ pub(super) fn verdict<'a>(
         } else {
             "does not go on from it: entries were changed, or it was written anew".into()
         };
-        let by = of.called(checkpoint.cosignatures().next().map_or("a witness", |line| line.name()));
+        let by = of.holder(checkpoint);
         let problem =
             format!("{by} holds a checkpoint of {} entries that the node has signed; the ledger {what}", stated.size);
         return (Verdict::Failed, problem);
@@ -131,9 +137,24 @@ pub(super) fn verdict<'a>(
     if let Some(problem) = earlier_identity(of, chain, outside) {
         return (Verdict::Failed, problem);
     }
+    // Whoever keeps a ledger can make a new key for its name as well as new entries.
+    let of_another_key =
+        outside.witnessed.iter().find(|held| held.statement().origin == of.origin && !of_this(held)).map(|held| {
+            let size = held.statement().size;
+            format!("{} holds a checkpoint of {size} entries of this name under another key", of.holder(held))
+        });
+    let is_its_key = |roster: &Roster| witness_key(roster, of.origin) == Some(*of.identity);
+    if let Some(found) = &of_another_key
+        && !outside.roster.is_some_and(is_its_key)
+    {
+        let advice = "a roster from somebody else tells which key is the node's (--roster)";
+        return (Verdict::Failed, format!("{found}, and nothing says that this ledger's key is the name's; {advice}"));
+    }
     let held = held.into_iter().filter(|checkpoint| chain.goes_on_from(checkpoint.statement()));
     let up_to = cosigned(of, outside.roster, held, checkpoints);
-    judge(of, entries, &up_to, answered, outside)
+    let (verdict, words) = judge(of, entries, &up_to, answered, outside);
+    let found = of_another_key.map(|found| format!("; {found}, which is not the roster's")).unwrap_or_default();
+    (verdict, words + &found)
 }
 
 /// What a witness in the roster holds of an earlier identity of the node's name, if that had spent something which is not taken over.

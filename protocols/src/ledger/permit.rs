@@ -117,6 +117,11 @@ impl<S: Store> Ledger<S> {
         self.earmarks.insert(attempt, self.account_of(dataset), open, since);
     }
 
+    /// For which attempts something is set aside.
+    pub fn set_aside_for(&self) -> impl Iterator<Item = &AttemptId> {
+        self.earmarks.attempts()
+    }
+
     /// Nothing is set aside for an attempt any more.
     pub fn let_go(&mut self, attempt: &AttemptId) {
         self.earmarks.remove(attempt);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::take::take;
-use entente_host::files::{NewFile, private_folder};
+use entente_host::files::{NewFile, exists, private_folder};
 use entente_host::locks::{into_inner, lock};
 use entente_tables::read::ints;
 use entente_tables::texts::{is_text, texts_of};
@@ -34,6 +34,17 @@ pub struct Naming {
 }
 
 impl Naming {
+    /// Whether a file can be written where the audience will be, now.
+    pub fn can_be_written(&self) -> Result<(), DataError> {
+        private_folder(&self.folder).map_err(DataError::opaque)?;
+        NewFile::private(&self.study.file(&self.folder)).map(drop).map_err(DataError::opaque)
+    }
+
+    /// Whether the audience is there.
+    pub fn is_written(&self) -> bool {
+        exists(&self.study.file(&self.folder))
+    }
+
     /// Writes the audience and says how many customers are in it: each once who was scored, who is still in the data
     /// set and whom the consent predicate allows.
     pub(crate) fn write(

@@ -6,6 +6,7 @@
 //!
 //! How they come into blocks, and which of them do under a cap: [`candidate_rows`](super::candidate_rows).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use entente_protocols::privacy::rows::{Block, Column};
@@ -51,6 +52,12 @@ impl Candidates {
     /// All of one role, whose blocks' rows are these customers.
     pub(crate) fn new(customers: Customers, units: Vec<Vec<u128>>, several_rows: u64, over_cap: u64) -> Self {
         Self { customers, units, several_rows, over_cap }
+    }
+
+    /// Nobody, of whom blocks would have these columns.
+    pub fn nobody(columns: Arc<[Column]>) -> Self {
+        let customers = Customers::new(columns, Labels::default(), Default::default(), None, PathBuf::new());
+        Self::new(customers, Vec::new(), 0, 0)
     }
 
     /// The number of candidates.

@@ -157,12 +157,35 @@ impl execution::Execution for Execution {
         };
         Ok(Computed { bounded: sums.finish(), keeps: Some(Keep::Audience(audience, dataset.clone())) })
     }
+
+    fn nobody(&mut self, means: &Means<'_>) -> Result<(), Problem> {
+        // Where blocks are on their way already, they are not said again.
+        if self.session.is_some() {
+            self.scored(&Candidates::nobody(self.plan.scoring.model.columns().into()), means)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the audience of a study is called.
+fn naming(id: &AttemptId, created: String, own: Own<'_>) -> Result<Naming, Problem> {
+    let study = id.study.parse().map_err(|error| Problem::Failed(format!("the study's identifier: {error}")))?;
+    Ok(Naming { folder: own.folder.audiences(), study, created })
+}
+
+/// Whether the audience of a study can be written, as far as that is known before it is there.
+pub fn can_keep(id: &AttemptId, own: Own<'_>) -> Result<(), Problem> {
+    Ok(naming(id, String::new(), own)?.can_be_written()?)
+}
+
+/// Whether the audience of a study is there.
+pub fn has_kept(id: &AttemptId, own: Own<'_>) -> bool {
+    naming(id, String::new(), own).is_ok_and(|naming| naming.is_written())
 }
 
 /// Writes the audience of a study into this node's folder, where it stays.
 pub fn keep(scores: Scores, id: &AttemptId, created: String, dataset: &Dataset, own: Own<'_>) -> Result<(), Problem> {
-    let study = id.study.parse().map_err(|error| Problem::Failed(format!("the study's identifier: {error}")))?;
-    let naming = Naming { folder: own.folder.audiences(), study, created };
+    let naming = naming(id, created, own)?;
     let writing = own.engine.name_audience(dataset, scores, &naming);
     let customers = tokio::runtime::Handle::current().block_on(writing)?;
     info!(study = id.study, customers, "the audience is written; `entente-node audience export` makes a file of it");

@@ -1,4 +1,4 @@
-use super::super::checkpoint::{Signer, node_origin};
+use super::super::checkpoint::{Signer, Statement, node_origin};
 use super::super::report::Report;
 use super::super::rules::Rules;
 use super::super::store::{Memory, Store};
@@ -150,7 +150,24 @@ fn a_number_of_partners_must_have_cosigned_all_that_left() {
     is(&check(&ledger, asks(1, &forged)), Verdict::NotWitnessed, "0 of 1 partners");
 }
 
-/// What officers have taken over is settled, and what is of another node or another identity is not of this ledger.
+/// Its keeper made a new key and began anew under it: by itself that is as consistent as the first.
+#[test]
+fn a_ledger_under_another_key_than_a_witness_holds_of_its_name_fails_unless_a_roster_names_its_key() {
+    let mut before =
+        Checkpoint::sign(ledger(&[1, 2, 3]).checkpoint(&signer()).unwrap().statement().clone(), &key(8)).unwrap();
+    let line = before.note().cosign(&node_origin(Digest::ZERO, "b"), &key(4), 1);
+    before.add(line);
+    let (held, anew, ours) = (file(&before), ledger(&[1]), roster());
+    let found = "b holds a checkpoint of 7 entries of this name under another key";
+    is(&check(&anew, Outside { witnessed: &held, ..Outside::default() }), Verdict::Failed, found);
+    // Others support it, as far as that goes without knowing who they are.
+    let both = [file(&cosigned_by(&anew, &WITNESSES[1..])), held.clone()].concat();
+    is(&check(&anew, Outside { witnessed: &both, ..Outside::default() }), Verdict::Failed, found);
+    is(&check(&anew, Outside { roster: Some(&ours), witnessed: &held, cosigned_by: 0 }), Verdict::NotWitnessed, found);
+    is(&check(&anew, Outside { roster: Some(&ours), witnessed: &both, cosigned_by: 1 }), Verdict::Ok, found);
+}
+
+/// What officers have taken over is settled, and what is of another node is not of this ledger.
 #[test]
 fn what_was_taken_over_or_is_of_others_is_no_evidence_against_a_ledger() {
     let lost = cosigned_by(&ledger(&[1, 2, 3]), &WITNESSES[..1]);
@@ -160,10 +177,8 @@ fn what_was_taken_over_or_is_of_others_is_no_evidence_against_a_ledger() {
         ledger.recover(super::super::Act { officer, reason: "lost", now: "now" }).unwrap();
     }
     let mut others = file(&lost);
-    for (origin, byte) in [(node_origin(Digest::ZERO, "b"), 4), (signer().origin, 8)] {
-        let statement = super::super::checkpoint::Statement { origin, ..lost.statement().clone() };
-        others.push(Checkpoint::sign(statement, &key(byte)).unwrap());
-    }
+    let statement = Statement { origin: node_origin(Digest::ZERO, "b"), ..lost.statement().clone() };
+    others.push(Checkpoint::sign(statement, &key(4)).unwrap());
     let report = check(&ledger, Outside { witnessed: &others, ..Outside::default() });
     is(&report, Verdict::NotWitnessed, "nothing outside");
     assert!(!ledger.store().sightings().unwrap().is_empty());
