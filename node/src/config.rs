@@ -611,6 +611,19 @@ min_colluders = 1
     }
 
     #[test]
+    fn witnesses_can_only_be_demanded_more() {
+        let with = |line: &str| GOOD.to_owned() + line;
+        let oversight = |line: &str| parse(Path::new("node.toml"), &with(line)).unwrap().oversight;
+        assert_eq!(
+            (oversight("").witness_wait, oversight("witnesses = 3\n").witnesses),
+            (Duration::from_secs(3600), 3)
+        );
+        assert_eq!(oversight("witness_wait = \"30min\"\n").witness_wait, Duration::from_secs(1800));
+        assert!(problem(&with("witnesses = 0\n")).contains("without witnesses"));
+        assert!(problem(&with("witness_wait = \"soon\"\n")).contains("`witness_wait` is `soon`"));
+    }
+
+    #[test]
     fn the_contract_s_example_is_read() {
         let config = parse(Path::new("node.toml"), GOOD).unwrap();
         let columns = &config.datasets["customers"].schema.columns;
