@@ -1,5 +1,7 @@
 //! A partner whose machine is lost comes back under its name, with another identity and a ledger that begins anew.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use entente_examples::alliance::enrol;
@@ -79,5 +81,49 @@ async fn a_name_with_a_ledger_that_begins_anew_fails_against_what_others_hold() 
     takes_over(&world, spent)?;
     let report = verify_outside(&world.export("bank")?, &outside, false);
     assert!(report.passed(), "{}", report.text());
+    Ok(())
+}
+
+/// Another verifier, in another language, sees what is taken over, and rules that officers have confirmed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python3 with cryptography; .ci/run installs it"]
+async fn recovered_in_python() -> Result<(), Error> {
+    let (mut world, spent) = after_a_loss().await?;
+    PARTNERS.iter().try_for_each(|partner| world.confirm(partner))?;
+    world.start("bank").await?;
+    until("it is shown what was spent", async || Ok(world.open_ledger("bank")?.quarantine().is_some())).await?;
+    let folder = tempfile::tempdir()?;
+    let (export, held) = (folder.path().join("bank.jsonl"), folder.path().join("telecom.checkpoints"));
+    let witnessed = WitnessStore::open(&world.folder("telecom").state("witnessed.sqlite"))?.all()?;
+    std::fs::write(&held, write_witnessed(witnessed))?;
+    let check = |world: &World| -> Result<String, Error> {
+        std::fs::write(&export, world.export("bank")?)?;
+        let program = std::env::var("ENTENTE_PYTHON").unwrap_or_else(|_| "python3".into());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/verify/verify.py");
+        let mut command = Command::new(program);
+        command.arg(script).arg("--alone").arg("--roster").arg(world.alliance().join("roster.json"));
+        let output = command.arg("--witnessed").arg(&held).arg(&export).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let said = check(&world)?;
+    assert!(said.starts_with("FAILED") && said.contains("quarantine"), "{said}");
+    takes_over(&world, spent)?;
+    let said = check(&world)?;
+    assert!(said.starts_with("ok") || said.starts_with("not witnessed"), "{said}");
+    until("it takes part", async || Ok(world.files(older("second", 50).build()?).await.is_ok())).await?;
+    world.stop("bank").await;
+    let config = world.folders().node("bank").join("node.toml");
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(
+        &config,
+        text.replacen("approve = \"auto\"", "approve = \"auto\"\nmin_partners = 1\nwitnesses = 3", 1),
+    )?;
+    let mut ledger = world.open_ledger("bank")?;
+    ledger.follow_configuration("2026-01-01T00:00:00Z")?;
+    assert_eq!(ledger.loosened().len(), 1);
+    let act = Act { officer: "the steward", reason: "agreed", now: "2026-01-01T00:00:00Z" };
+    assert_eq!(ledger.confirm_rules(act)?, Outcome::Done);
+    let said = check(&world)?;
+    assert!(said.starts_with("ok") || said.starts_with("not witnessed"), "{said}");
     Ok(())
 }

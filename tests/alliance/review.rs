@@ -267,11 +267,11 @@ async fn a_broken_ledger_is_said_to_be_broken() -> Result<(), Error> {
     let folder = world.folder("bank");
     let path = folder.state("ledger.sqlite");
     let connection = rusqlite::Connection::open(&path)?;
-    connection.execute_batch("DROP TRIGGER entries_no_UPDATE; UPDATE entries SET entry = replace(entry, '\"charge\":\"', '\"charge\":\"1') WHERE sequence = 2")?;
+    connection.execute_batch("DROP TRIGGER entries_no_UPDATE; UPDATE entries SET entry = replace(entry, '\"charge\":\"', '\"charge\":\"1') WHERE sequence = 3")?;
     let page = Page::of(&folder).await?;
     let cookie = page.log_in().await?;
     let overview = page.get("/", &cookie).await?;
-    assert!(overview.contains("entry 2") && overview.contains("it was changed"), "{overview}");
+    assert!(overview.contains("entry 3") && overview.contains("it was changed"), "{overview}");
     assert!(page.get("/metrics", &cookie).await?.contains("entente_node_ledger_verified 0"));
     Ok(())
 }

@@ -138,16 +138,14 @@ pub struct Spent {
 /// A charge that a cap does not admit. Nothing was charged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "{what} of data set `{dataset}` ({account}) does not admit it: asked ρ = {asked}, spent {spent}{} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})",
+    "{what} of {of} does not admit it: asked ρ = {asked}, spent {spent}{} of {cap} (ε = {epsilon_spent:.3} of {epsilon_cap:.3} at δ = {delta:e})",
     and_held(*held)
 )]
 pub struct OverCap {
     /// The lifetime budget or the budget per study.
     pub what: &'static str,
-    /// The data set.
-    pub dataset: String,
-    /// Whose account it is.
-    pub account: AccountKey,
+    /// The data set, and whose account it is.
+    pub of: String,
     /// The charge.
     pub asked: Rho,
     /// Σρ so far.

@@ -141,8 +141,7 @@ impl<S: Store> Ledger<S> {
         let held = self.earmarks.beside(&account, &request.study.id);
         let over = |what, spent: Rho, held: Rho, cap: Rho| OverCap {
             what,
-            dataset: request.dataset.clone(),
-            account: account.clone(),
+            of: format!("data set `{}` ({account})", request.dataset),
             asked,
             spent,
             held,
