@@ -45,8 +45,8 @@ pub struct Facts {
     pub numbers: u64,
 }
 
-/// What a row costs to be read and told apart by its customer, beside its columns and nodes: as much as so many nodes. Of these figures,
-/// `docs/benchmarks.md` says how they were found; they are twice of what was measured.
+/// What a row costs to be read and told apart by its customer, beside its columns and nodes: as much as so many nodes. These figures are
+/// above what the benches of `docs/benchmarks.md` come to: a prediction that is too long costs time, one that is too short is an alarm.
 const ROW: u64 = 200;
 /// What a stored value costs to be read as declared.
 const VALUE: u64 = 60;

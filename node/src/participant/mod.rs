@@ -29,6 +29,7 @@ mod kept;
 mod quorum;
 mod reading;
 mod refusals;
+mod replies;
 mod roster;
 mod rounds;
 #[cfg(test)]
@@ -51,7 +52,7 @@ use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::Roster;
 use entente_protocols::ledger::store::{Store, StoreError};
-use entente_protocols::ledger::{Ledger, LedgerError, Signer, Spent};
+use entente_protocols::ledger::{Ledger, LedgerError, Outbound, Signer, Spent};
 use entente_protocols::policy::Request;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::EphemeralKey;
@@ -77,12 +78,14 @@ use crate::turn::{Alone, Turn};
 use crate::works::{self, Memory};
 use computing::Computing;
 use held::Held;
-pub use held::Leaving;
 use refusals::Refusals;
 use rounds::{Round, Running};
 pub use witness::Connection;
-use witness::Witnesses;
+use witness::{Release, Witnesses};
 use witnessing::Asked;
+
+/// The vector of a round, or what is said instead, and the connection on which it was asked for.
+type Ready = (Connection, Result<(Release, Outbound), Vec<u8>>);
 
 /// How often keys of attempts are looked for that are not needed any more.
 const SWEEP: SignedDuration = SignedDuration::from_hours(1);
@@ -140,7 +143,7 @@ pub struct Participant {
     speed: Speed,
     sizes: Sizes,
     /// Replies that wait until they leave.
-    held: Held,
+    held: Held<Ready>,
     alarms: Arc<Alarms>,
     /// Held as long as anything computes for this participant, which can be longer than its node serves: two ledgers open at
     /// once would fork.

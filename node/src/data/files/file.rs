@@ -103,7 +103,7 @@ impl StoredFile {
         // What cannot be read has none.
         let _ = File::open(&self.path).and_then(|file| file.take(FIRST_LINES).read_to_end(&mut first));
         let lines = first.iter().filter(|byte| **byte == b'\n').count().max(1) as u64;
-        self.stamp.bytes / (first.len() as u64 / lines).max(1)
+        self.stamp.bytes.saturating_mul(lines) / (first.len() as u64).max(1)
     }
 }
 
