@@ -7,7 +7,7 @@ use entente::stepped::Stepped;
 use entente::store::StudyState;
 use entente_examples::alliance::Error;
 use entente_host::clock::Hands;
-use entente_protocols::study::Study;
+use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame::FrameReader;
 
 use super::fault::{Met, Plan};
@@ -139,9 +139,9 @@ impl Alliance {
     }
 
     /// Submits a study to which so many contribute. Its identifier.
-    pub(super) fn submit(&mut self, study: Study, contributors: usize) -> Result<String, Error> {
+    pub(super) fn submit(&mut self, asked: Asked, contributors: usize) -> Result<String, Error> {
         self.contributors = contributors;
-        let id = self.up()?.submit(study)?;
+        let id = self.up()?.submit(asked)?;
         self.study = Some(id.clone());
         self.carry()?;
         Ok(id)
@@ -154,7 +154,10 @@ impl Alliance {
         while !self.is_over(id)? {
             self.step()?;
             if self.now > until {
-                let progress = self.coordinator.as_ref().and_then(|coordinator| coordinator.progress(id));
+                let progress = self
+                    .coordinator
+                    .as_ref()
+                    .and_then(|coordinator| coordinator.progress(&coordinator.present(id).ok()?));
                 return Err(format!("it is not over after {} s: {progress:?}", OVER.as_secs()).into());
             }
         }
@@ -187,8 +190,18 @@ impl Alliance {
 
     fn is_over(&self, id: &str) -> Result<bool, Error> {
         let Some(coordinator) = &self.coordinator else { return Ok(false) };
-        let study = coordinator.store().study(id)?.ok_or("the study is kept")?;
-        Ok(study.state != StudyState::Running && coordinator.progress(id).is_none())
+        let (stage, state, _) = stands(coordinator, id)?;
+        // Between two stages there is one with a result, and none that runs.
+        let is_between = state == StudyState::Done && stage != id;
+        Ok(state != StudyState::Running && !is_between && coordinator.progress(&stage).is_none())
+    }
+
+    /// Goes on until all have been welcomed.
+    pub(super) fn until_welcomed(&mut self) -> Result<(), Error> {
+        while !self.parties.iter().all(Party::is_welcomed) {
+            self.step()?;
+        }
+        Ok(())
     }
 
     fn is_told(&self) -> Result<bool, Error> {
@@ -208,8 +221,8 @@ impl Alliance {
 
     /// How a study stands, and why, where it has no result.
     pub(super) fn outcome(&mut self, id: &str) -> Result<(StudyState, Option<String>), Error> {
-        let study = self.up()?.store().study(id)?.ok_or("the study is kept")?;
-        Ok((study.state, study.reason))
+        let (_, state, reason) = stands(self.up()?, id)?;
+        Ok((state, reason))
     }
 
     /// A file of a study's result.
@@ -394,7 +407,23 @@ impl Alliance {
     /// In which stage the study is.
     pub(super) fn stage(&self) -> String {
         let Some(coordinator) = &self.coordinator else { return "down".into() };
-        let progress = self.study.as_ref().and_then(|study| coordinator.progress(study));
-        progress.map_or_else(|| "over".into(), |progress| progress.stage.clone())
+        let present = self.study.as_ref().and_then(|study| Some((study, coordinator.present(study).ok()?)));
+        let progress = present.and_then(|(study, present)| Some((*study == present, coordinator.progress(&present)?)));
+        match progress {
+            None => "over".into(),
+            Some((true, progress)) => progress.stage.clone(),
+            // What others follow.
+            Some((false, progress)) => format!("1 {}", progress.stage),
+        }
     }
+}
+
+/// The study that an identifier stands for now, how that stands, and why.
+fn stands(coordinator: &Stepped, id: &str) -> Result<(String, StudyState, Option<String>), Error> {
+    let (store, present) = (coordinator.store(), coordinator.present(id)?);
+    let study = store.study(&present)?.ok_or("the study is kept")?;
+    Ok(match store.composed(id)?.and_then(|composed| composed.refusal) {
+        Some(refusal) => (present, StudyState::Refused, Some(refusal)),
+        None => (present, study.state, study.reason),
+    })
 }

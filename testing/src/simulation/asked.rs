@@ -1,7 +1,7 @@
 //! What is asked: tiny studies of every kind.
 
 use entente_examples::alliance::Error;
-use entente_protocols::study::Study;
+use entente_protocols::study::file;
 use entente_protocols::testing::{Draft, study};
 
 use super::founding::NAMES;
@@ -21,7 +21,7 @@ pub(super) enum Asked {
     Clusters,
     /// The first partner's model, which all have trained, scores the customers of the others.
     Lookalike,
-    /// The same, of a model that the first partner trains alone.
+    /// The same, of a model that the first partner trains alone, in a study that comes before.
     Seeds,
 }
 
@@ -84,32 +84,29 @@ impl Asked {
         }
     }
 
-    /// Whether it is asked with a model that another study trains first.
-    pub(super) fn is_of_a_model(self) -> bool {
+    /// Whether candidates are scored in it.
+    pub(super) fn scores(self) -> bool {
         matches!(self, Self::Lookalike | Self::Seeds)
     }
 
     /// Without whom it has no result: so many of these participants, and who has the model.
     pub(super) fn needs(self, participants: usize, least: usize) -> Needs {
-        Needs { participants, least, first: self.is_of_a_model() }
+        Needs { participants, least, first: self.scores() }
     }
 
-    /// The study that trains its model.
-    pub(super) fn training(self, count: usize) -> Result<Study, Error> {
-        match self {
-            Self::Seeds => Ok(self.draft(count).build_seeded()?.training().clone()),
-            _ => Ok(Self::Logistic.draft(count).build()?),
-        }
+    /// The study that trains its model, if one has before.
+    pub(super) fn training(self, count: usize) -> Result<Option<file::Asked>, Error> {
+        if self == Self::Lookalike { Self::Logistic.study(count, None, None).map(Some) } else { Ok(None) }
     }
 
     /// The study, of an alliance of so many, that goes on while so many are left; of this model, if it is of one.
-    pub(super) fn study(self, count: usize, least: Option<u32>, model: Option<&[u8]>) -> Result<Study, Error> {
+    pub(super) fn study(self, count: usize, least: Option<u32>, model: Option<&[u8]>) -> Result<file::Asked, Error> {
         let draft = self.draft(count);
         let draft = least.map_or(draft.clone(), |least| draft.min_partners(least));
-        match (self, model) {
-            (Self::Seeds, Some(model)) => Ok(draft.build_seeded()?.lookalike(model)?),
-            (_, Some(model)) => Ok(draft.build_with(model)?),
-            (_, None) => Ok(draft.build()?),
-        }
+        Ok(match (self, model) {
+            (Self::Seeds, _) => file::Asked::Seeded(Box::new(draft.build_seeded()?)),
+            (_, Some(model)) => file::Asked::Study(Box::new(draft.build_with(model)?)),
+            (_, None) => file::Asked::Study(Box::new(draft.build()?)),
+        })
     }
 }

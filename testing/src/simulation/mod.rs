@@ -81,7 +81,7 @@ pub fn simulate(seed: u64) -> Result<Simulated, Error> {
     let asked = choices.one_of(&Asked::MIX);
     // Mostly few: with many, there is more of the same.
     let count = choices.one_of(&[2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 10]);
-    let count = if asked.is_of_a_model() { count.min(4) } else { count };
+    let count = if asked.scores() { count.min(4) } else { count };
     let least = choices.one_of(&[None, Some(2), Some(2)]);
     let begin = |problem: Error| format!("seed {seed}, {asked:?} of {count}: {problem}").into();
     run(&mut choices, asked, count, least).map_err(begin)
@@ -89,25 +89,30 @@ pub fn simulate(seed: u64) -> Result<Simulated, Error> {
 
 fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) -> Result<Simulated, Error> {
     let mut alliance = Alliance::new(count, choices)?;
-    let model = if asked.is_of_a_model() {
-        let id = alliance.submit(asked.training(count)?, if asked == Asked::Seeds { 1 } else { count })?;
-        alliance.until_over(&id, false)?;
-        let (_, why) = alliance.outcome(&id)?;
-        Some(alliance.file(&id, "model.json")?.ok_or_else(|| format!("the training has no model: {why:?}"))?)
-    } else {
-        None
+    if asked == Asked::Seeds {
+        // Before that, nothing is known of their data.
+        alliance.until_welcomed()?;
+    }
+    let model = match asked.training(count)? {
+        None => None,
+        Some(training) => {
+            let id = alliance.submit(training, count)?;
+            alliance.until_over(&id, false)?;
+            let (_, why) = alliance.outcome(&id)?;
+            Some(alliance.file(&id, "model.json")?.ok_or_else(|| format!("the training has no model: {why:?}"))?)
+        }
     };
     // The same question again is answered by what is stored.
-    if !asked.is_of_a_model() && choices.below(6) == 0 {
+    if !asked.scores() && choices.below(6) == 0 {
         let id = alliance.submit(asked.study(count, None, None)?, count)?;
         alliance.until_over(&id, false)?;
     }
     let frames = count * choices.one_of(&[10, 25, 50]);
     alliance.plan(Plan::new(choices, frames));
     let (disks, lines) = (alliance.disks()?, log::lines());
-    let id = alliance.submit(asked.study(count, least, model.as_deref())?, if model.is_some() { 1 } else { count })?;
-    alliance.until_over(&id, asked.is_of_a_model())?;
-    let participants = if asked.is_of_a_model() { count.min(3) } else { count };
+    let id = alliance.submit(asked.study(count, least, model.as_deref())?, if asked.scores() { 1 } else { count })?;
+    alliance.until_over(&id, asked.scores())?;
+    let participants = if asked.scores() { count.min(3) } else { count };
     let least = least.map_or(participants, |least| least as usize);
     let (end, reason) = alliance.ends(&id, &asked.needs(participants, least))?;
     alliance.check_room(&disks, log::lines() - lines)?;
