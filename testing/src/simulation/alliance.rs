@@ -7,13 +7,15 @@ use entente::stepped::Stepped;
 use entente::store::StudyState;
 use entente_examples::alliance::Error;
 use entente_host::clock::Hands;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame::FrameReader;
+use entente_protocols::wire::message::{ToAttempt, ToNode};
 
-use super::fault::{Met, Plan};
+use super::fault::{Fault, Met, Plan};
 use super::founding::{Founded, NAMES, clock};
 use super::party::{Lost, Party};
-use super::watch::Secrets;
+use super::room::Room;
 use crate::choices::Choices;
 
 pub(super) const FASTEST: Duration = Duration::from_millis(1);
@@ -22,6 +24,8 @@ pub(super) const SLOWEST: Duration = Duration::from_millis(20);
 pub(super) const LOOKS: Duration = Duration::from_secs(1);
 /// After how long without an answer to its hello a node dials again.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long nobody does anything before a study is submitted.
+const PAUSE: Duration = Duration::from_secs(1);
 /// By when a study is over: no partner is waited for so long, in as many attempts as there can be.
 const OVER: Duration = Duration::from_secs(3600);
 /// How long its end may take to reach everybody, once nothing goes wrong any more.
@@ -30,8 +34,8 @@ const TOLD: Duration = Duration::from_secs(300);
 /// See the module.
 pub(super) struct Alliance {
     pub(super) founded: Founded,
-    /// How many contribute to the present study, whatever becomes of them.
-    contributors: usize,
+    /// Who contributes to attempts that were proposed.
+    pub(super) contributors: HashMap<AttemptId, Vec<String>>,
     pub(super) choices: Choices,
     pub(super) parties: Vec<Party>,
     pub(super) coordinator: Option<Stepped>,
@@ -46,15 +50,22 @@ pub(super) struct Alliance {
     /// Which connection of each party this is.
     pub(super) connections: Vec<u64>,
     plan: Plan,
+    room: Option<Room>,
     study: Option<String>,
     pub(super) beside: bool,
     pub(super) gone: Vec<bool>,
     pub(super) revoked: Vec<bool>,
-    pub(super) changed: bool,
+    /// Of whom a message was changed on its way, and whether one was that is for all.
+    pub(super) changed: Vec<bool>,
+    pub(super) changed_for_all: bool,
+    /// Whose older state was put back.
+    pub(super) put_back: Vec<bool>,
     /// Whether a steward's approval may be later than now, by its node's clock.
     pub(super) late: bool,
     pub(super) met: Met,
     pub(super) frames: u64,
+    /// How many bytes the coordinator has been sent.
+    pub(super) heard: u64,
 }
 
 /// What comes, of which party.
@@ -88,14 +99,22 @@ pub(super) enum Coming {
 }
 
 impl Alliance {
-    /// Founds it, of so many partners who are about to connect.
-    pub(super) fn new(count: usize, choices: &mut Choices) -> Result<Self, Error> {
+    /// Founds it, of so many partners who are about to connect. Several studies come at once where it is busy; at most so many run at once, where that is said.
+    pub(super) fn new(
+        count: usize,
+        (is_busy, at_once): (bool, Option<usize>),
+        choices: &mut Choices,
+    ) -> Result<Self, Error> {
         let founded = Founded::new(count)?;
+        if let Some(studies) = at_once {
+            founded.at_once(studies)?;
+        }
         let (clock, hands) = clock();
         let mut parties = Vec::new();
         for name in &NAMES[..count] {
-            let secrets = Secrets::new(founded.rows(name, choices)?);
-            if choices.below(4) == 0 {
+            let secrets = founded.rows(name, choices)?;
+            // What waits for a steward is looked at in no order, so there is one study where one decides.
+            if choices.below(4) == 0 && !is_busy {
                 founded.by_steward(name)?;
             }
             parties.push(Party::start(name, founded.node(name), secrets)?);
@@ -103,7 +122,7 @@ impl Alliance {
         let coordinator = Stepped::open(&founded.alliance(), clock.clone())?;
         let mut alliance = Self {
             founded,
-            contributors: count,
+            contributors: HashMap::new(),
             choices: Choices::new(choices.next(), [1]),
             parties,
             coordinator: Some(coordinator),
@@ -115,14 +134,18 @@ impl Alliance {
             last: HashMap::new(),
             connections: vec![0; count],
             plan: Plan::new(&mut Choices::new(0, [0]), 1),
+            room: None,
             study: None,
             beside: false,
             gone: vec![false; count],
             revoked: vec![false; count],
-            changed: false,
+            changed: vec![false; count],
+            changed_for_all: false,
+            put_back: vec![false; count],
             late: false,
             met: Met::default(),
             frames: 0,
+            heard: 0,
         };
         alliance.plan.ends();
         for party in 0..count {
@@ -133,14 +156,20 @@ impl Alliance {
         Ok(alliance)
     }
 
-    /// From now on, this goes wrong.
-    pub(super) fn plan(&mut self, plan: Plan) {
+    /// From now on, this goes wrong, and what all keep is bounded, while so many studies run.
+    pub(super) fn plan(&mut self, plan: Plan, studies: u64) -> Result<(), Error> {
+        if plan.has(Fault::PutBack) {
+            self.parties.iter().try_for_each(Party::keep_state)?;
+        }
         self.plan = plan;
+        self.room = Some(Room::of(self, studies)?);
+        Ok(())
     }
 
-    /// Submits a study to which so many contribute. Its identifier.
-    pub(super) fn submit(&mut self, asked: Asked, contributors: usize) -> Result<String, Error> {
-        self.contributors = contributors;
+    /// Submits a study. Its identifier.
+    pub(super) fn submit(&mut self, asked: Asked) -> Result<String, Error> {
+        // Before that, nothing is heard for a second: identifiers begin with the time, and nothing depends on how they go on.
+        self.passes(PAUSE);
         let id = self.up()?.submit(asked)?;
         self.study = Some(id.clone());
         self.carry()?;
@@ -233,7 +262,7 @@ impl Alliance {
     /// What was seen of it.
     pub(super) fn seen(self) -> (Met, Vec<i64>, u64) {
         let masked = self.parties.iter().flat_map(|party| party.watched.numbers()).collect();
-        (self.met, if self.beside { Vec::new() } else { masked }, self.frames)
+        (self.met, masked, self.frames)
     }
 
     pub(super) fn comes(&mut self, within: Duration, coming: Coming) {
@@ -250,24 +279,34 @@ impl Alliance {
         self.coming.insert((*last, self.number), coming);
     }
 
-    /// What comes next comes.
-    fn step(&mut self) -> Result<(), Error> {
-        let due = self.coordinator.as_ref().and_then(Stepped::timeout).map(|within| self.now + within);
-        let next = self.coming.first_key_value().map(|((at, _), _)| *at);
-        let at = due.into_iter().chain(next).min().ok_or("something comes")?;
-        let by = at.saturating_sub(self.now);
+    /// Time passes, and nobody is told anything.
+    fn passes(&mut self, by: Duration) {
         self.now += by;
         if !by.is_zero() {
             self.hands.advance(by);
             self.parties.iter_mut().for_each(|party| party.advance(by));
         }
+    }
+
+    /// What comes next comes.
+    fn step(&mut self) -> Result<(), Error> {
+        let due = self.coordinator.as_ref().and_then(Stepped::timeout).map(|within| self.now + within);
+        let next = self.coming.first_key_value().map(|((at, _), _)| *at);
+        let at = due.into_iter().chain(next).min().ok_or("something comes")?;
+        self.passes(at.saturating_sub(self.now));
         if next.is_some_and(|next| next <= at) {
             let (_, coming) = self.coming.pop_first().ok_or("something comes")?;
             self.happens(coming)?;
         } else if let Some(coordinator) = &mut self.coordinator {
             coordinator.time_passes()?;
         }
-        self.carry()
+        self.carry()?;
+        self.room.as_ref().map_or(Ok(()), |room| room.check(self))
+    }
+
+    /// At the end.
+    pub(super) fn check_folders(&self) -> Result<(), Error> {
+        self.room.as_ref().map_or(Ok(()), |room| room.check_folders(self))
     }
 
     /// Takes up what all have said.
@@ -281,11 +320,26 @@ impl Alliance {
             match coordinator.outgoing(name) {
                 Some(frames) => {
                     for bytes in frames {
+                        self.proposes(&bytes)?;
                         self.travels(party, true, Coming::ToNode { party, connection, bytes });
                     }
                 }
                 None => coordinator.disconnect(name)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The coordinator tells a node something: who contributes, if it proposes an attempt.
+    fn proposes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut reader = FrameReader::to_nodes();
+        reader.feed(bytes);
+        let frame = reader.next_frame()?.ok_or("the coordinator says whole frames")?;
+        if let ToNode::Attempt(attempt, ToAttempt::Propose(proposal)) = frame.decode()?
+            && !self.contributors.contains_key(&attempt)
+        {
+            let contributors = proposal.question().map_err(|refusal| refusal.to_string())?.contributors();
+            self.contributors.insert(attempt, contributors);
         }
         Ok(())
     }
@@ -299,7 +353,7 @@ impl Alliance {
             let frame = reader.next_frame()?.ok_or("a node says whole frames")?;
             let who = &mut self.parties[party];
             who.watched
-                .says(&frame, &bytes, self.contributors)
+                .says(&frame, &bytes, |attempt| self.contributors.get(attempt).map(Vec::len))
                 .map_err(|problem| format!("{}: {problem}", who.name))?;
             if who.is_connected() {
                 let connection = self.connections[party];
@@ -382,6 +436,7 @@ impl Alliance {
             Coming::FromNode { party, bytes, is_hello, .. } => {
                 let name = self.parties[party].name;
                 let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+                self.heard += bytes.len() as u64;
                 let heard = match is_hello {
                     true => coordinator.connect(name, &bytes),
                     false => coordinator.receive(name, &bytes),

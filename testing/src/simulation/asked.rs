@@ -78,7 +78,8 @@ impl Asked {
             }
             Self::Lookalike | Self::Seeds => {
                 let features = "SELECT id, region, age, spend FROM customers";
-                let study = study.lookalike(NAMES[0], &NAMES[1..count.min(3)], features).with("candidates", 64);
+                let study =
+                    study.lookalike(NAMES[0], &NAMES[1..self.participants(count)], features).with("candidates", 64);
                 if self == Self::Seeds { study.with("seeds", "SELECT id FROM customers WHERE churned") } else { study }
             }
         }
@@ -89,8 +90,15 @@ impl Asked {
         matches!(self, Self::Lookalike | Self::Seeds)
     }
 
-    /// Without whom it has no result: so many of these participants, and who has the model.
-    pub(super) fn needs(self, participants: usize, least: usize) -> Needs {
+    /// How many take part, of an alliance of so many.
+    fn participants(self, count: usize) -> usize {
+        if self.scores() { count.min(5) } else { count }
+    }
+
+    /// Without whom it has no result, in an alliance of so many, where it goes on while so many are left.
+    pub(super) fn needs(self, count: usize, least: Option<u32>) -> Needs {
+        let participants = self.participants(count);
+        let least = least.map_or(participants, |least| least as usize);
         Needs { participants, least, first: self.scores() }
     }
 
