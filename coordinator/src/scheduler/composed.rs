@@ -34,8 +34,12 @@ pub(super) fn keep_next(hall: &Hall, composed: &ComposedRecord) -> Result<StudyR
     let ComposedRecord { id, created, asked, begun, .. } = composed;
     let number = begun + 1;
     let model = hall.store.result_file(&stage_id(id, *begun), end::MODEL)?;
-    let study = stage(asked, number, model).map_err(Error::refused);
-    match study.and_then(|study| new_record(hall, stage_id(id, number), *created, study)) {
+    let new = |study: Study| {
+        let of = if number == 1 { partners::participants_of } else { partners::participants_after };
+        let participants = of(hall, &study)?;
+        Ok(new_record(stage_id(id, number), *created, study, participants))
+    };
+    match stage(asked, number, model).map_err(Error::refused).and_then(new) {
         Ok(record) => {
             hall.store.begin_stage(id, number, &record)?;
             tracing::info!(study = record.id, composed = id, "submitted");

@@ -60,10 +60,9 @@ pub(crate) struct Scheduler {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// A new study.
-fn new_record(hall: &Hall, id: String, created: jiff::Timestamp, study: Study) -> Result<StudyRecord, Error> {
-    let participants = partners::participants_of(hall, &study)?;
-    Ok(StudyRecord {
+/// A new study of these participants.
+fn new_record(id: String, created: jiff::Timestamp, study: Study, participants: Vec<String>) -> StudyRecord {
+    StudyRecord {
         id,
         created,
         study,
@@ -75,7 +74,7 @@ fn new_record(hall: &Hall, id: String, created: jiff::Timestamp, study: Study) -
         participants,
         warnings: Vec::new(),
         reason: None,
-    })
+    }
 }
 
 /// The identifier of a study that is submitted at this time.
@@ -90,7 +89,8 @@ fn keep_new(hall: &Hall, asked: Asked) -> Result<(String, StudyRecord), Error> {
     let id = new_id(created)?;
     let record = match asked {
         Asked::Study(study) => {
-            let record = new_record(hall, id.clone(), created, *study)?;
+            let participants = partners::participants_of(hall, &study)?;
+            let record = new_record(id.clone(), created, *study, participants);
             hall.store.add_study(&record)?;
             tracing::info!(study = id, participants = record.participants.join(","), "submitted");
             record
