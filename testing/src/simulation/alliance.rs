@@ -49,7 +49,7 @@ pub(super) struct Alliance {
     pub(super) last: HashMap<(usize, bool), Duration>,
     /// Which connection of each party this is.
     pub(super) connections: Vec<u64>,
-    plan: Plan,
+    pub(super) plan: Plan,
     room: Option<Room>,
     study: Option<String>,
     pub(super) beside: bool,
@@ -159,7 +159,7 @@ impl Alliance {
     /// From now on, this goes wrong, and what all keep is bounded, while so many studies run.
     pub(super) fn plan(&mut self, plan: Plan, studies: u64) -> Result<(), Error> {
         if plan.has(Fault::PutBack) {
-            self.parties.iter().try_for_each(Party::keep_state)?;
+            self.parties.iter_mut().try_for_each(Party::keep_state)?;
         }
         self.plan = plan;
         self.room = Some(Room::of(self, studies)?);
@@ -213,6 +213,11 @@ impl Alliance {
             if self.now > until {
                 return Err("the end of the study does not reach everybody".into());
             }
+        }
+        // What witnesses say to whoever came back with an older state may be on its way.
+        let until = self.now + if self.put_back.contains(&true) { LOOKS } else { Duration::ZERO };
+        while self.now < until {
+            self.step()?;
         }
         Ok(())
     }

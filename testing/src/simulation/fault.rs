@@ -91,6 +91,12 @@ impl Plan {
         Some(fault)
     }
 
+    /// This goes wrong so many frames later.
+    pub(super) fn postpone(&mut self, fault: Fault, frames: usize) {
+        self.faults.push_back((self.arrived + frames as u64, fault));
+        self.faults.make_contiguous().sort_unstable();
+    }
+
     /// Whether this is to go wrong some time.
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.faults.iter().any(|(_, other)| *other == fault)

@@ -64,6 +64,8 @@ pub struct Simulated {
     pub reason: Option<String>,
     /// Which faults were met in which stages.
     pub met: Met,
+    /// How many nodes came back with an older state than what had left.
+    pub behind: u64,
     /// The masked numbers that were sent.
     pub masked: Vec<i64>,
     /// How many frames arrived.
@@ -126,18 +128,21 @@ fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) ->
     for (_, id) in &studies {
         alliance.until_over(id, asked.scores())?;
     }
-    let (mut end, mut reason) = (End::Result, None);
+    let (mut end, mut reason, mut done) = (End::Result, None, Vec::new());
     for (asked, id) in &studies {
         let (ends, why) = alliance.ends(id, &asked.needs(count, least))?;
+        if ends == End::Result {
+            done.push(&**id);
+        }
         if ends > end {
             (end, reason) = (ends, why);
         }
     }
-    alliance.check_folders()?;
-    alliance.check_sums()?;
+    alliance.verify(done.into_iter())?;
+    let behind = alliance.behind();
     let (met, masked, frames) = alliance.seen();
     let study = format!("{asked:?} of {count}, beside {beside:?}");
-    Ok(Simulated { study, end, reason, met, masked, frames })
+    Ok(Simulated { study, end, reason, met, behind, masked, frames })
 }
 
 /// What came of many seeds.
@@ -149,6 +154,7 @@ pub struct Summary {
     pub lost: Vec<(u64, String)>,
     /// See [`Simulated::met`].
     pub met: Met,
+    behind: u64,
     frames: u64,
     numbers: u64,
     /// How many of the masked numbers have each bit.
@@ -164,6 +170,7 @@ impl Summary {
             self.lost.push((seed, format!("{}: {reason}", simulated.study)));
         }
         self.met.merge(&simulated.met);
+        self.behind += simulated.behind;
         self.frames += simulated.frames;
         self.numbers += simulated.masked.len() as u64;
         self.bits.resize(64, 0);
@@ -203,6 +210,11 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} alliances, {} frames, {} masked numbers", self.count(), self.frames, self.numbers)?;
+        writeln!(
+            f,
+            "{} nodes came back with an older state than what had left, and went into quarantine",
+            self.behind
+        )?;
         writeln!(f, "{:?}; without a result that nothing excuses: {:?}", self.ends, self.lost)?;
         write!(f, "{}", self.met)
     }

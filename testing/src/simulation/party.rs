@@ -48,6 +48,8 @@ pub(super) struct Party {
     /// How many bytes it has been sent.
     pub(super) heard: u64,
     attempts: Vec<AttemptId>,
+    /// How many entries its ledger had when a state was kept, to be put back.
+    kept: Option<u64>,
     /// What it has done wrong since it was looked at last.
     wrong: Option<String>,
 }
@@ -115,6 +117,7 @@ impl Party {
             waiting: VecDeque::new(),
             heard: 0,
             attempts: Vec::new(),
+            kept: None,
             wrong: None,
         })
     }
@@ -340,13 +343,19 @@ impl Party {
     }
 
     /// Keeps the state of its folder as it is now, to be put back.
-    pub(super) fn keep_state(&self) -> Result<(), Error> {
+    pub(super) fn keep_state(&mut self) -> Result<(), Error> {
+        self.kept = Some(self.watched.entries());
         copy(&self.folder.state_folder(), &self.folder.path().join(OLDER))
     }
 
     /// Whether there is one to put back.
     pub(super) fn has_kept_state(&self) -> bool {
-        self.folder.path().join(OLDER).exists()
+        self.kept.is_some()
+    }
+
+    /// Whether vectors have left that were charged since.
+    pub(super) fn has_sent_since(&self) -> bool {
+        self.kept.is_some_and(|kept| kept < self.watched.last_sent())
     }
 
     /// Puts the state that was kept back. The node is down.

@@ -129,13 +129,23 @@ impl Watched {
     /// The same after an older state of the node was put back: from now on nothing leaves that is charged now, if something had
     /// left that was charged since then.
     pub(super) fn put_back(&mut self, folder: &Folder) -> Result<(), String> {
-        let sent = self.sent.keys().filter_map(|release| self.charges.get(release)).map(|(_, entry)| *entry).max();
+        let sent = self.last_sent();
         self.read_anew(folder)?;
         self.same.forget();
-        if sent.is_some_and(|sent| sent > self.entries) {
+        if sent > self.entries {
             self.behind = Some(self.behind.map_or(self.entries, |behind| behind.min(self.entries)));
         }
         Ok(())
+    }
+
+    /// How many entries its ledger has.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// The entry that charged for the last vector that has left.
+    pub(super) fn last_sent(&self) -> u64 {
+        self.sent.keys().filter_map(|release| self.charges.get(release)).map(|(_, entry)| *entry).max().unwrap_or(0)
     }
 
     /// Whether an older state of the node was put back, and vectors had left that were charged since.

@@ -27,6 +27,11 @@ impl Alliance {
         let is_for_it = matches!(frame, Coming::ToNode { .. });
         let soon = self.choices.between(Duration::from_secs(1), Duration::from_secs(20));
         let late = self.choices.between(SLOWEST, Duration::from_secs(20));
+        // Before anything has left, an older state is hardly another one.
+        if fault == Fault::PutBack && !self.parties[party].has_sent_since() && self.choices.below(16) > 0 {
+            self.plan.postpone(fault, 1);
+            return self.arrives(frame);
+        }
         match fault {
             Fault::Drop => {}
             Fault::Delay => {
