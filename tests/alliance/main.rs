@@ -16,6 +16,8 @@ mod hostile_training;
 mod links;
 mod lookalike;
 mod membership;
+#[cfg(target_os = "linux")]
+mod memory;
 mod messages;
 mod notices;
 mod processes;
