@@ -73,7 +73,7 @@ async fn twenty_studies_at_once_end_at_a_node_of_four_gibibytes() -> Result<(), 
             .table("customers", &columns, "id", |partner| rows(if partner == "bank" { ROWS } else { 400 }));
     let mut world = founding.enrolled().await?;
     let dir = world.folder("bank").path().to_owned();
-    let (path, memory) = (world.folder("bank").config(), LIMIT / 2 >> 20);
+    let (path, memory) = (world.folder("bank").config(), (LIMIT / 2) >> 20);
     let text = std::fs::read_to_string(&path)?;
     std::fs::write(&path, text.replacen("[node]\n", &format!("[node]\nmemory_mib = {memory}\n"), 1))?;
     let mut bank = limited(&dir, LIMIT)?;

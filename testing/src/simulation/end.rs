@@ -88,7 +88,7 @@ impl Alliance {
     }
 
     /// All ledgers verify, or are in quarantine. What they have, of those who were told how all has ended.
-    fn verify_ledgers(&self) -> Result<Vec<Box<Facts>>, Error> {
+    fn verify_ledgers(&self) -> Result<Vec<Facts>, Error> {
         let mut facts = Vec::new();
         for (number, party) in self.parties.iter().enumerate() {
             let (folder, ledger) = (party.folder(), open(party.folder())?);
@@ -101,13 +101,13 @@ impl Alliance {
             if report.passed() == is_in_quarantine {
                 return Err(format!("the ledger of {}: {}", party.name, report.text()).into());
             }
-            facts.extend(report.facts.take().filter(|_| self.is_as_it_was(number)));
+            facts.extend(report.facts.take().filter(|_| self.is_as_it_was(number)).map(|facts| *facts));
         }
         Ok(facts)
     }
 
     /// A result's receipt verifies, agrees with ledgers, and is signed by all participants.
-    fn verify_receipt(&mut self, id: &str, facts: &[Box<Facts>]) -> Result<(), Error> {
+    fn verify_receipt(&mut self, id: &str, facts: &[Facts]) -> Result<(), Error> {
         let (mut report, receipt) = {
             let roster = self.up()?.roster()?;
             let text = self.receipt(id)?;
@@ -128,7 +128,7 @@ impl Alliance {
             report.checks.retain(|check| check.check != "participants");
         }
         let receipts: [&Receipt; 1] = [&receipt];
-        cross_check(&mut report, &facts.iter().map(|facts| &**facts).collect::<Vec<_>>(), &receipts);
+        cross_check(&mut report, &facts.iter().collect::<Vec<_>>(), &receipts);
         if report.passed() { Ok(()) } else { Err(report.text().into()) }
     }
 
@@ -187,8 +187,8 @@ impl Alliance {
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
         }
         let complete = sums.values().filter(|(count, contributors, _)| count == contributors);
-        let means = complete.map(|(count, _, sum)| sum.iter().map(|sum| sum / *count as i64).collect::<Vec<_>>());
-        let large = means.filter(|mean| !mean.is_empty() && !is_small(mean)).next();
+        let mut means = complete.map(|(count, _, sum)| sum.iter().map(|sum| sum / *count as i64).collect::<Vec<_>>());
+        let large = means.find(|mean| !mean.is_empty() && !is_small(mean));
         match large.filter(|_| !self.changed_for_all && !self.changed.contains(&true)) {
             Some(mean) => Err(format!("vectors are not small below their masks, but {mean:?}").into()),
             None => Ok(()),

@@ -261,9 +261,9 @@ mod tests {
 
     #[test]
     fn customers_are_found_as_words_and_as_numbers() {
-        let secrets = Secrets { words: vec!["0123456789abcdef".into()], numbers: vec![1234.567_890_123] };
+        let secrets = Secrets { words: vec!["0123456789abcdef".into()], numbers: vec![1_234.567_890_123] };
         assert!(secrets.are_in(b"..0123456789abcdef..", true) && !secrets.are_in(b"..0123456789abcde...", false));
-        let number = [&b"..."[..], &1234.567_890_123_f64.to_le_bytes()].concat();
+        let number = [&b"..."[..], &1_234.567_890_123_f64.to_le_bytes()].concat();
         assert!(secrets.are_in(&number, false) && !secrets.are_in(&number, true));
     }
 }
