@@ -11,7 +11,8 @@ use entente_host::Error;
 use entente_protocols::study::Study;
 use entente_protocols::study::seeded::Seeded;
 
-use super::{end, new_record, partners};
+use super::record::new_record;
+use super::{end, partners};
 use crate::hall::Hall;
 use crate::store::{ComposedRecord, StudyRecord, StudyState};
 

@@ -18,6 +18,7 @@ mod places;
 mod question;
 mod queue;
 pub(crate) mod receipt;
+mod record;
 mod run;
 mod step;
 mod task;
@@ -27,9 +28,7 @@ use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
 use entente_host::locks::lock;
-use entente_host::random::random;
 use entente_host::terminal::clean;
-use entente_protocols::study::Study;
 use entente_protocols::study::file::Asked;
 use entente_protocols::wire::message::Progress;
 use tokio::sync::{mpsc, watch};
@@ -40,10 +39,9 @@ use crate::store::{StudyRecord, StudyState};
 use event::{AttemptEvent, NodeEvent, Status};
 use places::Places;
 use queue::order;
+use record::{new_id, new_record};
 use task::Task;
 
-/// Who asks, as ledgers record it.
-const REQUESTER: &str = "operator";
 /// How many messages of nodes may wait for one study; few, as they may be large. Nodes wait for their turn.
 const QUEUE: usize = 16;
 
@@ -58,29 +56,6 @@ pub(crate) struct Scheduler {
     places: Arc<Places>,
     running: Mutex<HashMap<String, Handle>>,
     tasks: Mutex<JoinSet<()>>,
-}
-
-/// A new study of these participants.
-fn new_record(id: String, created: jiff::Timestamp, study: Study, participants: Vec<String>) -> StudyRecord {
-    StudyRecord {
-        id,
-        created,
-        study,
-        requester: REQUESTER.into(),
-        named: participants.clone(),
-        state: StudyState::Running,
-        attempt: 1,
-        begun: 1,
-        participants,
-        warnings: Vec::new(),
-        reason: None,
-    }
-}
-
-/// The identifier of a study that is submitted at this time.
-fn new_id(created: jiff::Timestamp) -> Result<String, Error> {
-    let random = random::<3>()?;
-    Ok(format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random)))
 }
 
 /// Keeps what is asked. Its identifier, and the study to begin with.

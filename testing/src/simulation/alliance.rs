@@ -162,7 +162,7 @@ impl Alliance {
             self.parties.iter_mut().try_for_each(Party::keep_state)?;
         }
         self.plan = plan;
-        self.room = Some(Room::of(self, studies)?);
+        self.room = Some(Room::of(&self.parties, &self.founded.alliance(), self.frames, studies)?);
         Ok(())
     }
 
@@ -306,12 +306,14 @@ impl Alliance {
             coordinator.time_passes()?;
         }
         self.carry()?;
-        self.room.as_ref().map_or(Ok(()), |room| room.check(self))
+        let folder = self.founded.alliance();
+        self.room.as_ref().map_or(Ok(()), |room| room.check(&self.parties, &folder, self.frames, self.heard))
     }
 
     /// At the end.
     pub(super) fn check_folders(&self) -> Result<(), Error> {
-        self.room.as_ref().map_or(Ok(()), |room| room.check_folders(self))
+        let folder = self.founded.alliance();
+        self.room.as_ref().map_or(Ok(()), |room| room.check_folders(&self.parties, &folder, self.heard))
     }
 
     /// Takes up what all have said.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use entente_examples::alliance::Error;
 
-use super::alliance::Alliance;
 use super::log;
+use super::party::Party;
 
 /// What a folder may have more than at the beginning, and how much more a byte that is heard: a database grows by pages.
 const ROOM: u64 = 1 << 20;
@@ -31,31 +31,29 @@ pub(super) struct Room {
 
 impl Room {
     /// As it is now, of which so many studies are about to make more.
-    pub(super) fn of(alliance: &Alliance, studies: u64) -> Result<Self, Error> {
-        let nodes =
-            alliance.parties.iter().map(|party| size(&party.folder().state_folder())).collect::<Result<_, _>>()?;
-        let coordinator = size(&alliance.founded.alliance())?;
-        Ok(Self { nodes, coordinator, lines: log::lines(), frames: alliance.frames, studies })
+    pub(super) fn of(parties: &[Party], coordinator: &Path, frames: u64, studies: u64) -> Result<Self, Error> {
+        let nodes = parties.iter().map(|party| size(&party.folder().state_folder())).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, coordinator: size(coordinator)?, lines: log::lines(), frames, studies })
     }
 
-    /// After a step.
-    pub(super) fn check(&self, alliance: &Alliance) -> Result<(), Error> {
-        let (lines, frames) = (log::lines() - self.lines, alliance.frames - self.frames);
+    /// After a step: so many frames have arrived, and the coordinator has heard so many bytes.
+    pub(super) fn check(&self, parties: &[Party], coordinator: &Path, frames: u64, heard: u64) -> Result<(), Error> {
+        let (lines, frames) = (log::lines() - self.lines, frames - self.frames);
         if lines > LINES + frames * A_FRAME {
             return Err(format!("{lines} lines are logged, and {frames} frames have arrived").into());
         }
-        if frames.is_multiple_of(SELDOM) { self.check_folders(alliance) } else { Ok(()) }
+        if frames.is_multiple_of(SELDOM) { self.check_folders(parties, coordinator, heard) } else { Ok(()) }
     }
 
     /// What is on the disk.
-    pub(super) fn check_folders(&self, alliance: &Alliance) -> Result<(), Error> {
-        for (party, before) in alliance.parties.iter().zip(&self.nodes) {
+    pub(super) fn check_folders(&self, parties: &[Party], coordinator: &Path, heard: u64) -> Result<(), Error> {
+        for (party, before) in parties.iter().zip(&self.nodes) {
             let (size, most) = (size(&party.folder().state_folder())?, before + ROOM + A_BYTE * party.heard);
             if size > most {
                 return Err(format!("{} keeps {size} bytes, {} of which were sent", party.name, party.heard).into());
             }
         }
-        let (size, heard) = (size(&alliance.founded.alliance())?, alliance.heard);
+        let size = size(coordinator)?;
         if size > self.coordinator + ROOM + self.studies * A_RESULT + A_BYTE * heard {
             return Err(format!("the coordinator keeps {size} bytes, {heard} of which were sent").into());
         }
