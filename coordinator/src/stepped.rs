@@ -12,7 +12,7 @@ use entente_host::Error;
 use entente_host::clock::Clock;
 use entente_host::link::LinkError;
 use entente_protocols::identity::Roster;
-use entente_protocols::study::Study;
+use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::{Enrol, Enrolled, Progress};
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ use crate::office::enrolment;
 use crate::office::members::Members;
 use crate::office::notices::Notices;
 use crate::scheduler::check::Checks;
+use crate::scheduler::composed;
 use crate::scheduler::event::NodeEvent;
 use crate::scheduler::held::Held;
 use crate::store::Store;
@@ -81,13 +82,13 @@ impl Stepped {
         Ok(done)
     }
 
-    /// Starts a study. Its identifier.
+    /// Starts a study, or the first of those that follow one another. Its identifier.
     ///
     /// # Errors
     ///
     /// If it is none of this alliance, or cannot be kept.
-    pub fn submit(&mut self, study: Study) -> Result<String, Error> {
-        self.studies.submit(study)
+    pub fn submit(&mut self, asked: Asked) -> Result<String, Error> {
+        self.studies.submit(asked)
     }
 
     /// Gives a study up that runs.
@@ -173,6 +174,15 @@ impl Stepped {
     /// If what follows from it cannot be kept.
     pub fn time_passes(&mut self) -> Result<(), Error> {
         self.studies.time()
+    }
+
+    /// The study that an identifier stands for now: of studies that follow one another, the one that has begun last.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be read.
+    pub fn present(&self, id: &str) -> Result<String, Error> {
+        composed::present(&self.hall, id)
     }
 
     /// Where a study stands that runs.

@@ -1,8 +1,9 @@
 //! Studies that follow one another: the coordinator begins each when the one before has its result, whoever follows them.
 
 use entente::store::{ComposedRecord, Store, StudyState};
+use entente::views::StudyView;
 use entente_protocols::study::file::Asked;
-use entente_testing::{Error, PARTNERS, SETTINGS, World, result, until};
+use entente_testing::{Draft, Error, PARTNERS, SETTINGS, World, result, until};
 
 use super::lookalike::seeded;
 
@@ -10,8 +11,14 @@ async fn is(world: &World, id: &str, state: StudyState) -> Result<(), Error> {
     until(&format!("{id} is {state}"), async || Ok(world.client().await?.show(id).await?.state == state)).await
 }
 
-/// An alliance in which the retailer, whose node does not run yet, trains alone; and a lookalike study of its seeds.
+/// An alliance in which the retailer, whose node does not run yet, trains alone; and a lookalike study of its seeds among the customers of
+/// the telecom.
 async fn asked() -> Result<(World, String), Error> {
+    asked_of(seeded(&["telecom"])).await
+}
+
+/// The same, of this study.
+async fn asked_of(study: Draft) -> Result<(World, String), Error> {
     let alone = |partner: &str| match partner {
         "retailer" => format!("{SETTINGS}min_partners = 1\n"),
         _ => SETTINGS.to_owned(),
@@ -22,7 +29,7 @@ async fn asked() -> Result<(World, String), Error> {
     }
     // Its public schema is known from now on, as the study is checked before anybody is charged.
     world.stop("retailer").await;
-    let asked = Asked::Seeded(Box::new(seeded(&["telecom"]).with("seeds_epsilon", 3.0).build_seeded()?));
+    let asked = Asked::Seeded(Box::new(study.with("seeds_epsilon", 3.0).build_seeded()?));
     let id = world.client().await?.submit_asked(asked).await?;
     Ok((world, id))
 }
@@ -85,4 +92,29 @@ async fn a_stage_that_cannot_begin_says_why_and_is_tried_again() -> Result<(), E
     world.start_coordinator().await?;
     is(&world, "lost-1", StudyState::Done).await?;
     is(&world, "lost", StudyState::Refused).await
+}
+
+/// It is as if it had been revoked while the stage ran.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_is_revoked_between_two_stages_is_left_out_of_the_second() -> Result<(), Error> {
+    let (mut world, id) = asked_of(seeded(&["bank", "telecom"]).min_partners(2)).await?;
+    world.client().await?.revoke("bank").await?;
+    for partner in ["retailer", "telecom"] {
+        world.confirm(partner)?;
+    }
+    world.start("retailer").await?;
+    let shown = until_over(&world, &id).await?;
+    assert_eq!(shown.state, StudyState::Done, "{shown:?}");
+    assert_eq!(shown.participants, ["retailer", "telecom"]);
+    Ok(())
+}
+
+async fn until_over(world: &World, id: &str) -> Result<StudyView, Error> {
+    let mut last = world.client().await?.show(id).await?;
+    until("it is over", async || {
+        last = world.client().await?.show(id).await?;
+        Ok(last.state != StudyState::Running)
+    })
+    .await?;
+    Ok(last)
 }

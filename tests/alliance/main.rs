@@ -19,6 +19,8 @@ mod legs;
 mod links;
 mod lookalike;
 mod membership;
+#[cfg(target_os = "linux")]
+mod memory;
 mod messages;
 mod notices;
 mod processes;

@@ -35,7 +35,23 @@ pub(super) fn binary(name: &str) -> PathBuf {
 }
 
 /// A process that is killed when dropped.
-pub(super) struct Running(Child);
+pub(super) struct Running(pub(super) Child);
+
+impl Running {
+    /// Whether it has not ended.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_alive(&mut self) -> Result<bool, Error> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+
+    /// The memory that it had at its peak.
+    #[cfg(target_os = "linux")]
+    pub(super) fn peak_mib(&self) -> Result<u64, Error> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("this system does not tell")?;
+        Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

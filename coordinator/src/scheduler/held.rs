@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::clock::Moment;
-use entente_protocols::study::Study;
+use entente_protocols::study::file::Asked;
 use entente_protocols::wire::message::{Progress, ToNode};
 
 use super::event::{AttemptEvent, NodeEvent};
 use super::queue::{Order, Queue, Turn, order};
 use super::run::Run;
 use super::step::{Action, Event};
-use super::{end, new_id, new_record, task};
+use super::{composed, end, keep_new, task};
 use crate::hall::Hall;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 
@@ -38,6 +38,7 @@ impl Held {
     /// Takes up all studies that had not ended.
     pub(crate) fn take_up(hall: Arc<Hall>) -> Result<Self, Error> {
         let queue = Queue::new(hall.alliance.studies_at_once());
+        composed::take_up(&hall)?;
         let mut held = Self { begin: hall.clock.moment(), queue, running: BTreeMap::new(), hall };
         for record in held.hall.store.studies()? {
             if record.state == StudyState::Running {
@@ -47,25 +48,27 @@ impl Held {
         Ok(held)
     }
 
-    /// Starts a new study. Its identifier.
-    pub(crate) fn submit(&mut self, study: Study) -> Result<String, Error> {
-        let created = self.hall.clock.now();
-        let id = new_id(created)?;
-        let record = new_record(&self.hall, id.clone(), created, study)?;
-        self.hall.store.add_study(&record)?;
-        tracing::info!(study = id, participants = record.participants.join(","), "submitted");
+    /// Starts a new study, or the first of those that follow one another. Its identifier.
+    pub(crate) fn submit(&mut self, asked: Asked) -> Result<String, Error> {
+        let (id, record) = keep_new(&self.hall, asked)?;
         self.start(record)?;
         Ok(id)
     }
 
     fn start(&mut self, record: StudyRecord) -> Result<(), Error> {
+        let first = self.enter(record)?;
+        self.follow([first].into())
+    }
+
+    /// A study enters the queue. The first that happens to it.
+    fn enter(&mut self, record: StudyRecord) -> Result<(Order, Event), Error> {
         let store = &self.hall.store;
         let (rounds, lost, order) = (store.rounds(&record.id)?, store.lost_rounds(&record.id)?, order(&record));
         let run = Run::new(record, rounds, lost);
         self.queue.enter(order.clone());
         let turn = self.queue.turns().find(|(other, _)| **other == order).map_or(Turn::Resting, |(_, turn)| turn);
         self.running.insert(order.clone(), Running { run, turn, writing: None, progress: None });
-        self.follow([(order, Event::Turn(turn))].into())
+        Ok((order, Event::Turn(turn)))
     }
 
     /// Tells a study what came from a node. Nothing happens if the study does not run.
@@ -129,12 +132,12 @@ impl Held {
             let (now, hall) = (self.passed(), &self.hall);
             let Some(running) = self.running.get_mut(&order) else { continue };
             running.write(hall, &order.1)?;
-            let mut ended = false;
+            let mut ended = None;
             for action in running.run.handle(now, &**hall, event) {
                 match running.act(hall, &order.1, action) {
                     Ok(Done::Goes) => {}
                     Ok(Done::Made(made)) => events.push_back((order.clone(), made)),
-                    Ok(Done::Ended) => ended = true,
+                    Ok(Done::Ended(end)) => ended = Some(end),
                     // Not even that it has failed could be kept.
                     Err(error) if running.run.is_over() => return Err(error),
                     Err(error) => {
@@ -143,12 +146,20 @@ impl Held {
                     }
                 }
             }
-            if ended {
-                self.running.remove(&order);
-                self.queue.leave(&order);
-            } else {
-                let need = running.run.need(&**hall);
-                self.queue.set(&order, need);
+            match ended {
+                None => {
+                    let need = running.run.need(&**hall);
+                    self.queue.set(&order, need);
+                }
+                Some(end) => {
+                    self.running.remove(&order);
+                    self.queue.leave(&order);
+                    if end.is_ok() {
+                        // One that cannot begin says why where it is looked for.
+                        let next = composed::keep_what_follows(&self.hall, &order.1).ok().flatten();
+                        events.extend(next.map(|next| self.enter(next)).transpose()?);
+                    }
+                }
             }
             events.extend(self.turns());
         }
@@ -174,7 +185,7 @@ enum Done {
     Goes,
     /// The result was made, or could not be.
     Made(Event),
-    Ended,
+    Ended(Result<(), Error>),
 }
 
 impl Running {
@@ -201,7 +212,7 @@ impl Running {
                 let made = task::finish(hall, &complete);
                 return Ok(Done::Made(made.map_or_else(Event::Failed, |told| Event::Made(Box::new(told)))));
             }
-            Action::End(_) => return Ok(Done::Ended),
+            Action::End(end) => return Ok(Done::Ended(end)),
         }
         Ok(Done::Goes)
     }

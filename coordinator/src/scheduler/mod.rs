@@ -19,6 +19,7 @@ mod places;
 mod question;
 mod queue;
 pub(crate) mod receipt;
+mod record;
 mod run;
 mod step;
 #[expect(clippy::disallowed_methods, reason = "what a study waits for comes by this machine's clock")]
@@ -29,24 +30,20 @@ use std::sync::{Arc, Mutex};
 
 use entente_host::Error;
 use entente_host::locks::lock;
-use entente_host::random::random;
 use entente_host::terminal::clean;
-use entente_protocols::study::Study;
 use entente_protocols::study::file::Asked;
 use entente_protocols::wire::message::Progress;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::hall::Hall;
-use crate::store::{ComposedRecord, StudyRecord, StudyState};
-use composed::LEGS;
+use crate::store::{StudyRecord, StudyState};
 use event::{AttemptEvent, NodeEvent, Status};
 use places::Places;
 use queue::order;
+use record::{new_id, new_record};
 use task::Task;
 
-/// Who asks, as ledgers record it.
-const REQUESTER: &str = "operator";
 /// How many messages of nodes may wait for one study; few, as they may be large. Nodes wait for their turn.
 const QUEUE: usize = 16;
 
@@ -63,28 +60,21 @@ pub(crate) struct Scheduler {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// A new study.
-fn new_record(hall: &Hall, id: String, created: jiff::Timestamp, study: Study) -> Result<StudyRecord, Error> {
-    let participants = partners::participants_of(hall, &study)?;
-    Ok(StudyRecord {
-        id,
-        created,
-        study,
-        requester: REQUESTER.into(),
-        named: participants.clone(),
-        state: StudyState::Running,
-        attempt: 1,
-        begun: 1,
-        participants,
-        warnings: Vec::new(),
-        reason: None,
-    })
-}
-
-/// The identifier of a study that is submitted at this time.
-fn new_id(created: jiff::Timestamp) -> Result<String, Error> {
-    let random = random::<3>()?;
-    Ok(format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random)))
+/// Keeps what is asked. Its identifier, and the study to begin with.
+fn keep_new(hall: &Hall, asked: Asked) -> Result<(String, StudyRecord), Error> {
+    let created = hall.clock.now();
+    let id = new_id(created)?;
+    let record = match asked {
+        Asked::Study(study) => {
+            let participants = partners::participants_of(hall, &study)?;
+            let record = new_record(id.clone(), created, *study, participants);
+            hall.store.add_study(&record)?;
+            tracing::info!(study = id, participants = record.participants.join(","), "submitted");
+            record
+        }
+        Asked::Seeded(asked) => composed::keep_new(hall, &id, created, *asked)?,
+    };
+    Ok((id, record))
 }
 
 impl Scheduler {
@@ -95,87 +85,19 @@ impl Scheduler {
 
     /// Starts a new study, or the first of those that follow one another. Its identifier.
     pub(crate) fn submit(self: &Arc<Self>, asked: Asked) -> Result<String, Error> {
-        let created = self.hall.clock.now();
-        let id = new_id(created)?;
-        match asked {
-            Asked::Study(study) => {
-                let record = new_record(&self.hall, id.clone(), created, *study)?;
-                self.hall.store.add_study(&record)?;
-                tracing::info!(study = id, participants = record.participants.join(","), "submitted");
-                self.start(record);
-            }
-            Asked::Seeded(asked) => {
-                // Before anybody is charged.
-                partners::are_enrolled(&self.hall, &asked.participants())?;
-                let schemas = partners::published(&self.hall, &asked.participants())?;
-                asked.check(&schemas).map_err(Error::refused)?;
-                let composed = ComposedRecord { id: id.clone(), created, asked: *asked, begun: 0, refusal: None };
-                self.hall.store.add_composed(&composed)?;
-                self.begin_next(&composed)?;
-            }
-        }
-        Ok(id)
-    }
-
-    /// Begins the next leg of a composed study, which has one, with the result of the one before.
-    fn begin_next(self: &Arc<Self>, composed: &ComposedRecord) -> Result<(), Error> {
-        let record = self.keep_next(composed)?;
+        let (id, record) = keep_new(&self.hall, asked)?;
         self.start(record);
-        Ok(())
-    }
-
-    /// Keeps the study that the next leg is, or why it cannot begin.
-    fn keep_next(&self, composed: &ComposedRecord) -> Result<StudyRecord, Error> {
-        let ComposedRecord { id, created, asked, begun, .. } = composed;
-        let number = begun + 1;
-        let model = self.hall.store.result_file(&composed::leg_id(id, *begun), end::MODEL)?;
-        let study = composed::leg(asked, number, model).map_err(Error::refused);
-        match study.and_then(|study| new_record(&self.hall, composed::leg_id(id, number), *created, study)) {
-            Ok(record) => {
-                self.hall.store.begin_leg(id, number, &record)?;
-                tracing::info!(study = record.id, composed = id, "submitted");
-                Ok(record)
-            }
-            Err(error) => {
-                tracing::warn!(study = id, %error, "its next leg cannot begin");
-                self.hall.store.refuse_leg(id, &error.to_string())?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether the leg of a composed study that began last has its result, and the next has to begin.
-    fn is_due(&self, composed: &ComposedRecord) -> Result<bool, Error> {
-        let ComposedRecord { id, begun, .. } = composed;
-        let is_done = |study: Option<StudyRecord>| study.is_some_and(|study| study.state == StudyState::Done);
-        Ok(*begun == 0 || *begun < LEGS && is_done(self.hall.store.study(&composed::leg_id(id, *begun))?))
+        Ok(id)
     }
 
     /// A study has its result: begins what was to follow it.
     fn go_on_from(self: &Arc<Self>, study: &str) -> Result<(), Error> {
-        let Some(composed) = composed::of_leg(study) else { return Ok(()) };
-        match self.hall.store.composed(composed)? {
-            Some(composed) if self.is_due(&composed)? => self.begin_next(&composed),
-            _ => Ok(()),
-        }
-    }
-
-    /// The study that an identifier stands for now: of a composed study, the leg that has begun last.
-    fn present(&self, id: &str) -> Result<String, Error> {
-        match self.hall.store.composed(id)? {
-            Some(composed) if composed.begun > 0 => Ok(composed::leg_id(id, composed.begun)),
-            _ => Ok(id.into()),
-        }
+        composed::keep_what_follows(&self.hall, study).map(|next| next.into_iter().for_each(|next| self.start(next)))
     }
 
     /// Takes up all studies that had not ended.
     pub(crate) fn take_up(self: &Arc<Self>) -> Result<(), Error> {
-        for composed in self.hall.store.open_composed()? {
-            // It was stopped between two legs; one that cannot begin says why where it is looked for.
-            if composed.refusal.is_none() && self.is_due(&composed)? {
-                let _ = self.keep_next(&composed);
-            }
-        }
+        composed::take_up(&self.hall)?;
         for record in self.hall.store.studies()? {
             if record.state == StudyState::Running {
                 tracing::info!(study = record.id, attempt = record.attempt, "taken up again");
@@ -226,10 +148,10 @@ impl Scheduler {
     /// Gives a study up.
     pub(crate) async fn cancel(&self, id: &str) -> Result<String, Error> {
         loop {
-            let leg = self.present(id)?;
+            let leg = composed::present(&self.hall, id)?;
             let cancelled = self.cancel_study(&leg).await;
             // The next leg may just have begun.
-            if cancelled.is_ok() || self.present(id)? == leg {
+            if cancelled.is_ok() || composed::present(&self.hall, id)? == leg {
                 return cancelled;
             }
         }
@@ -260,14 +182,14 @@ impl Scheduler {
     /// Takes a study up again: the same attempt if it was interrupted, a new one with everybody if it had ended.
     pub(crate) fn resume(self: &Arc<Self>, id: &str) -> Result<String, Error> {
         if let Some(composed) = self.hall.store.composed(id)?
-            && self.is_due(&composed)?
+            && composed::is_due(&self.hall, &composed)?
         {
-            self.begin_next(&composed)?;
+            self.start(composed::keep_next(&self.hall, &composed)?);
             return Ok(format!(
                 "study {id} goes on with the next of its studies; entente study show {id} says what it waits for"
             ));
         }
-        self.resume_study(&self.present(id)?)
+        self.resume_study(&composed::present(&self.hall, id)?)
     }
 
     fn resume_study(self: &Arc<Self>, id: &str) -> Result<String, Error> {

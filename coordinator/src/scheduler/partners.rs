@@ -19,13 +19,27 @@ pub(super) fn published(hall: &Hall, partners: &[String]) -> Result<BTreeMap<Str
     Ok(partners.iter().filter_map(known).collect())
 }
 
-/// The participants of a study's first attempt: those named, or all.
+/// The participants of a new study's first attempt: those named, or all.
 pub(super) fn participants_of(hall: &Hall, study: &Study) -> Result<Vec<String>, Error> {
+    are_enrolled(hall, &study.partners)?;
+    named(hall, study)
+}
+
+/// The same of a study that follows another: who has been revoked meanwhile is left out of its attempts, if it goes on without.
+pub(super) fn participants_after(hall: &Hall, study: &Study) -> Result<Vec<String>, Error> {
+    let enrolled = hall.store.partners()?;
+    let left = study.partners.iter().filter(|partner| enrolled.contains_key(*partner)).count();
+    if study.min_partners.is_none_or(|least| left < least as usize) {
+        are_enrolled(hall, &study.partners)?;
+    }
+    named(hall, study)
+}
+
+fn named(hall: &Hall, study: &Study) -> Result<Vec<String>, Error> {
     let enrolled = hall.store.partners()?;
     if enrolled.is_empty() {
         return Err(Error::refused("nobody is enrolled yet").help("entente invite PARTNER makes a ticket"));
     }
-    are_enrolled(hall, &study.partners)?;
     let mut participants: Vec<String> =
         if study.partners.is_empty() { enrolled.into_keys().collect() } else { study.partners.clone() };
     participants.sort();

@@ -8,15 +8,17 @@ use entente::store::StudyState;
 use entente_examples::alliance::Error;
 use entente_host::clock::Hands;
 use entente_node::store::WitnessStore;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::quorum::quorum;
 use entente_protocols::policy::usual_colluders;
-use entente_protocols::study::Study;
+use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame::FrameReader;
+use entente_protocols::wire::message::{ToAttempt, ToNode};
 
-use super::fault::{Met, Plan};
+use super::fault::{Fault, Met, Plan};
 use super::founding::{Founded, NAMES, clock};
 use super::party::{Lost, Party};
-use super::watch::Secrets;
+use super::room::Room;
 use crate::choices::Choices;
 
 pub(super) const FASTEST: Duration = Duration::from_millis(1);
@@ -25,6 +27,8 @@ pub(super) const SLOWEST: Duration = Duration::from_millis(20);
 pub(super) const LOOKS: Duration = Duration::from_secs(1);
 /// After how long without an answer to its hello a node dials again.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long nobody does anything before a study is submitted.
+const PAUSE: Duration = Duration::from_secs(1);
 /// By when a study is over: no partner is waited for so long, in as many attempts as there can be.
 const OVER: Duration = Duration::from_secs(3600);
 /// How long its end may take to reach everybody, once nothing goes wrong any more.
@@ -35,8 +39,8 @@ pub(super) struct Alliance {
     pub(super) founded: Founded,
     /// How many there were when it was founded: who enrols later is confirmed by nobody.
     founding: usize,
-    /// How many contribute to the present study, whatever becomes of them.
-    contributors: usize,
+    /// Who contributes to attempts that were proposed.
+    pub(super) contributors: HashMap<AttemptId, Vec<String>>,
     pub(super) choices: Choices,
     pub(super) parties: Vec<Party>,
     pub(super) coordinator: Option<Stepped>,
@@ -50,16 +54,23 @@ pub(super) struct Alliance {
     pub(super) last: HashMap<(usize, bool), Duration>,
     /// Which connection of each party this is.
     pub(super) connections: Vec<u64>,
-    plan: Plan,
+    pub(super) plan: Plan,
+    room: Option<Room>,
     study: Option<String>,
     pub(super) beside: bool,
     pub(super) gone: Vec<bool>,
     pub(super) revoked: Vec<bool>,
-    pub(super) changed: bool,
+    /// Of whom a message was changed on its way, and whether one was that is for all.
+    pub(super) changed: Vec<bool>,
+    pub(super) changed_for_all: bool,
+    /// Whose older state was put back.
+    pub(super) put_back: Vec<bool>,
     /// Whether a steward's approval may be later than now, by its node's clock.
     pub(super) late: bool,
     pub(super) met: Met,
     pub(super) frames: u64,
+    /// How many bytes the coordinator has been sent.
+    pub(super) heard: u64,
 }
 
 /// What comes, of which party.
@@ -93,14 +104,22 @@ pub(super) enum Coming {
 }
 
 impl Alliance {
-    /// Founds it, of so many partners who are about to connect.
-    pub(super) fn new(count: usize, choices: &mut Choices) -> Result<Self, Error> {
+    /// Founds it, of so many partners who are about to connect. Several studies come at once where it is busy; at most so many run at once, where that is said.
+    pub(super) fn new(
+        count: usize,
+        (is_busy, at_once): (bool, Option<usize>),
+        choices: &mut Choices,
+    ) -> Result<Self, Error> {
         let founded = Founded::new(count)?;
+        if let Some(studies) = at_once {
+            founded.at_once(studies)?;
+        }
         let (clock, hands) = clock();
         let mut parties = Vec::new();
         for name in &NAMES[..count] {
-            let secrets = Secrets::new(founded.rows(name, choices)?);
-            if choices.below(4) == 0 {
+            let secrets = founded.rows(name, choices)?;
+            // What waits for a steward is looked at in no order, so there is one study where one decides.
+            if choices.below(4) == 0 && !is_busy {
                 founded.by_steward(name)?;
             }
             parties.push(Party::start(name, founded.node(name), secrets)?);
@@ -109,7 +128,7 @@ impl Alliance {
         let mut alliance = Self {
             founded,
             founding: count,
-            contributors: count,
+            contributors: HashMap::new(),
             choices: Choices::new(choices.next(), [1]),
             parties,
             coordinator: Some(coordinator),
@@ -121,14 +140,18 @@ impl Alliance {
             last: HashMap::new(),
             connections: vec![0; count],
             plan: Plan::new(&mut Choices::new(0, [0]), 1),
+            room: None,
             study: None,
             beside: false,
             gone: vec![false; count],
             revoked: vec![false; count],
-            changed: false,
+            changed: vec![false; count],
+            changed_for_all: false,
+            put_back: vec![false; count],
             late: false,
             met: Met::default(),
             frames: 0,
+            heard: 0,
         };
         alliance.plan.ends();
         for party in 0..count {
@@ -139,15 +162,21 @@ impl Alliance {
         Ok(alliance)
     }
 
-    /// From now on, this goes wrong.
-    pub(super) fn plan(&mut self, plan: Plan) {
+    /// From now on, this goes wrong, and what all keep is bounded, while so many studies run.
+    pub(super) fn plan(&mut self, plan: Plan, studies: u64) -> Result<(), Error> {
+        if plan.has(Fault::PutBack) {
+            self.parties.iter_mut().try_for_each(Party::keep_state)?;
+        }
         self.plan = plan;
+        self.room = Some(Room::of(&self.parties, &self.founded.alliance(), self.frames, studies)?);
+        Ok(())
     }
 
-    /// Submits a study to which so many contribute. Its identifier.
-    pub(super) fn submit(&mut self, study: Study, contributors: usize) -> Result<String, Error> {
-        self.contributors = contributors;
-        let id = self.up()?.submit(study)?;
+    /// Submits a study. Its identifier.
+    pub(super) fn submit(&mut self, asked: Asked) -> Result<String, Error> {
+        // Before that, nothing is heard for a second: identifiers begin with the time, and nothing depends on how they go on.
+        self.passes(PAUSE);
+        let id = self.up()?.submit(asked)?;
         self.study = Some(id.clone());
         self.carry()?;
         Ok(id)
@@ -160,7 +189,10 @@ impl Alliance {
         while !self.is_over(id)? {
             self.step()?;
             if self.now > until {
-                let progress = self.coordinator.as_ref().and_then(|coordinator| coordinator.progress(id));
+                let progress = self
+                    .coordinator
+                    .as_ref()
+                    .and_then(|coordinator| coordinator.progress(&coordinator.present(id).ok()?));
                 return Err(format!("it is not over after {} s: {progress:?}", OVER.as_secs()).into());
             }
         }
@@ -188,13 +220,28 @@ impl Alliance {
                 return Err("the end of the study does not reach everybody".into());
             }
         }
+        // What witnesses say to whoever came back with an older state may be on its way.
+        let until = self.now + if self.put_back.contains(&true) { LOOKS } else { Duration::ZERO };
+        while self.now < until {
+            self.step()?;
+        }
         Ok(())
     }
 
     fn is_over(&self, id: &str) -> Result<bool, Error> {
         let Some(coordinator) = &self.coordinator else { return Ok(false) };
-        let study = coordinator.store().study(id)?.ok_or("the study is kept")?;
-        Ok(study.state != StudyState::Running && coordinator.progress(id).is_none())
+        let (stage, state, _) = stands(coordinator, id)?;
+        // Between two stages there is one with a result, and none that runs.
+        let is_between = state == StudyState::Done && stage != id;
+        Ok(state != StudyState::Running && !is_between && coordinator.progress(&stage).is_none())
+    }
+
+    /// Goes on until all have been welcomed.
+    pub(super) fn until_welcomed(&mut self) -> Result<(), Error> {
+        while !self.parties.iter().all(Party::is_welcomed) {
+            self.step()?;
+        }
+        Ok(())
     }
 
     fn is_told(&self) -> Result<bool, Error> {
@@ -214,8 +261,8 @@ impl Alliance {
 
     /// How a study stands, and why, where it has no result.
     pub(super) fn outcome(&mut self, id: &str) -> Result<(StudyState, Option<String>), Error> {
-        let study = self.up()?.store().study(id)?.ok_or("the study is kept")?;
-        Ok((study.state, study.reason))
+        let (_, state, reason) = stands(self.up()?, id)?;
+        Ok((state, reason))
     }
 
     /// A file of a study's result.
@@ -226,7 +273,7 @@ impl Alliance {
     /// What was seen of it.
     pub(super) fn seen(self) -> (Met, Vec<i64>, u64) {
         let masked = self.parties.iter().flat_map(|party| party.watched.numbers()).collect();
-        (self.met, if self.beside { Vec::new() } else { masked }, self.frames)
+        (self.met, masked, self.frames)
     }
 
     pub(super) fn comes(&mut self, within: Duration, coming: Coming) {
@@ -243,25 +290,37 @@ impl Alliance {
         self.coming.insert((*last, self.number), coming);
     }
 
+    /// Time passes, and nobody is told anything.
+    fn passes(&mut self, by: Duration) {
+        self.now += by;
+        if !by.is_zero() {
+            self.hands.advance(by);
+            self.parties.iter_mut().for_each(|party| party.advance(by));
+        }
+    }
+
     /// What comes next comes.
     fn step(&mut self) -> Result<(), Error> {
         let due = self.coordinator.as_ref().and_then(Stepped::timeout).map(|within| self.now + within);
         let next = self.coming.first_key_value().map(|((at, _), _)| *at);
         let leaves = self.parties.iter().filter_map(Party::due).map(|within| self.now + within);
         let at = due.into_iter().chain(next).chain(leaves).min().ok_or("something comes")?;
-        let by = at.saturating_sub(self.now);
-        self.now += by;
-        if !by.is_zero() {
-            self.hands.advance(by);
-            self.parties.iter_mut().for_each(|party| party.advance(by));
-        }
+        self.passes(at.saturating_sub(self.now));
         if next.is_some_and(|next| next <= at) {
             let (_, coming) = self.coming.pop_first().ok_or("something comes")?;
             self.happens(coming)?;
         } else if let Some(coordinator) = self.coordinator.as_mut().filter(|_| due.is_some_and(|due| due <= at)) {
             coordinator.time_passes()?;
         }
-        self.carry()
+        self.carry()?;
+        let folder = self.founded.alliance();
+        self.room.as_ref().map_or(Ok(()), |room| room.check(&self.parties, &folder, self.frames, self.heard))
+    }
+
+    /// At the end.
+    pub(super) fn check_folders(&self) -> Result<(), Error> {
+        let folder = self.founded.alliance();
+        self.room.as_ref().map_or(Ok(()), |room| room.check_folders(&self.parties, &folder, self.heard))
     }
 
     /// Takes up what all have said.
@@ -275,11 +334,26 @@ impl Alliance {
             match coordinator.outgoing(name) {
                 Some(frames) => {
                     for bytes in frames {
+                        self.proposes(&bytes)?;
                         self.travels(party, true, Coming::ToNode { party, connection, bytes });
                     }
                 }
                 None => coordinator.disconnect(name)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The coordinator tells a node something: who contributes, if it proposes an attempt.
+    fn proposes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut reader = FrameReader::to_nodes();
+        reader.feed(bytes);
+        let frame = reader.next_frame()?.ok_or("the coordinator says whole frames")?;
+        if let ToNode::Attempt(attempt, ToAttempt::Propose(proposal)) = frame.decode()?
+            && !self.contributors.contains_key(&attempt)
+        {
+            let contributors = proposal.question().map_err(|refusal| refusal.to_string())?.contributors();
+            self.contributors.insert(attempt, contributors);
         }
         Ok(())
     }
@@ -293,7 +367,7 @@ impl Alliance {
             let frame = reader.next_frame()?.ok_or("a node says whole frames")?;
             let who = &mut self.parties[party];
             who.watched
-                .says(&frame, &bytes, self.contributors)
+                .says(&frame, &bytes, |attempt| self.contributors.get(attempt).map(Vec::len))
                 .map_err(|problem| format!("{}: {problem}", who.name))?;
             if let Some(entry) = who.watched.charged_by(&frame) {
                 self.check_witnessed(party, entry)?;
@@ -407,6 +481,7 @@ impl Alliance {
             Coming::FromNode { party, bytes, is_hello, .. } => {
                 let name = self.parties[party].name;
                 let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+                self.heard += bytes.len() as u64;
                 let heard = match is_hello {
                     true => coordinator.connect(name, &bytes),
                     false => coordinator.receive(name, &bytes),
@@ -432,7 +507,23 @@ impl Alliance {
     /// In which stage the study is.
     pub(super) fn stage(&self) -> String {
         let Some(coordinator) = &self.coordinator else { return "down".into() };
-        let progress = self.study.as_ref().and_then(|study| coordinator.progress(study));
-        progress.map_or_else(|| "over".into(), |progress| progress.stage.clone())
+        let present = self.study.as_ref().and_then(|study| Some((study, coordinator.present(study).ok()?)));
+        let progress = present.and_then(|(study, present)| Some((*study == present, coordinator.progress(&present)?)));
+        match progress {
+            None => "over".into(),
+            Some((true, progress)) => progress.stage.clone(),
+            // What others follow.
+            Some((false, progress)) => format!("1 {}", progress.stage),
+        }
     }
+}
+
+/// The study that an identifier stands for now, how that stands, and why.
+fn stands(coordinator: &Stepped, id: &str) -> Result<(String, StudyState, Option<String>), Error> {
+    let (store, present) = (coordinator.store(), coordinator.present(id)?);
+    let study = store.study(&present)?.ok_or("the study is kept")?;
+    Ok(match store.composed(id)?.and_then(|composed| composed.refusal) {
+        Some(refusal) => (present, StudyState::Refused, Some(refusal)),
+        None => (present, study.state, study.reason),
+    })
 }

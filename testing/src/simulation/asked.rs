@@ -2,7 +2,7 @@
 
 use entente_examples::alliance::Error;
 use entente_protocols::kind::Kind;
-use entente_protocols::study::Study;
+use entente_protocols::study::file;
 use entente_protocols::testing::{Draft, study};
 
 use super::founding::NAMES;
@@ -22,7 +22,7 @@ pub(super) enum Asked {
     Clusters,
     /// The first partner's model, which all have trained, scores the customers of the others.
     Lookalike,
-    /// The same, of a model that the first partner trains alone.
+    /// The same, of a model that the first partner trains alone, in a study that comes before.
     Seeds,
 }
 
@@ -67,38 +67,43 @@ impl Asked {
             }
             Self::Lookalike | Self::Seeds => {
                 let features = "SELECT id, region, age, spend FROM customers";
-                let study = study.lookalike(NAMES[0], &NAMES[1..count.min(3)], features).with("candidates", 64);
+                let study =
+                    study.lookalike(NAMES[0], &NAMES[1..self.participants(count)], features).with("candidates", 64);
                 if self == Self::Seeds { study.with("seeds", "SELECT id FROM customers WHERE churned") } else { study }
             }
         }
     }
 
-    /// Whether it is asked with a model that another study trains first.
-    pub(super) fn is_of_a_model(self) -> bool {
+    /// Whether candidates are scored in it.
+    pub(super) fn scores(self) -> bool {
         matches!(self, Self::Lookalike | Self::Seeds)
     }
 
-    /// Without whom it has no result: so many of these participants, and who has the model.
-    pub(super) fn needs(self, participants: usize, least: usize) -> Needs {
-        Needs { participants, least, first: self.is_of_a_model() }
+    /// How many take part, of an alliance of so many.
+    fn participants(self, count: usize) -> usize {
+        if self.scores() { count.min(5) } else { count }
     }
 
-    /// The study that trains its model.
-    pub(super) fn training(self, count: usize) -> Result<Study, Error> {
-        match self {
-            Self::Seeds => Ok(self.draft(count).build_seeded()?.training().clone()),
-            _ => Ok(Self::Logistic.draft(count).build()?),
-        }
+    /// Without whom it has no result, in an alliance of so many, where it goes on while so many are left.
+    pub(super) fn needs(self, count: usize, least: Option<u32>) -> Needs {
+        let participants = self.participants(count);
+        let least = least.map_or(participants, |least| least as usize);
+        Needs { participants, least, first: self.scores() }
+    }
+
+    /// The study that trains its model, if one has before.
+    pub(super) fn training(self, count: usize) -> Result<Option<file::Asked>, Error> {
+        if self == Self::Lookalike { Self::Logistic.study(count, None, None).map(Some) } else { Ok(None) }
     }
 
     /// The study, of an alliance of so many, that goes on while so many are left; of this model, if it is of one.
-    pub(super) fn study(self, count: usize, least: Option<u32>, model: Option<&[u8]>) -> Result<Study, Error> {
+    pub(super) fn study(self, count: usize, least: Option<u32>, model: Option<&[u8]>) -> Result<file::Asked, Error> {
         let draft = self.draft(count);
         let draft = least.map_or(draft.clone(), |least| draft.min_partners(least));
-        match (self, model) {
-            (Self::Seeds, Some(model)) => Ok(draft.build_seeded()?.lookalike(model)?),
-            (_, Some(model)) => Ok(draft.build_with(model)?),
-            (_, None) => Ok(draft.build()?),
-        }
+        Ok(match (self, model) {
+            (Self::Seeds, _) => file::Asked::Seeded(Box::new(draft.build_seeded()?)),
+            (_, Some(model)) => file::Asked::Study(Box::new(draft.build_with(model)?)),
+            (_, None) => file::Asked::Study(Box::new(draft.build()?)),
+        })
     }
 }

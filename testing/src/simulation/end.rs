@@ -1,112 +1,197 @@
 //! What must hold once a study is over.
 
+use std::collections::BTreeMap;
+
 use entente::store::{RECEIPT, StudyState};
 use entente_examples::alliance::Error;
+use entente_node::store::StudyStore;
+use entente_protocols::attempt::AttemptId;
 use entente_protocols::ledger::cross::cross_check;
-use entente_protocols::ledger::receipt::verify_receipt;
+use entente_protocols::ledger::receipt::{Receipt, verify_receipt};
 use entente_protocols::ledger::report::{Facts, Report};
+use entente_protocols::ledger::store::Store as _;
 use entente_protocols::ledger::verify::{export, verify_to_compare};
+use entente_protocols::privacy::rho::Rho;
+use serde_json::Value;
 
 use super::End;
 use super::alliance::Alliance;
 use super::asked::Needs;
-use super::watch::open;
-
-/// What a node's folder may have more than at the beginning, and how much more a byte that it is sent: a database grows by pages.
-const ROOM: u64 = 1 << 20;
-const A_BYTE: u64 = 16;
-/// How many lines are logged at most whatever happens, and for each frame that arrives.
-const LINES: u64 = 100;
-const A_FRAME: u64 = 2;
+use super::watch::{is_small, open};
 
 impl Alliance {
-    /// How a study ended that has such needs; once everybody has heard of it, ledgers and receipts are as they must be.
+    /// How a study ended that has such needs, once everybody has heard of it.
     pub(super) fn ends(&mut self, id: &str, needs: &Needs) -> Result<(End, Option<String>), Error> {
-        let gone = self.gone.iter().zip(&self.revoked).map(|(gone, revoked)| *gone || *revoked);
-        let left: Vec<bool> = gone.take(needs.participants).map(|gone| !gone).collect();
-        let too_few = needs.first && !left[0] || left.iter().filter(|left| **left).count() < needs.least;
+        let excuse = self.excuse(needs);
         let (state, why) = self.outcome(id)?;
         self.until_told()?;
         let end = match state {
             StudyState::Done => End::Result,
-            _ if self.changed || self.late || too_few => End::AsMust,
+            _ if excuse => End::AsMust,
             _ => End::Lost,
         };
         if state != StudyState::Done && why.is_none() {
             return Err("it has neither a result nor a reason".into());
         }
-        self.verify(id, state)?;
+        let present = self.up()?.present(id)?;
+        self.all_have_ended(&present)?;
         Ok((end, why))
     }
 
-    fn verify(&mut self, id: &str, state: StudyState) -> Result<(), Error> {
-        let mut facts: Vec<Box<Facts>> = Vec::new();
-        for (party, revoked) in self.parties.iter().zip(&self.revoked) {
-            let folder = party.folder();
-            let text = export(party.name, &folder.signer(party.name)?, &open(folder)?)?;
-            let mut report = verify_to_compare(&text, folder.pinned_roster()?.as_ref());
-            if !report.passed() {
-                return Err(format!("the ledger of {}: {}", party.name, report.text()).into());
-            }
-            // Whoever is revoked is told nothing any more, and its ledger does not know how it ended.
-            facts.extend(report.facts.take().filter(|_| !revoked));
+    /// Once all have ended: ledgers, and the receipts and costs of those with a result, are as they must be, and so is what is kept.
+    pub(super) fn verify<'i>(&mut self, with_result: impl Iterator<Item = &'i str>) -> Result<(), Error> {
+        let facts = self.verify_ledgers()?;
+        for id in with_result {
+            self.verify_receipt(id, &facts)?;
+            self.verify_spent(id)?;
         }
-        // What was changed on its way may keep a node from recording the end.
-        if state != StudyState::Done || self.changed {
-            return Ok(());
-        }
-        let roster = self.up()?.roster()?;
-        let files = self.up()?.store().result(id)?;
-        let receipt = String::from_utf8(files.get(RECEIPT).ok_or("a result has a receipt")?.clone())?;
-        let any_revoked = self.revoked.contains(&true);
-        let (mut report, receipt) = verify_receipt(&receipt, (!any_revoked).then_some(&roster));
-        if any_revoked {
-            report = Report::default();
-        }
-        let receipts = [&receipt.ok_or("a receipt that can be read")?];
-        let signed: Vec<&str> =
-            receipts.iter().flat_map(|receipt| &receipt.nodes).map(|part| part.node.as_str()).collect();
-        let takes_part = |name: &str| receipts[0].statement.subject.participants.iter().any(|other| other == name);
-        let mut told =
-            self.parties.iter().zip(&self.revoked).filter(|(party, revoked)| !**revoked && takes_part(party.name));
-        if let Some((unsigned, _)) = told.find(|(party, _)| !signed.contains(&party.name)) {
-            return Err(format!("{} has not signed the receipt", unsigned.name).into());
-        }
-        cross_check(&mut report, &facts.iter().map(|facts| &**facts).collect::<Vec<_>>(), &receipts);
-        if report.passed() { Ok(()) } else { Err(report.text().into()) }
+        self.check_sums()?;
+        self.check_folders()
     }
 
-    /// Whether what nodes keep is bounded by what they were sent, and what all have logged by how many frames arrived.
-    pub(super) fn check_room(&self, before: &[u64], lines: u64) -> Result<(), Error> {
-        if lines > LINES + self.frames * A_FRAME {
-            return Err(format!("{lines} lines are logged, and {} frames have arrived", self.frames).into());
-        }
-        for (party, before) in self.parties.iter().zip(before) {
-            let (size, most) = (size(&party.folder().state_folder())?, before + ROOM + A_BYTE * party.heard);
-            if size > most {
-                return Err(format!("{} keeps {size} bytes, {} of which were sent", party.name, party.heard).into());
+    /// How many nodes have come back with an older state than what had left.
+    pub(super) fn behind(&self) -> u64 {
+        self.parties.iter().filter(|party| party.watched.is_behind()).count() as u64
+    }
+
+    /// Whether there may be no result of a study with such needs.
+    fn excuse(&self, needs: &Needs) -> bool {
+        let left: Vec<bool> =
+            (0..needs.participants).map(|party| !self.gone[party] && self.is_as_it_was(party)).collect();
+        let too_few = needs.first && !left[0] || left.iter().filter(|left| **left).count() < needs.least;
+        self.changed_for_all || self.late || too_few
+    }
+
+    /// Whether a partner is enrolled, was told what was said, and knows it.
+    fn is_as_it_was(&self, party: usize) -> bool {
+        !self.revoked[party] && !self.changed[party] && !self.put_back[party]
+    }
+
+    /// Every attempt has ended where it was taken part in, and where there is no result, it is said why.
+    fn all_have_ended(&self, id: &str) -> Result<(), Error> {
+        for (number, party) in self.parties.iter().enumerate() {
+            if !self.is_as_it_was(number) {
+                continue;
+            }
+            let studies = StudyStore::open(&party.folder().state("studies.sqlite"))?;
+            for attempt in studies.of_study(id)? {
+                let is_said =
+                    attempt.stage.finished().is_some() || attempt.stage.reason().is_some_and(|why| !why.is_empty());
+                if !attempt.stage.has_ended() || !is_said {
+                    return Err(
+                        format!("{} of {} is {} at the end", attempt.id, party.name, attempt.stage.name()).into()
+                    );
+                }
             }
         }
         Ok(())
     }
 
-    /// What nodes keep now.
-    pub(super) fn disks(&self) -> Result<Vec<u64>, Error> {
-        self.parties.iter().map(|party| size(&party.folder().state_folder())).collect()
+    /// All ledgers verify, or are in quarantine. What they have, of those who were told how all has ended.
+    fn verify_ledgers(&self) -> Result<Vec<Facts>, Error> {
+        let mut facts = Vec::new();
+        for (number, party) in self.parties.iter().enumerate() {
+            let (folder, ledger) = (party.folder(), open(party.folder())?);
+            let text = export(party.name, &folder.signer(party.name)?, &ledger)?;
+            let mut report = verify_to_compare(&text, folder.pinned_roster()?.as_ref());
+            let is_in_quarantine = self.put_back[number] && !ledger.sightings()?.is_empty();
+            if party.watched.is_behind() && !is_in_quarantine && !self.revoked[number] {
+                return Err(format!("{} was put back to an older state, and does not know it", party.name).into());
+            }
+            if report.passed() == is_in_quarantine {
+                return Err(format!("the ledger of {}: {}", party.name, report.text()).into());
+            }
+            facts.extend(report.facts.take().filter(|_| self.is_as_it_was(number)).map(|facts| *facts));
+        }
+        Ok(facts)
     }
-}
 
-/// How long all files of a folder are, but for logs, which are written anew when they are long.
-fn size(folder: &std::path::Path) -> Result<u64, Error> {
-    let mut all = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let (kind, name) = (entry.metadata()?, entry.file_name().to_string_lossy().into_owned());
-        if kind.is_dir() {
-            all += size(&entry.path())?;
-        } else if !name.ends_with("-wal") && !name.ends_with("-shm") {
-            all += kind.len();
+    /// A result's receipt verifies, agrees with ledgers, and is signed by all participants.
+    fn verify_receipt(&mut self, id: &str, facts: &[Facts]) -> Result<(), Error> {
+        let (mut report, receipt) = {
+            let roster = self.up()?.roster()?;
+            let text = self.receipt(id)?;
+            // Of whoever is revoked, the roster knows no key any more.
+            let roster = (!self.revoked.contains(&true)).then_some(&roster);
+            let (report, receipt) = verify_receipt(&String::from_utf8(text)?, roster);
+            (if roster.is_some() { report } else { Report::default() }, receipt.ok_or("a receipt that can be read")?)
+        };
+        let participants = &receipt.statement.subject.participants;
+        let is_signed = |name: &str| receipt.nodes.iter().any(|part| part.node == name);
+        for (number, party) in self.parties.iter().enumerate() {
+            if is_signed(party.name) || !participants.iter().any(|name| name == party.name) {
+                continue;
+            }
+            if self.is_as_it_was(number) {
+                return Err(format!("{} has not signed the receipt", party.name).into());
+            }
+            report.checks.retain(|check| check.check != "participants");
+        }
+        let receipts: [&Receipt; 1] = [&receipt];
+        cross_check(&mut report, &facts.iter().collect::<Vec<_>>(), &receipts);
+        if report.passed() { Ok(()) } else { Err(report.text().into()) }
+    }
+
+    fn receipt(&mut self, id: &str) -> Result<Vec<u8>, Error> {
+        Ok(self.up()?.store().result(id)?.remove(RECEIPT).ok_or("a result has a receipt")?)
+    }
+
+    /// What a result says that it has cost is what its contributors were charged: all of it where no round was lost, and no more
+    /// where nodes may have been charged for one.
+    fn verify_spent(&mut self, id: &str) -> Result<(), Error> {
+        let result: Value =
+            serde_json::from_slice(&self.file(id, "result.json")?.ok_or("a result has a result.json")?)?;
+        let receipt: Value = serde_json::from_slice(&self.receipt(id)?)?;
+        let privacy = &result["privacy"];
+        let said: Rho = serde_json::from_value(privacy["rho_micro"].clone())?;
+        let rounds = &receipt["statement"]["subject"]["rounds"];
+        let rounds = rounds.as_array().ok_or_else(|| format!("a receipt states rounds: {receipt}"))?;
+        let of = |is_repeated: bool| -> Result<Rho, Error> {
+            let of: Vec<&Value> = rounds.iter().filter(|round| round["repeated"] == is_repeated).collect();
+            let rho: Result<Vec<Rho>, _> =
+                of.iter().map(|round| serde_json::from_value(round["rho"].clone())).collect();
+            Ok(rho?.into_iter().sum())
+        };
+        let (fresh, repeated) = (of(false)?, of(true)?);
+        let number = receipt["statement"]["subject"]["attempt"].as_u64().and_then(|number| u32::try_from(number).ok());
+        let attempt = AttemptId::new(id, number.ok_or("a receipt states its attempt")?);
+        let contributors = self.contributors.get(&attempt).ok_or("what has a result was proposed")?;
+        let mut largest = Rho::ZERO;
+        for (number, party) in self.parties.iter().enumerate() {
+            let charged = party.watched.charged(id);
+            if self.put_back[number] || !contributors.iter().any(|name| name == party.name) {
+                continue;
+            }
+            if charged < fresh || charged.plus(repeated) > said {
+                let about =
+                    format!("{fresh} of {said} is for rounds that are in the result, and {repeated} was paid before");
+                return Err(format!("{} was charged {charged}, and {about}", party.name).into());
+            }
+            largest = largest.max(charged);
+        }
+        let delta = privacy["delta"].as_f64().ok_or("a result states δ")?;
+        let spent = privacy["epsilon_spent"].as_f64().ok_or("a result states ε")?;
+        if spent + 1e-9 < largest.epsilon(delta) || said == largest && spent != largest.epsilon(delta) {
+            return Err(format!("the result says ε = {spent}, and ledgers say {}", largest.epsilon(delta)).into());
+        }
+        Ok(())
+    }
+
+    /// Whether masked vectors are, on average, as small below their masks as one must be to be told from a masked one: if not, nothing has
+    /// told the one from the other.
+    fn check_sums(&self) -> Result<(), Error> {
+        let mut sums: BTreeMap<_, (usize, usize, Vec<i64>)> = BTreeMap::new();
+        for (release, values, contributors) in self.parties.iter().flat_map(|party| party.watched.sent()) {
+            let (count, _, sum) = sums.entry(*release).or_insert((0, contributors, vec![0; values.len()]));
+            *count += 1;
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
+        }
+        let complete = sums.values().filter(|(count, contributors, _)| count == contributors);
+        let mut means = complete.map(|(count, _, sum)| sum.iter().map(|sum| sum / *count as i64).collect::<Vec<_>>());
+        let large = means.find(|mean| !mean.is_empty() && !is_small(mean));
+        match large.filter(|_| !self.changed_for_all && !self.changed.contains(&true)) {
+            Some(mean) => Err(format!("vectors are not small below their masks, but {mean:?}").into()),
+            None => Ok(()),
         }
     }
-    Ok(all)
 }

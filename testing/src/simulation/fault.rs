@@ -24,14 +24,18 @@ pub enum Fault {
     Kill,
     /// The same while it hears the frame.
     KillWithin,
-    /// The same, and a write is torn.
+    /// The same, and writes are torn.
     KillTorn,
+    /// The node is killed, and started again from an older state of its folder.
+    PutBack,
     /// The node is killed, and started again when nobody waits for it any more, unless for its steward.
     KillForGood,
     /// The coordinator is killed, and started again.
     KillCoordinator,
     /// The same while it hears the frame.
     KillCoordinatorWithin,
+    /// The same, and a write is torn.
+    KillCoordinatorTorn,
     /// The node's clock is set to another time of day.
     Clock,
     /// The partner is revoked.
@@ -42,7 +46,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Drop,
         Self::Delay,
         Self::Duplicate,
@@ -52,9 +56,11 @@ impl Fault {
         Self::Kill,
         Self::KillWithin,
         Self::KillTorn,
+        Self::PutBack,
         Self::KillForGood,
         Self::KillCoordinator,
         Self::KillCoordinatorWithin,
+        Self::KillCoordinatorTorn,
         Self::Clock,
         Self::Revoke,
         Self::Enrol,
@@ -83,6 +89,17 @@ impl Plan {
         self.arrived += 1;
         let (_, fault) = self.faults.pop_front_if(|(at, _)| *at < self.arrived)?;
         Some(fault)
+    }
+
+    /// This goes wrong so many frames later.
+    pub(super) fn postpone(&mut self, fault: Fault, frames: usize) {
+        self.faults.push_back((self.arrived + frames as u64, fault));
+        self.faults.make_contiguous().sort_unstable();
+    }
+
+    /// Whether this is to go wrong some time.
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|(_, other)| *other == fault)
     }
 
     /// From now on nothing goes wrong.

@@ -16,6 +16,7 @@ use entente_protocols::identity::Roster;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::watch::Secrets;
 use crate::choices::Choices;
 
 /// Who may be in an alliance; the last ones enrol while it works.
@@ -121,6 +122,17 @@ impl Founded {
         Folder::new(self.0.path().join(name))
     }
 
+    /// The coordinator runs so many studies at once.
+    pub(super) fn at_once(&self, studies: usize) -> Result<(), Error> {
+        let file = self.alliance().join("alliance.toml");
+        let with = |line: &str| match line.starts_with("studies_at_once") {
+            true => format!("studies_at_once = {studies}\n"),
+            false => format!("{line}\n"),
+        };
+        let text: String = fs::read_to_string(&file)?.lines().map(with).collect();
+        Ok(fs::write(&file, text)?)
+    }
+
     /// From now on, a partner's steward decides on studies, not its rules.
     pub(super) fn by_steward(&self, name: &str) -> Result<(), Error> {
         let file = self.node(name).config();
@@ -128,15 +140,16 @@ impl Founded {
     }
 
     /// Gives a partner its rows; what nobody else may ever see of them.
-    pub(super) fn rows(&self, name: &str, choices: &mut Choices) -> Result<Vec<String>, Error> {
+    pub(super) fn rows(&self, name: &str, choices: &mut Choices) -> Result<Secrets, Error> {
         let mut text = "id,region,age,spend,churned\n".to_owned();
-        let mut secrets = Vec::new();
+        let mut secrets = Secrets::default();
         for _ in 0..ROWS {
             let id = format!("{:016x}", choices.next());
             let (region, age) = (choices.one_of(&["north", "south"]), 18 + choices.below(70));
             let (spend, churned) = (choices.unit() * 5000.0, choices.below(2) == 1);
             writeln!(text, "{id},{region},{age},{spend},{churned}")?;
-            secrets.push(id);
+            secrets.words.extend([id, spend.to_string()]);
+            secrets.numbers.push(spend);
         }
         fs::write(self.node(name).path().join("data/customers.csv"), text)?;
         Ok(secrets)

@@ -35,6 +35,17 @@ impl Subscriber for Counts {
     fn exit(&self, _: &Id) {}
 }
 
+/// What is done in another thread, and how many lines that logs.
+pub(super) fn beside<T>(does: impl FnOnce() -> T) -> (T, u64) {
+    let before = lines();
+    (does(), LINES.get() - before)
+}
+
+/// Lines that were logged beside.
+pub(super) fn add(lines: u64) {
+    LINES.set(LINES.get() + lines);
+}
+
 /// How many lines this thread has logged by now, unless somebody else listens.
 pub(super) fn lines() -> u64 {
     static BEGIN: Once = Once::new();

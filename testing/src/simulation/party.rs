@@ -1,8 +1,7 @@
 //! One partner: a real participant over its folder, with a clock of its own, and its end of the connection.
 
 use std::collections::VecDeque;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -26,6 +25,8 @@ use tokio::sync::mpsc;
 
 use super::founding::{clock, copy};
 use super::watch::{Secrets, Watched, open};
+use super::{log, torn};
+use crate::choices::Choices;
 
 /// More than a node says between two looks at its link: nothing waits for room.
 const LINK: usize = 1 << 16;
@@ -52,6 +53,10 @@ pub(super) struct Party {
     /// How many bytes it has been sent.
     pub(super) heard: u64,
     attempts: Vec<AttemptId>,
+    /// How many entries its ledger had when a state was kept, to be put back.
+    kept: Option<u64>,
+    /// What it has done wrong since it was looked at last.
+    wrong: Option<String>,
 }
 
 /// Its end of a connection.
@@ -66,7 +71,7 @@ struct Link {
 struct Work {
     attempt: AttemptId,
     told: ToAttempt,
-    thread: JoinHandle<Vec<Vec<u8>>>,
+    thread: JoinHandle<(Vec<Vec<u8>>, u64)>,
     done: Arc<AtomicBool>,
 }
 
@@ -83,6 +88,16 @@ pub(super) enum Kill {
 /// The connection is of no use any more.
 pub(super) struct Lost;
 
+/// Where an older state of a node's folder is kept.
+const OLDER: &str = "older";
+
+/// What a round that has ended says.
+fn ended(work: Work) -> Vec<Vec<u8>> {
+    let (said, lines) = work.thread.join().expect("a participant does not panic");
+    log::add(lines);
+    said
+}
+
 impl Party {
     /// Starts the node in a folder.
     pub(super) fn start(name: &'static str, folder: Folder, secrets: Secrets) -> Result<Self, Error> {
@@ -91,7 +106,7 @@ impl Party {
         let is_by_steward = config.policy.approve == ApprovalMode::Manual;
         let participant = Participant::open(&folder, config, clock.clone())?;
         participant.identify()?;
-        let (ledger, mut watched) = (open(&folder)?, Watched::new(secrets));
+        let (ledger, mut watched) = (open(&folder)?, Watched::new(name, secrets));
         watched.read(&ledger)?;
         Ok(Self {
             name,
@@ -107,6 +122,8 @@ impl Party {
             waiting: VecDeque::new(),
             heard: 0,
             attempts: Vec::new(),
+            kept: None,
+            wrong: None,
         })
     }
 
@@ -181,8 +198,13 @@ impl Party {
         if !self.attempts.contains(attempt) {
             self.attempts.push(attempt.clone());
         }
-        if matches!(told, ToAttempt::Relayed { .. }) {
-            return participant.handle(message);
+        if let ToAttempt::Relayed { sealed, .. } = told {
+            let (attempt, sealed) = (attempt.clone(), sealed.clone());
+            let said = participant.handle(message);
+            if let [answer] = &said[..] {
+                self.wrong = self.wrong.take().or(self.watched.same.answers(&attempt, &sealed, answer).err());
+            }
+            return said;
         }
         if let Some(work) = &self.work {
             if work.attempt == *attempt && work.told == *told {
@@ -194,6 +216,9 @@ impl Party {
             self.waiting.push_back(message);
             return Vec::new();
         }
+        if let ToAttempt::Start { pledges } = told {
+            self.watched.same.starts(attempt, pledges);
+        }
         if !beside || !matches!(told, ToAttempt::Go { .. }) {
             return participant.handle(message);
         }
@@ -201,7 +226,7 @@ impl Party {
         let (is_done, runtime, work) = (done.clone(), Handle::current(), (attempt.clone(), told.clone()));
         let thread = std::thread::spawn(move || {
             let _runtime = runtime.enter();
-            let said = participant.handle(message);
+            let said = log::beside(|| participant.handle(message));
             is_done.store(true, Ordering::Release);
             hands.stir();
             said
@@ -234,7 +259,7 @@ impl Party {
                 said.extend(self.participant.iter().filter(|_| link.is_welcomed).flat_map(|node| node.leaves()));
             }
             let Some(work) = self.work.take_if(|work| work.done.load(Ordering::Acquire)) else { return said };
-            said.extend(work.thread.join().expect("a participant does not panic"));
+            said.extend(ended(work));
             let (waiting, participant) = (std::mem::take(&mut self.waiting), self.participant.clone());
             for message in waiting {
                 if let Some(participant) = &participant {
@@ -279,6 +304,9 @@ impl Party {
 
     /// Holds what is on the disk against what it was.
     pub(super) fn check(&mut self) -> Result<(), String> {
+        if let Some(wrong) = self.wrong.take() {
+            return Err(format!("{}: {wrong}", self.name));
+        }
         let (Some(participant), Some(ledger)) = (&self.participant, &self.ledger) else { return Ok(()) };
         self.watched.read(ledger).map_err(|problem| format!("{}: {problem}", self.name))?;
         let (kept, told) = (participant.attempts_in_memory(), self.attempts.len());
@@ -288,9 +316,14 @@ impl Party {
         Ok(())
     }
 
-    /// Ends the node as a loss of power does; `last` is what it hears while that happens (and whether beside), and `torn` what a write leaves that does
-    /// not come to its end.
-    pub(super) fn kill(&mut self, kill: Kill, last: Option<(&[u8], bool)>, torn: Option<&[u8]>) -> Result<(), Error> {
+    /// Ends the node as a loss of power does; `last` is what it hears while that happens (and whether beside), and writes are torn as `torn`
+    /// chooses.
+    pub(super) fn kill(
+        &mut self,
+        kill: Kill,
+        last: Option<(&[u8], bool)>,
+        torn: Option<&mut Choices>,
+    ) -> Result<(), Error> {
         let Some(participant) = self.participant.take() else { return Ok(()) };
         let image = self.folder.path().join("image");
         let state = self.folder.state_folder();
@@ -319,24 +352,45 @@ impl Party {
         }
         participant.stop();
         self.hands.stir();
-        if let Some(work) = self.work.take() {
-            let _ = work.thread.join().expect("a participant does not panic");
-        }
+        let _ = self.work.take().map(ended);
         drop(participant);
         (self.link, self.waiting) = (None, VecDeque::new());
         self.ledger = None;
+        if let Some(choices) = torn {
+            for database in ["ledger", "studies", "witnessed", "identities"].map(|name| format!("{name}.sqlite")) {
+                torn::database(&image.join(&database), &state.join(&database), choices)?;
+            }
+            torn::file(&image, choices)?;
+            torn::file(&image.join("ephemeral"), choices)?;
+        }
         fs::remove_dir_all(&state)?;
         fs::rename(&image, &state)?;
-        if let Some(torn) = torn {
-            for database in ["ledger", "studies", "witnessed"] {
-                let wal = self.folder.state(&format!("{database}.sqlite-wal"));
-                if wal.exists() {
-                    OpenOptions::new().append(true).open(wal)?.write_all(torn)?;
-                }
-            }
-        }
         self.watched.read_again(&self.folder)?;
         Ok(())
+    }
+
+    /// Keeps the state of its folder as it is now, to be put back.
+    pub(super) fn keep_state(&mut self) -> Result<(), Error> {
+        self.kept = Some(self.watched.entries());
+        copy(&self.folder.state_folder(), &self.folder.path().join(OLDER))
+    }
+
+    /// Whether there is one to put back.
+    pub(super) fn has_kept_state(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Whether vectors have left that were charged since.
+    pub(super) fn has_sent_since(&self) -> bool {
+        self.kept.is_some_and(|kept| kept < self.watched.last_sent())
+    }
+
+    /// Puts the state that was kept back. The node is down.
+    pub(super) fn put_back(&mut self) -> Result<(), Error> {
+        let state = self.folder.state_folder();
+        fs::remove_dir_all(&state)?;
+        copy(&self.folder.path().join(OLDER), &state)?;
+        Ok(self.watched.put_back(&self.folder)?)
     }
 
     /// Starts the node again.

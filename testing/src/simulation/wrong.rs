@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use entente_examples::alliance::Error;
+use entente_protocols::wire::frame::FrameReader;
+use entente_protocols::wire::message::{FromNode, ToAttempt, ToNode};
 
 use super::alliance::{Alliance, Coming, FASTEST, LOOKS, SLOWEST};
 use super::fault::Fault;
 use super::founding::{MOST, NAMES, enrol};
 use super::party::{Kill, Party};
-use super::watch::Secrets;
+use super::torn;
 
 /// Longer than a partner is waited for, unless its steward has to decide: for that, a week.
 const LONG: Duration = Duration::from_secs(1800);
@@ -25,6 +27,11 @@ impl Alliance {
         let is_for_it = matches!(frame, Coming::ToNode { .. });
         let soon = self.choices.between(Duration::from_secs(1), Duration::from_secs(20));
         let late = self.choices.between(SLOWEST, Duration::from_secs(20));
+        // Before anything has left, an older state is hardly another one.
+        if fault == Fault::PutBack && !self.parties[party].has_sent_since() && self.choices.below(16) > 0 {
+            self.plan.postpone(fault, 1);
+            return self.arrives(frame);
+        }
         match fault {
             Fault::Drop => {}
             Fault::Delay => {
@@ -40,24 +47,32 @@ impl Alliance {
             }
             Fault::Corrupt => {
                 if let Coming::FromNode { bytes, .. } | Coming::ToNode { bytes, .. } = &mut frame {
-                    let place = self.choices.below(bytes.len());
+                    let (place, before) = (self.choices.below(bytes.len()), bytes.clone());
                     bytes[place] ^= 1 << self.choices.below(8);
+                    match changed(&before, bytes, is_for_it) {
+                        Changed::Nothing => {}
+                        Changed::ForIt => self.changed[party] = true,
+                        Changed::ForAll => self.changed_for_all = true,
+                    }
                 }
-                self.changed = true;
                 self.arrives(frame)?;
             }
             Fault::Disconnect => self.disconnect(party)?,
-            Fault::Kill | Fault::KillWithin | Fault::KillTorn | Fault::KillForGood => {
+            Fault::Kill | Fault::KillWithin | Fault::KillTorn | Fault::KillForGood | Fault::PutBack => {
                 let within = self.choices.below(8) + 1;
-                let torn: Vec<u8> = (0..self.choices.below(6000)).map(|_| self.choices.next() as u8).collect();
                 let (kill, last) = match (&frame, fault) {
                     (Coming::ToNode { bytes, .. }, Fault::KillWithin | Fault::KillTorn) => {
                         (Kill::Within(within), Some(bytes.as_slice()))
                     }
                     _ => (Kill::Now, None),
                 };
-                let torn = (fault == Fault::KillTorn).then_some(torn.as_slice());
+                let torn = (fault == Fault::KillTorn).then_some(&mut self.choices);
                 self.parties[party].kill(kill, last.map(|bytes| (bytes, self.beside)), torn)?;
+                // Whoever enrolled since has no older state.
+                if fault == Fault::PutBack && self.parties[party].has_kept_state() && !self.parties[party].is_up() {
+                    self.parties[party].put_back()?;
+                    self.put_back[party] = true;
+                }
                 let connection = self.connections[party] + 1;
                 self.connections[party] = connection;
                 let notices = self.choices.between(Duration::ZERO, Duration::from_secs(10));
@@ -66,13 +81,15 @@ impl Alliance {
                 self.gone[party] |= fault == Fault::KillForGood;
                 self.comes(back, Coming::Restarts(party));
             }
-            Fault::KillCoordinator | Fault::KillCoordinatorWithin if self.coordinator.is_some() => {
+            Fault::KillCoordinator | Fault::KillCoordinatorWithin | Fault::KillCoordinatorTorn
+                if self.coordinator.is_some() =>
+            {
                 let looks = self.choices.below(6) + 1;
-                let within = (fault == Fault::KillCoordinatorWithin && !is_for_it).then_some((looks, frame));
-                self.kill_coordinator(within)?;
+                let within = (fault != Fault::KillCoordinator && !is_for_it).then_some((looks, frame));
+                self.kill_coordinator(within, fault == Fault::KillCoordinatorTorn)?;
                 self.comes(soon, Coming::CoordinatorRestarts);
             }
-            Fault::KillCoordinator | Fault::KillCoordinatorWithin => {}
+            Fault::KillCoordinator | Fault::KillCoordinatorWithin | Fault::KillCoordinatorTorn => {}
             Fault::Clock => {
                 let ahead = self.choices.one_of(&[-7200, -60, 60, 7200]);
                 // What a steward approves later than now is not approved.
@@ -100,8 +117,8 @@ impl Alliance {
         Ok(())
     }
 
-    /// The coordinator is killed, perhaps while it hears a frame: when it has looked at its clock so often.
-    fn kill_coordinator(&mut self, within: Option<(usize, Coming)>) -> Result<(), Error> {
+    /// The coordinator is killed, perhaps while it hears a frame: when it has looked at its clock so often. Perhaps a write is torn.
+    fn kill_coordinator(&mut self, within: Option<(usize, Coming)>, is_torn: bool) -> Result<(), Error> {
         let (alliance, image) = (self.founded.alliance(), self.founded.alliance().join("image"));
         if let Some((most, frame)) = within {
             let (looks, from, to) = (AtomicUsize::new(0), alliance.clone(), image.clone());
@@ -115,6 +132,10 @@ impl Alliance {
         }
         if !image.exists() {
             databases(&alliance, &image)?;
+        }
+        if is_torn {
+            torn::database(&image.join(DATABASE), &alliance.join(DATABASE), &mut self.choices)?;
+            torn::file(&alliance, &mut self.choices)?;
         }
         self.coordinator = None;
         fs::remove_file(alliance.join(WAL)).or_else(absent)?;
@@ -136,12 +157,14 @@ impl Alliance {
         let Some(name) = NAMES[MOST..].iter().find(new) else { return Ok(()) };
         let (alliance, node) = (self.founded.alliance(), self.founded.node(name));
         enrol(self.up()?, &alliance, &node, name)?;
-        let secrets = Secrets::new(self.founded.rows(name, &mut self.choices)?);
+        let secrets = self.founded.rows(name, &mut self.choices)?;
         let party = self.parties.len();
         self.parties.push(Party::start(name, node, secrets)?);
         self.connections.push(0);
         self.gone.push(false);
         self.revoked.push(false);
+        self.changed.push(false);
+        self.put_back.push(false);
         self.comes(FASTEST, Coming::Dials(party));
         self.comes(LOOKS, Coming::Looks(party));
         Ok(())
@@ -150,11 +173,12 @@ impl Alliance {
 
 /// The coordinator's log, into which it writes first.
 const WAL: &str = "entente.db-wal";
+const DATABASE: &str = "entente.db";
 
 /// Copies the coordinator's database as it is now.
 fn databases(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
-    for name in ["entente.db", WAL] {
+    for name in [DATABASE, WAL] {
         fs::copy(from.join(name), to.join(name)).map(drop).or_else(absent)?;
     }
     Ok(())
@@ -162,6 +186,49 @@ fn databases(from: &Path, to: &Path) -> std::io::Result<()> {
 
 fn absent(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// What a change of a frame on its way may come to.
+enum Changed {
+    /// Nothing, or the end of the connection: what was said is said again on the next one.
+    Nothing,
+    /// The partner says, or is told, what is not so.
+    ForIt,
+    /// Others are told what is not so, or its part of a sum is not what it was.
+    ForAll,
+}
+
+/// What a change of a frame may come to, of one that is for a node, or from it.
+fn changed(before: &[u8], after: &[u8], is_for_it: bool) -> Changed {
+    let read = |bytes: &[u8]| {
+        let mut reader = if is_for_it { FrameReader::to_nodes() } else { FrameReader::from_nodes() };
+        reader.feed(bytes);
+        reader.next_frame()
+    };
+    let frame = match (read(before), read(after)) {
+        // It waits for bytes that do not come.
+        (_, Ok(None)) => return Changed::ForIt,
+        (_, Err(_)) => return Changed::Nothing,
+        (before, after) if before == after => return Changed::Nothing,
+        (_, Ok(Some(frame))) => frame,
+    };
+    if is_for_it {
+        return match frame.decode::<ToNode>() {
+            Err(_) => Changed::Nothing,
+            // What it computes is then for another round or input than what others compute.
+            Ok(ToNode::Attempt(_, ToAttempt::Go { .. })) => Changed::ForAll,
+            Ok(_) => Changed::ForIt,
+        };
+    }
+    if frame.is_contribution() {
+        return if frame.decode_contribution().is_ok() { Changed::ForAll } else { Changed::Nothing };
+    }
+    match frame.decode::<FromNode>() {
+        Err(_) => Changed::Nothing,
+        // Its schema is part of what all are asked.
+        Ok(FromNode::Hello { .. }) => Changed::ForAll,
+        Ok(_) => Changed::ForIt,
+    }
 }
 
 /// The same frame once more.
