@@ -422,6 +422,7 @@ impl Participant {
     pub(super) fn dataset(&self, schema: &DatasetSchema) -> Result<Dataset, Problem> {
         let config = self.config.datasets.get(&schema.name).ok_or_else(|| Problem::failed("the data set is gone"))?;
         let base = self.folder.path();
-        Dataset::open(config.schema.clone(), &config.source, base, config.consent.as_deref()).map_err(Problem::failed)
+        let opened = Dataset::open(config.schema.clone(), &config.source, base, config.consent.as_deref());
+        Ok(opened.map_err(Problem::failed)?.with_event(config.event.clone()))
     }
 }
