@@ -97,6 +97,10 @@ def key_id(name, algorithm, key):
 
 def account_of(entry):
     """Whose account something is about: a population's, or, in ledgers from before there were any, a data set's own."""
+    if "year" in entry:
+        match = re.fullmatch(r"(\S+):[0-9]{4}", entry["year"])
+        need(match and account_of({"population": match[1]}), "a year cannot be called so")
+        return ("year", entry["year"])
     if "population" in entry:
         name = entry["population"]
         controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)
@@ -117,7 +121,7 @@ class Checkpoint:
         self.head = hexadecimal(lines[3][5:], 32)
         self.accounts = {}
         for line in lines[5:]:
-            match = re.fullmatch(r"(dataset|population) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
+            match = re.fullmatch(r"(dataset|population|year) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
             need(match, "a checkpoint has a line of another form")
             self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
         need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
@@ -230,6 +234,8 @@ class Ledger:
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
         # What was carried over from data sets' own accounts.
         self.carried = {}
+        # Event columns by data set.
+        self.events = {}
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
 
@@ -271,13 +277,18 @@ class Ledger:
         near(account["epsilon_before"], epsilon(spent, account["delta"]), "its epsilon before")
         near(account["epsilon_after"], epsilon(spent + charge, account["delta"]), "its epsilon after")
         cost = check_privacy(entry["privacy"]) if entry["privacy"] else (0, 0)
-        need(charge == (cost[0] if state == "RESERVED" else 0), "its charge is not that of its state")
-        person += cost[1] if state == "RESERVED" else 0
+        by_year = entry.get("by_year")
+        years = by_year["accounts"] if by_year else []
+        need(state == "RESERVED" or not by_year, "it charges years, and its state does not charge")
+        own = cost if state == "RESERVED" and not years else (0, 0)
+        need(charge == own[0], "its charge is not that of its state")
+        person += own[1]
         need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
         if state == "RESERVED":
             self.has_population(key)
             need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
             need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
+            self.by_year(entry, by_year, years, spent + charge, cost, cap)
         if state in ("RESERVED", "REPEATED"):
             for subject in ({"dataset": dataset}, {"kind": entry["study"]["kind"]}):
                 need(json.dumps(subject, sort_keys=True) not in self.paused, "an officer had paused it")
@@ -298,6 +309,38 @@ class Ledger:
             self.answered = entry["sequence"]
         if key in self.sums:
             self.sums[key] = (spent + charge, person, cap)
+        for year in years:
+            fields = ("spent_after", "spent_person_after", "cap")
+            self.sums[self.year(entry, year["year"])] = tuple(whole(year[field], "a sum") for field in fields)
+
+    def year(self, entry, year):
+        need(isinstance(year, int) and 0 <= year <= 9999, "a year cannot be called so")
+        return ("year", f"{entry['population']}:{year:04}")
+
+    def by_year(self, entry, by_year, years, all_time, cost, cap):
+        """What is charged to single years is within the cap of each; what is charged to all time, within that of every year."""
+        delta, of_population = entry["account"]["delta"], f"{entry.get('population')}:"
+        known = {key: sums for key, sums in self.sums.items() if key[0] == "year" and key[1][:-4] == of_population}
+        if by_year:
+            need("population" in entry, "it is charged by year and has no population")
+            need(self.events.setdefault(entry["dataset"], by_year["event"]) == by_year["event"], "the event column was another before")
+            spent = self.sums[account_of(entry)][0] + sum(sums[0] for sums in known.values()) + cost[0] * max(1, len(years))
+            need(whole(by_year["spent_all_time"], "a sum") == spent, "its sum over all time is another")
+            near(by_year["epsilon_all_time"], epsilon(spent, delta), "its epsilon over all time")
+            numbers = [year["year"] for year in years]
+            need(numbers == sorted(set(numbers)), "its years are not in order")
+        for year in years:
+            before, person, _ = self.sums.get(self.year(entry, year["year"]), (0, 0, None))
+            expected = [cost[0], before, before + cost[0], person + cost[1]]
+            fields = ("charge", "spent_before", "spent_after", "spent_person_after")
+            need([whole(year[field], field) for field in fields] == expected, "its sums of a year are others")
+            near(year["epsilon_before"], epsilon(before, year["delta"]), "its epsilon of a year before")
+            near(year["epsilon_after"], epsilon(before + cost[0], year["delta"]), "its epsilon of a year after")
+            own = whole(year["cap"], "a cap")
+            need(all_time + before + cost[0] <= own <= cap, "it spends more than the cap of a year")
+        if not years:
+            within = all(all_time + sums[0] <= whole(entry["account"]["cap"], "a cap") for sums in known.values())
+            need(within, "it is charged to all time, and spends more than the cap of a year")
 
     def has_population(self, key):
         """With populations, nothing new is of a data set's own account: that would be a fresh budget for the same people."""
@@ -327,6 +370,7 @@ class Ledger:
 
     def cap(self, entry):
         key, to = account_of(entry), whole(entry["to"], "a cap")
+        need(key[0] != "year", "a year has its population's cap")
         self.has_population(key)
         spent, person, cap = self.sums.get(key, (0, 0, None))
         need((None if entry["from"] is None else whole(entry["from"], "a cap")) == cap, "the cap before is another")

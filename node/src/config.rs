@@ -12,10 +12,12 @@ use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_na
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
+use entente_protocols::privacy::blocks::ByYear;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
 use entente_protocols::study::OwnNumbers;
 use entente_protocols::study::lookalike::CANDIDATES;
+use entente_protocols::study::parts::Reads;
 use entente_protocols::study::plans::score::{OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
 use serde::Deserialize;
@@ -57,6 +59,12 @@ impl Config {
     /// The public schema of the data set of this name, however a study writes that.
     pub fn schema(&self, name: &str) -> Option<&DatasetSchema> {
         DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), name)
+    }
+
+    /// What a part is charged to that reads these rows, where the budget of their data set is by year.
+    pub fn by_year(&self, reads: Reads<'_>) -> Option<ByYear> {
+        let event = self.datasets.get(reads.dataset)?.event.as_ref()?;
+        Some(ByYear { event: event.column().to_owned(), years: event.restriction(reads.filter).years })
     }
 
     /// What a proposed study tells of single partners, as a sentence for whoever decides on it or looks back at it.

@@ -31,3 +31,4 @@ mod steward;
 mod studies;
 mod training;
 mod witnesses;
+mod years;

@@ -3,6 +3,7 @@
 use clap::Args;
 use entente_host::Error;
 use entente_host::terminal::{print, print_json};
+use entente_protocols::ledger::checkpoint::Totals;
 use entente_protocols::ledger::{AccountKey, Spent};
 use entente_protocols::privacy::rho::Rho;
 use serde::Serialize;
@@ -18,12 +19,15 @@ pub(super) struct Budget {
     json: bool,
 }
 
-/// A data set, or a population, which has no `dataset`.
+/// A data set, or a population, which has no `dataset`, or a year of one.
 #[derive(Serialize)]
 struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     dataset: Option<String>,
     population: String,
+    /// The year of what rows tell of: what is spent over all time counts in it, and so does `spent` here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    year: Option<i16>,
     delta: f64,
     /// The population's.
     cap: Amount,
@@ -33,13 +37,23 @@ struct Row {
     left: Amount,
     /// The loss of a person who may be a customer of every participant of every study.
     spent_person: Amount,
+    /// Of a population with years: what a customer with rows of every year has lost at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent_all_time: Option<Amount>,
 }
 
 #[derive(Serialize)]
-struct Amount {
-    rho: f64,
-    rho_micro: String,
-    epsilon: f64,
+pub(super) struct Amount {
+    pub(super) rho: f64,
+    pub(super) rho_micro: String,
+    pub(super) epsilon: f64,
+}
+
+impl Amount {
+    /// So much, with its ε at this δ.
+    pub(super) fn of(rho: Rho, delta: f64) -> Self {
+        Self { rho: rho.value(), rho_micro: rho.micro().to_string(), epsilon: rho.epsilon(delta) }
+    }
 }
 
 impl Budget {
@@ -48,8 +62,7 @@ impl Budget {
         let config = crate::load(&folder)?;
         let ledger = super::ledger::under(&folder, config.budgets())?;
         let (chain, delta) = (ledger.chain(), config.caps.delta);
-        let amount =
-            |rho: Rho| Amount { rho: rho.value(), rho_micro: rho.micro().to_string(), epsilon: rho.epsilon(delta) };
+        let amount = |rho: Rho| Amount::of(rho, delta);
         let row = |dataset: Option<&String>, population: &str| {
             let account = AccountKey::Population(population.to_owned());
             let (of_all, cap) = (chain.spent(&account), chain.cap(&account).unwrap_or(config.caps.lifetime));
@@ -57,34 +70,54 @@ impl Budget {
             Row {
                 dataset: dataset.cloned(),
                 population: population.to_owned(),
+                year: None,
                 delta,
                 cap: amount(cap),
                 spent: amount(rho),
                 left: amount(cap.minus(of_all.rho)),
                 spent_person: amount(person),
+                spent_all_time: None,
             }
         };
         let datasets = config.datasets.iter().map(|(name, dataset)| row(Some(name), &dataset.population));
         let budgets = config.budgets();
-        let populations = budgets.populations().into_keys().map(|population| row(None, population));
+        let populations = budgets.populations().into_keys().flat_map(|population| {
+            let account = AccountKey::Population(population.to_owned());
+            let (all_time, cap) = (chain.spent(&account), chain.cap(&account).unwrap_or(config.caps.lifetime));
+            let of_year = |(year, totals): (i16, &Totals)| Row {
+                year: Some(year),
+                spent: amount(all_time.rho.plus(totals.spent)),
+                left: amount(cap.minus(all_time.rho).minus(totals.spent)),
+                spent_person: amount(all_time.person.plus(totals.person)),
+                ..row(None, population)
+            };
+            let years: Vec<Row> = chain.years(population).map(of_year).collect();
+            let sum = (!years.is_empty()).then(|| amount(chain.spent_all_time(population).rho));
+            std::iter::once(Row { spent_all_time: sum, ..row(None, population) }).chain(years)
+        });
         let rows: Vec<Row> = datasets.chain(populations).collect();
         if self.json {
             return print_json(&rows);
         }
         let mut table = table(&["budget", "", "ρ", &format!("ε at δ = {delta:e}")]);
-        for Row { dataset, population, cap, spent, left, spent_person, .. } in rows {
-            let name = match dataset {
-                Some(dataset) => format!("data set {dataset}, of population {population}"),
-                None => format!("population {population}"),
+        for Row { dataset, population, year, cap, spent, left, spent_person, spent_all_time, .. } in rows {
+            let name = match (dataset, year) {
+                (Some(dataset), _) => format!("data set {dataset}, of population {population}"),
+                (None, Some(year)) => format!("population {population} in {year}, with all time"),
+                (None, None) => format!("population {population}"),
             };
+            let more = spent_all_time.map(|sum| ("spent, all time and all years".to_owned(), sum));
             let amounts = [
                 (name, "cap of the population", cap),
                 (String::new(), "spent", spent),
                 (String::new(), "left of the population's", left),
                 (String::new(), "spent, person at all partners", spent_person),
             ];
-            for (name, what, amount) in amounts {
-                table.add_row([name, what.into(), format!("{:.6}", amount.rho), format!("{:.3}", amount.epsilon)]);
+            let amounts = amounts.map(|(name, what, amount)| (name, what.to_owned(), amount)).into_iter();
+            for (name, what, amount) in
+                amounts.chain(more.into_iter().map(|(what, amount)| (String::new(), what, amount)))
+            {
+                table.add_row([name, what, format!("{:.6}", amount.rho), format!("{:.3}", amount.epsilon)]);
             }
         }
         print(table)?;

@@ -7,7 +7,7 @@ use entente_host::Error;
 use entente_host::files::{exists, write_private};
 use entente_host::terminal::{print, print_json_text, write};
 use entente_protocols::ledger::carry::CarriedOver;
-use entente_protocols::ledger::entry::{Entry, Record};
+use entente_protocols::ledger::entry::{Entry, Record, StudyRecord};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
@@ -170,8 +170,8 @@ fn row(entry: &Entry) -> [String; 10] {
             state,
             record.dataset.clone(),
             format!("{} ({})", record.study.name, record.study.id),
-            account.charge.to_string(),
-            account.spent_after.to_string(),
+            record.charge().to_string(),
+            spent(record),
             account.cap.to_string(),
             format!("{:.3}", account.epsilon_after),
             record.reason.clone().or_else(|| record.approved_by.clone()).unwrap_or_default(),
@@ -209,6 +209,13 @@ fn row(entry: &Entry) -> [String; 10] {
     };
     let none = String::new;
     [number, time, state, dataset, none(), none(), none(), cap, none(), note]
+}
+
+/// What was spent of the account that is charged; of each year that is, and of all time and years together.
+fn spent(record: &StudyRecord) -> String {
+    let Some(by_year) = &record.by_year else { return record.account.spent_after.to_string() };
+    let years = by_year.accounts.iter().map(|year| format!("{} in {}, ", year.account.spent_after, year.year));
+    format!("{}{} over all time", years.collect::<String>(), by_year.spent_all_time)
 }
 
 fn text(folder: &Folder) -> Result<String, Error> {

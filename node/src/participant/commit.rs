@@ -14,6 +14,7 @@ use entente_protocols::ledger::store::StoreError;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::Pledge;
 use entente_protocols::study::Question;
+use entente_protocols::study::parts::Reads;
 use jiff::SignedDuration;
 use tracing::warn;
 
@@ -52,19 +53,21 @@ impl Participant {
                 warn!(study = attempt.id.study, attempt = attempt.id.number, "it cannot go on: node.toml has changed");
                 continue;
             };
-            if let Some((dataset, open)) = self.still_to_charge(&question, started) {
-                lock(&self.ledger).earmark_again(&attempt.id, dataset, open, self.clock.now());
+            if let Some((reads, open)) = self.still_to_charge(&question, started) {
+                let by_year = self.config.by_year(reads);
+                let of = (reads.dataset, by_year.as_ref());
+                lock(&self.ledger).earmark_again(&attempt.id, of, open, self.clock.now());
             }
         }
         Ok(())
     }
 
     /// What an attempt may still cost, and which data set.
-    fn still_to_charge<'q>(&self, question: &'q Question, started: &Started) -> Option<(&'q str, Rho)> {
-        let dataset = self.part(question).ok().filter(|part| part.charged)?.work.reads()?.dataset;
+    fn still_to_charge<'q>(&self, question: &'q Question, started: &Started) -> Option<(Reads<'q>, Rho)> {
+        let reads = self.part(question).ok().filter(|part| part.charged)?.work.reads()?;
         let (ledger, transcript) = (lock(&self.ledger), started.signed.transcript.digest());
         let charges = question.rounds().filter_map(|round| ledger.charge_of(release_id(transcript, round)));
-        Some((dataset, question.rho_from(0).minus(charges.map(|(rho, _)| rho).sum())))
+        Some((reads, question.rho_from(0).minus(charges.map(|(rho, _)| rho).sum())))
     }
 
     /// Lets go of what was set aside for attempts that nobody has ended.

@@ -32,7 +32,7 @@ pub struct Finding {
 pub struct Chain {
     head: Option<Head>,
     tree: Tree,
-    accounts: BTreeMap<AccountKey, Totals>,
+    pub(super) accounts: BTreeMap<AccountKey, Totals>,
     configured: BTreeMap<AccountKey, Rho>,
     /// Of data sets, what was charged for each.
     datasets: BTreeMap<String, OfDataset>,
@@ -54,6 +54,7 @@ struct OfDataset {
     spent: Spent,
     population: Option<String>,
     unit: String,
+    event: Option<String>,
 }
 
 /// Why an entry does not follow.
@@ -107,6 +108,11 @@ impl Chain {
         self.datasets.get(dataset).map(|of| of.unit.as_str())
     }
 
+    /// The column of a data set by which its charges are of years, once one was.
+    pub fn event(&self, dataset: &str) -> Option<&str> {
+        self.datasets.get(dataset)?.event.as_deref()
+    }
+
     /// An account's cap, once it is recorded.
     pub fn cap(&self, account: &AccountKey) -> Option<Rho> {
         self.accounts.get(account).map(|totals| totals.cap)
@@ -126,7 +132,7 @@ impl Chain {
 
     /// Whether accounts are of populations.
     fn has_populations(&self) -> bool {
-        self.accounts.last_key_value().is_some_and(|(account, _)| matches!(account, AccountKey::Population(_)))
+        self.accounts.last_key_value().is_some_and(|(account, _)| !matches!(account, AccountKey::Dataset(_)))
     }
 
     /// Once there are populations, nothing new is of a data set's own account, which would be a fresh budget for the same people.
@@ -243,15 +249,19 @@ impl Chain {
         require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
         require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
         let charged = state == State::Reserved;
-        let (rho, person) = record.privacy.as_ref().map_or_else(Default::default, |p| (p.rho, p.rho_person));
-        require(account.charge == if charged { rho } else { Rho::ZERO }, "its charge is not that of its state")?;
-        let person = before.person.plus(if charged { person } else { Rho::ZERO });
+        let loss = record.privacy.as_ref().map_or_else(Default::default, |p| (p.rho, p.rho_person));
+        let of_years = record.by_year.as_ref().is_some_and(|by_year| !by_year.accounts.is_empty());
+        let (rho, person) = if charged && !of_years { loss } else { (Rho::ZERO, Rho::ZERO) };
+        require(account.charge == rho, "its charge is not that of its state")?;
+        let person = before.person.plus(person);
         require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
+        require(charged || record.by_year.is_none(), "it charges years, and its state does not charge")?;
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
             self.require_population(&key)?;
             let cap = self.cap(&key).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
+            self.verify_years(record, loss)?;
         }
         if matches!(state, State::Reserved | State::Repeated) {
             let held = self.hold(dataset, record.study.kind);
@@ -271,7 +281,8 @@ impl Chain {
 
     fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
         let CapChange { account, from, to, officers, proposal, .. } = change;
-        require(account.is_valid(), "its account cannot be called so")?;
+        let has_cap = account.is_valid() && !matches!(account, AccountKey::Year(_));
+        require(has_cap, "its account cannot be called so, or is of a year, which has its population's cap")?;
         self.require_population(account)?;
         require(*from == self.cap(account), "the cap before is another")?;
         let raised = from.is_some_and(|from| *to > from);
@@ -378,7 +389,10 @@ impl Chain {
             Some(of) => of,
             None => self.datasets.entry(record.dataset.as_ref().to_owned()).or_default(),
         };
-        of.spent.rho = of.spent.rho.plus(record.account.charge);
+        of.spent.rho = of.spent.rho.plus(record.charge());
+        if let Some(by_year) = record.by_year.as_ref().filter(|by_year| of.event.as_ref() != Some(&by_year.event)) {
+            of.event = Some(by_year.event.clone());
+        }
         if let Some(privacy) = &record.privacy {
             of.spent.person = of.spent.person.plus(privacy.rho_person);
             if of.unit != privacy.privacy_unit {
@@ -399,6 +413,7 @@ impl Chain {
         if let Some(totals) = self.accounts.get_mut(&record.account_key()) {
             (totals.spent, totals.person) = (account.spent_after, account.spent_person_after);
         }
+        self.accept_years(record);
         let Some(release) = record.release else { return };
         if state == State::Repeated {
             return;

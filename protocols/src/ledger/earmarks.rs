@@ -19,7 +19,7 @@ use crate::privacy::rho::Rho;
 pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
 struct Earmark {
-    account: AccountKey,
+    accounts: Vec<AccountKey>,
     open: Rho,
     since: Timestamp,
 }
@@ -28,8 +28,14 @@ impl Earmarks {
     /// What is set aside of an account for other studies. The attempts of one study follow each other: of an earlier one, nothing
     /// is charged any more.
     pub(super) fn beside(&self, account: &AccountKey, study: &str) -> Rho {
-        let others = self.0.iter().filter(|(attempt, earmark)| earmark.account == *account && attempt.study != study);
+        let others =
+            self.0.iter().filter(|(attempt, earmark)| earmark.accounts.contains(account) && attempt.study != study);
         others.map(|(_, earmark)| earmark.open).sum()
+    }
+
+    /// The accounts of which something is set aside.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountKey> {
+        self.0.values().flat_map(|earmark| &earmark.accounts)
     }
 
     /// So much of it is charged.
@@ -40,9 +46,9 @@ impl Earmarks {
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, account: AccountKey, open: Rho, since: Timestamp) {
+    pub(super) fn insert(&mut self, attempt: &AttemptId, accounts: Vec<AccountKey>, open: Rho, since: Timestamp) {
         self.0.retain(|other, _| other.study != attempt.study);
-        self.0.insert(attempt.clone(), Earmark { account, open, since });
+        self.0.insert(attempt.clone(), Earmark { accounts, open, since });
     }
 
     /// Nothing is set aside for an attempt any more.

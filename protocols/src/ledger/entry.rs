@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::account::AccountKey;
 use super::carry::CarriedOver;
 use super::office::{CapChange, Hold, Note, Proposal, Recovery};
+use super::years::YearCharges;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
@@ -232,6 +233,9 @@ pub struct StudyRecord<S = String> {
     pub privacy: Option<Arc<Privacy>>,
     /// The account.
     pub account: Account,
+    /// What is charged where the data set has an event column; in entries that charge, and in no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_year: Option<Box<YearCharges>>,
     /// The rule or the steward that approved.
     pub approved_by: Option<S>,
     /// T.
@@ -240,6 +244,19 @@ pub struct StudyRecord<S = String> {
     pub result_sha256: Option<Digest>,
     /// Why a study was refused.
     pub reason: Option<S>,
+}
+
+impl<S> StudyRecord<S> {
+    /// What it charges: to its account, or to that of each year.
+    pub fn charge(&self) -> Rho {
+        let of_year = self.by_year.as_ref().and_then(|by_year| by_year.accounts.first());
+        of_year.map_or(self.account.charge, |year| year.account.charge)
+    }
+
+    /// Σρ after it, of all time and, where it is charged by year, of every year.
+    pub fn spent_all_time(&self) -> Rho {
+        self.by_year.as_ref().map_or(self.account.spent_after, |by_year| by_year.spent_all_time)
+    }
 }
 
 impl<S: AsRef<str>> StudyRecord<S> {

@@ -15,6 +15,7 @@
 //! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
 //! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
+//! - `years`: accounts of years;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
@@ -53,8 +54,11 @@ mod permit;
 mod populations;
 mod read;
 mod recent;
+mod years;
 
-pub use account::{AccountKey, Budgets, Caps, OverCap, Spent, is_dataset_name, is_population_name, population_of};
+pub use account::{
+    AccountKey, Budgets, Caps, OverCap, Spent, YearKey, is_dataset_name, is_population_name, population_of,
+};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
 pub use entry::{Entry, Head, State};
@@ -64,6 +68,7 @@ pub use officers::{Act, Outcome};
 pub(crate) use outbox::sealed;
 pub use outbox::{Outbound, Protected};
 pub use permit::{Begin, Permit, Reservation};
+pub use years::{Standing, YearAccount, YearCharges};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::entry::{Record, State, StudyRecord};
+use super::entry::{Record, State};
 use super::error::LedgerError;
 use super::ledger::Ledger;
 use super::office::CapChange;
@@ -13,6 +13,7 @@ use super::store::Store;
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::policy::{Approved, Request};
+use crate::privacy::blocks::ByYear;
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
 
@@ -88,7 +89,7 @@ impl<S: Store> Ledger<S> {
                 record.release = Some(release);
                 record.transcript = Some(transcript);
                 record.approved_by = Some(by.clone());
-                ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
+                ledger.charge(&mut record, request.by_year.as_ref(), (mechanism.rho(), mechanism.rho_person()));
                 Ok(Record::Reserved(record))
             })?;
             self.earmarks.charged(&request.attempt(), mechanism.rho());
@@ -104,13 +105,19 @@ impl<S: Store> Ledger<S> {
     pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
         self.sync()?;
         self.admits(request, request.rho)?;
-        self.earmark_again(&request.attempt(), &request.dataset, request.rho, now);
+        self.earmark_again(&request.attempt(), (&request.dataset, request.by_year.as_ref()), request.rho, now);
         Ok(())
     }
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
-        self.earmarks.insert(attempt, self.account_of(dataset), open, since);
+    pub fn earmark_again(
+        &mut self,
+        attempt: &AttemptId,
+        (dataset, by_year): (&str, Option<&ByYear>),
+        open: Rho,
+        since: Timestamp,
+    ) {
+        self.earmarks.insert(attempt, self.charged_accounts(dataset, by_year), open, since);
     }
 
     /// Nothing is set aside for an attempt any more.
@@ -141,14 +148,5 @@ impl<S: Store> Ledger<S> {
                 proposal: None,
             }))
         })
-    }
-
-    /// Puts a charge into the account that a record states.
-    fn charge(&self, record: &mut StudyRecord, rho: Rho, person: Rho) {
-        let account = &mut record.account;
-        account.charge = rho;
-        account.spent_after = account.spent_before.plus(rho);
-        account.spent_person_after = account.spent_person_after.plus(person);
-        account.epsilon_after = account.spent_after.epsilon(account.delta);
     }
 }

@@ -13,6 +13,7 @@ use super::carry::CarriedOver;
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
 use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
 use super::recent::Recent;
+use super::years::YearCharges;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
@@ -83,6 +84,7 @@ struct Fields<'a, S> {
     #[serde(borrow)]
     privacy: Option<&'a RawValue>,
     account: Option<Account>,
+    by_year: Option<Box<YearCharges>>,
     approved_by: Option<S>,
     transcript: Option<Digest>,
     result_sha256: Option<Digest>,
@@ -188,6 +190,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
             round: self.round,
             privacy: self.privacy.map(|raw| part(&mut reader.privacy, raw)).transpose()?,
             account: there(self.account.take(), "account")?,
+            by_year: self.by_year.take(),
             approved_by: self.approved_by.take(),
             transcript: self.transcript,
             result_sha256: self.result_sha256,

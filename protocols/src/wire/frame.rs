@@ -13,7 +13,7 @@ use crate::canonical::{MAX_CANONICAL, Malformed, canonical_bytes, from_canonical
 use crate::ledger::Outbound;
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 const HEADER: usize = 8;
 
 /// A message that frames carry: its kind and limit.

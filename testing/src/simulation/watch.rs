@@ -63,7 +63,7 @@ impl Watched {
             let (Some(transcript), Some(round)) = (record.transcript, record.round) else { continue };
             let release = (transcript, round);
             let is_again = match entry.state() {
-                State::Reserved => self.charges.insert(release, account.charge).is_some(),
+                State::Reserved => self.charges.insert(release, record.charge()).is_some(),
                 State::Computed => !self.computed.insert(release),
                 _ => false,
             };
