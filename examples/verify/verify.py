@@ -234,8 +234,8 @@ class Ledger:
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
         # What was carried over from data sets' own accounts.
         self.carried = {}
-        # Event columns by data set.
-        self.events = {}
+        # Event columns by data set, and the years in which accounts had an allowance.
+        self.events, self.allowances = {}, set()
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
 
@@ -374,12 +374,20 @@ class Ledger:
         self.has_population(key)
         spent, person, cap = self.sums.get(key, (0, 0, None))
         need((None if entry["from"] is None else whole(entry["from"], "a cap")) == cap, "the cap before is another")
-        if cap is not None and to > cap:
+        year = entry.get("for_year")
+        if year is not None:
+            need(cap is not None and to > cap, "an allowance adds nothing")
+            need(entry["time"][:5] == f"{year:04}-", "it is an allowance for another year than it is recorded in")
+            need((key, year) not in self.allowances, "the year had its allowance before")
+            self.second(entry, {"allow": {key[0]: key[1], "for_year": year, "rho": str(to - cap)}})
+            self.allowances.add((key, year))
+        elif cap is not None and to > cap:
             self.second(entry, {"cap": {key[0]: key[1], "to": entry["to"]}})
         else:
             need(entry["proposal"] is None and len(entry["officers"]) <= 1, "a cap that is not raised takes no proposal")
         self.sums[key] = (spent, person, to)
-        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get(key[0]) != key[1]}
+        about = lambda action: action.get("cap", action.get("allow", {}))
+        self.proposals = {n: p for n, p in self.proposals.items() if about(p["action"]).get(key[0]) != key[1]}
 
     def recovered(self, entry, header):
         notes = [seen["checkpoint"] for seen in entry["witnessed"]]

@@ -1,12 +1,13 @@
-//! Budgets by year: a study costs the years of the rows that it can touch.
+//! Budgets by year: a study costs the years of the rows that it can touch, and officers add to a cap by the year's name.
 
 use std::process::Command;
 
-use entente_protocols::ledger::YearCharges;
 use entente_protocols::ledger::entry::{Entry, Record, State};
 use entente_protocols::ledger::line::Line;
+use entente_protocols::ledger::office::CapChange;
 use entente_protocols::ledger::store::{Memory, Store};
 use entente_protocols::ledger::verify::{export, verify_export};
+use entente_protocols::ledger::{Act, Outcome, YearCharges};
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::Study;
 use entente_testing::{Error, SETTINGS, World, study};
@@ -108,13 +109,42 @@ async fn what_is_set_aside_of_a_year_is_set_aside_after_a_restart() -> Result<()
     Ok(())
 }
 
-/// The other verifier takes years as this one does, and refuses each of them changed.
+fn allow(world: &World, officer: &str, year: i16) -> Result<Outcome, Error> {
+    let act = Act { officer, reason: "board", now: "2027-03-01T10:00:00Z" };
+    Ok(world.open_ledger("bank")?.allow("purchases", year, Rho::within(1.0, 1e-6).ok_or("ε")?, act)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowance_lets_a_study_go_on_once_two_officers_have_granted_it() -> Result<(), Error> {
+    let world = world().await?;
+    for name in ["first", "second"] {
+        world.run(sales(name, &format!("shop = '{}'", if name == "first" { "north" } else { "south" }))?).await?;
+    }
+    let partners = || sales("third", "shop IN ('north', 'south')");
+    assert!(world.refusal(partners()?).await?.contains("the lifetime budget"));
+    assert_eq!(allow(&world, "ann", 2027)?, Outcome::Proposed);
+    assert!(world.refusal(partners()?).await?.contains("the lifetime budget"), "one officer is not two");
+    assert!(allow(&world, "bob", 2028).is_err(), "in another year than by the clock");
+    assert_eq!(allow(&world, "bob", 2027)?, Outcome::Done);
+    // The other partner has none.
+    let error = world.refusal(partners()?).await?;
+    assert!(error.contains("telecom") && !error.contains("bank"), "{error}");
+    let ledger = world.open_ledger("bank")?;
+    assert_eq!(ledger.chain().allowances(&ledger.account_of("purchases")).count(), 1);
+    let report = verify_export(&world.export("bank")?, None);
+    assert!(report.passed(), "{}", report.text());
+    Ok(())
+}
+
+/// The other verifier takes years and allowances as this one does, and refuses each of them changed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs python3 with cryptography; .ci/run installs it"]
 async fn years_in_python() -> Result<(), Error> {
     let world = world().await?;
     world.run(sales("first", "EXTRACT(YEAR FROM bought) IN (2026, 2027)")?).await?;
     world.run(sales("second", "shop = 'north'")?).await?;
+    allow(&world, "ann", 2027)?;
+    allow(&world, "bob", 2027)?;
     world.run(sales("third", "EXTRACT(YEAR FROM bought) = 2028")?).await?;
     let folder = tempfile::tempdir()?;
     let verify = |text: &str| -> Result<String, Error> {
@@ -137,11 +167,18 @@ async fn years_in_python() -> Result<(), Error> {
     fn year(entry: &mut Entry, change: impl Fn(&mut YearCharges)) {
         years(entry).into_iter().for_each(change);
     }
-    let changes: [(Change, &str); 4] = [
+    fn allowance(entry: &mut Entry, change: impl Fn(&mut CapChange)) {
+        if let Record::Cap(record) = &mut entry.record {
+            Some(record).filter(|record| record.for_year.is_some()).into_iter().for_each(change);
+        }
+    }
+    let changes: [(Change, &str); 6] = [
         (|entry| year(entry, |by_year| by_year.accounts[0].account.spent_before = Rho::MAX), "sums of a year"),
         (|entry| year(entry, |by_year| by_year.accounts[0].account.cap = Rho::ZERO), "cap of a year"),
         (|entry| year(entry, |by_year| by_year.spent_all_time = Rho::ZERO), "over all time"),
         (|entry| year(entry, |by_year| by_year.accounts.reverse()), "in order"),
+        (|entry| allowance(entry, |change| change.for_year = Some(2028)), "another year"),
+        (|entry| allowance(entry, |change| change.to = change.to.plus(Rho::from_micro(1))), "no open proposal"),
     ];
     let (lines, signer) = (world.open_ledger("bank")?.store().entries()?, world.folder("bank").signer("bank")?);
     for (change, expected) in changes {

@@ -1,5 +1,7 @@
 //! `entente-node budget`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use entente_host::Error;
 use entente_host::terminal::{print, print_json};
@@ -40,6 +42,9 @@ struct Row {
     /// Of a population with years: what a customer with rows of every year has lost at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     spent_all_time: Option<Amount>,
+    /// What is in the cap of a population that two officers have added in calendar years.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    allowances: BTreeMap<i16, Amount>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +82,7 @@ impl Budget {
                 left: amount(cap.minus(of_all.rho)),
                 spent_person: amount(person),
                 spent_all_time: None,
+                allowances: BTreeMap::new(),
             }
         };
         let datasets = config.datasets.iter().map(|(name, dataset)| row(Some(name), &dataset.population));
@@ -93,20 +99,24 @@ impl Budget {
             };
             let years: Vec<Row> = chain.years(population).map(of_year).collect();
             let sum = (!years.is_empty()).then(|| amount(chain.spent_all_time(population).rho));
-            std::iter::once(Row { spent_all_time: sum, ..row(None, population) }).chain(years)
+            let allowances = chain.allowances(&account).map(|(year, rho)| (year, amount(rho))).collect();
+            std::iter::once(Row { spent_all_time: sum, allowances, ..row(None, population) }).chain(years)
         });
         let rows: Vec<Row> = datasets.chain(populations).collect();
         if self.json {
             return print_json(&rows);
         }
         let mut table = table(&["budget", "", "ρ", &format!("ε at δ = {delta:e}")]);
-        for Row { dataset, population, year, cap, spent, left, spent_person, spent_all_time, .. } in rows {
+        for Row { dataset, population, year, cap, spent, left, spent_person, spent_all_time, allowances, .. } in rows {
             let name = match (dataset, year) {
                 (Some(dataset), _) => format!("data set {dataset}, of population {population}"),
                 (None, Some(year)) => format!("population {population} in {year}, with all time"),
                 (None, None) => format!("population {population}"),
             };
             let more = spent_all_time.map(|sum| ("spent, all time and all years".to_owned(), sum));
+            let allowed =
+                allowances.into_iter().map(|(year, amount)| (format!("in the cap, allowed in {year}"), amount));
+            let more: Vec<(String, Amount)> = more.into_iter().chain(allowed).collect();
             let amounts = [
                 (name, "cap of the population", cap),
                 (String::new(), "spent", spent),

@@ -49,6 +49,11 @@ pub(super) enum Ledger {
         after_help = "Example:\n  entente-node ledger cap customers --epsilon 5 --officer ann --reason \"board of May\" --dir bank"
     )]
     Cap(office::Cap),
+    /// Add to a population's cap for this calendar year, once a second officer runs the same command in it
+    #[command(
+        after_help = "Example:\n  entente-node ledger allow customers --year 2027 --epsilon 2 --officer ann --reason \"board of January\" --dir bank"
+    )]
+    Allow(office::Allow),
     /// End the quarantine of a ledger that is not what witnesses saw: takes over what was spent, once a second officer runs it too
     #[command(
         after_help = "Example:\n  entente-node ledger recover --officer ann --reason \"disk of 3 May lost\" --dir bank"
@@ -98,6 +103,7 @@ impl Ledger {
             Self::Pause(hold) => hold.run(true),
             Self::Resume(hold) => hold.run(false),
             Self::Cap(cap) => cap.run(),
+            Self::Allow(allow) => allow.run(),
             Self::Recover(recover) => recover.run(),
         }
     }
@@ -187,6 +193,9 @@ fn row(entry: &Entry) -> [String; 10] {
         Record::Proposed(proposal) => {
             let (dataset, cap) = match &proposal.action {
                 Action::Cap { account, to } => (account.name().to_owned(), to.to_string()),
+                Action::Allow { account, for_year, rho } => {
+                    (account.name().to_owned(), format!("+ {rho} for {for_year}"))
+                }
                 Action::Recover(_) => (String::new(), String::new()),
             };
             (dataset, cap, format!("by {}: {}", proposal.officer, proposal.reason))
@@ -194,7 +203,8 @@ fn row(entry: &Entry) -> [String; 10] {
         Record::Cap(change) => {
             let by = change.officers.join(" and ");
             let by = if by.is_empty() { by } else { format!("by {by}: ") };
-            (change.account.name().to_owned(), change.to.to_string(), by + &change.reason)
+            let year = change.for_year.map_or_else(String::new, |year| format!("allowance for {year}, "));
+            (change.account.name().to_owned(), change.to.to_string(), year + &by + &change.reason)
         }
         Record::Carried(carried) => {
             let CarriedOver { dataset, population, spent, cap, .. } = carried;

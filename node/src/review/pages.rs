@@ -376,13 +376,24 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
         Record::Proposed(proposal) => {
             let what = match &proposal.action {
                 Action::Cap { account, to } => format!("a cap of ρ = {to} for {account}"),
+                Action::Allow { account, for_year, rho } => {
+                    format!("an allowance of ρ = {rho} for {account}, for {for_year}")
+                }
                 Action::Recover(_) => "a recovery".into(),
             };
             (proposal.officer.clone(), format!("proposed {what}: {}", proposal.reason))
         }
         Record::Cap(change) => (
             change.officers.join(" and "),
-            format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
+            match change.for_year {
+                Some(year) => {
+                    format!(
+                        "allowance for {year}: the cap of {} is ρ = {}: {}",
+                        change.account, change.to, change.reason
+                    )
+                }
+                None => format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
+            },
         ),
         Record::Carried(CarriedOver { dataset, population, spent, .. }) => (
             String::new(),

@@ -34,6 +34,8 @@ pub struct Chain {
     tree: Tree,
     pub(super) accounts: BTreeMap<AccountKey, Totals>,
     configured: BTreeMap<AccountKey, Rho>,
+    /// What was added to caps in calendar years.
+    pub(super) allowances: BTreeMap<(AccountKey, i16), Rho>,
     /// Of data sets, what was charged for each.
     datasets: BTreeMap<String, OfDataset>,
     /// Of data sets' own accounts, what was carried over to populations.
@@ -234,7 +236,7 @@ impl Chain {
                     require(self.paused.contains_key(&hold.subject), "it resumes what is not paused")
                 }
                 Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
-                Record::Cap(change) => self.verify_cap(change),
+                Record::Cap(change) => self.verify_cap(change, entry.time.as_ref()),
                 Record::Carried(carried) => self.verify_carried(carried),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
             }
@@ -279,13 +281,23 @@ impl Chain {
         require(follows && same_dataset, "its state does not follow from what was recorded of its release")
     }
 
-    fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
-        let CapChange { account, from, to, officers, proposal, .. } = change;
+    fn verify_cap(&self, change: &CapChange, time: &str) -> Result<(), Problem> {
+        let CapChange { account, from, to, officers, proposal, for_year, .. } = change;
         let has_cap = account.is_valid() && !matches!(account, AccountKey::Year(_));
         require(has_cap, "its account cannot be called so, or is of a year, which has its population's cap")?;
         self.require_population(account)?;
         require(*from == self.cap(account), "the cap before is another")?;
         let raised = from.is_some_and(|from| *to > from);
+        if let Some(year) = *for_year {
+            require(raised, "an allowance adds nothing")?;
+            self.verify_allowance(account, year, time)?;
+            let rho = to.minus(from.unwrap_or_default());
+            return self.verify_second(
+                *proposal,
+                officers,
+                &Action::Allow { account: account.clone(), for_year: year, rho },
+            );
+        }
         if !raised {
             return require(proposal.is_none() && officers.len() <= 1, "a cap that is not raised takes no proposal");
         }
@@ -338,10 +350,14 @@ impl Chain {
             Record::Cap(change) => {
                 self.accounts.entry(change.account.clone()).or_default().cap = change.to;
                 self.configured.insert(change.account.clone(), change.configured);
+                if let Some(year) = change.for_year {
+                    self.allowances
+                        .insert((change.account.clone(), year), change.to.minus(change.from.unwrap_or_default()));
+                }
                 // A proposal was made over the cap of its time.
-                self.proposals.retain(
-                    |_, open| !matches!(&open.action, Action::Cap { account, .. } if *account == change.account),
-                );
+                self.proposals.retain(|_, open| {
+                    !matches!(&open.action, Action::Cap { account, .. } | Action::Allow { account, .. } if *account == change.account)
+                });
             }
             Record::Carried(carried) => {
                 let [to, from] =

@@ -15,7 +15,7 @@
 //! - [`entry`]: what an entry says; [`office`]: what officers record; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
 //! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
-//! - `years`: accounts of years;
+//! - `years`, `allowance`: accounts of years, and what two officers add to a cap in one;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
@@ -42,6 +42,7 @@ pub mod verify;
 pub mod witness;
 
 mod account;
+mod allowance;
 mod earmarks;
 mod error;
 

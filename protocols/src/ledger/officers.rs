@@ -29,7 +29,7 @@ pub struct Act<'a> {
     pub now: &'a str,
 }
 
-fn refuse<T>(words: String) -> Result<T, LedgerError> {
+pub(super) fn refuse<T>(words: String) -> Result<T, LedgerError> {
     Err(LedgerError::Office(words))
 }
 
@@ -79,6 +79,7 @@ impl<S: Store> Ledger<S> {
                 officers,
                 reason: act.reason.into(),
                 proposal,
+                for_year: None,
             })
         };
         if to < from {
@@ -113,7 +114,7 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Proposes, or does what another officer has proposed.
-    fn second(
+    pub(super) fn second(
         &mut self,
         action: &Action,
         act: Act<'_>,
@@ -187,6 +188,7 @@ impl<S: Store> Ledger<S> {
                     officers: Vec::new(),
                     reason: "node.toml was changed".into(),
                     proposal: None,
+                    for_year: None,
                 }))
             })?;
         }

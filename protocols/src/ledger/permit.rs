@@ -146,6 +146,7 @@ impl<S: Store> Ledger<S> {
                 officers: Vec::new(),
                 reason: "first use; as node.toml says".into(),
                 proposal: None,
+                for_year: None,
             }))
         })
     }

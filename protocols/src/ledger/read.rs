@@ -100,6 +100,7 @@ struct Fields<'a, S> {
     person: Option<Rho>,
     cap: Option<Rho>,
     configured: Option<Rho>,
+    for_year: Option<i16>,
     officers: Option<Vec<String>>,
     proposal: Option<u64>,
     witnessed: Option<Vec<Sighting>>,
@@ -142,6 +143,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
                 proposal: self.proposal,
+                for_year: self.for_year,
             }),
             State::Carried => Record::Carried(CarriedOver {
                 dataset: owned(self.dataset.take(), "dataset")?,
