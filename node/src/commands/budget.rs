@@ -6,11 +6,15 @@ use clap::Args;
 use entente_host::Error;
 use entente_host::terminal::{print, print_json};
 use entente_protocols::ledger::checkpoint::Totals;
-use entente_protocols::ledger::{AccountKey, Spent};
+use entente_protocols::ledger::{AccountKey, Ledger, Spent};
 use entente_protocols::privacy::rho::Rho;
 use serde::Serialize;
 
+use super::plan::{self, Standing, Studies};
 use super::{Dir, table};
+use crate::config::Config;
+use crate::state::Folder;
+use crate::store::LedgerStore;
 
 #[derive(Args)]
 pub(super) struct Budget {
@@ -19,6 +23,12 @@ pub(super) struct Budget {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Show for how many studies of which ε what is left is enough.
+    #[arg(long)]
+    plan: bool,
+    /// With --plan, how many partners take part in each study, for the reading of a person; all by default.
+    #[arg(long, value_name = "COUNT", requires = "plan")]
+    partners: Option<u32>,
 }
 
 /// A data set, or a population, which has no `dataset`, or a year of one.
@@ -67,6 +77,9 @@ impl Budget {
         let config = crate::load(&folder)?;
         let ledger = super::ledger::under(&folder, config.budgets())?;
         let (chain, delta) = (ledger.chain(), config.caps.delta);
+        if self.plan {
+            return self.plan(&folder, &config, &ledger);
+        }
         let amount = |rho: Rho| Amount::of(rho, delta);
         let row = |dataset: Option<&String>, population: &str| {
             let account = AccountKey::Population(population.to_owned());
@@ -141,5 +154,34 @@ impl Budget {
             print(format!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason))?;
         }
         ledger.quarantine().map_or(Ok(()), print)
+    }
+}
+
+impl Budget {
+    /// Shows what is left in studies, of each population and of each of its years.
+    fn plan(&self, folder: &Folder, config: &Config, ledger: &Ledger<LedgerStore>) -> Result<(), Error> {
+        let pinned = folder.pinned_roster()?.map(|roster| u32::try_from(roster.members.len()).unwrap_or(u32::MAX));
+        let partners = self.partners.or(pinned).unwrap_or(config.policy.min_partners);
+        let studies = Studies { per_study: config.caps.per_study, partners, delta: config.caps.delta };
+        let chain = ledger.chain();
+        let (budgets, mut standings) = (config.budgets(), Vec::new());
+        for population in budgets.populations().into_keys() {
+            let account = AccountKey::Population(population.to_owned());
+            let (all_time, cap) = (chain.spent(&account), chain.cap(&account).unwrap_or(config.caps.lifetime));
+            let with = |totals: &Totals| Spent {
+                rho: all_time.rho.plus(totals.spent),
+                person: all_time.person.plus(totals.person),
+            };
+            // Of all time there is no more than of the year in which most was spent.
+            let most = chain.years(population).map(|(_, totals)| with(totals)).max_by_key(|spent| spent.rho);
+            standings.push(Standing { account: account.to_string(), spent: most.unwrap_or(all_time), cap });
+            let of_year =
+                |(year, totals)| Standing { account: format!("{account} in {year}"), spent: with(totals), cap };
+            standings.extend(chain.years(population).map(of_year));
+            if config.datasets.values().any(|dataset| dataset.population == population && dataset.event.is_some()) {
+                standings.push(Standing { account: format!("{account} in any other year"), spent: all_time, cap });
+            }
+        }
+        plan::show(standings, &studies, self.json)
     }
 }
