@@ -126,6 +126,8 @@ class Checkpoint:
             self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
         need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
         name, identifier, signature = self.lines[0]
+        if key is None:
+            return
         need(name == origin and identifier == key_id(origin, 1, key), "a checkpoint is not signed by the node")
         need(signed(key, self.text.encode(), signature), "a checkpoint's signature does not verify")
 
@@ -232,10 +234,14 @@ def proposal(study, requester):
 class Ledger:
     def __init__(self):
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
+        # What was taken over of ledgers under earlier identities of the name.
+        self.inherited = {}
         # What was carried over from data sets' own accounts.
         self.carried = {}
         # Event columns by data set, and the years in which accounts had an allowance.
         self.events, self.allowances = {}, set()
+        # The rules that hold, what was last said of each data set, and who was ever said to be its customers, by which column.
+        self.rules, self.datasets, self.units = None, {}, set()
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
         self.answered, self.answered_study, self.answered_before = 0, None, 0
 
@@ -246,6 +252,8 @@ class Ledger:
             self.study(state, entry)
         elif state == "CAP":
             self.cap(entry)
+        elif state == "RULES":
+            self.follow(entry)
         elif state == "CARRIED":
             self.carry(entry)
         elif state == "PROPOSED":
@@ -286,6 +294,7 @@ class Ledger:
         need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
         if state == "RESERVED":
             self.has_population(key)
+            self.is_ruled(entry)
             need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
             need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
             self.by_year(entry, by_year, years, spent + charge, cost, cap)
@@ -346,6 +355,84 @@ class Ledger:
         """With populations, nothing new is of a data set's own account: that would be a fresh budget for the same people."""
         need(key[0] == "population" or not any(kind == "population" for kind, _ in self.sums), "it names no population")
 
+    def is_ruled(self, entry):
+        """Charges to a population are as the rules say that hold."""
+        if "population" not in entry:
+            return
+        need(self.rules is not None and entry["dataset"] in self.rules["datasets"], "no rules have its data set")
+        rules, consent = self.rules["datasets"][entry["dataset"]], entry["consent"]
+        need(rules["population"] == entry["population"], "its population is another than the rules say")
+        need(rules["privacy_unit"] == entry["privacy"]["privacy_unit"], "its privacy unit is another than the rules say")
+        most = self.rules["person"]
+        # Of a person all that was spent counts, whatever the year.
+        years = len((entry.get("by_year") or {"accounts": ()})["accounts"])
+        of = {("population", entry["population"])} | {key for key in self.sums if key[0] == "year" and key[1][:-5] == entry["population"]}
+        lost = sum(self.sums.get(key, (0, 0))[1] for key in of) + max(1, years) * whole(entry["privacy"]["rho_person"], "rho")
+        need(most is None or lost <= whole(most, "rho"), "a person loses more than the rules say")
+        consent = None if consent is None else hashlib.sha256(consent.encode()).hexdigest()
+        need(rules["consent_sha256"] == consent, "its consent predicate is another than the rules say")
+
+    def is_looser(self, new):
+        """Whether rules admit more than those that hold."""
+        old = self.rules
+        if old is None:
+            return False
+        policy = (
+            (old["approve"], new["approve"]) == ("manual", "auto")
+            or not set(new["kinds"]) <= set(old["kinds"])
+            or (new["own_numbers"] and not old["own_numbers"])
+            or any(new[name] < old[name] for name in ("min_partners", "min_audience", "witnesses"))
+            or whole(new["per_study"], "rho") > whole(old["per_study"], "rho")
+        )
+        now, before = (None if rules["person"] is None else whole(rules["person"], "rho") for rules in (new, old))
+        policy = policy or before is not None and (now is None or now > before)
+        now, before = new["min_colluders"], old["min_colluders"]
+        colluders = now != before and (now is None or before is None or now < before)
+        now, before = set(new["officers"]), set(old["officers"])
+        officers = now != before if len(before) >= 2 else not before <= now
+        return bool(policy or colluders or officers) or any(self.is_looser_of(*of) for of in new["datasets"].items())
+
+    def is_looser_of(self, name, new):
+        old = self.datasets.get(name)
+        if old is None:
+            return (new["population"], new["privacy_unit"]) not in self.units
+        consents = old["consent_sha256"] is not None and new["consent_sha256"] != old["consent_sha256"]
+        return consents or any(new[field] != old[field] for field in ("population", "privacy_unit"))
+
+    def confirmed(self, entry, action):
+        """By two officers, or, where the rules name fewer than two, by whoever answers for the node."""
+        named, officers = self.rules["officers"] if self.rules else [], entry["officers"]
+        if self.rules is None or len(named) >= 2:
+            self.second(entry, action)
+        else:
+            need(not named or set(officers) <= set(named), "the rules name other officers")
+            need(len(officers) == 1 and officers[0] and entry["proposal"] is None, "somebody has to confirm it")
+
+    def follow(self, entry):
+        """Rules hold from now on. A data set of other people takes along what was spent on those before."""
+        rules = entry["rules"]
+        has_charged = any(sums[:2] != (0, 0) for sums in self.sums.values())
+        if has_charged and self.is_looser(rules):
+            self.confirmed(entry, {"rules": rules})
+        else:
+            need(not entry["officers"] and entry["proposal"] is None, "rules that admit no more take no officers")
+        before, known = dict(self.sums), self.datasets
+        moved = {(known[name]["population"], new["population"]) for name, new in rules["datasets"].items() if name in known}
+        for source, target in sorted(moved):
+            inherited, account = before.get(("population", source)), account_of({"population": target})
+            if source == target or inherited is None:
+                continue
+            spent, person, cap = self.sums.get(account, (0, 0, 0))
+            if account not in before:
+                cap = inherited[2] if cap == 0 else min(cap, inherited[2])
+            self.sums[account] = (spent + inherited[0], person + inherited[1], cap)
+        for name, new in rules["datasets"].items():
+            account_of(new)
+            self.datasets[name] = new
+            self.units.add((new["population"], new["privacy_unit"]))
+        self.rules = rules
+        self.proposals = {n: p for n, p in self.proposals.items() if "rules" not in p["action"]}
+
     def carry(self, entry):
         """What was spent on a data set becomes a part of what its population has spent, and its own account is closed."""
         source, target = ("dataset", entry["dataset"]), account_of(entry)
@@ -365,7 +452,8 @@ class Ledger:
     def second(self, entry, action):
         proposal = self.proposals.get(entry["proposal"])
         need(proposal and proposal["action"] == action, "no open proposal says so")
-        officers = entry["officers"]
+        officers, named = entry["officers"], self.rules["officers"] if self.rules else []
+        need(not named or set(officers) <= set(named), "the rules name other officers")
         need(len(officers) == 2 and officers[0] == proposal["officer"] and officers[1] not in ("", officers[0]), "it takes two officers")
 
     def cap(self, entry):
@@ -392,15 +480,18 @@ class Ledger:
     def recovered(self, entry, header):
         notes = [seen["checkpoint"] for seen in entry["witnessed"]]
         need(notes, "it takes over nothing")
-        self.second(entry, {"recover": notes})
-        key = hexadecimal(header["identity"], 32)
+        earlier = [seen.get("identity") for seen in entry["witnessed"]]
+        (self.confirmed if all(earlier) else self.second)(entry, {"recover": notes})
+        # By account: the smallest cap, and the largest sums by whose they are, this node's own as None.
         seen = {}
-        for note in notes:
-            checkpoint = Checkpoint(note, header["origin"], key)
+        for note, identity in zip(notes, earlier):
+            checkpoint = Checkpoint(note, header["origin"], hexadecimal(identity or header["identity"], 32))
             self.taken_over.append((checkpoint.size, checkpoint.root))
             for key, sums in checkpoint.accounts.items():
-                known = seen.get(key, sums)
-                seen[key] = (max(known[0], sums[0]), max(known[1], sums[1]), min(known[2], sums[2]))
+                cap, by = seen.setdefault(key, (sums[2], {}))
+                known = by.get(identity, (0, 0))
+                by[identity] = (max(known[0], sums[0]), max(known[1], sums[1]))
+                seen[key] = (min(cap, sums[2]), by)
                 if key[0] == "dataset" and sums[2] == 0:
                     # It was carried over there, and is in the sums of a population.
                     done = self.carried.get(key[1], (0, 0))
@@ -408,8 +499,14 @@ class Ledger:
         need([account_of(account) for account in entry["datasets"]] == sorted(seen), "it takes over other accounts")
         for account in entry["datasets"]:
             spent, person, cap = self.sums.get(account_of(account), (0, 0, None))
-            other = seen[account_of(account)]
-            sums = (max(spent, other[0]), max(person, other[1]), other[2] if cap is None else min(cap, other[2]))
+            least, by = seen[account_of(account)]
+            own = by.pop(None, (0, 0))
+            after = [max(spent, own[0]), max(person, own[1])]
+            for identity, sums in by.items():
+                before = self.inherited.get((identity, account_of(account)), (0, 0))
+                after = [now + max(0, of - known) for now, of, known in zip(after, sums, before)]
+                self.inherited[identity, account_of(account)] = tuple(map(max, sums, before))
+            sums = (*after, least if cap is None else min(cap, least))
             fields = ("spent_before", "spent_person_before", "spent_after", "spent_person_after", "cap")
             need([whole(account[field], field) for field in fields] == [spent, person, *sums], "its sums are not the larger ones")
             self.sums[account_of(account)] = sums
@@ -437,6 +534,15 @@ def read_witnessed(path):
     return [value["checkpoint"] for value in values]
 
 
+def check_earlier(note, roots, ledger, roster):
+    """What a witness in the roster holds of an earlier identity of the node's name is taken over, if that had spent anything."""
+    seen = Checkpoint(note, read_note(note)[0].split("\n")[0], None)
+    goes_on = seen.size < len(roots) and roots[seen.size] == seen.root
+    if roster is None or goes_on or (seen.size, seen.root) in ledger.taken_over or not any(sums[:2] != (0, 0) for sums in seen.accounts.values()):
+        return
+    need(not any(good for _, _, good in seen.cosignatures(roster)), "a witness holds what was spent under an earlier identity, and it is not taken over")
+
+
 def check_witnesses(header, roots, ledger, checkpoints, outside):
     """Holds a whole ledger against what is outside of its node; who has cosigned it up to which entry."""
     origin, key, roster = header["origin"], hexadecimal(header["identity"], 32), outside.roster
@@ -447,7 +553,8 @@ def check_witnesses(header, roots, ledger, checkpoints, outside):
         try:
             seen = Checkpoint(note, origin, key)
         except Wrong:
-            continue  # Of an earlier identity of the node.
+            check_earlier(note, roots, ledger, roster)
+            continue
         if seen.size < len(roots) and roots[seen.size] == seen.root:
             counted.append(seen)
             continue
@@ -495,7 +602,9 @@ def check_ledger(text, outside):
         value = parse(line)
         need(isinstance(value, dict) and list(value) in (["checkpoint"], ["sighting"]), "a line is neither an entry nor a checkpoint")
         if "sighting" in value:
-            sightings.append((value["sighting"], Checkpoint(value["sighting"]["checkpoint"], origin, key)))
+            shown = value["sighting"]
+            signer = hexadecimal(shown["identity"], 32) if "identity" in shown else key
+            sightings.append((shown, Checkpoint(shown["checkpoint"], origin, signer)))
             continue
         checkpoint = Checkpoint(value["checkpoint"], origin, key)
         if roster:

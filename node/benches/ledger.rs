@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
+use entente_protocols::ledger::rules::Rules;
 use entente_protocols::ledger::{Begin, Budgets, Caps, Ledger};
 use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
@@ -29,7 +30,8 @@ fn main() -> Result<(), Error> {
     let lifetime = Rho::from_micro(u64::MAX / 4);
     let caps = Caps { lifetime, per_study: lifetime, delta: 1e-6 };
     let store = LedgerStore::open(&folder.path().join("ledger.sqlite"))?;
-    let mut ledger = Ledger::open(store, Budgets::one("clients", "customer", caps), "bench")?;
+    let mut ledger =
+        Ledger::open(store, Budgets::new(Rules::open([("clients", "customer", "customer_id")]), caps), "bench")?;
     let layout = Layout::sums(vec![Component::Cells { cells: 50, touches: 1, per_cell: 1 << 20 }]);
     let mechanism = Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?;
     let mut probe = File::create(folder.path().join("probe"))?;

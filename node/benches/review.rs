@@ -18,6 +18,7 @@ use entente_node::store::LedgerStore;
 use entente_protocols::digest::Digest;
 use entente_protocols::ledger::entry::Entry;
 use entente_protocols::ledger::line::Line;
+use entente_protocols::ledger::rules::Rules;
 use entente_protocols::ledger::{Budgets, Caps, Ledger};
 use entente_protocols::policy::{Request, StudyRef};
 use entente_protocols::privacy::bounds::{Component, Layout};
@@ -102,7 +103,11 @@ fn ask(address: SocketAddr, request: &str) -> Result<String, Error> {
 fn fill(path: &Path, entries: u64) -> Result<(), Error> {
     let lifetime = Rho::from_micro(u64::MAX / 4);
     let caps = Caps { lifetime, per_study: lifetime, delta: 1e-6 };
-    let mut ledger = Ledger::open(LedgerStore::open(path)?, Budgets::one("clients", "customer", caps), "bench")?;
+    let mut ledger = Ledger::open(
+        LedgerStore::open(path)?,
+        Budgets::new(Rules::open([("clients", "customer", "id")]), caps),
+        "bench",
+    )?;
     let layout = Layout::sums(vec![Component::Cells { cells: 50, touches: 1, per_cell: 1 << 20 }]);
     let mechanism = Mechanism::new(layout, Scope::Customer, 3, 1, Rho::from_micro(1000))?;
     let request = testing::request(&mechanism, &["bank", "retailer", "telecom"].map(String::from));

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use entente_protocols::config::{self, ConfigError};
+use entente_protocols::digest::Digest;
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::event::Event;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
+use entente_protocols::ledger::rules::{DatasetRules, Rules};
 use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_name, population_of};
 use entente_protocols::lookalike::exchange::SESSIONS;
 use entente_protocols::lookalike::params::{BLOCK, MAX_BLOCKS};
@@ -35,6 +37,8 @@ pub struct Config {
     pub datasets: BTreeMap<String, DatasetConfig>,
     /// The budget of each population.
     pub caps: Caps,
+    /// The most that a person may lose who may be in the data of all participants of studies.
+    pub person: Option<Rho>,
     /// ε of the lifetime budget, as stated.
     pub epsilon: f64,
     /// The rules.
@@ -50,10 +54,42 @@ pub struct Config {
 }
 
 impl Config {
-    /// Of which population each data set is, and what may be spent on it.
+    /// What may be spent on whom, by which rules.
     pub fn budgets(&self) -> Budgets {
-        let of = |(name, dataset): (&String, &DatasetConfig)| (name.clone(), dataset.population.clone(), self.caps);
-        self.datasets.iter().map(of).collect()
+        Budgets::new(self.rules(), self.caps)
+    }
+
+    /// What the ledger records of this configuration.
+    fn rules(&self) -> Rules {
+        let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study } = self.policy;
+        let of = |(name, dataset): (&String, &DatasetConfig)| {
+            let DatasetConfig { source, population, consent, schema } = dataset;
+            let rules = DatasetRules {
+                source: source.clone(),
+                population: population.clone(),
+                privacy_unit: schema.privacy_unit.clone(),
+                columns: schema.columns.keys().cloned().collect(),
+                schema_sha256: schema.digest(),
+                consent_sha256: consent.as_ref().map(|consent| Digest::plain(consent.as_bytes())),
+            };
+            (name.clone(), rules)
+        };
+        Rules {
+            approve,
+            kinds: kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+            own_numbers,
+            min_partners,
+            min_colluders: match min_colluders {
+                MinColluders::Relative => None,
+                MinColluders::Absolute(number) => Some(number),
+            },
+            min_audience: u32::try_from(self.activation.min_audience).unwrap_or(u32::MAX),
+            witnesses: self.oversight.witnesses,
+            per_study,
+            person: self.person,
+            officers: self.oversight.officers.iter().cloned().collect(),
+            datasets: self.datasets.iter().map(of).collect(),
+        }
     }
 
     /// The public schema of the data set of this name, however a study writes that.
@@ -232,6 +268,7 @@ struct Budget {
     epsilon: f64,
     delta: f64,
     per_study_epsilon: Option<f64>,
+    person_epsilon: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -309,7 +346,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
             return Err(fail(Reason::from(format!("two data sets are called `{name}`")).help("rename one")));
         }
     }
-    let caps = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
+    let (caps, person) = parse_budget(&budget).map_err(|reason| fail(reason.at("[budget]")))?;
     let admitted = |name: &String| {
         name.parse::<Admitted>().map_err(|_| {
             let known: Vec<&str> = Admitted::all().map(Admitted::name).collect();
@@ -359,6 +396,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         review,
         datasets,
         caps,
+        person,
         epsilon: budget.epsilon,
         policy,
         models,
@@ -383,8 +421,8 @@ fn parse_computing(node: &Node) -> Result<Computing, Reason> {
     Ok(Computing { max, memory })
 }
 
-fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
-    let Budget { epsilon, delta, per_study_epsilon } = *budget;
+fn parse_budget(budget: &Budget) -> Result<(Caps, Option<Rho>), Reason> {
+    let Budget { epsilon, delta, per_study_epsilon, person_epsilon } = *budget;
     if !(delta > 0.0 && delta <= 0.01) {
         return Err(Reason::from(format!("`delta` is {delta}")).help("it must be above 0 and at most 0.01"));
     }
@@ -397,7 +435,8 @@ fn parse_budget(budget: &Budget) -> Result<Caps, Reason> {
     if per_study > lifetime {
         return Err(Reason::from("`per_study_epsilon` is above `epsilon`").help("lower it"));
     }
-    Ok(Caps { lifetime, per_study, delta })
+    let person = person_epsilon.map(|epsilon| rho("person_epsilon", epsilon)).transpose()?;
+    Ok((Caps { lifetime, per_study, delta }, person))
 }
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
@@ -490,6 +529,7 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 epsilon = 10.0
 delta = 1e-6
 per_study_epsilon = 2.0
+# person_epsilon = 30.0            # what a person may lose who may be a customer of every partner; without: no limit
 
 [policy]
 approve = "manual"                 # or "auto": what the rules below admit needs no steward
@@ -504,7 +544,7 @@ outputs = ["scores", "buckets"]    # outputs a model of this node may produce
 min_audience = 100                 # `entente-node audience export` refuses an audience of fewer customers,
 max_contacts = 3                   # and leaves out who was in so many exports (0: however many)
 contact_days = 30                  # within so many days
-officers = []                      # who may pause, change caps and recover the ledger; raising and recovering take two
+officers = []                      # who may pause, change caps and rules and recover the ledger; what admits more takes two of them
 witnesses = 2                      # who must have cosigned a charge (the coordinator, other partners) before anything leaves
 "#
     )
@@ -629,6 +669,7 @@ min_colluders = 1
             ("min_colluders = 1", "min_coluders = 1", "did you mean `min_colluders`"),
             ("epsilon = 10.0\n", "epsilon = -1.0\n", "`epsilon`"),
             ("per_study_epsilon = 2.0", "per_study_epsilon = 20.0", "lower it"),
+            ("per_study_epsilon = 2.0", "person_epsilon = 0.0", "`person_epsilon`"),
             ("kinds = [\"query\"", "kinds = [\"querry\"", "known: query"),
             ("min_colluders = 1", "officers = [\"ann\", \"ann\"]", "two different"),
             ("min_colluders = 1", "officers = [\"\"]", "is not a name"),

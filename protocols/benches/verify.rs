@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::IdentityKey;
+use entente_protocols::ledger::rules::Rules;
 use entente_protocols::ledger::store::Memory;
 use entente_protocols::ledger::verify::{export, verify_export};
 use entente_protocols::ledger::{Budgets, Caps, Ledger, Signer};
@@ -35,7 +36,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entries: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
     let lifetime = Rho::from_micro(u64::MAX / 4);
     let caps = Caps { lifetime, per_study: lifetime, delta: 1e-6 };
-    let mut ledger = Ledger::open(Memory::default(), Budgets::one("clients", "customer", caps), "bench")?;
+    let mut ledger = Ledger::open(
+        Memory::default(),
+        Budgets::new(Rules::open([("clients", "customer", "client_id")]), caps),
+        "bench",
+    )?;
     let layout = Layout::sums(vec![Component::Cells { cells: 1, touches: 1, per_cell: 1 << 20 }]);
     let mechanism = Mechanism::new(layout, Scope::Customer, 1, 0, Rho::from_micro(1000))?;
     let layout = Arc::new(mechanism.layout().clone());

@@ -11,7 +11,7 @@ use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::{Kind, UnknownKind};
 use crate::privacy::blocks::ByYear;
-use crate::privacy::mechanism::Mechanism;
+use crate::privacy::mechanism::{Mechanism, person};
 use crate::privacy::rho::Rho;
 
 /// A study as policy and ledger see it.
@@ -94,6 +94,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// What a loss of ρ in its scope is to a person who may be a customer of every participant.
+    pub fn person(&self, rho: Rho) -> Rho {
+        person(self.mechanism.scope(), self.mechanism.participants(), rho)
+    }
+
     /// Which attempt it is of.
     pub fn attempt(&self) -> AttemptId {
         AttemptId::new(self.study.id.clone(), self.study.attempt)

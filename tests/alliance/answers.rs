@@ -157,7 +157,7 @@ async fn ledgers_add_up_and_verify_anywhere() -> Result<(), Error> {
         let folder = world.folder(partner);
         let entries = world.ledger(partner)?;
         let states: Vec<State> = entries.iter().map(Entry::state).collect();
-        assert_eq!(states, [State::Cap, State::Reserved, State::Computed, State::Released]);
+        assert_eq!(states, [State::Rules, State::Cap, State::Reserved, State::Computed, State::Released]);
         let last = last_study(&entries)?;
         assert_eq!(last.account.spent_after.micro(), rho);
         assert_eq!((last.dataset.as_str(), last.study.purpose.as_str()), ("subscribers", "test"));

@@ -21,6 +21,7 @@ mod notices;
 mod processes;
 mod queue;
 mod receipts;
+mod recovery;
 mod refusals;
 mod restarts;
 mod resumed;

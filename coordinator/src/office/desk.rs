@@ -174,7 +174,7 @@ impl Desk {
                 Some(contradiction)
             }
             // It may only lack the proof from what is held here, which it then brings.
-            (Answer::Holds(_) | Answer::Refused(_), None) => hall.sessions.distrusted(name),
+            (Answer::Holds(_) | Answer::Earlier { .. } | Answer::Refused(_), None) => hall.sessions.distrusted(name),
         };
         hall.sessions.distrust(name, distrusted);
         hall.sessions.send(name, &ToNode::Witnessed { by: None, answer });

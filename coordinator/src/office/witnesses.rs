@@ -130,7 +130,7 @@ impl Witnesses {
                 let answer =
                     answer(request, of, held, by, time, |checkpoint| checkpoints.keep(node, identity, checkpoint))?;
                 let contradiction = match &answer {
-                    Answer::Cosigned { .. } => None,
+                    Answer::Cosigned { .. } | Answer::Earlier { .. } => None,
                     Answer::Holds(_) => contradicts.then(|| FORKED.to_owned()),
                     Answer::Refused(reason) => Some(format!("its ledger was not witnessed: {reason}")),
                 };

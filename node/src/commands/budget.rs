@@ -43,6 +43,9 @@ struct Row {
     delta: f64,
     /// The population's.
     cap: Amount,
+    /// What a person may lose who may be a customer of every participant, where that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap_person: Option<Amount>,
     /// By this data set's studies, or by all of the population's.
     spent: Amount,
     /// Of the population's account.
@@ -91,6 +94,7 @@ impl Budget {
                 year: None,
                 delta,
                 cap: amount(cap),
+                cap_person: config.person.map(amount),
                 spent: amount(rho),
                 left: amount(cap.minus(of_all.rho)),
                 spent_person: amount(person),
@@ -120,7 +124,9 @@ impl Budget {
             return print_json(&rows);
         }
         let mut table = table(&["budget", "", "ρ", &format!("ε at δ = {delta:e}")]);
-        for Row { dataset, population, year, cap, spent, left, spent_person, spent_all_time, allowances, .. } in rows {
+        for row in rows {
+            let Row { dataset, population, year, cap, cap_person, spent, left, spent_person, .. } = row;
+            let (spent_all_time, allowances) = (row.spent_all_time, row.allowances);
             let name = match (dataset, year) {
                 (Some(dataset), _) => format!("data set {dataset}, of population {population}"),
                 (None, Some(year)) => format!("population {population} in {year}, with all time"),
@@ -136,10 +142,10 @@ impl Budget {
                 (String::new(), "left of the population's", left),
                 (String::new(), "spent, person at all partners", spent_person),
             ];
+            let person = cap_person.map(|cap| ("cap of a person at all partners".to_owned(), cap));
+            let more = person.into_iter().chain(more).map(|(what, amount)| (String::new(), what, amount));
             let amounts = amounts.map(|(name, what, amount)| (name, what.to_owned(), amount)).into_iter();
-            for (name, what, amount) in
-                amounts.chain(more.into_iter().map(|(what, amount)| (String::new(), what, amount)))
-            {
+            for (name, what, amount) in amounts.chain(more) {
                 table.add_row([name, what, format!("{:.6}", amount.rho), format!("{:.3}", amount.epsilon)]);
             }
         }

@@ -118,6 +118,10 @@ fn configuration(folder: &Folder, config: &Config) -> Line {
         if let Err(raised) = ledger.check_configuration() {
             return Line::error("configuration", raised, "set `epsilon` in [budget] of node.toml back to what it was");
         }
+        if let [first, ..] = ledger.loosened().as_slice() {
+            let more = format!("node.toml admits more than the ledger records, and that is refused: {}", first.what);
+            return Line::error("configuration", more, "set it back, or see `entente-node ledger rules --help`");
+        }
         for population in config.budgets().populations().keys() {
             // What `node.toml` lowers is lowered when the node starts.
             let account = AccountKey::Population((*population).to_owned());

@@ -54,6 +54,9 @@ pub(super) enum Ledger {
         after_help = "Example:\n  entente-node ledger allow customers --year 2027 --epsilon 2 --officer ann --reason \"board of January\" --dir bank"
     )]
     Allow(office::Allow),
+    /// Confirm that what node.toml says holds where it admits more than the ledger records; takes a second officer, if two are named
+    #[command(after_help = "Example:\n  entente-node ledger rules --officer ann --reason \"board of May\" --dir bank")]
+    Rules(office::Rules),
     /// End the quarantine of a ledger that is not what witnesses saw: takes over what was spent, once a second officer runs it too
     #[command(
         after_help = "Example:\n  entente-node ledger recover --officer ann --reason \"disk of 3 May lost\" --dir bank"
@@ -104,6 +107,7 @@ impl Ledger {
             Self::Resume(hold) => hold.run(false),
             Self::Cap(cap) => cap.run(),
             Self::Allow(allow) => allow.run(),
+            Self::Rules(rules) => rules.run(),
             Self::Recover(recover) => recover.run(),
         }
     }
@@ -196,7 +200,7 @@ fn row(entry: &Entry) -> [String; 10] {
                 Action::Allow { account, for_year, rho } => {
                     (account.name().to_owned(), format!("+ {rho} for {for_year}"))
                 }
-                Action::Recover(_) => (String::new(), String::new()),
+                Action::Recover(_) | Action::Rules(_) => (String::new(), String::new()),
             };
             (dataset, cap, format!("by {}: {}", proposal.officer, proposal.reason))
         }
@@ -209,6 +213,11 @@ fn row(entry: &Entry) -> [String; 10] {
         Record::Carried(carried) => {
             let CarriedOver { dataset, population, spent, cap, .. } = carried;
             (dataset.clone(), cap.to_string(), format!("ρ = {spent} carried over to population `{population}`"))
+        }
+        Record::Rules(change) => {
+            let by = change.officers.join(" and ");
+            let by = if by.is_empty() { by } else { format!("by {by}: ") };
+            (String::new(), String::new(), format!("rules, {by}{}", change.reason))
         }
         Record::Recovered(recovery) => {
             (String::new(), String::new(), format!("by {}: {}", recovery.officers.join(" and "), recovery.reason))

@@ -1,4 +1,5 @@
-//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / allow / recover`, beside a running node or without one.
+//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / allow / rules / recover`, beside a running node or
+//! without one.
 
 use clap::Args;
 use entente_host::Error;
@@ -93,6 +94,14 @@ pub(super) struct Allow {
 }
 
 #[derive(Args)]
+pub(super) struct Rules {
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
 pub(super) struct Recover {
     #[command(flatten)]
     by: By,
@@ -103,21 +112,20 @@ pub(super) struct Recover {
 /// Opens the ledger for an officer whom node.toml names.
 fn open(folder: &Folder, by: &By) -> Result<(Config, Ledger<LedgerStore>), Error> {
     let config = crate::load(folder)?;
+    by.is_named(&config)?;
+    let ledger = opened(folder, &config, by)?;
+    Ok((config, ledger))
+}
+
+/// Opens the ledger for somebody who gives a reason.
+fn opened(folder: &Folder, config: &Config, by: &By) -> Result<Ledger<LedgerStore>, Error> {
     if by.reason.trim().is_empty() {
         return Err(Error::refused("a reason is missing").help("write one with --reason; the ledger records it"));
-    }
-    let officers = &config.oversight.officers;
-    if !officers.contains(&by.officer) {
-        let named = match officers.as_slice() {
-            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
-            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
-        };
-        return Err(Error::refused(format!("`{}` is not an officer of this node", by.officer)).help(named));
     }
     let mut ledger = Ledger::open(LedgerStore::open(&folder.state("ledger.sqlite"))?, config.budgets(), SOFTWARE)?;
     // As a node does that starts: a cap is a population's.
     ledger.carry_over(&now())?;
-    Ok((config, ledger))
+    Ok(ledger)
 }
 
 fn now() -> String {
@@ -125,6 +133,18 @@ fn now() -> String {
 }
 
 impl By {
+    fn is_named(&self, config: &Config) -> Result<(), Error> {
+        let officers = &config.oversight.officers;
+        if officers.contains(&self.officer) {
+            return Ok(());
+        }
+        let named = match officers.as_slice() {
+            [] => "node.toml names no officers; add `officers = [\"…\", \"…\"]` to [policy]".to_owned(),
+            officers => format!("the officers in node.toml are: {}", officers.join(", ")),
+        };
+        Err(Error::refused(format!("`{}` is not an officer of this node", self.officer)).help(named))
+    }
+
     fn act<'a>(&'a self, now: &'a str) -> Act<'a> {
         Act { officer: &self.officer, reason: &self.reason, now }
     }
@@ -219,10 +239,36 @@ impl Allow {
     }
 }
 
+impl Rules {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { by, dir } = self;
+        let folder = dir.folder();
+        // Who may confirm is what the ledger has recorded, and not what node.toml says by now.
+        let mut ledger = opened(&folder, &crate::load(&folder)?, &by)?;
+        for loosened in ledger.loosened() {
+            print(loosened.what)?;
+        }
+        match ledger.confirm_rules(by.act(&now()))? {
+            Outcome::Done => print("this holds from now on; a running node is to be started again to follow node.toml"),
+            Outcome::Proposed => print(format!(
+                "proposed as entry {}: rules that admit more take two officers; another one has to run the same command",
+                ledger.head().entries
+            )),
+        }
+    }
+}
+
 impl Recover {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { by, dir } = self;
-        let (_, mut ledger) = open(&dir.folder(), &by)?;
+        let folder = dir.folder();
+        let config = crate::load(&folder)?;
+        let mut ledger = opened(&folder, &config, &by)?;
+        // What earlier identities had spent can be taken over where no officers are named.
+        let is_own = ledger.contradictions().any(|sighting| sighting.identity.is_none());
+        if is_own || !config.oversight.officers.is_empty() {
+            by.is_named(&config)?;
+        }
         for sighting in ledger.contradictions() {
             print(format!("shown by {} on {}:", sighting.by, sighting.time))?;
             print(sighting.checkpoint.trim_end())?;

@@ -10,6 +10,7 @@
 //! What a person does after that still counts: an officer's pause, a steward's denial, a partner that staff drop.
 
 use entente_host::locks::lock;
+use entente_protocols::ledger::Spent;
 use entente_protocols::ledger::store::StoreError;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::Pledge;
@@ -63,11 +64,14 @@ impl Participant {
     }
 
     /// What an attempt may still cost, and which data set.
-    fn still_to_charge<'q>(&self, question: &'q Question, started: &Started) -> Option<(Reads<'q>, Rho)> {
+    fn still_to_charge<'q>(&self, question: &'q Question, started: &Started) -> Option<(Reads<'q>, Spent)> {
         let reads = self.part(question).ok().filter(|part| part.charged)?.work.reads()?;
         let (ledger, transcript) = (lock(&self.ledger), started.signed.transcript.digest());
         let charges = question.rounds().filter_map(|round| ledger.charge_of(release_id(transcript, round)));
-        Some((reads, question.rho_from(0).minus(charges.map(|(rho, _)| rho).sum())))
+        let (rho, person): (Vec<Rho>, Vec<Rho>) = charges.unzip();
+        let rho = question.rho_from(0).minus(rho.into_iter().sum());
+        let person = question.rho_person().minus(person.into_iter().sum());
+        Some((reads, Spent { rho, person }))
     }
 
     /// Lets go of what was set aside for attempts that nobody has ended.

@@ -187,6 +187,13 @@ impl Participant {
         }
         self.one_study(id, &proposal)?;
         self.confirmed_with(&proposal.participants)?;
+        if let Some(partner) = self.unheard(&proposal.participants) {
+            self.keep_until_confirmed(id, proposal);
+            return Err(Problem::Waiting(format!(
+                "{partner}, which had not confirmed {} when it was asked what it has witnessed of its ledger",
+                self.name()
+            )));
+        }
         let question = self.planned(id, &proposal)?;
         let snapshot = self.present(&question, &proposal)?;
         let must_be_identified = snapshot.is_none() && self.part(&question)?.work.reads().is_some();

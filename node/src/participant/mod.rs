@@ -225,6 +225,9 @@ impl Participant {
         if let Some(words) = ledger.quarantine() {
             error!("{words}");
         }
+        for loosened in ledger.loosened() {
+            error!("node.toml admits more than the ledger records, and that is refused: {}", loosened.what);
+        }
         let witnesses = Witnesses::begin(ledger.store().checkpoints()?.last());
         let studies = StudyStore::open(&folder.state("studies.sqlite"))?;
         let ephemeral = EphemeralStore::open(&folder.state("ephemeral"), runtime_folder().as_deref())?;
@@ -523,6 +526,7 @@ impl Participant {
         let mut frames = match (self.waits_for_witnesses(), self.has_recovered()) {
             (true, _) => self.remind_witnesses(),
             (false, true) => self.ask_witnesses(),
+            (false, false) if !lock(&self.unconfirmed).is_empty() && self.asks_again() => self.ask_witnesses(),
             (false, false) => Vec::new(),
         };
         let waiting: Vec<AttemptId> = lock(&self.waiting).iter().cloned().collect();

@@ -106,6 +106,12 @@ impl Participant {
             return Vec::new();
         }
         let waited = std::mem::take(&mut *unconfirmed);
+        let is_unheard = |(_, proposal): &(AttemptId, Proposal)| self.unheard(&proposal.participants).is_some();
+        let (open, waited): (Vec<_>, Vec<_>) = waited.into_iter().partition(is_unheard);
+        unconfirmed.extend(open);
+        if waited.is_empty() {
+            return Vec::new();
+        }
         info!(proposals = waited.len(), "the roster is confirmed; what waited for it is looked at again");
         waited.into_iter().map(|(id, proposal)| ToNode::Attempt(id, ToAttempt::Propose(Box::new(proposal)))).collect()
     }

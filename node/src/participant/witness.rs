@@ -14,7 +14,7 @@
 //! all have their share. That keeps what a round writes in an alliance proportional to its partners, not to their square. All are
 //! asked where those do not answer, when a study ends, and when the node connects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use entente_host::Error;
@@ -26,7 +26,7 @@ use entente_protocols::kind::Kind;
 use entente_protocols::ledger::checkpoint::{coordinator_origin, node_origin};
 use entente_protocols::ledger::note::SignatureLine;
 use entente_protocols::ledger::store::Store;
-use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, answer};
+use entente_protocols::ledger::witness::{Answer, Consistency, MAX_PROOFS, Recovered, Request, answer, takes_over};
 use entente_protocols::ledger::{Checkpoint, Outbound};
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
@@ -51,7 +51,9 @@ pub(super) struct Witnesses {
     /// What some of them held when this node started.
     began: Option<u64>,
     /// The recoveries that those need to see who hold what was recovered from.
-    recoveries: BTreeMap<String, u64>,
+    recoveries: BTreeMap<String, BTreeSet<u64>>,
+    /// Who has refused to witness the ledger when it was last asked: it may not have confirmed this node yet.
+    refused: BTreeSet<String>,
     waiting: Vec<Waiting>,
     last_asked: Option<Moment>,
     /// Which connection to the coordinator this is.
@@ -164,7 +166,7 @@ impl Participant {
         });
         let proofs = proofs.collect();
         let mut recoveries = Vec::new();
-        for sequence in witnesses.recoveries.values().take(MAX_PROOFS) {
+        for sequence in witnesses.recoveries.values().flatten().collect::<BTreeSet<_>>().into_iter().take(MAX_PROOFS) {
             let line = ledger.store().entries_after(sequence - 1)?.into_iter().next();
             if let (Some(line), Some(hashes)) = (line, chain.tree().inclusion(sequence - 1, size)) {
                 recoveries.push(Recovered { entry: line.json, hashes });
@@ -237,6 +239,13 @@ impl Participant {
 
     /// Takes a witness's answer; returns frames to send.
     pub(super) fn witnessed(&self, by: Option<&str>, answer: Answer) -> Vec<Vec<u8>> {
+        {
+            let (refused, name) = (&mut lock(&self.witnesses).refused, by.unwrap_or_default());
+            match answer {
+                Answer::Refused(_) => drop(refused.insert(name.to_owned())),
+                _ => drop(refused.remove(name)),
+            }
+        }
         let taken = match answer {
             // This node has signed it itself, whoever shows it.
             Answer::Holds(checkpoint) => self.shown(by, &checkpoint),
@@ -246,6 +255,7 @@ impl Participant {
                 Ok(Vec::new())
             }
             Answer::Cosigned { size, line } => self.cosigned(by, size, &line),
+            Answer::Earlier { identity, checkpoint } => self.shown_earlier(by, identity, &checkpoint),
             Answer::Refused(reason) => {
                 warn!(by = called(by), reason, "does not witness this node's ledger");
                 Ok(Vec::new())
@@ -309,10 +319,40 @@ impl Participant {
         if !checkpoint.is_of(&self.signer.origin, &self.signer.key.public()) {
             return Err(Problem::failed("what it shows was not signed by this node: it proves nothing"));
         }
+        self.held_by(by, &checkpoint, None)
+    }
+
+    /// A witness holds a checkpoint of the ledger that this node's name had under an earlier identity.
+    fn shown_earlier(
+        &self,
+        by: Option<&str>,
+        identity: PublicIdentity,
+        checkpoint: &str,
+    ) -> Result<Vec<Vec<u8>>, Problem> {
+        let checkpoint = Checkpoint::parse(checkpoint).map_err(Problem::failed)?;
+        let (origin, witness) = self.witness(by).ok_or_else(|| Problem::failed("it is not in the roster"))?;
+        let cosigned = |line| checkpoint.note().cosigned(line, &origin, &witness).is_some();
+        if !checkpoint.is_of(&self.signer.origin, &identity) || !checkpoint.cosignatures().any(cosigned) {
+            return Err(Problem::failed("what it shows of an earlier identity was not signed by that and by itself"));
+        }
+        self.held_by(by, &checkpoint, Some(identity))
+    }
+
+    /// Looks at what a witness holds: signed by this node, or by an earlier identity of its name.
+    fn held_by(
+        &self,
+        by: Option<&str>,
+        checkpoint: &Checkpoint,
+        earlier: Option<PublicIdentity>,
+    ) -> Result<Vec<Vec<u8>>, Problem> {
         let mut ledger = self.ledger()?;
         let statement = checkpoint.statement();
         let was_quarantined = ledger.quarantine().is_some();
-        if ledger.sighted(&checkpoint, called(by), &self.now())? {
+        let contradicts = match earlier {
+            None => ledger.sighted(checkpoint, called(by), &self.now())?,
+            Some(identity) => ledger.sighted_earlier(checkpoint, identity, called(by), &self.now())?,
+        };
+        if contradicts {
             let words = ledger.quarantine().unwrap_or_default();
             drop(ledger);
             if !was_quarantined {
@@ -332,7 +372,7 @@ impl Participant {
         let name = by.unwrap_or_default().to_owned();
         let mut witnesses = lock(&self.witnesses);
         let again = match recovery {
-            Some(sequence) => witnesses.recoveries.insert(name, sequence) != Some(sequence),
+            Some(sequence) => witnesses.recoveries.entry(name).or_default().insert(sequence),
             None => {
                 let new = witnesses.held.insert(name, statement.size) != Some(statement.size);
                 // Where it holds what this node has asked for in the meantime, its cosignature of that is on the way.
@@ -362,6 +402,23 @@ impl Participant {
         let now = self.clock.moment();
         let is_late = |since: Moment| now.since(since) >= PATIENCE;
         witnesses.waiting.iter().any(|waiting| is_late(waiting.since)) && witnesses.last_asked.is_none_or(is_late)
+    }
+
+    /// Which of these partners had not confirmed this node when it was asked what it knows of the ledger, while that is empty: it may know
+    /// what was spent under an earlier identity.
+    pub(super) fn unheard(&self, participants: &[String]) -> Option<String> {
+        if lock(&self.ledger).chain().has_charged() {
+            return None;
+        }
+        let refused = &lock(&self.witnesses).refused;
+        participants.iter().find(|name| refused.contains(*name)).cloned()
+    }
+
+    /// Whether somebody who had not confirmed this node is worth asking again.
+    pub(super) fn asks_again(&self) -> bool {
+        let witnesses = lock(&self.witnesses);
+        let now = self.clock.moment();
+        !witnesses.refused.is_empty() && witnesses.last_asked.is_none_or(|asked| now.since(asked) >= PATIENCE)
     }
 
     /// Whether officers have ended the ledger's quarantine since this node last looked: witnesses have to see that.
@@ -408,6 +465,9 @@ impl Participant {
             Answer::Holds(_) => {
                 warn!(node, "its ledger is not the one that was witnessed here, or it has not shown that it is");
             }
+            Answer::Earlier { .. } => {
+                warn!(node, "its ledger has not taken over what was spent under an earlier identity of its name");
+            }
             Answer::Refused(reason) => warn!(node, reason, "its ledger is not witnessed here"),
         }
         vec![frame::encode(&FromNode::Witnessed { node: node.into(), answer })]
@@ -423,11 +483,20 @@ impl Participant {
         };
         // Held until the answer is made, so that what is kept only grows.
         let store = lock(&self.witnessed);
+        let earlier = store.earlier(node, &identity)?;
+        let is_open = |(_, kept): &&(PublicIdentity, Checkpoint)| !takes_over(request, (&origin, &identity), kept);
+        if let Some((identity, kept)) = earlier.iter().find(is_open) {
+            return Ok(Answer::Earlier { identity: *identity, checkpoint: kept.to_string() });
+        }
         let held = store.newest(&identity)?;
         let by = (&*self.signer.origin, &self.signer.key);
         let time = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
         let keep = |checkpoint: &Checkpoint| store.keep(node, &identity, checkpoint);
-        Ok(answer(request, (&origin, &identity), held, by, time, keep)?)
+        let answer = answer(request, (&origin, &identity), held, by, time, keep)?;
+        if matches!(answer, Answer::Cosigned { .. }) {
+            earlier.iter().try_for_each(|(identity, _)| store.taken_over(identity))?;
+        }
+        Ok(answer)
     }
 }
 

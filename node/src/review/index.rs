@@ -66,6 +66,7 @@ pub(super) fn name(state: State) -> &'static str {
         State::Resumed => "resumed",
         State::Proposed => "proposed",
         State::Cap => "cap",
+        State::Rules => "rules",
         State::Carried => "carried over",
         State::Recovered => "recovered",
     }

@@ -380,6 +380,7 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
                     format!("an allowance of ρ = {rho} for {account}, for {for_year}")
                 }
                 Action::Recover(_) => "a recovery".into(),
+                Action::Rules(_) => "rules that admit more".into(),
             };
             (proposal.officer.clone(), format!("proposed {what}: {}", proposal.reason))
         }
@@ -395,6 +396,7 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
                 None => format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
             },
         ),
+        Record::Rules(change) => (change.officers.join(" and "), format!("rules: {}", change.reason)),
         Record::Carried(CarriedOver { dataset, population, spent, .. }) => (
             String::new(),
             format!("ρ = {spent}, spent on data set `{dataset}`, is carried over to population `{population}`"),

@@ -47,6 +47,8 @@ CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, hash TEXT NOT 
 CREATE TABLE IF NOT EXISTS outbox (release TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS checkpoints (number INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS sightings (number INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL, by TEXT NOT NULL, time TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS earlier (number INTEGER PRIMARY KEY, identity TEXT NOT NULL, checkpoint TEXT NOT NULL, by TEXT NOT NULL,
+    time TEXT NOT NULL) STRICT;
 CREATE VIEW IF NOT EXISTS log AS SELECT sequence,
     entry ->> '$.time' AS time, entry ->> '$.state' AS state, entry ->> '$.dataset' AS dataset,
     entry ->> '$.study.id' AS study, entry ->> '$.study.name' AS name, entry ->> '$.study.purpose' AS purpose,
@@ -85,6 +87,7 @@ impl LedgerStore {
             ("outbox", "release = NEW.release OR rowid = NEW.rowid"),
             ("checkpoints", "number = NEW.number"),
             ("sightings", "number = NEW.number"),
+            ("earlier", "number = NEW.number"),
         ] {
             // Where REPLACE deletes, a client of SQLite fires triggers of deletion only if it was asked to: insertion it cannot pass.
             let replaced = format!("WHEN EXISTS (SELECT 1 FROM {table} WHERE {is_there})");
@@ -181,15 +184,37 @@ impl Store for LedgerStore {
     }
 
     fn append_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
-        let Sighting { checkpoint, by, time } = sighting;
-        let sql = "INSERT INTO sightings (checkpoint, by, time) VALUES (?1, ?2, ?3)";
-        self.0.execute(sql, params![checkpoint, by, time]).map(drop).map_err(written)
+        let Sighting { checkpoint, identity, by, time } = sighting;
+        let inserted = match identity {
+            None => {
+                let sql = "INSERT INTO sightings (checkpoint, by, time) VALUES (?1, ?2, ?3)";
+                self.0.execute(sql, params![checkpoint, by, time])
+            }
+            Some(identity) => {
+                let sql = "INSERT INTO earlier (identity, checkpoint, by, time) VALUES (?1, ?2, ?3, ?4)";
+                self.0.execute(sql, params![identity.to_string(), checkpoint, by, time])
+            }
+        };
+        inserted.map(drop).map_err(written)
     }
 
     fn sightings(&self) -> Result<Vec<Sighting>, StoreError> {
-        self.column("SELECT checkpoint, by, time FROM sightings ORDER BY number", [], |row| {
-            Ok(Sighting { checkpoint: row.get(0)?, by: row.get(1)?, time: row.get(2)? })
-        })
+        let mut sightings = self.column("SELECT checkpoint, by, time FROM sightings ORDER BY number", [], |row| {
+            Ok(Sighting { checkpoint: row.get(0)?, identity: None, by: row.get(1)?, time: row.get(2)? })
+        })?;
+        // A ledger that an earlier version has made, and that is only read.
+        let there = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'earlier'";
+        if self.column(there, [], |row| row.get::<_, String>(0))?.is_empty() {
+            return Ok(sightings);
+        }
+        let sql = "SELECT identity, checkpoint, by, time FROM earlier ORDER BY number";
+        let earlier =
+            self.column(sql, [], |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))?;
+        for (identity, (checkpoint, by, time)) in earlier {
+            let identity = Some(identity.parse().map_err(read)?);
+            sightings.push(Sighting { checkpoint, identity, by, time });
+        }
+        Ok(sightings)
     }
 }
 
@@ -279,6 +304,7 @@ impl StudyStore {
 #[cfg(test)]
 mod tests {
     use entente_protocols::attempt::AttemptId;
+    use entente_protocols::identity::PublicIdentity;
     use entente_protocols::ledger::store::contract;
 
     use super::*;
@@ -297,10 +323,12 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch(LEDGER_SCHEMA).unwrap();
         let mut store = LedgerStore::open(&path).unwrap();
         let line = Line { json: "{}".into(), hash: Line::hash("{}") };
-        let sighting = Sighting { checkpoint: "c".into(), by: "b".into(), time: "t".into() };
+        let sighting = Sighting { checkpoint: "c".into(), identity: None, by: "b".into(), time: "t".into() };
+        let earlier = Sighting { identity: Some(PublicIdentity([7; 32])), ..sighting.clone() };
         store.append(1, &line, Some((Digest::ZERO, b"x"))).unwrap();
         store.append_checkpoint("a checkpoint").unwrap();
         store.append_sighting(&sighting).unwrap();
+        store.append_sighting(&earlier).unwrap();
         let foreign = Connection::open(&path).unwrap();
         for (table, key, columns, values) in [
             ("entries", "sequence", "hash, entry", "'', ''"),
@@ -308,6 +336,7 @@ mod tests {
             ("outbox", "rowid", "release, bytes", "'other', x''"),
             ("checkpoints", "number", "checkpoint", "''"),
             ("sightings", "number", "checkpoint, by, time", "'', '', ''"),
+            ("earlier", "number", "identity, checkpoint, by, time", "'', '', '', ''"),
         ] {
             let insert = format!("INTO {table} ({key}, {columns}) SELECT {key}, {values} FROM {table}");
             let (column, value) = (columns.split(", ").next().unwrap(), values.split(", ").next().unwrap());
@@ -328,7 +357,7 @@ mod tests {
         assert_eq!(store.entries().unwrap(), [line]);
         assert_eq!(store.release(Digest::ZERO).unwrap().as_deref(), Some(&b"x"[..]));
         assert_eq!(store.checkpoints().unwrap(), ["a checkpoint"]);
-        assert_eq!(store.sightings().unwrap(), [sighting]);
+        assert_eq!(store.sightings().unwrap(), [sighting, earlier]);
         // And it goes on.
         let line = Line { json: "[]".into(), hash: Line::hash("[]") };
         store.append(2, &line, Some((Digest([1; 32]), b"y"))).unwrap();

@@ -84,13 +84,17 @@ macro_rules! hexadecimal {
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                data_encoding::HEXLOWER_PERMISSIVE
-                    .decode(text.as_bytes())
-                    .ok()
-                    .and_then(|bytes| <[u8; $length]>::try_from(bytes).ok())
-                    .map(Self)
-                    .ok_or_else(|| serde::de::Error::custom(concat!("expected ", $length, " bytes in hexadecimal")))
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+                let bytes = bytes.and_then(|bytes| <[u8; $length]>::try_from(bytes).ok());
+                bytes.map(Self).ok_or(concat!("expected ", $length, " bytes in hexadecimal"))
             }
         }
     };

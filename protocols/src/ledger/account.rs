@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::Rules;
 use crate::privacy::rho::Rho;
 
 /// Which account a charge is on.
@@ -113,42 +114,50 @@ pub struct Caps {
     pub delta: f64,
 }
 
-/// Of which population each data set is, and what may be spent on it, as `node.toml` says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Budgets(BTreeMap<String, (String, Caps)>);
+/// What `node.toml` says: the rules, of which population each data set is, and what may be spent on each of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budgets {
+    rules: Rules,
+    caps: Caps,
+}
+
+/// No data sets.
+impl Default for Budgets {
+    fn default() -> Self {
+        Self::new(Rules::open([]), Caps { lifetime: Rho::ZERO, per_study: Rho::ZERO, delta: 0.0 })
+    }
+}
 
 impl Budgets {
-    /// The one data set that there is.
-    pub fn one(dataset: &str, population: &str, caps: Caps) -> Self {
-        [(dataset.to_owned(), population.to_owned(), caps)].into_iter().collect()
+    /// So much for each population that the rules name.
+    pub fn new(rules: Rules, caps: Caps) -> Self {
+        Self { rules, caps }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The population of a data set.
     pub fn population(&self, dataset: &str) -> Option<&str> {
-        self.0.get(dataset).map(|(population, _)| population.as_str())
+        self.rules.datasets.get(dataset).map(|dataset| dataset.population.as_str())
     }
 
     /// What may be spent on a data set's population.
     pub fn caps(&self, dataset: &str) -> Option<&Caps> {
-        self.0.get(dataset).map(|(_, caps)| caps)
+        self.rules.datasets.contains_key(dataset).then_some(&self.caps)
     }
 
     /// The account that is called so, or that the data set of this name draws on, with what may be spent from it.
     pub fn called(&self, name: &str) -> Option<(AccountKey, Caps)> {
-        let of = |(population, caps): &(String, Caps)| (AccountKey::Population(population.clone()), *caps);
-        self.0.values().find(|(population, _)| population == name).or_else(|| self.0.get(name)).map(of)
+        let population = self.populations().contains_key(name).then_some(name).or_else(|| self.population(name))?;
+        Some((AccountKey::Population(population.into()), self.caps))
     }
 
     /// The populations, with what may be spent on each.
     pub fn populations(&self) -> BTreeMap<&str, Caps> {
-        self.0.values().map(|(population, caps)| (population.as_str(), *caps)).collect()
-    }
-}
-
-/// A data set, its population and the caps of that.
-impl FromIterator<(String, String, Caps)> for Budgets {
-    fn from_iter<I: IntoIterator<Item = (String, String, Caps)>>(all: I) -> Self {
-        Self(all.into_iter().map(|(dataset, population, caps)| (dataset, (population, caps))).collect())
+        self.rules.datasets.values().map(|dataset| (dataset.population.as_str(), self.caps)).collect()
     }
 }
 

@@ -10,10 +10,12 @@ use super::carry::CarriedOver;
 use super::checkpoint::{Checkpoint, Statement, Totals};
 use super::entry::{Entry, Head, Record, State, StudyRecord};
 use super::line::Line;
-use super::office::{Action, CapChange, Hold, Proposal, Recovery, Subject, restored};
+use super::office::{Action, CapChange, Hold, Proposal, Recovery, RulesChange, Sighting, Subject, Witnessed, restored};
 use super::read::Reader;
+use super::rules::Seen;
 use super::tree::Tree;
 use crate::digest::Digest;
+use crate::identity::PublicIdentity;
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
@@ -45,9 +47,12 @@ pub struct Chain {
     /// The names in `releases`.
     names: BTreeSet<Arc<str>>,
     reader: Reader,
+    rules: Seen,
     paused: BTreeMap<Subject, Hold>,
     proposals: BTreeMap<u64, Proposal>,
     recovered: BTreeMap<(u64, Digest), u64>,
+    /// What was taken over of ledgers under earlier identities.
+    inherited: BTreeMap<(PublicIdentity, AccountKey), Spent>,
 }
 
 /// What charges say of a data set.
@@ -143,6 +148,16 @@ impl Chain {
         require(is_population || !self.has_populations(), "it names no population, and the ledger has them")
     }
 
+    /// What it has seen of rules.
+    pub fn rules(&self) -> &Seen {
+        &self.rules
+    }
+
+    /// Whether anything was ever charged.
+    pub fn has_charged(&self) -> bool {
+        self.accounts.values().any(|totals| (totals.spent, totals.person) != (Rho::ZERO, Rho::ZERO))
+    }
+
     /// What is paused.
     pub fn paused(&self) -> impl Iterator<Item = &Hold> {
         self.paused.values()
@@ -165,6 +180,11 @@ impl Chain {
     /// Which entry has taken over a checkpoint, if one has.
     pub fn recovered(&self, checkpoint: &Statement) -> Option<u64> {
         self.recovered.get(&(checkpoint.size, checkpoint.root)).copied()
+    }
+
+    /// What was taken over of the ledger under an earlier identity.
+    pub(super) fn inherited(&self, identity: &PublicIdentity, account: &AccountKey) -> Spent {
+        self.inherited.get(&(*identity, account.clone())).copied().unwrap_or_default()
     }
 
     /// Whether the chain goes on from what a checkpoint states.
@@ -238,6 +258,7 @@ impl Chain {
                 Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
                 Record::Cap(change) => self.verify_cap(change, entry.time.as_ref()),
                 Record::Carried(carried) => self.verify_carried(carried),
+                Record::Rules(change) => self.verify_rules(change),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
             }
         };
@@ -261,6 +282,7 @@ impl Chain {
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
             self.require_population(&key)?;
+            self.verify_ruled(record)?;
             let cap = self.cap(&key).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
             self.verify_years(record, loss)?;
@@ -279,6 +301,40 @@ impl Chain {
             _ => false,
         };
         require(follows && same_dataset, "its state does not follow from what was recorded of its release")
+    }
+
+    /// Charges to a population are as the rules say that hold.
+    fn verify_ruled(&self, record: &StudyRecord<impl AsRef<str>>) -> Result<(), Problem> {
+        let Some(population) = &record.population else { return Ok(()) };
+        let rules = self.rules.rules().ok_or("it is charged before rules were recorded")?;
+        let dataset = rules.datasets.get(record.dataset.as_ref()).ok_or("the rules have no such data set")?;
+        require(dataset.population == population.as_ref(), "its population is another than the rules say")?;
+        let unit = record.privacy.as_ref().map(|privacy| privacy.privacy_unit.as_str());
+        require(unit == Some(&dataset.privacy_unit), "its privacy unit is another than the rules say")?;
+        let lost = self.person_after(record, population.as_ref());
+        require(rules.person.is_none_or(|most| lost <= most), "a person loses more than the rules say")?;
+        let consent = record.consent.as_ref().map(|consent| Digest::plain(consent.as_ref().as_bytes()));
+        require(consent == dataset.consent_sha256, "its consent predicate is another than the rules say")
+    }
+
+    fn verify_rules(&self, change: &RulesChange) -> Result<(), Problem> {
+        let RulesChange { rules, officers, proposal, .. } = change;
+        let valid = rules.datasets.values().all(|dataset| is_population_name(&dataset.population));
+        require(valid, "a population cannot be called so")?;
+        if self.has_charged() && !self.rules.loosened(rules).is_empty() {
+            return self.verify_confirmed(*proposal, officers, &Action::Rules(rules.clone()));
+        }
+        require(proposal.is_none() && officers.is_empty(), "rules that admit no more take no officers")
+    }
+
+    /// Two officers, or, where the rules name fewer than two, whoever answers for the node.
+    fn verify_confirmed(&self, proposal: Option<u64>, officers: &[String], action: &Action) -> Result<(), Problem> {
+        if self.rules.confirming() == 2 {
+            return self.verify_second(proposal, officers, action);
+        }
+        self.require_named(officers)?;
+        let one = matches!(officers, [one] if !one.is_empty()) && proposal.is_none();
+        require(one, "somebody has to confirm it, and no proposal is needed")
     }
 
     fn verify_cap(&self, change: &CapChange, time: &str) -> Result<(), Problem> {
@@ -313,10 +369,17 @@ impl Chain {
     fn verify_recovery(&self, recovery: &Recovery) -> Result<(), Problem> {
         let Recovery { witnessed, officers, proposal, datasets, .. } = recovery;
         require(!witnessed.is_empty(), "it takes over nothing")?;
-        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
-        let checkpoints = checkpoints(&notes).ok_or("what it takes over is not a checkpoint")?;
-        self.verify_second(Some(*proposal), officers, &Action::Recover(notes))?;
-        let expected = restored(|account| self.accounts.get(account).copied(), &checkpoints);
+        let notes = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
+        let checkpoints = checkpoints(witnessed).ok_or("what it takes over is not a checkpoint")?;
+        let action = Action::Recover(notes);
+        // What this very ledger has lost takes two; what another one had spent only adds to it.
+        if witnessed.iter().any(|sighting| sighting.identity.is_none()) {
+            self.verify_second(*proposal, officers, &action)?;
+        } else {
+            self.verify_confirmed(*proposal, officers, &action)?;
+        }
+        let local = |account: &AccountKey| self.accounts.get(account).copied();
+        let expected = restored(local, |identity, account| self.inherited(identity, account), &checkpoints);
         require(*datasets == expected, "its sums are not the larger of this ledger's and those that were witnessed")
     }
 
@@ -326,8 +389,14 @@ impl Chain {
         let proposal = proposal.filter(|proposal| proposal.action == *action);
         let proposal = proposal.ok_or("no open proposal says so")?;
         let [first, second] = officers else { return Err("it takes two officers".into()) };
+        self.require_named(officers)?;
         require(*first == proposal.officer, "the first officer is not who has proposed it")?;
         require(first != second && !second.is_empty(), "it takes two different officers")
+    }
+
+    fn require_named(&self, officers: &[String]) -> Result<(), Problem> {
+        let named = |officer: &String| self.rules.rules().is_none_or(|rules| rules.names(officer));
+        require(officers.iter().all(named), "the rules name other officers")
     }
 
     /// Goes on behind an entry that [`Chain::verify`] has passed.
@@ -371,21 +440,51 @@ impl Chain {
                 let done = self.carried.entry(carried.dataset.clone()).or_default();
                 (done.rho, done.person) = (done.rho.plus(carried.spent), done.person.plus(carried.person));
             }
+            Record::Rules(change) => self.accept_rules(change),
             Record::Recovered(recovery) => {
                 for restored in &recovery.datasets {
                     let totals =
                         Totals { spent: restored.spent_after, person: restored.spent_person_after, cap: restored.cap };
                     self.accounts.insert(restored.account.clone(), totals);
                 }
-                let notes: Vec<String> = recovery.witnessed.iter().map(|seen| seen.checkpoint.clone()).collect();
-                for checkpoint in checkpoints(&notes).unwrap_or_default() {
+                for (checkpoint, identity) in checkpoints(&recovery.witnessed).unwrap_or_default() {
                     let Statement { size, root, ref accounts, .. } = *checkpoint.statement();
                     self.recovered.insert((size, root), entry.sequence);
                     self.carried_elsewhere(accounts);
+                    let Some(identity) = identity else { continue };
+                    for (account, totals) in accounts {
+                        let inherited = self.inherited.entry((identity, account.clone())).or_default();
+                        inherited.rho = inherited.rho.max(totals.spent);
+                        inherited.person = inherited.person.max(totals.person);
+                    }
                 }
                 self.proposals.retain(|_, open| !matches!(open.action, Action::Recover(_)));
             }
         }
+    }
+
+    /// Data sets whose customers are said to be others inherit what was spent on those that they were said to be.
+    fn accept_rules(&mut self, change: &RulesChange) {
+        let before = self.accounts.clone();
+        let of = |population: &str| before.get(&AccountKey::Population(population.into())).copied();
+        for (from, to) in self.rules.moved(&change.rules) {
+            let Some(inherited) = of(from) else { continue };
+            let (known, account) = (of(to), AccountKey::Population(to.into()));
+            let totals = self.accounts.entry(account.clone()).or_default();
+            totals.spent = totals.spent.plus(inherited.spent);
+            totals.person = totals.person.plus(inherited.person);
+            // A cap that is there holds; else the smallest of those that it has inherited.
+            totals.cap = match known {
+                Some(known) => known.cap,
+                None if totals.cap == Rho::ZERO => inherited.cap,
+                None => totals.cap.min(inherited.cap),
+            };
+            if let Some(configured) = self.configured.get(&AccountKey::Population(from.into())).copied() {
+                self.configured.entry(account).or_insert(configured);
+            }
+        }
+        self.rules.follow(&change.rules);
+        self.proposals.retain(|_, open| !matches!(open.action, Action::Rules(_)));
     }
 
     /// What was carried over in the ledger that a checkpoint is of is in the sums that are taken over from it.
@@ -443,11 +542,11 @@ impl Chain {
     }
 }
 
-/// Notes as checkpoints; `None` if one is not a checkpoint, or is there twice.
-fn checkpoints(notes: &[String]) -> Option<Vec<Checkpoint>> {
-    let parsed: Option<Vec<Checkpoint>> = notes.iter().map(|note| Checkpoint::parse(note).ok()).collect();
-    let parsed = parsed?;
+/// What was seen, as checkpoints; `None` if something is not a checkpoint, or is there twice.
+fn checkpoints(witnessed: &[Sighting]) -> Option<Vec<Witnessed>> {
+    let parse = |seen: &Sighting| Some((Checkpoint::parse(&seen.checkpoint).ok()?, seen.identity));
+    let parsed = witnessed.iter().map(parse).collect::<Option<Vec<Witnessed>>>()?;
     let states: BTreeSet<(u64, Digest)> =
-        parsed.iter().map(|checkpoint| (checkpoint.statement().size, checkpoint.statement().root)).collect();
+        parsed.iter().map(|(checkpoint, _)| (checkpoint.statement().size, checkpoint.statement().root)).collect();
     (states.len() == parsed.len()).then_some(parsed)
 }

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::account::AccountKey;
+use super::account::{AccountKey, Spent};
 use crate::attempt::AttemptId;
-use crate::privacy::rho::Rho;
 
 /// What is set aside, by attempt.
 #[derive(Default)]
@@ -20,7 +19,7 @@ pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
 struct Earmark {
     accounts: Vec<AccountKey>,
-    open: Rho,
+    open: Spent,
     since: Timestamp,
 }
 
@@ -30,7 +29,14 @@ impl Earmarks {
     pub(super) fn beside(&self, account: &AccountKey, study: &str) -> Rho {
         let others =
             self.0.iter().filter(|(attempt, earmark)| earmark.accounts.contains(account) && attempt.study != study);
-        others.map(|(_, earmark)| earmark.open).sum()
+        others.map(|(_, earmark)| earmark.open.rho).sum()
+    }
+
+    /// What is set aside for other studies of the losses to a person, over all accounts that `is_of` names.
+    pub(super) fn person_beside(&self, is_of: impl Fn(&AccountKey) -> bool, study: &str) -> Rho {
+        let others = self.0.iter().filter(|(attempt, _)| attempt.study != study);
+        let of = |earmark: &Earmark| earmark.accounts.iter().filter(|account| is_of(account)).count() as u64;
+        others.map(|(_, earmark)| earmark.open.person.times(of(earmark))).sum()
     }
 
     /// The accounts of which something is set aside.
@@ -39,14 +45,14 @@ impl Earmarks {
     }
 
     /// So much of it is charged.
-    pub(super) fn charged(&mut self, attempt: &AttemptId, rho: Rho) {
-        if let Some(earmark) = self.0.get_mut(attempt) {
-            earmark.open = earmark.open.minus(rho);
+    pub(super) fn charged(&mut self, attempt: &AttemptId, charge: Spent) {
+        if let Some(Earmark { open, .. }) = self.0.get_mut(attempt) {
+            (open.rho, open.person) = (open.rho.minus(charge.rho), open.person.minus(charge.person));
         }
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, accounts: Vec<AccountKey>, open: Rho, since: Timestamp) {
+    pub(super) fn insert(&mut self, attempt: &AttemptId, accounts: Vec<AccountKey>, open: Spent, since: Timestamp) {
         self.0.retain(|other, _| other.study != attempt.study);
         self.0.insert(attempt.clone(), Earmark { accounts, open, since });
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::account::AccountKey;
 use super::carry::CarriedOver;
-use super::office::{CapChange, Hold, Note, Proposal, Recovery};
+use super::office::{CapChange, Hold, Note, Proposal, Recovery, RulesChange};
 use super::years::YearCharges;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
@@ -55,6 +55,8 @@ pub enum State {
     Cap,
     /// What was spent on a data set, in an older form of ledger, is carried over to its population.
     Carried,
+    /// The rules that hold from now on.
+    Rules,
     /// Two officers have taken over what witnesses saw and this ledger had lost.
     Recovered,
 }
@@ -199,6 +201,8 @@ pub enum Record<S = String> {
     Cap(CapChange),
     /// See [`State::Carried`].
     Carried(CarriedOver),
+    /// See [`State::Rules`].
+    Rules(RulesChange),
     /// See [`State::Recovered`].
     Recovered(Box<Recovery>),
 }
@@ -293,6 +297,7 @@ impl<S> Entry<S> {
             Record::Proposed(_) => State::Proposed,
             Record::Cap(_) => State::Cap,
             Record::Carried(_) => State::Carried,
+            Record::Rules(_) => State::Rules,
             Record::Recovered(_) => State::Recovered,
         }
     }
@@ -311,6 +316,7 @@ impl<S> Entry<S> {
             | Record::Proposed(_)
             | Record::Cap(_)
             | Record::Carried(_)
+            | Record::Rules(_)
             | Record::Recovered(_) => None,
         }
     }

@@ -19,6 +19,7 @@ use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::policy::{Request, StudyRef};
+use crate::privacy::blocks::Years;
 use crate::privacy::rho::Rho;
 
 /// The ledger of a node, over a store. Several can be open over one store, such as a running node's and an officer's command: each
@@ -129,7 +130,7 @@ impl<S: Store> Ledger<S> {
             Some(hold) => {
                 Err(LedgerError::Paused(format!("{} is paused by {}: {}", hold.subject, hold.officer, hold.reason)))
             }
-            None => Ok(()),
+            None => self.unconfirmed(dataset).map_or(Ok(()), |words| Err(LedgerError::Office(words))),
         }
     }
 
@@ -158,6 +159,16 @@ impl<S: Store> Ledger<S> {
                 let what = if of_year { "the lifetime budget of a year" } else { "the lifetime budget" };
                 return Err(over(what, &account, spent, held, cap).into());
             }
+        }
+        // Of a person all that was spent counts, whatever the year.
+        let times = request.by_year.as_ref().and_then(|by_year| by_year.years).map_or(1, Years::count);
+        let (person, most) = (request.person(asked).times(times), self.budgets.rules().person.unwrap_or(Rho::MAX));
+        let spent = self.spent_all_time(&request.dataset).person;
+        let is_of = |of: &AccountKey| *of == account || of.is_year_of(account.name());
+        let held = self.earmarks.person_beside(is_of, &request.study.id);
+        if spent.plus(held).plus(person) > most {
+            let over = over("the lifetime budget of a person at all partners,", &account, spent, held, most);
+            return Err(OverCap { asked: person, ..over }.into());
         }
         let spent = self.known.spent_by_study(&request.study.id);
         if spent.plus(asked) > caps.per_study {

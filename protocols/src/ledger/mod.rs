@@ -20,6 +20,7 @@
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that;
 //! - [`receipt`]: what came of a study, signed by all;
+//! - [`rules`]: what decides what leaves, and which changes of it take officers;
 //! - [`report`]: what a verification finds;
 //! - [`verify`]: checks an export, offline and without trust in who wrote it; [`recompute`] its numbers; [`outside`] what others say of
 //!   it; [`cross`] several against each other.
@@ -36,6 +37,7 @@ pub mod outside;
 pub mod receipt;
 pub mod recompute;
 pub mod report;
+pub mod rules;
 pub mod store;
 pub mod tree;
 pub mod verify;
@@ -43,6 +45,7 @@ pub mod witness;
 
 mod account;
 mod allowance;
+mod confirm;
 mod earmarks;
 mod error;
 
@@ -53,6 +56,7 @@ mod officers;
 mod outbox;
 mod permit;
 mod populations;
+mod quarantine;
 mod read;
 mod recent;
 mod years;

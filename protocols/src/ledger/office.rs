@@ -4,10 +4,14 @@
 //! higher cap, a recovery) takes two: one proposes, which is an entry, and another one does it, by an entry that names the
 //! proposal. No cap changes by time.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::account::AccountKey;
+use super::account::{AccountKey, Spent};
 use super::checkpoint::{Checkpoint, Totals};
+use super::rules::Rules;
+use crate::identity::PublicIdentity;
 use crate::kind::Kind;
 use crate::privacy::rho::Rho;
 
@@ -76,6 +80,8 @@ pub enum Action {
     },
     /// Taking over what these checkpoints state; each as a note of its node's signature alone.
     Recover(Vec<String>),
+    /// These rules, which admit more.
+    Rules(Box<Rules>),
 }
 
 /// A proposal, to be done by another officer.
@@ -112,11 +118,28 @@ pub struct CapChange {
     pub for_year: Option<i16>,
 }
 
-/// A checkpoint of this ledger that somebody holds and that the ledger does not go on from.
+/// The rules that hold from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesChange {
+    /// All of them.
+    pub rules: Box<Rules>,
+    /// Who confirmed them: nobody where they admit no more than those before.
+    pub officers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// The sequence of the proposal, where two have confirmed them.
+    pub proposal: Option<u64>,
+}
+
+/// A checkpoint that somebody holds and that the ledger does not go on from: of this ledger, or of the one that the node's name had
+/// under an earlier identity, whose machine is lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// The checkpoint, as a note that the node has signed.
     pub checkpoint: String,
+    /// The earlier identity that has signed it; none if it is this node's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<PublicIdentity>,
     /// Who showed it.
     pub by: String,
     /// When, RFC 3339.
@@ -131,11 +154,11 @@ pub struct Restored {
     pub account: AccountKey,
     /// Σρ by this ledger.
     pub spent_before: Rho,
-    /// The larger of that and what was witnessed.
+    /// The larger of that and what was witnessed, and what was spent under earlier identities.
     pub spent_after: Rho,
     /// Σ of the losses to a person, by this ledger.
     pub spent_person_before: Rho,
-    /// The larger of that and what was witnessed.
+    /// The same of these losses.
     pub spent_person_after: Rho,
     /// The smaller of the caps.
     pub cap: Rho,
@@ -150,35 +173,57 @@ pub struct Recovery {
     pub officers: Vec<String>,
     /// Why.
     pub reason: String,
-    /// The sequence of the proposal.
-    pub proposal: u64,
+    /// The sequence of the proposal; none where one who answers for the node has taken over what earlier identities had spent.
+    pub proposal: Option<u64>,
     /// The accounts that the witnessed checkpoints name.
     pub datasets: Vec<Restored>,
 }
 
+/// A checkpoint that is taken over, and the earlier identity whose it is, if it is not this node's own.
+pub(super) type Witnessed = (Checkpoint, Option<PublicIdentity>);
+
 /// What the accounts are after a recovery. Where neither knows a cap, nothing may be spent.
 ///
-/// The larger of two sums is enough: a charge that is in neither sum's checkpoint was witnessed by nobody who was heard, and a
-/// release waits for its witnesses, so nothing has left for it. (Where quorums of two forks have no witness in common, each fork may
-/// have released on its own. A quorum of more than half of the witnesses rules that out.)
-pub fn restored(local: impl Fn(&AccountKey) -> Option<Totals>, witnessed: &[Checkpoint]) -> Vec<Restored> {
-    let mut accounts: std::collections::BTreeMap<&AccountKey, Totals> = std::collections::BTreeMap::new();
-    for (account, totals) in witnessed.iter().flat_map(|checkpoint| &checkpoint.statement().accounts) {
-        let known = accounts.entry(account).or_insert(*totals);
-        known.spent = known.spent.max(totals.spent);
-        known.person = known.person.max(totals.person);
-        known.cap = known.cap.min(totals.cap);
+/// Of this ledger's own checkpoints the larger of two sums is enough: a charge that is in neither sum's checkpoint was witnessed by nobody
+/// who was heard, and a release waits for its witnesses, so nothing has left for it. (Where quorums of two forks have no witness in common,
+/// each fork may have released on its own. A quorum of more than half of the witnesses rules that out.) Of a ledger under an earlier
+/// identity nothing is in this one but what was `inherited` of it before, so that what is more adds up.
+pub(super) fn restored(
+    local: impl Fn(&AccountKey) -> Option<Totals>,
+    inherited: impl Fn(&PublicIdentity, &AccountKey) -> Spent,
+    witnessed: &[Witnessed],
+) -> Vec<Restored> {
+    let mut accounts: BTreeMap<&AccountKey, (Rho, BTreeMap<Option<PublicIdentity>, Spent>)> = BTreeMap::new();
+    for (checkpoint, identity) in witnessed {
+        for (account, totals) in &checkpoint.statement().accounts {
+            let (cap, seen) = accounts.entry(account).or_insert((totals.cap, BTreeMap::new()));
+            *cap = totals.cap.min(*cap);
+            let seen = seen.entry(*identity).or_default();
+            (seen.rho, seen.person) = (seen.rho.max(totals.spent), seen.person.max(totals.person));
+        }
     }
-    let restored = accounts.into_iter().map(|(account, seen)| {
+    let restored = accounts.into_iter().map(|(account, (cap, seen))| {
         let known = local(account);
         let own = known.unwrap_or_default();
+        let (mut spent, mut person) = (own.spent, own.person);
+        // The own ones come first.
+        for (identity, seen) in seen {
+            match identity {
+                None => (spent, person) = (spent.max(seen.rho), person.max(seen.person)),
+                Some(identity) => {
+                    let before = inherited(&identity, account);
+                    spent = spent.plus(seen.rho.minus(before.rho));
+                    person = person.plus(seen.person.minus(before.person));
+                }
+            }
+        }
         Restored {
             account: account.clone(),
             spent_before: own.spent,
-            spent_after: own.spent.max(seen.spent),
+            spent_after: spent,
             spent_person_before: own.person,
-            spent_person_after: own.person.max(seen.person),
-            cap: known.map_or(seen.cap, |own| own.cap.min(seen.cap)),
+            spent_person_after: person,
+            cap: known.map_or(cap, |own| own.cap.min(cap)),
         }
     });
     restored.collect()

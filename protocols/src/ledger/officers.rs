@@ -1,11 +1,10 @@
-//! What officers do with the ledger, what `node.toml` changes of it, and its quarantine.
+//! What officers do with the ledger, and what `node.toml` changes of it. What they do about its quarantine is in [`super::quarantine`].
 
 use super::account::{AccountKey, Caps};
-use super::checkpoint::Checkpoint;
 use super::entry::Record;
 use super::error::LedgerError;
 use super::ledger::Ledger;
-use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Sighting, Subject, restored};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Subject};
 use super::store::Store;
 use crate::privacy::rho::Rho;
 
@@ -93,24 +92,19 @@ impl<S: Store> Ledger<S> {
         self.second(&action, act, |ledger, proposal, officers| Ok(change(ledger, officers, Some(proposal))))
     }
 
-    /// Takes over what witnesses have shown, with a second officer: the larger of the sums, account by account.
-    pub fn recover(&mut self, act: Act<'_>) -> Result<Outcome, LedgerError> {
-        self.sync()?;
-        let witnessed: Vec<Sighting> = self.contradictions().cloned().collect();
-        if witnessed.is_empty() {
-            return refuse("there is nothing to recover from: the ledger goes on from all that was witnessed".into());
+    /// Proposes or does what takes two officers; where the rules name fewer than two, one who answers for the node does it.
+    pub(super) fn confirmed(
+        &mut self,
+        action: &Action,
+        act: Act<'_>,
+        done: impl Fn(&Self, Vec<String>, Option<u64>) -> Record,
+    ) -> Result<Outcome, LedgerError> {
+        if self.chain.rules().confirming() == 2 {
+            return self.second(action, act, |ledger, proposal, officers| Ok(done(ledger, officers, Some(proposal))));
         }
-        let notes: Vec<String> = witnessed.iter().map(|sighting| sighting.checkpoint.clone()).collect();
-        let parsed: Result<Vec<Checkpoint>, _> = notes.iter().map(|note| Checkpoint::parse(note)).collect();
-        let parsed = parsed?;
-        let outcome = self.second(&Action::Recover(notes), act, |ledger, proposal, officers| {
-            let datasets = restored(|account| ledger.chain.accounts().get(account).copied(), &parsed);
-            let (witnessed, reason) = (witnessed.clone(), act.reason.into());
-            Ok(Record::Recovered(Box::new(Recovery { witnessed, officers, reason, proposal, datasets })))
-        })?;
-        // What was spent on data sets before there were populations may be more now.
-        self.carry_over(act.now)?;
-        Ok(outcome)
+        self.require_named(act.officer)?;
+        self.append(act.now, None, |ledger| Ok(done(ledger, vec![act.officer.into()], None)))?;
+        Ok(Outcome::Done)
     }
 
     /// Proposes, or does what another officer has proposed.
@@ -120,6 +114,7 @@ impl<S: Store> Ledger<S> {
         act: Act<'_>,
         done: impl Fn(&Self, u64, Vec<String>) -> Result<Record, LedgerError>,
     ) -> Result<Outcome, LedgerError> {
+        self.require_named(act.officer)?;
         let open = self.chain.proposals().iter().find(|(_, open)| open.action == *action);
         let open = open.map(|(sequence, open)| (*sequence, open.officer.clone()));
         match open {
@@ -138,6 +133,15 @@ impl<S: Store> Ledger<S> {
                 Ok(Outcome::Proposed)
             }
         }
+    }
+
+    /// Whoever `node.toml` names, officers are those that the ledger has recorded.
+    fn require_named(&self, officer: &str) -> Result<(), LedgerError> {
+        let rules = self.chain.rules().rules();
+        if rules.is_none_or(|rules| rules.names(officer)) {
+            return Ok(());
+        }
+        refuse(format!("`{officer}` is not an officer by the rules that the ledger records"))
     }
 
     /// Populations in use of which `node.toml` says something else than was last recorded, with the cap that is recorded.
@@ -169,7 +173,7 @@ impl<S: Store> Ledger<S> {
         ))
     }
 
-    /// Follows `node.toml` where it lowers the cap of a population that is in use, and records that.
+    /// Follows `node.toml` where it makes rules stricter or lowers the cap of a population that is in use, and records that.
     ///
     /// # Errors
     ///
@@ -178,6 +182,7 @@ impl<S: Store> Ledger<S> {
         self.check_configuration()?;
         let lowered: Vec<(AccountKey, Rho)> =
             self.reconfigured().map(|(account, caps, _)| (account, caps.lifetime)).collect();
+        self.follow_rules(now)?;
         for (account, to) in lowered {
             self.append(now, None, |ledger| {
                 Ok(Record::Cap(CapChange {
@@ -194,58 +199,13 @@ impl<S: Store> Ledger<S> {
         }
         Ok(())
     }
-
-    /// Keeps a checkpoint that this node has signed and that `by` has shown, if the ledger does not go on from it: from then on it is
-    /// in quarantine. The caller has verified the signature. Whether it is so.
-    pub fn sighted(&mut self, checkpoint: &Checkpoint, by: &str, now: &str) -> Result<bool, LedgerError> {
-        self.sync()?;
-        let statement = checkpoint.statement();
-        if self.chain.goes_on_from(statement) || self.chain.recovered(statement).is_some() {
-            return Ok(false);
-        }
-        if !self.sightings.iter().any(|(_, known)| known == statement) {
-            let sighting = Sighting { checkpoint: checkpoint.bare(), by: by.into(), time: now.into() };
-            self.store.append_sighting(&sighting)?;
-            self.sightings.push((sighting, statement.clone()));
-        }
-        Ok(true)
-    }
-
-    /// Checkpoints that were shown, and that the ledger neither goes on from nor has taken over.
-    pub fn contradictions(&self) -> impl Iterator<Item = &Sighting> {
-        let open = |(_, statement): &&(Sighting, _)| {
-            !self.chain.goes_on_from(statement) && self.chain.recovered(statement).is_none()
-        };
-        self.sightings.iter().filter(open).map(|(sighting, _)| sighting)
-    }
-
-    /// Why the ledger is in quarantine, if it is, and what to do.
-    pub fn quarantine(&self) -> Option<String> {
-        let seen: Vec<String> = self
-            .contradictions()
-            .map(|sighting| {
-                let size = self.sightings.iter().find(|(known, _)| known == sighting).map_or(0, |(_, of)| of.size);
-                format!(
-                    "{} holds a checkpoint of {size} entries that this node has signed (seen {})",
-                    sighting.by, sighting.time
-                )
-            })
-            .collect();
-        (!seen.is_empty()).then(|| {
-            format!(
-                "the ledger is in quarantine: it has {} entries, and {}, from which it does not go on. Was it restored from an old \
-                 backup, or does a copy of this node run? Stop the copy, or restore the newest backup; if there is none, two officers \
-                 take over what was spent by `entente-node ledger recover --officer NAME --reason TEXT`",
-                self.head().entries,
-                seen.join("; ")
-            )
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::checkpoint::node_origin;
+    use super::super::checkpoint::{Checkpoint, node_origin};
+    use super::super::office::Sighting;
+    use super::super::rules::Rules;
     use super::super::store::Memory;
     use super::super::verify::{export, verify_export};
     use super::super::witness::{Consistency, Recovered, Request, Verdict, judge};
@@ -258,7 +218,7 @@ mod tests {
 
     fn caps(micro: u64) -> Budgets {
         let caps = Caps { lifetime: Rho::from_micro(micro), per_study: Rho::from_micro(90_000), delta: 1e-6 };
-        Budgets::one("d", "people", caps)
+        Budgets::new(Rules::open([("d", "people", "id")]), caps)
     }
 
     fn ledger() -> Ledger<Memory> {
@@ -418,7 +378,7 @@ mod tests {
         assert!(restored.recover(act("ann")).is_err(), "there is nothing to recover from");
         assert!(restored.sighted(&lost, "the coordinator", "then").unwrap());
         let error = charge(&mut restored, 3, 1000).unwrap_err().to_string();
-        for words in ["quarantine", "the coordinator", "then", "recover", "2 entries", "3 entries"] {
+        for words in ["quarantine", "the coordinator", "then", "recover", "3 entries", "4 entries"] {
             assert!(error.contains(words), "{words}: {error}");
         }
         // A restart forgets nothing.

@@ -3,7 +3,8 @@
 //! Who holds a node's key can write its ledger anew, sign and seal it: by itself that verifies. What it cannot write is what others
 //! have signed, nor take back what it has signed and given away. So a ledger
 //!
-//! - **fails** if it is shorter than a checkpoint that a witness holds, or does not go on from it and has not taken it over;
+//! - **fails** if it is shorter than a checkpoint that a witness holds, or does not go on from it and has not taken it over, also where that is
+//!   of an earlier identity of its node's name;
 //! - is **not witnessed** if nothing of others supports it, which proves nothing against it, and nothing for it;
 //! - is **witnessed** otherwise: everything that was computed or released is under a checkpoint that somebody else has cosigned, but for
 //!   the last study, whose cosignatures may be on their way. Who asks for a number of partners gets no such exception.
@@ -17,6 +18,7 @@ use super::checkpoint::{Checkpoint, CheckpointLine, coordinator_origin};
 use super::entry::{Entry, State};
 use super::report::Verdict;
 use crate::identity::{PublicIdentity, Roster};
+use crate::privacy::rho::Rho;
 
 /// What is known outside of the node whose ledger is verified.
 #[derive(Clone, Copy, Default)]
@@ -126,9 +128,34 @@ pub(super) fn verdict<'a>(
             format!("{by} holds a checkpoint of {} entries that the node has signed; the ledger {what}", stated.size);
         return (Verdict::Failed, problem);
     }
+    if let Some(problem) = earlier_identity(of, chain, outside) {
+        return (Verdict::Failed, problem);
+    }
     let held = held.into_iter().filter(|checkpoint| chain.goes_on_from(checkpoint.statement()));
     let up_to = cosigned(of, outside.roster, held, checkpoints);
     judge(of, entries, &up_to, answered, outside)
+}
+
+/// What a witness in the roster holds of an earlier identity of the node's name, if that had spent something which is not taken over.
+fn earlier_identity(of: Of<'_>, chain: &Chain, outside: &Outside<'_>) -> Option<String> {
+    let roster = outside.roster?;
+    outside.witnessed.iter().find_map(|checkpoint| {
+        let stated = checkpoint.statement();
+        let has_spent = stated.accounts.values().any(|totals| totals.spent.max(totals.person) > Rho::ZERO);
+        let is_earlier = stated.origin == of.origin && !checkpoint.is_of(of.origin, of.identity) && has_spent;
+        if !is_earlier || chain.goes_on_from(stated) || chain.recovered(stated).is_some() {
+            return None;
+        }
+        let mut lines = checkpoint.cosignatures();
+        let by = lines.find(|line| {
+            let key = witness_key(roster, line.name());
+            key.is_some_and(|key| checkpoint.note().cosigned(line, line.name(), &key).is_some())
+        })?;
+        let (by, size) = (of.called(by.name()), stated.size);
+        Some(format!(
+            "{by} holds a checkpoint of {size} entries of the ledger under an earlier identity; what that had spent is not taken over"
+        ))
+    })
 }
 
 /// Up to which entry each witness has cosigned. Without a roster nobody knows whose cosignatures are in an export; those in a witness's file

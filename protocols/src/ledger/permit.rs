@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::account::Spent;
 use super::entry::{Record, State};
 use super::error::LedgerError;
 use super::ledger::Ledger;
@@ -82,6 +83,7 @@ impl<S: Store> Ledger<S> {
             }
         } else {
             self.admits(&request, mechanism.rho())?;
+            self.record_rules(now)?;
             self.record_cap(&request.dataset, now)?;
             self.append(now, None, |ledger| {
                 ledger.admits(&request, mechanism.rho())?;
@@ -92,7 +94,8 @@ impl<S: Store> Ledger<S> {
                 ledger.charge(&mut record, request.by_year.as_ref(), (mechanism.rho(), mechanism.rho_person()));
                 Ok(Record::Reserved(record))
             })?;
-            self.earmarks.charged(&request.attempt(), mechanism.rho());
+            let charge = Spent { rho: mechanism.rho(), person: mechanism.rho_person() };
+            self.earmarks.charged(&request.attempt(), charge);
         }
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
     }
@@ -105,7 +108,8 @@ impl<S: Store> Ledger<S> {
     pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
         self.sync()?;
         self.admits(request, request.rho)?;
-        self.earmark_again(&request.attempt(), (&request.dataset, request.by_year.as_ref()), request.rho, now);
+        let open = Spent { rho: request.rho, person: request.person(request.rho) };
+        self.earmark_again(&request.attempt(), (&request.dataset, request.by_year.as_ref()), open, now);
         Ok(())
     }
 
@@ -114,7 +118,7 @@ impl<S: Store> Ledger<S> {
         &mut self,
         attempt: &AttemptId,
         (dataset, by_year): (&str, Option<&ByYear>),
-        open: Rho,
+        open: Spent,
         since: Timestamp,
     ) {
         self.earmarks.insert(attempt, self.charged_accounts(dataset, by_year), open, since);

@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 use super::account::AccountKey;
 use super::carry::CarriedOver;
 use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
-use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
+use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject};
 use super::recent::Recent;
+use super::rules::Rules;
 use super::years::YearCharges;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
@@ -99,6 +100,7 @@ struct Fields<'a, S> {
     spent: Option<Rho>,
     person: Option<Rho>,
     cap: Option<Rho>,
+    rules: Option<Box<Rules>>,
     configured: Option<Rho>,
     for_year: Option<i16>,
     officers: Option<Vec<String>>,
@@ -152,11 +154,17 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 person: there(self.person.take(), "person")?,
                 cap: there(self.cap.take(), "cap")?,
             }),
+            State::Rules => Record::Rules(RulesChange {
+                rules: there(self.rules.take(), "rules")?,
+                officers: there(self.officers.take(), "officers")?,
+                reason: owned(self.reason.take(), "reason")?,
+                proposal: self.proposal,
+            }),
             State::Recovered => Record::Recovered(Box::new(Recovery {
                 witnessed: there(self.witnessed.take(), "witnessed")?,
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
-                proposal: there(self.proposal.take(), "proposal")?,
+                proposal: self.proposal,
                 datasets: there(self.datasets.take(), "datasets")?,
             })),
         })
@@ -204,6 +212,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::rules::Rules;
     use crate::ledger::store::{Memory, Store};
     use crate::ledger::{Budgets, Caps, Ledger};
     use crate::policy::tests::{approved, request};
@@ -212,7 +221,9 @@ mod tests {
     #[test]
     fn what_was_read_before_changes_no_entry() {
         let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-        let mut ledger = Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap();
+        let mut ledger =
+            Ledger::open(Memory::default(), Budgets::new(Rules::open([("d", "people", "id")]), caps), "test 1")
+                .unwrap();
         for (number, (study, rho)) in
             [("s", 10_000), ("t", 10_000), ("s", 20_000), ("s", 10_000)].into_iter().enumerate()
         {

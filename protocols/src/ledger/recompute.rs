@@ -113,6 +113,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::ledger::entry::Record;
     use crate::ledger::line::Line;
+    use crate::ledger::rules::Rules;
     use crate::ledger::store::{Memory, Store};
     use crate::ledger::{Budgets, Caps, Ledger};
     use crate::policy::tests::{approved, request};
@@ -120,7 +121,9 @@ mod tests {
     /// An entry that charges, as the ledger writes it.
     fn entry() -> Entry {
         let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-        let mut ledger = Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap();
+        let mut ledger =
+            Ledger::open(Memory::default(), Budgets::new(Rules::open([("d", "people", "id")]), caps), "test 1")
+                .unwrap();
         let id = Digest([1; 32]);
         ledger.reserve(approved(request("s", 1, 40_000)), id, id, "now").unwrap();
         ledger.store().entries().unwrap().last().map(Line::entry).unwrap().unwrap()

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::digest::Digest;
+use crate::identity::PublicIdentity;
 use crate::ledger::line::Line;
 use crate::ledger::office::Sighting;
 
@@ -99,7 +100,8 @@ impl Store for Memory {
 pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
     let line = |text: &str| Line { json: text.into(), hash: Line::hash(text) };
     let release = (Digest([1; 32]), &b"bytes"[..]);
-    let sighting = Sighting { checkpoint: "c".into(), by: "b".into(), time: "t".into() };
+    let sighting = Sighting { checkpoint: "c".into(), identity: None, by: "b".into(), time: "t".into() };
+    let earlier = Sighting { identity: Some(PublicIdentity([7; 32])), ..sighting.clone() };
     let mut store = open();
     assert!(store.entries().unwrap().is_empty() && store.checkpoints().unwrap().is_empty());
     assert!(store.sightings().unwrap().is_empty());
@@ -109,6 +111,7 @@ pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
     assert!(store.entries_after(2).unwrap().is_empty() && store.entries_after(9).unwrap().is_empty());
     store.append_checkpoint("a checkpoint").unwrap();
     store.append_sighting(&sighting).unwrap();
+    store.append_sighting(&earlier).unwrap();
     assert!(store.append(2, &line("fork"), None).is_err(), "an entry is never replaced");
     assert!(store.append(4, &line("gap"), None).is_err(), "no entry is left out");
     assert!(store.append(3, &line("three"), Some((release.0, b"others"))).is_err(), "bytes are never replaced");
@@ -123,7 +126,7 @@ pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
         assert_eq!(store.release(release.0).unwrap().as_deref(), Some(release.1));
         assert_eq!(store.release(Digest::ZERO).unwrap(), None);
         assert_eq!(store.checkpoints().unwrap(), ["a checkpoint"]);
-        assert_eq!(store.sightings().unwrap(), [sighting]);
+        assert_eq!(store.sightings().unwrap(), [sighting, earlier]);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::line::Line;
 use super::outbox::sealed;
+use super::rules::Rules;
 use super::store::{Memory, Store};
 use super::verify::{export, verify_export};
 use super::*;
@@ -22,7 +23,7 @@ const T: Digest = Digest([9; 32]);
 
 fn caps() -> Budgets {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(45_000), delta: 1e-6 };
-    Budgets::one("d", "people", caps)
+    Budgets::new(Rules::open([("d", "people", "id")]), caps)
 }
 
 fn ledger() -> Ledger<Memory> {
@@ -56,7 +57,7 @@ fn a_release_is_charged_once_over_crashes_at_every_step() {
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
     let mut ledger = reopen(ledger);
     ledger.released(id(1), Digest::ZERO, "now").unwrap();
-    assert_eq!(ledger.head().entries, 4, "with the cap");
+    assert_eq!(ledger.head().entries, 5, "with rules and cap");
     assert_eq!(ledger.spent("d").rho, Rho::from_micro(40_000));
     assert_eq!(ledger.spent("d").person, Rho::from_micro(360_000));
     assert_eq!(ledger.stored_answer(id(1), id(1)), Some(T));
@@ -125,7 +126,7 @@ fn steps_out_of_order_change_nothing() {
     assert!(ledger.stored(id(1)).is_err());
     begin(&mut ledger, 1, 1000).unwrap();
     assert!(ledger.released(id(1), Digest::ZERO, "now").is_err());
-    assert_eq!(ledger.head().entries, 2);
+    assert_eq!(ledger.head().entries, 3);
 }
 
 #[test]
@@ -134,13 +135,14 @@ fn a_changed_entry_is_found_at_opening() {
     begin(&mut ledger, 1, 1000).unwrap();
     begin(&mut ledger, 2, 1000).unwrap();
     let lines = ledger.store.entries().unwrap();
-    let changed = lines[1].json.replace("\"1000\"", "\"0\"");
-    assert_ne!(changed, lines[1].json);
+    let changed = lines[2].json.replace("\"1000\"", "\"0\"");
+    assert_ne!(changed, lines[2].json);
     let mut store = Memory::default();
     let forged = Line { hash: Line::hash(&changed), json: changed };
     store.append(1, &lines[0], None).unwrap();
-    store.append(2, &forged, None).unwrap();
-    store.append(3, &lines[2], None).unwrap();
+    store.append(2, &lines[1], None).unwrap();
+    store.append(3, &forged, None).unwrap();
+    store.append(4, &lines[3], None).unwrap();
     assert!(matches!(Ledger::open(store, caps(), "test 1"), Err(LedgerError::Damaged(_))));
 }
 

@@ -200,9 +200,11 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
                     Err(_) => {}
                 }
                 let Record::Recovered(recovery) = &entry.record else { return Ok(()) };
-                let signed =
-                    |note: &str| Checkpoint::parse(note).is_ok_and(|seen| seen.is_of(&header.origin, &header.identity));
-                let all = recovery.witnessed.iter().all(|sighting| signed(&sighting.checkpoint));
+                let signed = |sighting: &Sighting| {
+                    let identity = sighting.identity.unwrap_or(header.identity);
+                    Checkpoint::parse(&sighting.checkpoint).is_ok_and(|seen| seen.is_of(&header.origin, &identity))
+                };
+                let all = recovery.witnessed.iter().all(signed);
                 if all {
                     Ok(())
                 } else {
@@ -290,13 +292,14 @@ fn verify_sightings(lines: &[&str], header: &Header, chain: &Chain) -> Result<St
         let SightingLine { sighting } =
             serde_json::from_str(line).map_err(|error| format!("a line is not a sighting: {error}"))?;
         let seen = Checkpoint::parse(&sighting.checkpoint).map_err(|error| format!("a sighting: {error}"))?;
-        if !seen.is_of(&header.origin, &header.identity) {
+        if !seen.is_of(&header.origin, &sighting.identity.unwrap_or(header.identity)) {
             return Err(format!("what {} has shown is not signed by the node", sighting.by));
         }
         let statement = seen.statement();
         if !chain.goes_on_from(statement) && chain.recovered(statement).is_none() {
+            let whose = if sighting.identity.is_some() { "an earlier identity of its name" } else { "this node" };
             return Err(format!(
-                "the ledger is in quarantine: {} has shown ({}) a checkpoint of {} entries that this node has signed, and from which \
+                "the ledger is in quarantine: {} has shown ({}) a checkpoint of {} entries that {whose} has signed, and from which \
                  it does not go on",
                 sighting.by, sighting.time, statement.size
             ));

@@ -11,6 +11,9 @@
 //! checkpoints that it ever cosigned are of one chain, and a node whose ledger was rolled back, forked or cloned gets no further
 //! cosignature for it. It is shown what the witness holds instead, signed by itself, which nobody can invent.
 //!
+//! A partner whose machine is lost comes back under its name with another identity, and a ledger that begins anew. Who has witnessed the
+//! one before cosigns nothing of it until what that had spent is taken over ([`Answer::Earlier`]).
+//!
 //! The one way back is a recovery: an entry of the new chain that names the very checkpoint which the witness keeps, proved to be in
 //! the new tree, while the new sums are as large as the witnessed ones at least.
 
@@ -68,6 +71,13 @@ pub enum Answer {
     Holds(String),
     /// It does not take the checkpoint, and why.
     Refused(String),
+    /// It holds this one of the ledger that the name had under an earlier identity, and was not shown that its sums were taken over.
+    Earlier {
+        /// The earlier identity, which has signed it.
+        identity: PublicIdentity,
+        /// The checkpoint, with the witness's cosignature: whoever passes it on cannot invent one.
+        checkpoint: String,
+    },
 }
 
 /// What a witness says to a request of the node that signs as `of.0` with the identity `of.1`, of which it keeps `held`. The
@@ -106,6 +116,16 @@ pub fn answer<E>(
         }
     };
     Ok(Answer::Cosigned { size, line: line.to_string() })
+}
+
+/// Whether a request of the node that signs as `of.0` with the identity `of.1` shows that its ledger has taken over, or goes on from, one
+/// that its name had under an earlier identity.
+pub fn takes_over(request: &Request, of: (&str, &PublicIdentity), earlier: &Checkpoint) -> bool {
+    let Ok(new) = Checkpoint::parse(&request.checkpoint) else { return false };
+    let (old, now) = (earlier.statement(), new.statement());
+    new.is_of(of.0, of.1)
+        && (goes_on(request, old, now) || has_recovered_any(request, old, now))
+        && !has_spent_less(old, now)
 }
 
 /// Whether a request shows that its checkpoint does not go on from what a witness holds, where the witness holds it out in answer:
@@ -154,21 +174,32 @@ pub(super) fn judge(
     if old.size == now.size && old.root == now.root {
         return Ok(Verdict::Kept);
     }
-    let goes_on = request.proofs.iter().filter(|proof| proof.from == old.size && proof.hashes.len() <= MAX_PROOF);
-    let mut goes_on = goes_on.filter(|_| old.size < now.size);
-    // Everything goes on from an empty ledger.
-    let goes_on =
-        old.size == 0 || goes_on.any(|proof| verify_consistency(old.size, now.size, &proof.hashes, old.root, now.root));
-    if !goes_on && !request.recoveries.iter().any(|recovery| has_recovered(recovery, old, now)) {
+    if !goes_on(request, old, now) && !has_recovered_any(request, old, now) {
         return Ok(Verdict::Holds);
     }
-    let less = |(account, old): (&AccountKey, &super::checkpoint::Totals)| {
-        now.accounts.get(account).is_none_or(|now| now.spent < old.spent || now.person < old.person)
-    };
-    if old.accounts.iter().any(less) {
+    if has_spent_less(old, now) {
         return Err("it has spent less than before");
     }
     Ok(Verdict::Keep(new))
+}
+
+/// Whether a request proves that the tree of `now` goes on from that of `old`.
+fn goes_on(request: &Request, old: &Statement, now: &Statement) -> bool {
+    let proofs = request.proofs.iter().filter(|proof| proof.from == old.size && proof.hashes.len() <= MAX_PROOF);
+    let mut proofs = proofs.filter(|_| old.size < now.size);
+    // Everything goes on from an empty ledger.
+    old.size == 0 || proofs.any(|proof| verify_consistency(old.size, now.size, &proof.hashes, old.root, now.root))
+}
+
+fn has_recovered_any(request: &Request, old: &Statement, now: &Statement) -> bool {
+    request.recoveries.iter().take(MAX_PROOFS).any(|recovery| has_recovered(recovery, old, now))
+}
+
+fn has_spent_less(old: &Statement, now: &Statement) -> bool {
+    let less = |(account, old): (&AccountKey, &super::checkpoint::Totals)| {
+        now.accounts.get(account).is_none_or(|now| now.spent < old.spent || now.person < old.person)
+    };
+    old.accounts.iter().any(less)
 }
 
 /// Whether an entry in the tree of `now` has taken over `old`.

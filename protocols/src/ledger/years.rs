@@ -114,6 +114,16 @@ impl Chain {
         require(within, "it is charged to all time, and spends more than the cap of a year")
     }
 
+    /// Σ of the losses to a person behind a charge, over all time and all years.
+    pub(super) fn person_after(&self, record: &StudyRecord<impl AsRef<str>>, population: &str) -> Rho {
+        let charged = record.by_year.as_ref().map_or(0, |by_year| by_year.accounts.len() as u64);
+        if charged == 0 && !self.has_years() {
+            return record.account.spent_person_after;
+        }
+        let person = record.privacy.as_ref().map_or(Rho::ZERO, |privacy| privacy.rho_person);
+        self.spent_all_time(population).person.plus(person.times(charged.max(1)))
+    }
+
     fn has_years(&self) -> bool {
         matches!(self.accounts().last_key_value(), Some((AccountKey::Year(_), _)))
     }

@@ -54,6 +54,11 @@ impl Years {
         self.first..=self.last
     }
 
+    /// How many there are.
+    pub fn count(self) -> u64 {
+        self.iter().count() as u64
+    }
+
     /// The first one.
     pub fn first(self) -> i16 {
         self.first

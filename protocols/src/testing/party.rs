@@ -6,6 +6,7 @@ use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, Member, Roster, Signature};
 use crate::kind::Kind;
+use crate::ledger::rules::Rules;
 use crate::ledger::store::{Memory, Store};
 use crate::ledger::{Begin, Budgets, Caps, Head, Ledger, Permit};
 use crate::policy::{Admitted, ApprovalMode, Approved, Decision, MinColluders, Policy, Request, StudyRef};
@@ -115,8 +116,12 @@ impl Party {
             identity: IdentityKey::from_secret(&[1 + number; 32]),
             public: ephemeral.public(),
             ephemeral,
-            ledger: Ledger::open(Memory::default(), Budgets::one(DATASET, "people", caps), "test 1")
-                .expect("an empty store"),
+            ledger: Ledger::open(
+                Memory::default(),
+                Budgets::new(Rules::open([(DATASET, "people", "id")]), caps),
+                "test 1",
+            )
+            .expect("an empty store"),
         }
     }
 

@@ -1,5 +1,6 @@
 use super::super::checkpoint::{Signer, node_origin};
 use super::super::report::Report;
+use super::super::rules::Rules;
 use super::super::store::{Memory, Store};
 use super::super::verify::{export, verify_outside};
 use super::super::{Budgets, Caps, Ledger};
@@ -33,7 +34,8 @@ fn roster() -> Roster {
 /// A ledger with these charges, each of a study of its own and computed.
 fn ledger(charges: &[u8]) -> Ledger<Memory> {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-    let mut ledger = Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap();
+    let mut ledger =
+        Ledger::open(Memory::default(), Budgets::new(Rules::open([("d", "people", "id")]), caps), "test 1").unwrap();
     for i in charges {
         charge(&mut ledger, *i);
     }
@@ -89,20 +91,20 @@ fn a_ledger_that_was_written_anew_fails_against_what_a_witness_holds() {
                 "nothing outside of this node",
             );
             let report = check(&anew, Outside { roster, witnessed: &held, cosigned_by: 0 });
-            is(&report, Verdict::Failed, "b holds a checkpoint of 7 entries");
+            is(&report, Verdict::Failed, "b holds a checkpoint of 8 entries");
         }
     }
     let good = ledger(&[1, 2, 3]);
     for roster in [None, Some(&roster)] {
-        is(&check(&good, Outside { roster, witnessed: &held, cosigned_by: 0 }), Verdict::Ok, "b up to entry 7");
+        is(&check(&good, Outside { roster, witnessed: &held, cosigned_by: 0 }), Verdict::Ok, "b up to entry 8");
     }
     is(
         &check(&ledger(&[1, 2, 3, 4]), Outside { witnessed: &held, ..Outside::default() }),
         Verdict::Ok,
-        "behind entry 7",
+        "behind entry 8",
     );
     let more = ledger(&[1, 2, 3, 4, 5]);
-    is(&check(&more, Outside { witnessed: &held, ..Outside::default() }), Verdict::NotWitnessed, "behind entry 7");
+    is(&check(&more, Outside { witnessed: &held, ..Outside::default() }), Verdict::NotWitnessed, "behind entry 8");
 }
 
 #[test]
@@ -116,16 +118,16 @@ fn cosignatures_in_an_export_count_if_they_are_of_others_in_the_roster() {
     };
     let by_b = of(&WITNESSES[..1]);
     let known = Outside { roster: Some(&roster), ..none };
-    is(&check(&by_b, known), Verdict::Ok, "cosigned by b up to entry 5");
+    is(&check(&by_b, known), Verdict::Ok, "cosigned by b up to entry 6");
     is(&check(&by_b, none), Verdict::NotWitnessed, "a roster tells");
     is(&check(&of(&[NODE]), known), Verdict::NotWitnessed, "nothing outside");
     is(&check(&of(&[("stranger", 8)]), known), Verdict::NotWitnessed, "nothing outside");
     // Everything from the second study back must be under it.
     let mut longer = by_b;
     charge(&mut longer, 3);
-    is(&check(&longer, known), Verdict::Ok, "behind entry 5");
+    is(&check(&longer, known), Verdict::Ok, "behind entry 6");
     charge(&mut longer, 4);
-    is(&check(&longer, known), Verdict::NotWitnessed, "behind entry 5");
+    is(&check(&longer, known), Verdict::NotWitnessed, "behind entry 6");
 }
 
 #[test]
@@ -137,10 +139,10 @@ fn a_number_of_partners_must_have_cosigned_all_that_left() {
     checkpoint.add(coordinator);
     ledger.keep(&checkpoint).unwrap();
     let asks = |cosigned_by, witnessed| Outside { roster: Some(&roster), witnessed, cosigned_by };
-    is(&check(&ledger, asks(1, &[])), Verdict::Ok, "the coordinator up to entry 5, b up to entry 5");
+    is(&check(&ledger, asks(1, &[])), Verdict::Ok, "the coordinator up to entry 6, b up to entry 6");
     is(&check(&ledger, asks(2, &[])), Verdict::NotWitnessed, "1 of 2 partners");
     let held = file(&cosigned_by(&ledger, &WITNESSES[1..]));
-    is(&check(&ledger, asks(2, &held)), Verdict::Ok, "c up to entry 5");
+    is(&check(&ledger, asks(2, &held)), Verdict::Ok, "c up to entry 6");
     charge(&mut ledger, 3);
     is(&check(&ledger, asks(1, &held)), Verdict::NotWitnessed, "0 of 1 partners");
     // A cosignature that is not of the name that it bears.

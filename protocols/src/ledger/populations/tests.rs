@@ -1,6 +1,7 @@
 use super::super::account::AccountKey;
 use super::super::checkpoint::{Checkpoint, Signer, node_origin};
 use super::super::office::CapChange;
+use super::super::rules::Rules;
 use super::super::store::Memory;
 use super::super::verify::{export, verify_export};
 use super::super::{Act, Budgets, Caps};
@@ -15,11 +16,19 @@ const CAPS: Caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::fr
 
 /// Data sets, each with its population.
 fn budgets<const N: usize>(datasets: [(&str, &str); N]) -> Budgets {
-    datasets.into_iter().map(|(dataset, population)| (dataset.into(), population.into(), CAPS)).collect()
+    Budgets::new(Rules::open(datasets.map(|(dataset, population)| (dataset, population, "id"))), CAPS)
 }
 
 fn open<const N: usize>(store: Memory, datasets: [(&str, &str); N]) -> Ledger<Memory> {
     Ledger::open(store, budgets(datasets), "test 1").unwrap()
+}
+
+/// As a node does that starts.
+fn start<const N: usize>(store: Memory, datasets: [(&str, &str); N]) -> Ledger<Memory> {
+    let mut ledger = open(store, datasets);
+    ledger.carry_over("now").unwrap();
+    ledger.follow_configuration("now").unwrap();
+    ledger
 }
 
 fn asked(dataset: &str, id: u8, micro: u64) -> Request {
@@ -88,7 +97,7 @@ fn a_data_set_under_another_name_has_what_its_population_has_left() {
     let mut ledger = open(Memory::default(), [("customers", "people")]);
     charge(&mut ledger, "customers", 1, 40_000).unwrap();
     charge(&mut ledger, "customers", 2, 40_000).unwrap();
-    let mut ledger = open(ledger.store, [("customers", "people"), ("customers2", "people")]);
+    let mut ledger = start(ledger.store, [("customers", "people"), ("customers2", "people")]);
     let error = charge(&mut ledger, "customers2", 3, 30_000).unwrap_err().to_string();
     assert!(error.contains("data set `customers2` (population `people`)") && error.contains("0.080000"), "{error}");
     charge(&mut ledger, "customers2", 4, 20_000).unwrap();
@@ -111,8 +120,7 @@ fn what_is_set_aside_is_set_aside_of_the_population() {
 fn what_data_sets_have_spent_is_carried_over_once_and_adds_up() {
     let before = old(&[("a", 1, 40_000), ("b", 2, 30_000)]);
     verifies(&before);
-    let mut ledger = open(before.store, [("a", "people"), ("b", "people")]);
-    ledger.carry_over("now").unwrap();
+    let mut ledger = start(before.store, [("a", "people"), ("b", "people")]);
     assert_eq!(spent(&ledger, "people"), (70_000, 630_000));
     let entries = ledger.head().entries;
     ledger.carry_over("now").unwrap();
@@ -135,9 +143,7 @@ fn what_data_sets_have_spent_is_carried_over_once_and_adds_up() {
         for_year: None,
     };
     ledger.append("now", None, |_| Ok(Record::Cap(change.clone()))).unwrap();
-    let mut ledger = open(ledger.store, [("a", "people")]);
-    ledger.carry_over("now").unwrap();
-    ledger.follow_configuration("now").unwrap();
+    let ledger = start(ledger.store, [("a", "people")]);
     assert_eq!(ledger.cap("a"), Some(to));
     verifies(&ledger);
 }
@@ -145,8 +151,7 @@ fn what_data_sets_have_spent_is_carried_over_once_and_adds_up() {
 #[test]
 fn what_a_data_set_has_spent_that_is_gone_is_of_who_its_unit_is_called_after() {
     // Renamed with the update. The requests' privacy unit is `id`.
-    let mut ledger = open(old(&[("a", 1, 40_000), ("a", 2, 40_000)]).store, [("renamed", "id")]);
-    ledger.carry_over("now").unwrap();
+    let mut ledger = start(old(&[("a", 1, 40_000), ("a", 2, 40_000)]).store, [("renamed", "id")]);
     assert!(charge(&mut ledger, "renamed", 3, 30_000).unwrap_err().to_string().contains("0.080000"));
     verifies(&ledger);
 }
@@ -154,8 +159,7 @@ fn what_a_data_set_has_spent_that_is_gone_is_of_who_its_unit_is_called_after() {
 /// Whoever keeps the ledger leaves the population out: that would be an account of its own again.
 #[test]
 fn with_populations_nothing_more_is_charged_to_a_data_set_s_own_account() {
-    let mut ledger = open(old(&[("a", 1, 10_000)]).store, [("a", "people")]);
-    ledger.carry_over("now").unwrap();
+    let mut ledger = start(old(&[("a", 1, 10_000)]).store, [("a", "people")]);
     assert!(charge_as_before(&mut ledger, "a", 2, 10).is_err(), "it was carried over");
     let error = charge_as_before(&mut ledger, "fresh", 3, 10).unwrap_err().to_string();
     assert!(error.contains("names no population"), "{error}");
@@ -188,12 +192,10 @@ fn a_recovery_over_the_change_keeps_what_either_side_has_spent() {
         spent(&ledger, "people").0
     };
     // An old version's backup; what was lost had been carried over, and charged more.
-    let mut lost = open(old(&[("a", 1, 40_000)]).store, people);
-    lost.carry_over("now").unwrap();
+    let mut lost = start(old(&[("a", 1, 40_000)]).store, people);
     charge(&mut lost, "a", 2, 5_000).unwrap();
     assert_eq!(recovered(open(old(&[("a", 3, 10_000)]).store, people), &kept(&lost)), 45_000);
     // The other way round: an old version has gone on from what was carried over here.
-    let mut here = open(old(&[("a", 1, 40_000)]).store, people);
-    here.carry_over("now").unwrap();
+    let here = start(old(&[("a", 1, 40_000)]).store, people);
     assert_eq!(recovered(here, &kept(&old(&[("a", 1, 40_000), ("a", 2, 5_000)]))), 45_000);
 }

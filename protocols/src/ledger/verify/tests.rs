@@ -3,6 +3,7 @@ use crate::identity::{IdentityKey, Member};
 use crate::ledger::Act;
 use crate::ledger::checkpoint::coordinator_origin;
 use crate::ledger::office::{Sighting, Subject};
+use crate::ledger::rules::Rules;
 use crate::ledger::store::Memory;
 use crate::ledger::{AccountKey, Budgets, Caps, Ledger};
 use crate::policy::tests::{approved, request};
@@ -31,7 +32,8 @@ fn ledger() -> Ledger<Memory> {
 
 fn ledger_of(charges: u8) -> Ledger<Memory> {
     let caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(50_000), delta: 1e-6 };
-    let mut ledger = Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap();
+    let mut ledger =
+        Ledger::open(Memory::default(), Budgets::new(Rules::open([("d", "people", "id")]), caps), "test 1").unwrap();
     for i in 1..=charges {
         let id = Digest([i; 32]);
         ledger.reserve(approved(request("s", i, 10_000)), id, id, "now").unwrap();
@@ -73,7 +75,7 @@ fn a_good_export_passes_with_and_without_a_roster() {
     }
     // Three with cosignatures, and one over the last entry.
     assert_eq!(good.lines().filter(|line| line.contains("checkpoint")).count(), 4);
-    assert!(verify_export(&good, None).text().contains("cosigned up to entry 4"), "the hold is not yet");
+    assert!(verify_export(&good, None).text().contains("cosigned up to entry 5"), "the hold is not yet");
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn a_ledger_in_quarantine_is_not_exported_as_clean() {
     assert!(verify_export(&exported(&ledger), None).passed());
     assert!(ledger.sighted(&newest, "telecom", "on 3 May").unwrap());
     let said = failed(&exported(&ledger));
-    assert!(said.contains("telecom has shown (on 3 May) a checkpoint of 5 entries"), "{said}");
+    assert!(said.contains("telecom has shown (on 3 May) a checkpoint of 6 entries"), "{said}");
     for officer in ["ann", "bob"] {
         ledger.recover(Act { officer, reason: "lost", now: "now" }).unwrap();
     }
@@ -163,7 +165,9 @@ fn a_ledger_in_quarantine_is_not_exported_as_clean() {
     let mut store = ledger_of(1).store().clone();
     let stranger = Signer { key: key(8), ..signer() };
     let invented = Checkpoint::sign(newest.statement().clone(), &stranger.key).unwrap().to_string();
-    store.append_sighting(&Sighting { checkpoint: invented, by: "telecom".into(), time: "now".into() }).unwrap();
+    store
+        .append_sighting(&Sighting { checkpoint: invented, identity: None, by: "telecom".into(), time: "now".into() })
+        .unwrap();
     assert!(failed(&export("a", &signer(), &store).unwrap()).contains("not signed by the node"));
 }
 

@@ -117,7 +117,12 @@ fn what_is_set_aside_is_set_aside_of_its_years() {
     let standing = ledger.standing("d", of(Some((2026, 2027))).as_ref()).unwrap();
     assert_eq!((standing.account.name(), standing.held), ("people:2026", held.rho));
     ledger.let_go(&held.attempt());
-    ledger.earmark_again(&AttemptId::new("s3", 1), ("d", of(None).as_ref()), rho(40_000), now);
+    ledger.earmark_again(
+        &AttemptId::new("s3", 1),
+        ("d", of(None).as_ref()),
+        Spent { rho: rho(40_000), person: Rho::ZERO },
+        now,
+    );
     assert!(!admits(&ledger, of(Some((2027, 2027)))), "what is set aside of all time");
 }
 
