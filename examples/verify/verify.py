@@ -369,6 +369,8 @@ class Ledger:
         of = {("population", entry["population"])} | {key for key in self.sums if key[0] == "year" and key[1][:-5] == entry["population"]}
         lost = sum(self.sums.get(key, (0, 0))[1] for key in of) + max(1, years) * whole(entry["privacy"]["rho_person"], "rho")
         need(most is None or lost <= whole(most, "rho"), "a person loses more than the rules say")
+        by_year = entry.get("by_year")
+        need(not by_year or by_year["event"] == rules.get("event"), "its event column is another than the rules say")
         consent = None if consent is None else hashlib.sha256(consent.encode()).hexdigest()
         need(rules["consent_sha256"] == consent, "its consent predicate is another than the rules say")
 
@@ -395,9 +397,10 @@ class Ledger:
     def is_looser_of(self, name, new):
         old = self.datasets.get(name)
         if old is None:
-            return (new["population"], new["privacy_unit"]) not in self.units
+            return (new["population"], new["privacy_unit"]) not in self.units or new.get("event") is not None
         consents = old["consent_sha256"] is not None and new["consent_sha256"] != old["consent_sha256"]
-        return consents or any(new[field] != old[field] for field in ("population", "privacy_unit"))
+        by_year = new.get("event") is not None and new["event"] != old.get("event")
+        return consents or by_year or any(new[field] != old[field] for field in ("population", "privacy_unit"))
 
     def confirmed(self, entry, action):
         """By two officers, or, where the rules name fewer than two, by whoever answers for the node."""
@@ -425,7 +428,9 @@ class Ledger:
             spent, person, cap = self.sums.get(account, (0, 0, 0))
             if account not in before:
                 cap = inherited[2] if cap == 0 else min(cap, inherited[2])
-            self.sums[account] = (spent + inherited[0], person + inherited[1], cap)
+            # What was spent in single years counts in all of them there.
+            of = [sums for key, sums in before.items() if key[0] == "year" and key[1][:-5] == source] + [inherited]
+            self.sums[account] = (spent + sum(sums[0] for sums in of), person + sum(sums[1] for sums in of), cap)
         for name, new in rules["datasets"].items():
             account_of(new)
             self.datasets[name] = new

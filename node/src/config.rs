@@ -63,7 +63,7 @@ impl Config {
     fn rules(&self) -> Rules {
         let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study } = self.policy;
         let of = |(name, dataset): (&String, &DatasetConfig)| {
-            let DatasetConfig { source, population, consent, schema } = dataset;
+            let DatasetConfig { source, population, consent, event, schema } = dataset;
             let rules = DatasetRules {
                 source: source.clone(),
                 population: population.clone(),
@@ -71,6 +71,7 @@ impl Config {
                 columns: schema.columns.keys().cloned().collect(),
                 schema_sha256: schema.digest(),
                 consent_sha256: consent.as_ref().map(|consent| Digest::plain(consent.as_bytes())),
+                event: event.as_ref().map(|event| event.column().to_owned()),
             };
             (name.clone(), rules)
         };

@@ -20,6 +20,7 @@ const RINGS: &[(&[&str], &str)] = &[
             "node::commands::ledger",
             "node::commands::models",
             "node::commands::office",
+            "node::commands::plan",
             "node::commands::review",
             "node::commands::roster",
             "node::commands::serve",

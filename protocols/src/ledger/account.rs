@@ -170,6 +170,19 @@ pub struct Spent {
     pub person: Rho,
 }
 
+/// An account as it stands: what counts against its cap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The account.
+    pub account: AccountKey,
+    /// What was charged to it; for that of a year, what was charged to all time as well.
+    pub spent: Spent,
+    /// What is set aside for studies that go on.
+    pub held: Rho,
+    /// The cap.
+    pub cap: Rho,
+}
+
 /// A charge that a cap does not admit. Nothing was charged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(

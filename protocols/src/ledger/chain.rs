@@ -313,6 +313,9 @@ impl Chain {
         require(unit == Some(&dataset.privacy_unit), "its privacy unit is another than the rules say")?;
         let lost = self.person_after(record, population.as_ref());
         require(rules.person.is_none_or(|most| lost <= most), "a person loses more than the rules say")?;
+        let event = record.by_year.as_ref().map(|by_year| &by_year.event);
+        let same = event.is_none() || event == dataset.event.as_ref();
+        require(same, "its event column is another than the rules say")?;
         let consent = record.consent.as_ref().map(|consent| Digest::plain(consent.as_ref().as_bytes()));
         require(consent == dataset.consent_sha256, "its consent predicate is another than the rules say")
     }
@@ -467,12 +470,15 @@ impl Chain {
     fn accept_rules(&mut self, change: &RulesChange) {
         let before = self.accounts.clone();
         let of = |population: &str| before.get(&AccountKey::Population(population.into())).copied();
+        // What was spent in single years counts in all of them there.
+        let sums: BTreeMap<String, Spent> =
+            before.keys().map(|account| (account.name().to_owned(), self.spent_all_time(account.name()))).collect();
         for (from, to) in self.rules.moved(&change.rules) {
-            let Some(inherited) = of(from) else { continue };
+            let Some((inherited, sum)) = of(from).zip(sums.get(from)) else { continue };
             let (known, account) = (of(to), AccountKey::Population(to.into()));
             let totals = self.accounts.entry(account.clone()).or_default();
-            totals.spent = totals.spent.plus(inherited.spent);
-            totals.person = totals.person.plus(inherited.person);
+            totals.spent = totals.spent.plus(sum.rho);
+            totals.person = totals.person.plus(sum.person);
             // A cap that is there holds; else the smallest of those that it has inherited.
             totals.cap = match known {
                 Some(known) => known.cap,

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::account::{AccountKey, Spent};
 use crate::attempt::AttemptId;
+use crate::privacy::rho::Rho;
 
 /// What is set aside, by attempt.
 #[derive(Default)]

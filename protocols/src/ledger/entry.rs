@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::account::AccountKey;
 use super::carry::CarriedOver;
 use super::office::{CapChange, Hold, Note, Proposal, Recovery, RulesChange};
-use super::years::YearCharges;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
@@ -157,6 +156,29 @@ pub struct Account {
     pub epsilon_before: f64,
     /// Σρ after as ε at that δ.
     pub epsilon_after: f64,
+}
+
+/// What is charged where the data set has an event column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct YearCharges {
+    /// The event column.
+    pub event: String,
+    /// The years that are charged, in order. None where the study is not restricted to some: it is charged to all time.
+    pub accounts: Vec<YearAccount>,
+    /// Σρ after, of all time and of every year: what a customer with rows of all years has lost at most.
+    pub spent_all_time: Rho,
+    /// The same as ε, at the δ of the budget.
+    pub epsilon_all_time: f64,
+}
+
+/// The account of a year before and after a charge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct YearAccount {
+    /// The year.
+    pub year: i16,
+    /// Its account, without what is charged to all time.
+    #[serde(flatten)]
+    pub account: Account,
 }
 
 /// One entry of the ledger.

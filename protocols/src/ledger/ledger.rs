@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::account::{AccountKey, Budgets, OverCap, Spent};
+use super::account::{AccountKey, Budgets, OverCap, Spent, Standing};
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, Signer, Statement};
 use super::earmarks::Earmarks;
@@ -14,7 +14,6 @@ use super::line::Line;
 use super::office::Sighting;
 use super::read::Text;
 use super::store::Store;
-use super::years::Standing;
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::Kind;

@@ -62,18 +62,17 @@ mod recent;
 mod years;
 
 pub use account::{
-    AccountKey, Budgets, Caps, OverCap, Spent, YearKey, is_dataset_name, is_population_name, population_of,
+    AccountKey, Budgets, Caps, OverCap, Spent, Standing, YearKey, is_dataset_name, is_population_name, population_of,
 };
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
-pub use entry::{Entry, Head, State};
+pub use entry::{Entry, Head, State, YearAccount, YearCharges};
 pub use error::LedgerError;
 pub use ledger::{EarlyRefusal, Ledger};
 pub use officers::{Act, Outcome};
 pub(crate) use outbox::sealed;
 pub use outbox::{Outbound, Protected};
 pub use permit::{Begin, Permit, Reservation};
-pub use years::{Standing, YearAccount, YearCharges};
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,6 @@ use crate::digest::Digest;
 use crate::policy::{Approved, Request};
 use crate::privacy::blocks::ByYear;
 use crate::privacy::mechanism::Mechanism;
-use crate::privacy::rho::Rho;
 
 /// A charged release. Its one [`Permit`] is drawn from it.
 pub struct Reservation {

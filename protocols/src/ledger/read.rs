@@ -10,11 +10,10 @@ use serde_json::value::RawValue;
 
 use super::account::AccountKey;
 use super::carry::CarriedOver;
-use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
+use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord, YearCharges};
 use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject};
 use super::recent::Recent;
 use super::rules::Rules;
-use super::years::YearCharges;
 use crate::digest::Digest;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;

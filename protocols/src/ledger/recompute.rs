@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 
-use super::entry::{Account, Entry, Privacy};
+use super::entry::{Account, Entry, Privacy, YearAccount, YearCharges};
 use super::recent::Recent;
-use super::years::{YearAccount, YearCharges};
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{MIN_SIGMA, charge, person};
 use crate::privacy::rho::Rho;

@@ -5,54 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use super::account::{AccountKey, Spent, YearKey};
+use super::account::{AccountKey, Spent, Standing, YearKey};
 use super::chain::Chain;
 use super::checkpoint::Totals;
-use super::entry::{Account, StudyRecord};
+use super::entry::{Account, StudyRecord, YearAccount, YearCharges};
 use super::error::LedgerError;
 use super::ledger::Ledger;
 use super::store::Store;
 use crate::policy::Request;
 use crate::privacy::blocks::{ByYear, Years};
 use crate::privacy::rho::Rho;
-
-/// What is charged where the data set has an event column.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct YearCharges {
-    /// The event column.
-    pub event: String,
-    /// The years that are charged, in order. None where the study is not restricted to some: it is charged to all time.
-    pub accounts: Vec<YearAccount>,
-    /// Σρ after, of all time and of every year: what a customer with rows of all years has lost at most.
-    pub spent_all_time: Rho,
-    /// The same as ε, at the δ of the budget.
-    pub epsilon_all_time: f64,
-}
-
-/// The account of a year before and after a charge.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct YearAccount {
-    /// The year.
-    pub year: i16,
-    /// Its account, without what is charged to all time.
-    #[serde(flatten)]
-    pub account: Account,
-}
-
-/// An account as it stands: what counts against its cap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The account.
-    pub account: AccountKey,
-    /// What was charged to it; for that of a year, what was charged to all time as well.
-    pub spent: Spent,
-    /// What is set aside for studies that go on.
-    pub held: Rho,
-    /// The cap.
-    pub cap: Rho,
-}
 
 fn require(good: bool, problem: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(problem.into()) }

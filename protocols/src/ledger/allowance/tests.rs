@@ -2,6 +2,7 @@ use super::super::checkpoint::node_origin;
 use super::super::entry::{Entry, State};
 use super::super::line::Line;
 use super::super::read::Text;
+use super::super::rules::Rules;
 use super::super::store::Memory;
 use super::super::verify::{export, verify_export};
 use super::super::{Budgets, Caps, Signer};
@@ -14,7 +15,7 @@ const CAP: u64 = 50_000;
 
 fn ledger() -> Ledger<Memory> {
     let caps = Caps { lifetime: Rho::from_micro(CAP), per_study: Rho::from_micro(90_000), delta: 1e-6 };
-    Ledger::open(Memory::default(), Budgets::one("d", "people", caps), "test 1").unwrap()
+    Ledger::open(Memory::default(), Budgets::new(Rules::open([("d", "people", "id")]), caps), "test 1").unwrap()
 }
 
 fn charge(ledger: &mut Ledger<Memory>, id: u8, micro: u64) -> Result<(), LedgerError> {
