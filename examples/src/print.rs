@@ -149,7 +149,7 @@ pub fn ledger(dir: &Path) -> Result<(), Error> {
     for line in &entries {
         let entry = line.entry()?;
         let (Some(record), state) = (entry.study().cloned(), entry.state()) else { continue };
-        let charge = record.account.charge;
+        let charge = record.charge();
         let released = usize::from(state == State::Reserved);
         match studies.iter_mut().find(|(known, ..)| known.study.id == record.study.id) {
             Some((last, ended, releases, charged)) => {

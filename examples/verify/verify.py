@@ -105,6 +105,10 @@ def key_id(name, algorithm, key):
 
 def account_of(entry):
     """Whose account something is about: a population's, or, in ledgers from before there were any, a data set's own."""
+    if "year" in entry:
+        match = re.fullmatch(r"(\S+):[0-9]{4}", entry["year"])
+        need(match and account_of({"population": match[1]}), "a year cannot be called so")
+        return ("year", entry["year"])
     if "population" in entry:
         name = entry["population"]
         controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)
@@ -131,7 +135,7 @@ class Checkpoint:
                 self.away[absence[1]] = absence[2]
                 continue
             need(not self.away, "a checkpoint's lines are not in order")
-            match = re.fullmatch(r"(dataset|population) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
+            match = re.fullmatch(r"(dataset|population|year) (\S+) spent (\d+) person (\d+) cap (\d+)", line)
             need(match, "a checkpoint has a line of another form")
             self.accounts[account_of({match[1]: match[2]})] = tuple(whole(match[i], "a sum") for i in (3, 4, 5))
         need(list(self.accounts) == sorted(self.accounts), "a checkpoint's accounts are not in order")
@@ -249,6 +253,8 @@ class Ledger:
         self.inherited = {}
         # What was carried over from data sets' own accounts.
         self.carried = {}
+        # Event columns by data set, and the years in which accounts had an allowance.
+        self.events, self.allowances = {}, set()
         # The rules that hold, what was last said of each data set, and who was ever said to be its customers, by which column.
         self.rules, self.datasets, self.units = None, {}, set()
         # The last entry by which something was computed or released, its study, and the last one of another study before that.
@@ -302,14 +308,19 @@ class Ledger:
         near(account["epsilon_before"], epsilon(spent, account["delta"]), "its epsilon before")
         near(account["epsilon_after"], epsilon(spent + charge, account["delta"]), "its epsilon after")
         cost = check_privacy(entry["privacy"]) if entry["privacy"] else (0, 0)
-        need(charge == (cost[0] if state == "RESERVED" else 0), "its charge is not that of its state")
-        person += cost[1] if state == "RESERVED" else 0
+        by_year = entry.get("by_year")
+        years = by_year["accounts"] if by_year else []
+        need(state == "RESERVED" or not by_year, "it charges years, and its state does not charge")
+        own = cost if state == "RESERVED" and not years else (0, 0)
+        need(charge == own[0], "its charge is not that of its state")
+        person += own[1]
         need(whole(account["spent_person_after"], "a sum") == person, "its sum of a person is another")
         if state == "RESERVED":
             self.has_population(key)
             self.is_ruled(entry)
             need(cap is not None and whole(account["cap"], "a cap") <= cap, "its cap is above the recorded one")
             need(spent + charge <= whole(account["cap"], "a cap"), "it spends more than the cap")
+            self.by_year(entry, by_year, years, spent + charge, cost, cap)
         if state in ("RESERVED", "REPEATED"):
             for subject in ({"dataset": dataset}, {"kind": entry["study"]["kind"]}):
                 need(json.dumps(subject, sort_keys=True) not in self.paused, "an officer had paused it")
@@ -330,6 +341,38 @@ class Ledger:
             self.answered = entry["sequence"]
         if key in self.sums:
             self.sums[key] = (spent + charge, person, cap)
+        for year in years:
+            fields = ("spent_after", "spent_person_after", "cap")
+            self.sums[self.year(entry, year["year"])] = tuple(whole(year[field], "a sum") for field in fields)
+
+    def year(self, entry, year):
+        need(isinstance(year, int) and 0 <= year <= 9999, "a year cannot be called so")
+        return ("year", f"{entry['population']}:{year:04}")
+
+    def by_year(self, entry, by_year, years, all_time, cost, cap):
+        """What is charged to single years is within the cap of each; what is charged to all time, within that of every year."""
+        delta, of_population = entry["account"]["delta"], f"{entry.get('population')}:"
+        known = {key: sums for key, sums in self.sums.items() if key[0] == "year" and key[1][:-4] == of_population}
+        if by_year:
+            need("population" in entry, "it is charged by year and has no population")
+            need(self.events.setdefault(entry["dataset"], by_year["event"]) == by_year["event"], "the event column was another before")
+            spent = self.sums[account_of(entry)][0] + sum(sums[0] for sums in known.values()) + cost[0] * max(1, len(years))
+            need(whole(by_year["spent_all_time"], "a sum") == spent, "its sum over all time is another")
+            near(by_year["epsilon_all_time"], epsilon(spent, delta), "its epsilon over all time")
+            numbers = [year["year"] for year in years]
+            need(numbers == sorted(set(numbers)), "its years are not in order")
+        for year in years:
+            before, person, _ = self.sums.get(self.year(entry, year["year"]), (0, 0, None))
+            expected = [cost[0], before, before + cost[0], person + cost[1]]
+            fields = ("charge", "spent_before", "spent_after", "spent_person_after")
+            need([whole(year[field], field) for field in fields] == expected, "its sums of a year are others")
+            near(year["epsilon_before"], epsilon(before, year["delta"]), "its epsilon of a year before")
+            near(year["epsilon_after"], epsilon(before + cost[0], year["delta"]), "its epsilon of a year after")
+            own = whole(year["cap"], "a cap")
+            need(all_time + before + cost[0] <= own <= cap, "it spends more than the cap of a year")
+        if not years:
+            within = all(all_time + sums[0] <= whole(entry["account"]["cap"], "a cap") for sums in known.values())
+            need(within, "it is charged to all time, and spends more than the cap of a year")
 
     def has_population(self, key):
         """With populations, nothing new is of a data set's own account: that would be a fresh budget for the same people."""
@@ -344,7 +387,13 @@ class Ledger:
         need(rules["population"] == entry["population"], "its population is another than the rules say")
         need(rules["privacy_unit"] == entry["privacy"]["privacy_unit"], "its privacy unit is another than the rules say")
         most = self.rules["person"]
-        need(most is None or whole(entry["account"]["spent_person_after"], "a sum") <= whole(most, "rho"), "a person loses more than the rules say")
+        # Of a person all that was spent counts, whatever the year.
+        years = len((entry.get("by_year") or {"accounts": ()})["accounts"])
+        of = {("population", entry["population"])} | {key for key in self.sums if key[0] == "year" and key[1][:-5] == entry["population"]}
+        lost = sum(self.sums.get(key, (0, 0))[1] for key in of) + max(1, years) * whole(entry["privacy"]["rho_person"], "rho")
+        need(most is None or lost <= whole(most, "rho"), "a person loses more than the rules say")
+        by_year = entry.get("by_year")
+        need(not by_year or by_year["event"] == rules.get("event"), "its event column is another than the rules say")
         consent = None if consent is None else hashlib.sha256(consent.encode()).hexdigest()
         need(rules["consent_sha256"] == consent, "its consent predicate is another than the rules say")
 
@@ -371,9 +420,10 @@ class Ledger:
     def is_looser_of(self, name, new):
         old = self.datasets.get(name)
         if old is None:
-            return (new["population"], new["privacy_unit"]) not in self.units
+            return (new["population"], new["privacy_unit"]) not in self.units or new.get("event") is not None
         consents = old["consent_sha256"] is not None and new["consent_sha256"] != old["consent_sha256"]
-        return consents or any(new[field] != old[field] for field in ("population", "privacy_unit"))
+        by_year = new.get("event") is not None and new["event"] != old.get("event")
+        return consents or by_year or any(new[field] != old[field] for field in ("population", "privacy_unit"))
 
     def confirmed(self, entry, action):
         """By two officers, or, where the rules name fewer than two, by whoever answers for the node."""
@@ -401,7 +451,9 @@ class Ledger:
             spent, person, cap = self.sums.get(account, (0, 0, 0))
             if account not in before:
                 cap = inherited[2] if cap == 0 else min(cap, inherited[2])
-            self.sums[account] = (spent + inherited[0], person + inherited[1], cap)
+            # What was spent in single years counts in all of them there.
+            of = [sums for key, sums in before.items() if key[0] == "year" and key[1][:-5] == source] + [inherited]
+            self.sums[account] = (spent + sum(sums[0] for sums in of), person + sum(sums[1] for sums in of), cap)
         for name, new in rules["datasets"].items():
             account_of(new)
             self.datasets[name] = new
@@ -434,15 +486,24 @@ class Ledger:
 
     def cap(self, entry):
         key, to = account_of(entry), whole(entry["to"], "a cap")
+        need(key[0] != "year", "a year has its population's cap")
         self.has_population(key)
         spent, person, cap = self.sums.get(key, (0, 0, None))
         need((None if entry["from"] is None else whole(entry["from"], "a cap")) == cap, "the cap before is another")
-        if cap is not None and to > cap:
+        year = entry.get("for_year")
+        if year is not None:
+            need(cap is not None and to > cap, "an allowance adds nothing")
+            need(entry["time"][:5] == f"{year:04}-", "it is an allowance for another year than it is recorded in")
+            need((key, year) not in self.allowances, "the year had its allowance before")
+            self.second(entry, {"allow": {key[0]: key[1], "for_year": year, "rho": str(to - cap)}})
+            self.allowances.add((key, year))
+        elif cap is not None and to > cap:
             self.second(entry, {"cap": {key[0]: key[1], "to": entry["to"]}})
         else:
             need(entry["proposal"] is None and len(entry["officers"]) <= 1, "a cap that is not raised takes no proposal")
         self.sums[key] = (spent, person, to)
-        self.proposals = {n: p for n, p in self.proposals.items() if p["action"].get("cap", {}).get(key[0]) != key[1]}
+        about = lambda action: action.get("cap", action.get("allow", {}))
+        self.proposals = {n: p for n, p in self.proposals.items() if about(p["action"]).get(key[0]) != key[1]}
 
     def who_is_away(self, time):
         today = max(self.day, time[:10] if is_day(time[:10]) else "")

@@ -9,13 +9,16 @@ use entente_protocols::config::{self, ConfigError};
 use entente_protocols::digest::Digest;
 use entente_protocols::identity::check_name;
 use entente_protocols::kind::Kind;
+use entente_protocols::language::event::Event;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::rules::{DatasetRules, Rules};
 use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_name, population_of};
 use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
+use entente_protocols::privacy::blocks::ByYear;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
 use entente_protocols::study::OwnNumbers;
+use entente_protocols::study::parts::Reads;
 use entente_protocols::study::plans::score::{CANDIDATES, MOST_BUCKETED, OUTPUTS, Output};
 use entente_protocols::study::proposal::Proposal;
 use serde::Deserialize;
@@ -62,7 +65,7 @@ impl Config {
         let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon: _ } =
             self.policy;
         let of = |(name, dataset): (&String, &DatasetConfig)| {
-            let DatasetConfig { source, population, consent, schema } = dataset;
+            let DatasetConfig { source, population, consent, event, schema } = dataset;
             let rules = DatasetRules {
                 source: source.clone(),
                 population: population.clone(),
@@ -70,6 +73,7 @@ impl Config {
                 columns: schema.columns.keys().cloned().collect(),
                 schema_sha256: schema.digest(),
                 consent_sha256: consent.as_ref().map(|consent| Digest::plain(consent.as_bytes())),
+                event: event.as_ref().map(|event| event.column().to_owned()),
             };
             (name.clone(), rules)
         };
@@ -94,6 +98,12 @@ impl Config {
     /// The public schema of the data set of this name, however a study writes that.
     pub fn schema(&self, name: &str) -> Option<&DatasetSchema> {
         DatasetSchema::named(self.datasets.values().map(|dataset| &dataset.schema), name)
+    }
+
+    /// What a part is charged to that reads these rows, where the budget of their data set is by year.
+    pub fn by_year(&self, reads: Reads<'_>) -> Option<ByYear> {
+        let event = self.datasets.get(reads.dataset)?.event.as_ref()?;
+        Some(ByYear { event: event.column().to_owned(), years: event.restriction(reads.filter).years })
     }
 
     /// What a proposed study tells of single partners, as a sentence for whoever decides on it or looks back at it.
@@ -189,6 +199,8 @@ pub struct DatasetConfig {
     pub population: String,
     /// SQL predicate on the source's columns; rows for which it is not true do not exist for studies.
     pub consent: Option<String>,
+    /// The column that says when that has happened which a row tells of, where budgets are by year.
+    pub event: Option<Event>,
     /// The public schema.
     pub schema: DatasetSchema,
 }
@@ -245,6 +257,7 @@ struct Dataset {
     privacy_unit: String,
     population: Option<String>,
     consent: Option<String>,
+    event: Option<String>,
     #[serde(default)]
     columns: BTreeMap<String, toml::Table>,
 }
@@ -462,7 +475,7 @@ fn parse_budget(budget: &Budget) -> Result<(Caps, Option<Rho>), Reason> {
 }
 
 fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
-    let Dataset { name, source, privacy_unit, population, consent, columns } = raw;
+    let Dataset { name, source, privacy_unit, population, consent, event, columns } = raw;
     if !is_dataset_name(&name) {
         let help = "use letters, digits and `_`, so that SQL can say FROM it";
         return Err(Reason::from("this cannot be the name of a data set").help(help));
@@ -481,7 +494,9 @@ fn parse_dataset(raw: Dataset) -> Result<DatasetConfig, Reason> {
         let problem = format!("`population` is `{population}`");
         return Err(Reason::from(problem).help("write one word for who the customers are, such as customers"));
     }
-    Ok(DatasetConfig { source, population, consent, schema })
+    let event = event.map(|column| Event::new(&column, schema.columns.get(&column))).transpose();
+    let event = event.map_err(|(problem, remedy)| Reason::from(problem).help(remedy))?;
+    Ok(DatasetConfig { source, population, consent, event, schema })
 }
 
 fn parse_column(table: toml::Table) -> Result<ColumnType, Reason> {
@@ -536,6 +551,7 @@ review = "127.0.0.1:{review}"          # the page for compliance officers, on th
 # privacy_unit = "customer_id"     # the column whose value is one customer
 # population = "customers"         # who they are; without: as that column. Data sets over the same people share one account
 # consent = "marketing_consent"    # optional: rows for which this is not true do not exist for studies
+# event = "joined"                 # optional: the date of what a row tells of, which never changes; the budget is then for each year
 #
 # [dataset.columns]
 # region = {{ type = "category", values = ["north", "south", "east", "west"] }}
@@ -697,6 +713,8 @@ min_colluders = 1
             ("min = 18", "mni = 18", "did you mean `min`"),
             ("max = 95", "max = 9.5", "as int"),
             ("max = 95", "max = 1", "above max"),
+            ("consent = ", "event = \"age\"\nconsent = ", "declare a date with min and max"),
+            ("consent = ", "event = \"join\"\nconsent = ", "`event` names `join`, which is not declared"),
             ("consent =", "population = \"our customers\"\nconsent =", "write one word"),
             ("consent =", "populaton = \"customers\"\nconsent =", "did you mean `population`"),
             ("privacy_unit = \"customer_id\"", "privacy_unit = \"age\"", "privacy unit"),

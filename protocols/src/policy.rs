@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::{Kind, UnknownKind};
+use crate::privacy::blocks::ByYear;
 use crate::privacy::mechanism::{Mechanism, person};
 use crate::privacy::rho::Rho;
 
@@ -80,6 +81,8 @@ pub struct Request {
     pub round: u32,
     /// Its noise and charge.
     pub mechanism: Arc<Mechanism>,
+    /// The years that it is charged to, of a data set whose budget is by year.
+    pub by_year: Option<ByYear>,
     /// What this attempt of the study costs in all, this round and all others.
     pub rho: Rho,
     /// The most that all attempts of the study may cost, as it states.

@@ -89,6 +89,16 @@ impl<'a> Founding<'a> {
         self
     }
 
+    /// The event column of the table that was given last.
+    #[must_use]
+    pub fn events(mut self, column: &str) -> Self {
+        if let Some(table) = self.tables.last_mut() {
+            table.declared =
+                table.declared.replacen("[dataset.columns]", &format!("event = \"{column}\"\n[dataset.columns]"), 1);
+        }
+        self
+    }
+
     /// Nobody has confirmed the roster at any node.
     #[must_use]
     pub fn unconfirmed(mut self) -> Self {

@@ -36,3 +36,4 @@ mod steward;
 mod studies;
 mod training;
 mod witnesses;
+mod years;

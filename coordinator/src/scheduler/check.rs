@@ -71,12 +71,16 @@ impl Checks {
         }
         let problem = question.as_ref().err().cloned();
         let repeats = question.as_ref().is_ok_and(|question| is_repeated(question, &answers));
+        let over_years = answers.iter().filter_map(|(name, answer)| Some((name, answer.as_ref().ok()?.all_time?)));
+        let over_years: Vec<String> =
+            over_years.map(|(name, rho)| over_years_note(name, rho, study.privacy.delta)).collect();
         let answers = answers.into_iter().map(|(name, answer)| (name, answer.map(|answer| as_run(answer, repeats))));
         let partners: Vec<AnswerView> =
             answers.map(|(name, answer)| view_of_answer(name, answer, study.privacy.delta)).collect();
         let refused = problem.is_some() || partners.iter().any(|partner| partner.approval == "refused");
         let question = question.ok();
         let mut notes = question.as_ref().map(|question| kinds::notes(&study, question)).unwrap_or_default();
+        notes.extend(over_years);
         if repeats {
             notes
                 .push("All who contribute hold the answer of an earlier study: it is sent again, at no charge.".into());
@@ -136,6 +140,15 @@ fn as_run(answer: CheckAnswer, repeats: bool) -> CheckAnswer {
         Some(reason) => CheckAnswer { approval: Approval::Refused(reason), ..answer },
         None => answer,
     }
+}
+
+/// What a partner says of its customers whose budget is by year.
+fn over_years_note(name: &str, rho: Rho, delta: f64) -> String {
+    format!(
+        "{name} has a budget for each year of what rows tell of, and shows that of the year in which least is left; over all time and \
+         years a customer there has lost ρ = {rho} (ε = {:.3}) at most.",
+        rho.epsilon(delta)
+    )
 }
 
 fn measures(question: &Question) -> Vec<MeasureView> {

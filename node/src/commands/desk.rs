@@ -9,13 +9,16 @@ use entente_host::terminal::{one_line, print, print_json, table};
 use entente_protocols::digest::Digest;
 use entente_protocols::kind::Kind;
 use entente_protocols::language::schema::DatasetSchema;
+use entente_protocols::ledger::{AccountKey, Chain};
 use entente_protocols::policy::{StewardDecision, Verdict, usual_colluders};
 use entente_protocols::privacy::mechanism::Scope;
+use entente_protocols::privacy::rho::Rho;
 use entente_protocols::study::proposal::Proposal;
-use entente_protocols::study::{StudySpec, Terms};
+use entente_protocols::study::{Question, StudySpec, Terms};
 use serde::Serialize;
 
 use super::options::{Dir, studies};
+use crate::config::Config;
 use crate::state::Folder;
 use crate::store::attempts::{Attempt, Stage};
 
@@ -74,6 +77,9 @@ struct Listed {
     /// The same in a line.
     #[serde(skip)]
     over: Option<String>,
+    /// The years that it is charged to here, while it waits for a decision and the budget is by year.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged_to: Option<String>,
     legal_basis: Option<String>,
     requester: String,
     /// What a decision is about.
@@ -123,7 +129,7 @@ impl Studies {
         }
         let mut table = table(["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
         let waiting = listed.iter().filter(|study| study.waits).map(|study| {
-            let beside: String = [&study.own_numbers, &study.over]
+            let beside: String = [&study.own_numbers, &study.over, &study.charged_to]
                 .into_iter()
                 .flatten()
                 .map(|words| format!("\n  {}", one_line(words)))
@@ -179,6 +185,9 @@ impl Listed {
 
 fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
     let (store, config) = (studies(folder)?, crate::config::load(folder)?);
+    // To read it takes a while, and tells nothing where no budget is by year.
+    let by_year = config.datasets.values().any(|dataset| dataset.event.is_some());
+    let ledger = by_year.then(|| super::ledger::checked(folder)).transpose()?;
     let me = &config.name;
     let mut listed = Vec::new();
     for Attempt { id, proposal, stage, received } in store.all()? {
@@ -192,6 +201,8 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
         let Terms { rho, delta, epsilon, scope, colluders, .. } = proposal.study.privacy;
         let most = proposal.study.privacy.most();
         let planned = if stage.is_waiting() { proposal.question().ok() } else { None };
+        let charged_to = planned.as_ref().zip(ledger.as_ref());
+        let charged_to = charged_to.and_then(|(question, ledger)| self::charged_to(&config, question, ledger.chain()));
         let assumed = planned.and_then(|question| Some(question.round(0)?.colluders()));
         let usual = || usual_colluders(u32::try_from(proposal.participants.len()).unwrap_or(u32::MAX));
         let assumed = assumed.or(colluders).unwrap_or_else(usual);
@@ -203,6 +214,7 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             // Of what is decided on: it takes a plan to tell.
             own_numbers: stage.is_waiting().then(|| config.own_numbers(&proposal)).flatten(),
             over: stage.is_waiting().then(|| over(&proposal, me)).flatten(),
+            charged_to,
             schemas: if stage.is_waiting() { schemas(&proposal) } else { BTreeMap::new() },
             name: proposal.study.name,
             purpose: proposal.study.purpose,
@@ -226,6 +238,26 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
         });
     }
     Ok(listed)
+}
+
+/// The years that a study is charged to here, and what was spent in them and over all time.
+fn charged_to(config: &Config, question: &Question, chain: &Chain) -> Option<String> {
+    let part = question.parts().of(&config.name).filter(|part| part.charged)?;
+    let reads = part.work.reads()?;
+    let (by_year, population) = (config.by_year(reads)?, &config.datasets.get(reads.dataset)?.population);
+    let epsilon = |rho: Rho| format!("ε = {:.3}", rho.epsilon(config.caps.delta));
+    let all_time = chain.spent(&AccountKey::Population(population.clone())).rho;
+    let of_year = |year: i16| {
+        let of_year = chain.years(population).find(|(known, _)| *known == year);
+        let spent = all_time.plus(of_year.map_or(Rho::ZERO, |(_, totals)| totals.spent));
+        format!("{year} (spent {})", epsilon(spent))
+    };
+    let years = by_year.years.map(|years| years.iter().map(of_year).collect::<Vec<_>>().join(", "));
+    let sum = epsilon(chain.spent_all_time(population).rho);
+    Some(format!(
+        "charged to {}; over all time and years a customer has lost {sum} at most",
+        years.unwrap_or_else(|| "all time, which counts in every year".into())
+    ))
 }
 
 /// The public schema of each partner's data set that a study is asked over.

@@ -8,7 +8,7 @@ use entente_host::files::{exists, write_private};
 use entente_host::terminal::{print, print_json_text, table, write};
 use entente_protocols::ledger::absence::day;
 use entente_protocols::ledger::carry::CarriedOver;
-use entente_protocols::ledger::entry::{Entry, Record};
+use entente_protocols::ledger::entry::{Entry, Record, StudyRecord};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_export};
@@ -50,6 +50,11 @@ pub(super) enum Ledger {
         after_help = "Example:\n  entente-node ledger cap customers --epsilon 5 --officer ann --reason \"board of May\" --dir bank"
     )]
     Cap(office::Cap),
+    /// Add to a population's cap for this calendar year, once a second officer runs the same command in it
+    #[command(
+        after_help = "Example:\n  entente-node ledger allow customers --year 2027 --epsilon 2 --officer ann --reason \"board of January\" --dir bank"
+    )]
+    Allow(office::Allow),
     /// Confirm that what node.toml says holds where it admits more than the ledger records; takes a second officer, if two are named
     #[command(after_help = "Example:\n  entente-node ledger rules --officer ann --reason \"board of May\" --dir bank")]
     Rules(office::Rules),
@@ -105,6 +110,7 @@ impl Ledger {
             Self::Pause(hold) => hold.run(true),
             Self::Resume(hold) => hold.run(false),
             Self::Cap(cap) => cap.run(),
+            Self::Allow(allow) => allow.run(),
             Self::Rules(rules) => rules.run(),
             Self::Recover(recover) => recover.run(),
         }
@@ -184,8 +190,8 @@ fn row(entry: &Entry) -> [String; 10] {
             state,
             record.dataset.clone(),
             format!("{} ({})", record.study.name, record.study.id),
-            account.charge.to_string(),
-            account.spent_after.to_string(),
+            record.charge().to_string(),
+            spent(record),
             account.cap.to_string(),
             format!("{:.3}", account.epsilon_after),
             record.reason.clone().or_else(|| record.approved_by.clone()).unwrap_or_default() + &away,
@@ -201,18 +207,22 @@ fn row(entry: &Entry) -> [String; 10] {
         Record::Proposed(proposal) => {
             let (dataset, cap) = match &proposal.action {
                 Action::Cap { account, to } => (account.name().to_owned(), to.to_string()),
+                Action::Allow { account, for_year, rho } => {
+                    (account.name().to_owned(), format!("+ {rho} for {for_year}"))
+                }
                 Action::Recover(_) | Action::Rules(_) | Action::Away(_) => (String::new(), String::new()),
             };
             let what = match &proposal.action {
                 Action::Away(absence) => format!("{}, ", absent(&absence.partner, &absence.until)),
-                Action::Cap { .. } | Action::Recover(_) | Action::Rules(_) => String::new(),
+                Action::Cap { .. } | Action::Allow { .. } | Action::Recover(_) | Action::Rules(_) => String::new(),
             };
             (dataset, cap, format!("{what}by {}: {}", proposal.officer, proposal.reason))
         }
         Record::Cap(change) => {
             let by = change.officers.join(" and ");
             let by = if by.is_empty() { by } else { format!("by {by}: ") };
-            (change.account.name().to_owned(), change.to.to_string(), by + &change.reason)
+            let year = change.for_year.map_or_else(String::new, |year| format!("allowance for {year}, "));
+            (change.account.name().to_owned(), change.to.to_string(), year + &by + &change.reason)
         }
         Record::Carried(carried) => {
             let CarriedOver { dataset, population, spent, cap, .. } = carried;
@@ -243,6 +253,13 @@ fn row(entry: &Entry) -> [String; 10] {
 
 fn absent(partner: &str, until: &str) -> String {
     format!("WITNESS {partner} AWAY until {until}")
+}
+
+/// What was spent of the account that is charged; of each year that is, and of all time and years together.
+fn spent(record: &StudyRecord) -> String {
+    let Some(by_year) = &record.by_year else { return record.account.spent_after.to_string() };
+    let years = by_year.accounts.iter().map(|year| format!("{} in {}, ", year.account.spent_after, year.year));
+    format!("{}{} over all time", years.collect::<String>(), by_year.spent_all_time)
 }
 
 fn text(folder: &Folder) -> Result<String, Error> {

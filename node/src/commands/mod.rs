@@ -11,6 +11,7 @@ mod ledger;
 mod models;
 mod office;
 mod options;
+mod plan;
 mod review;
 mod roster;
 mod serve;
@@ -74,7 +75,7 @@ enum Command {
     #[command(after_help = "Example:\n  entente-node deny 20261122-101500-ab12 --reason \"no legal basis\" --dir bank")]
     Deny(desk::Deny),
     /// Show what has been spent of the privacy budget, by data set and by population
-    #[command(after_help = "Example:\n  entente-node budget --dir bank")]
+    #[command(after_help = "Example:\n  entente-node budget --dir bank\n  entente-node budget --plan --dir bank")]
     Budget(budget::Budget),
     /// Print the address that opens the review page of a running node, with its token
     #[command(after_help = "Example:\n  entente-node review --dir bank")]

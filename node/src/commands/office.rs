@@ -1,4 +1,5 @@
-//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / rules / recover`, beside a running node or without one.
+//! What officers do with the ledger: `entente-node ledger note / pause / resume / cap / allow / rules / recover`, beside a running node or
+//! without one.
 
 use clap::Args;
 use entente_host::Error;
@@ -65,6 +66,23 @@ pub(super) struct Cap {
     /// The population, or a data set of it.
     population: String,
     /// The cap over its lifetime, at the δ of [budget].
+    #[arg(long)]
+    epsilon: f64,
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(Args)]
+pub(super) struct Allow {
+    /// The population, or one of its data sets.
+    #[arg(value_name = "POPULATION")]
+    of: String,
+    /// The calendar year: this one. Each has one allowance at most.
+    #[arg(long)]
+    year: i16,
+    /// What is added to the cap, as the ρ of so much at the δ of [budget].
     #[arg(long)]
     epsilon: f64,
     #[command(flatten)]
@@ -195,6 +213,29 @@ impl Cap {
                 ledger.head().entries
             )),
         }
+    }
+}
+
+impl Allow {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { of, year, epsilon, by, dir } = self;
+        let (config, mut ledger) = open(&dir.folder(), &by, false)?;
+        let delta = config.caps.delta;
+        let rho = Rho::within(epsilon, delta).filter(|rho| *rho > Rho::ZERO);
+        let rho =
+            rho.ok_or_else(|| Error::refused(format!("--epsilon is {epsilon}")).help("it must be a number above 0"))?;
+        let outcome = ledger.allow(&of, year, rho, by.act(&now()))?;
+        let Some((account, _)) = config.budgets().called(&of).filter(|_| outcome == Outcome::Done) else {
+            return print(format!(
+                "proposed as entry {}: an allowance takes two officers; another one has to run the same command, in {year}",
+                ledger.head().entries
+            ));
+        };
+        let cap = ledger.chain().cap(&account).unwrap_or_default();
+        print(format!(
+            "{account} has ρ = {rho} more for {year}; over all time its cap is ρ = {cap} (ε = {:.3} at δ = {delta:e}) from now on",
+            cap.epsilon(delta)
+        ))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use entente_protocols::digest::Digest;
+use entente_protocols::language::event::Event;
 use entente_protocols::language::schema::DatasetSchema;
 use entente_tables::read::ColumnReader;
 use entente_tables::texts::is_text;
@@ -22,6 +23,7 @@ pub struct Dataset {
     schema: DatasetSchema,
     source: Arc<dyn RowSource>,
     consent: Option<Consent>,
+    event: Option<Event>,
 }
 
 /// Opens what `source` in node.toml names: a file, folder or pattern, relative to `base`.
@@ -41,7 +43,13 @@ impl Dataset {
             return Err(problem);
         }
         let consent = consent.map(|text| Consent::parse(text, source.columns())).transpose()?;
-        Ok(Self { schema, source, consent })
+        Ok(Self { schema, source, consent, event: None })
+    }
+
+    /// The same with an event column, a declared one: of each plan, rows of the years that it can touch count, and no others.
+    #[must_use]
+    pub fn with_event(self, event: Option<Event>) -> Self {
+        Self { event, ..self }
     }
 
     /// The public schema.
@@ -57,6 +65,11 @@ impl Dataset {
     /// The consent predicate, if there is one.
     pub fn consent(&self) -> Option<&Consent> {
         self.consent.as_ref()
+    }
+
+    /// The event column, if there is one.
+    pub fn event(&self) -> Option<&Event> {
+        self.event.as_ref()
     }
 
     /// What identifies the data as they were when they were opened; see [`RowSource::identity`].

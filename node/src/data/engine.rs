@@ -156,8 +156,10 @@ pub(super) fn each_customer<S: Sink>(
 ) -> Result<Vec<S>, DataError> {
     let layout = plan.layout();
     let shape = Shape { values: layout.value_columns(), max_groups: layout.max_groups() as usize };
-    let added_up = dataset.source().sums(plan, dataset.consent()).map_err(DataError::opaque)?;
-    if let Some(scan) = added_up {
+    // A source knows of no days that count.
+    let by_source = dataset.event().is_none();
+    let added_up = by_source.then(|| dataset.source().sums(plan, dataset.consent())).transpose();
+    if let Some(scan) = added_up.map_err(DataError::opaque)?.flatten() {
         return gather(&*scan, dataset, options, shape, stop, sink);
     }
     let rows = |stored: &[ArrayRef], rows: usize| pipeline.rows(stored, rows);

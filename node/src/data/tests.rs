@@ -5,6 +5,7 @@
 mod memory;
 mod sources;
 mod work;
+mod years;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

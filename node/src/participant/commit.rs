@@ -58,8 +58,10 @@ impl Participant {
                 continue;
             };
             let still = still_to_charge(&lock(&self.ledger), self.name(), &question, started);
-            if let Some((dataset, open)) = still {
-                lock(&self.ledger).earmark_again(&attempt.id, dataset, open, since);
+            if let Some((reads, open)) = still {
+                let by_year = self.config.by_year(reads);
+                let of = (reads.dataset, by_year.as_ref());
+                lock(&self.ledger).earmark_again(&attempt.id, of, open, since);
             }
         }
         Ok(())

@@ -68,6 +68,7 @@ impl Participant {
             rho: Rho::ZERO,
             spent: Rho::ZERO,
             cap: Rho::ZERO,
+            all_time: None,
             stored: None,
             not_anew: None,
         };
@@ -103,12 +104,19 @@ impl Participant {
             (Approval::Rules | Approval::Steward, Some(words)) => Approval::Unconfirmed(words),
             (decided, _) => decided,
         };
-        let ledger = lock(&self.ledger);
+        // Of the years that it would be charged to, the one in which least is left.
+        let (standing, all_time) = {
+            let ledger = lock(&self.ledger);
+            let all_time = request.by_year.as_ref().map(|_| ledger.spent_all_time(&request.dataset).rho);
+            (ledger.standing(&request.dataset, request.by_year.as_ref()), all_time)
+        };
+        let (spent, cap) = standing.map_or_else(Default::default, |standing| (standing.spent.rho, standing.cap));
         CheckAnswer {
             approval,
             rho: if self.contributes(&question) { request.rho } else { Rho::ZERO },
-            spent: ledger.spent(&request.dataset).rho,
-            cap: ledger.cap(&request.dataset).unwrap_or_default(),
+            spent,
+            cap,
+            all_time,
             stored,
             not_anew: not_anew.filter(|_| stored.is_some()),
         }
@@ -409,6 +417,7 @@ impl Participant {
             privacy_unit,
             round,
             mechanism: Arc::new(mechanism.clone()),
+            by_year: part.work.reads().and_then(|reads| self.config.by_year(reads)),
             rho: question.rho_from(0),
             most: proposal.study.privacy.most(),
             stated: proposal.study.privacy.rho,
@@ -441,6 +450,7 @@ impl Participant {
     pub(super) fn dataset(&self, schema: &DatasetSchema) -> Result<Dataset, Problem> {
         let config = self.config.datasets.get(&schema.name).ok_or_else(|| Problem::failed("the data set is gone"))?;
         let base = self.folder.path();
-        Dataset::open(config.schema.clone(), &config.source, base, config.consent.as_deref()).map_err(Problem::failed)
+        let opened = Dataset::open(config.schema.clone(), &config.source, base, config.consent.as_deref());
+        Ok(opened.map_err(Problem::failed)?.with_event(config.event.clone()))
     }
 }

@@ -57,6 +57,7 @@ use entente_protocols::policy::Request;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::EphemeralKey;
 use entente_protocols::study::Question;
+use entente_protocols::study::parts::Reads;
 use entente_protocols::study::proposal::Proposal;
 use entente_protocols::wire::frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt, ToNode};
@@ -254,14 +255,14 @@ pub(crate) fn still_to_charge<'q>(
     name: &str,
     question: &'q Question,
     started: &Started,
-) -> Option<(&'q str, Spent)> {
-    let dataset = question.parts().of(name).filter(|part| part.charged)?.work.reads()?.dataset;
+) -> Option<(Reads<'q>, Spent)> {
+    let reads = question.parts().of(name).filter(|part| part.charged)?.work.reads()?;
     let transcript = started.signed.transcript.digest();
     let charges = question.rounds().filter_map(|round| ledger.charge_of(release_id(transcript, round)));
     let (rho, person): (Vec<Rho>, Vec<Rho>) = charges.unzip();
     let rho = question.rho_from(0).minus(rho.into_iter().sum());
     let person = question.rho_person().minus(person.into_iter().sum());
-    Some((dataset, Spent { rho, person }))
+    Some((reads, Spent { rho, person }))
 }
 
 impl Participant {

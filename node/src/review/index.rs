@@ -140,10 +140,10 @@ impl Index {
             self.bytes = self.bytes.saturating_add(numbers.sum::<u64>().saturating_mul(8));
         }
         if entry.state() == State::Reserved {
-            line.charge = line.charge.plus(study.account.charge);
+            line.charge = line.charge.plus(study.charge());
             let person = study.privacy.as_ref().map(|privacy| privacy.rho_person);
             line.person = line.person.plus(person.unwrap_or_default());
-            self.point(&study.account_key(), &entry.time, study.account.spent_after);
+            self.point(&study.account_key(), &entry.time, study.spent_all_time());
         }
     }
 

@@ -8,11 +8,12 @@ use entente_host::Error;
 use entente_host::clock;
 use entente_host::locks::lock;
 use entente_host::pages::look::{facts, gauge, page, steps};
-use entente_protocols::ledger::AccountKey;
 use entente_protocols::ledger::carry::CarriedOver;
 use entente_protocols::ledger::entry::{Entry, Record, State, StudyRecord};
 use entente_protocols::ledger::office::Action;
 use entente_protocols::ledger::store::Store;
+use entente_protocols::ledger::{AccountKey, Chain};
+use entente_protocols::privacy::rho::Rho;
 use maud::{Markup, html};
 
 use super::index::{Index, Line, name};
@@ -119,6 +120,7 @@ fn budgets(review: &Review, index: &Index) -> Markup {
                             ("Cap", html! { "ε = " (number(cap.epsilon(delta))) ", ρ = " (cap) }),
                             ("Spent, of a person at all partners", html! { "ε = " (number(spent.person.epsilon(delta))) ", ρ = " (spent.person) }),
                         ]))
+                        (years(&index.chain, population, cap, delta))
                         @if let Some(points) = index.history.get(&account) {
                             (steps(&format!("{population}: ρ spent over time, up to {}; the dashed line is the cap", spent.rho), points, cap.value()))
                         }
@@ -126,6 +128,32 @@ fn budgets(review: &Review, index: &Index) -> Markup {
                 }
             }
             p.soft { "ε at δ = " (format!("{delta:e}")) "." }
+        }
+    }
+}
+
+/// What was spent in each year of events beside what is of all time, and the sum, where there are such.
+fn years(chain: &Chain, population: &str, cap: Rho, delta: f64) -> Markup {
+    let all_time = chain.spent(&AccountKey::Population(population.to_owned())).rho;
+    let years: Vec<_> = chain.years(population).collect();
+    html! {
+        @if !years.is_empty() {
+            table {
+                caption { "By year of what rows tell of: each year has the cap, and what is spent over all time counts in each" }
+                thead { tr { th scope="col" { "Year" } th scope="col" { "Spent, with all time" } th scope="col" { "Left" } } }
+                tbody {
+                    @for (year, totals) in years {
+                        @let spent = all_time.plus(totals.spent);
+                        tr {
+                            th scope="row" { (year) }
+                            td { "ε = " (number(spent.epsilon(delta))) ", ρ = " (spent) }
+                            td { "ρ = " (cap.minus(spent)) }
+                        }
+                    }
+                }
+            }
+            @let sum = chain.spent_all_time(population).rho;
+            p { "A customer with rows of every year has lost at most ε = " (number(sum.epsilon(delta))) ", ρ = " (sum) ": the sum over all time." }
         }
     }
 }
@@ -328,11 +356,11 @@ fn rounds(entries: &[Entry]) -> Markup {
                                 tr {
                                     td { (entry.sequence) } td { (minute(&entry.time)) } td { (name(entry.state())) }
                                     td.number { (record.round.map(|round| round.to_string()).unwrap_or_default()) }
-                                    td.number { (record.account.charge) }
+                                    td.number { (record.charge()) }
                                     td { (record.privacy.as_ref().map(|privacy| privacy.mechanism.as_str()).unwrap_or_default()) }
                                     td { (record.privacy.as_ref().map(|privacy| privacy.scope.name()).unwrap_or_default()) }
                                     td.number { (record.privacy.as_ref().map(|privacy| privacy.colluders.to_string()).unwrap_or_default()) }
-                                    td.number { (record.account.spent_after) }
+                                    td.number { (record.spent_all_time()) }
                                 }
                             }
                         }
@@ -352,6 +380,9 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
         Record::Proposed(proposal) => {
             let what = match &proposal.action {
                 Action::Cap { account, to } => format!("a cap of ρ = {to} for {account}"),
+                Action::Allow { account, for_year, rho } => {
+                    format!("an allowance of ρ = {rho} for {account}, for {for_year}")
+                }
                 Action::Recover(_) => "a recovery".into(),
                 Action::Rules(_) => "rules that admit more".into(),
                 Action::Away(absence) => format!("that witness {absence}"),
@@ -360,7 +391,15 @@ pub(super) fn act(entry: &Entry) -> (String, String) {
         }
         Record::Cap(change) => (
             change.officers.join(" and "),
-            format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
+            match change.for_year {
+                Some(year) => {
+                    format!(
+                        "allowance for {year}: the cap of {} is ρ = {}: {}",
+                        change.account, change.to, change.reason
+                    )
+                }
+                None => format!("cap of {} is ρ = {}: {}", change.account, change.to, change.reason),
+            },
         ),
         Record::Rules(change) => (change.officers.join(" and "), format!("rules: {}", change.reason)),
         Record::Carried(CarriedOver { dataset, population, spent, .. }) => (

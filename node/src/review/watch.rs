@@ -32,6 +32,11 @@ pub(super) fn metrics(review: &Arc<Review>) -> Result<Metrics, Error> {
             metrics.gauge("entente_node_spent_person_rho", help, &labels, spent.person.value());
             metrics.gauge("entente_node_cap_rho", "What may be spent, as rho.", &labels, cap.value());
             metrics.gauge("entente_node_left_rho", "What is left, as rho.", &labels, cap.minus(spent.rho).value());
+            for (year, totals) in chain.years(&dataset.population) {
+                let (year, left) = (year.to_string(), cap.minus(spent.rho).minus(totals.spent));
+                let labels = [("dataset", name.as_str()), ("year", year.as_str())];
+                metrics.gauge("entente_node_year_left_rho", "What is left of a year, as rho.", &labels, left.value());
+            }
         }
         for (state, count) in &index.states {
             let help = "Entries by what they record.";

@@ -102,7 +102,7 @@ impl Words {
 }
 
 fn why(privacy: &Privacy, charged: &[&StudyRecord]) -> Vec<String> {
-    let rho: Rho = charged.iter().map(|record| record.account.charge).sum();
+    let rho: Rho = charged.iter().map(|record| record.charge()).sum();
     let person: Rho =
         charged.iter().filter_map(|record| record.privacy.as_ref()).map(|privacy| privacy.rho_person).sum();
     let (epsilon, of_person) = (rho.epsilon(privacy.delta), person.epsilon(privacy.delta));

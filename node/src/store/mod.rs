@@ -56,8 +56,8 @@ CREATE TABLE IF NOT EXISTS earlier (number INTEGER PRIMARY KEY, identity TEXT NO
 CREATE VIEW IF NOT EXISTS log AS SELECT sequence,
     entry ->> '$.time' AS time, entry ->> '$.state' AS state, entry ->> '$.dataset' AS dataset,
     entry ->> '$.study.id' AS study, entry ->> '$.study.name' AS name, entry ->> '$.study.purpose' AS purpose,
-    CAST(entry ->> '$.account.charge' AS INTEGER) AS charge_micro_rho,
-    CAST(entry ->> '$.account.spent_after' AS INTEGER) AS spent_micro_rho,
+    CAST(COALESCE(entry ->> '$.by_year.accounts[0].charge', entry ->> '$.account.charge') AS INTEGER) AS charge_micro_rho,
+    CAST(COALESCE(entry ->> '$.by_year.spent_all_time', entry ->> '$.account.spent_after') AS INTEGER) AS spent_micro_rho,
     CAST(entry ->> '$.account.cap' AS INTEGER) AS cap_micro_rho,
     entry ->> '$.approved_by' AS approved_by, COALESCE(entry ->> '$.officer', entry ->> '$.officers') AS officers,
     COALESCE(entry ->> '$.reason', entry ->> '$.text') AS reason, hash FROM entries ORDER BY sequence;

@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows which study kind asks.
 
+pub mod event;
 pub mod expr;
 mod normal;
 pub mod rows;

@@ -20,14 +20,44 @@ pub enum AccountKey {
     Dataset(String),
     /// The one of all data sets of a population.
     Population(String),
+    /// That of a year of a population, which counts together with what is charged to the population for all time.
+    Year(YearKey),
+}
+
+/// A year of a population, as `POPULATION:YEAR`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct YearKey(String);
+
+impl YearKey {
+    /// The year of a population.
+    pub fn new(population: &str, year: i16) -> Self {
+        Self(format!("{population}:{year:04}"))
+    }
+
+    /// Reads what [`AccountKey::name`] gives.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned())).filter(|key| key.parts().is_some())
+    }
+
+    /// The population and the year; `None` if it is written otherwise.
+    pub fn parts(&self) -> Option<(&str, i16)> {
+        let (population, digits) = self.0.rsplit_once(':')?;
+        let is_year = digits.len() == 4 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        Some((population, digits.parse().ok().filter(|_| is_year)?))
+    }
 }
 
 impl AccountKey {
     /// What its population, or else its data set, is called.
     pub fn name(&self) -> &str {
         match self {
-            Self::Dataset(name) | Self::Population(name) => name,
+            Self::Dataset(name) | Self::Population(name) | Self::Year(YearKey(name)) => name,
         }
+    }
+
+    /// Whether it is that of a year of this population.
+    pub(super) fn is_year_of(&self, population: &str) -> bool {
+        matches!(self, Self::Year(key) if key.parts().is_some_and(|(of, _)| of == population))
     }
 
     /// Whether it can be called so. Its name stands in checkpoints.
@@ -35,6 +65,7 @@ impl AccountKey {
         match self {
             Self::Dataset(name) => is_dataset_name(name),
             Self::Population(name) => is_population_name(name),
+            Self::Year(key) => key.parts().is_some_and(|(population, _)| is_population_name(population)),
         }
     }
 }
@@ -44,6 +75,10 @@ impl fmt::Display for AccountKey {
         match self {
             Self::Dataset(name) => write!(f, "data set `{name}`"),
             Self::Population(name) => write!(f, "population `{name}`"),
+            Self::Year(key) => match key.parts() {
+                Some((population, year)) => write!(f, "population `{population}` in {year}"),
+                None => write!(f, "`{}`", key.0),
+            },
         }
     }
 }
@@ -133,6 +168,19 @@ pub struct Spent {
     pub rho: Rho,
     /// Σ of the losses to a person who may be a customer of every participant.
     pub person: Rho,
+}
+
+/// An account as it stands: what counts against its cap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The account.
+    pub account: AccountKey,
+    /// What was charged to it; for that of a year, what was charged to all time as well.
+    pub spent: Spent,
+    /// What is set aside for studies that go on.
+    pub held: Rho,
+    /// The cap.
+    pub cap: Rho,
 }
 
 /// A charge that a cap does not admit. Nothing was charged.

@@ -35,8 +35,10 @@ pub struct Finding {
 pub struct Chain {
     head: Option<Head>,
     tree: Tree,
-    accounts: BTreeMap<AccountKey, Totals>,
+    pub(super) accounts: BTreeMap<AccountKey, Totals>,
     configured: BTreeMap<AccountKey, Rho>,
+    /// What was added to caps in calendar years.
+    pub(super) allowances: BTreeMap<(AccountKey, i16), Rho>,
     /// Of data sets, what was charged for each.
     datasets: BTreeMap<String, OfDataset>,
     /// Of data sets' own accounts, what was carried over to populations.
@@ -64,6 +66,7 @@ struct OfDataset {
     spent: Spent,
     population: Option<String>,
     unit: String,
+    event: Option<String>,
 }
 
 /// Why an entry does not follow.
@@ -117,6 +120,11 @@ impl Chain {
         self.datasets.get(dataset).map(|of| of.unit.as_str())
     }
 
+    /// The column of a data set by which its charges are of years, once one was.
+    pub fn event(&self, dataset: &str) -> Option<&str> {
+        self.datasets.get(dataset)?.event.as_deref()
+    }
+
     /// An account's cap, once it is recorded.
     pub fn cap(&self, account: &AccountKey) -> Option<Rho> {
         self.accounts.get(account).map(|totals| totals.cap)
@@ -136,7 +144,7 @@ impl Chain {
 
     /// Whether accounts are of populations.
     fn has_populations(&self) -> bool {
-        self.accounts.last_key_value().is_some_and(|(account, _)| matches!(account, AccountKey::Population(_)))
+        self.accounts.last_key_value().is_some_and(|(account, _)| !matches!(account, AccountKey::Dataset(_)))
     }
 
     /// Once there are populations, nothing new is of a data set's own account, which would be a fresh budget for the same people.
@@ -269,7 +277,7 @@ impl Chain {
                     require(self.paused.contains_key(&hold.subject), "it resumes what is not paused")
                 }
                 Record::Proposed(proposal) => require(!proposal.officer.is_empty(), "nobody proposes it"),
-                Record::Cap(change) => self.verify_cap(change),
+                Record::Cap(change) => self.verify_cap(change, entry.time.as_ref()),
                 Record::Carried(carried) => self.verify_carried(carried),
                 Record::Rules(change) => self.verify_rules(change),
                 Record::Recovered(recovery) => self.verify_recovery(recovery),
@@ -286,16 +294,20 @@ impl Chain {
         require(account.spent_before == before.rho, "its `spent_before` is not the sum of the charges before it")?;
         require(account.spent_after == before.rho.plus(account.charge), "its `spent_after` is not the sum")?;
         let charged = state == State::Reserved;
-        let (rho, person) = record.privacy.as_ref().map_or_else(Default::default, |p| (p.rho, p.rho_person));
-        require(account.charge == if charged { rho } else { Rho::ZERO }, "its charge is not that of its state")?;
-        let person = before.person.plus(if charged { person } else { Rho::ZERO });
+        let loss = record.privacy.as_ref().map_or_else(Default::default, |p| (p.rho, p.rho_person));
+        let of_years = record.by_year.as_ref().is_some_and(|by_year| !by_year.accounts.is_empty());
+        let (rho, person) = if charged && !of_years { loss } else { (Rho::ZERO, Rho::ZERO) };
+        require(account.charge == rho, "its charge is not that of its state")?;
+        let person = before.person.plus(person);
         require(account.spent_person_after == person, "its `spent_person_after` is not the sum")?;
+        require(charged || record.by_year.is_none(), "it charges years, and its state does not charge")?;
         if charged {
             require(account.spent_after <= account.cap, "it spends more than the cap")?;
             self.require_population(&key)?;
             self.verify_ruled(record)?;
             let cap = self.cap(&key).ok_or("it is charged before its cap was recorded")?;
             require(account.cap <= cap, "its cap is above the one that was recorded")?;
+            self.verify_years(record, loss)?;
         }
         if matches!(state, State::Reserved | State::Repeated) {
             let held = self.hold(dataset, record.study.kind);
@@ -321,8 +333,11 @@ impl Chain {
         require(dataset.population == population.as_ref(), "its population is another than the rules say")?;
         let unit = record.privacy.as_ref().map(|privacy| privacy.privacy_unit.as_str());
         require(unit == Some(&dataset.privacy_unit), "its privacy unit is another than the rules say")?;
-        let lost = record.account.spent_person_after;
+        let lost = self.person_after(record, population.as_ref());
         require(rules.person.is_none_or(|most| lost <= most), "a person loses more than the rules say")?;
+        let event = record.by_year.as_ref().map(|by_year| &by_year.event);
+        let same = event.is_none() || event == dataset.event.as_ref();
+        require(same, "its event column is another than the rules say")?;
         let consent = record.consent.as_ref().map(|consent| Digest::plain(consent.as_ref().as_bytes()));
         require(consent == dataset.consent_sha256, "its consent predicate is another than the rules say")
     }
@@ -347,12 +362,23 @@ impl Chain {
         require(one, "somebody has to confirm it, and no proposal is needed")
     }
 
-    fn verify_cap(&self, change: &CapChange) -> Result<(), Problem> {
-        let CapChange { account, from, to, officers, proposal, .. } = change;
-        require(account.is_valid(), "its account cannot be called so")?;
+    fn verify_cap(&self, change: &CapChange, time: &str) -> Result<(), Problem> {
+        let CapChange { account, from, to, officers, proposal, for_year, .. } = change;
+        let has_cap = account.is_valid() && !matches!(account, AccountKey::Year(_));
+        require(has_cap, "its account cannot be called so, or is of a year, which has its population's cap")?;
         self.require_population(account)?;
         require(*from == self.cap(account), "the cap before is another")?;
         let raised = from.is_some_and(|from| *to > from);
+        if let Some(year) = *for_year {
+            require(raised, "an allowance adds nothing")?;
+            self.verify_allowance(account, year, time)?;
+            let rho = to.minus(from.unwrap_or_default());
+            return self.verify_second(
+                *proposal,
+                officers,
+                &Action::Allow { account: account.clone(), for_year: year, rho },
+            );
+        }
         if !raised {
             return require(proposal.is_none() && officers.len() <= 1, "a cap that is not raised takes no proposal");
         }
@@ -447,10 +473,14 @@ impl Chain {
             Record::Cap(change) => {
                 self.accounts.entry(change.account.clone()).or_default().cap = change.to;
                 self.configured.insert(change.account.clone(), change.configured);
+                if let Some(year) = change.for_year {
+                    self.allowances
+                        .insert((change.account.clone(), year), change.to.minus(change.from.unwrap_or_default()));
+                }
                 // A proposal was made over the cap of its time.
-                self.proposals.retain(
-                    |_, open| !matches!(&open.action, Action::Cap { account, .. } if *account == change.account),
-                );
+                self.proposals.retain(|_, open| {
+                    !matches!(&open.action, Action::Cap { account, .. } | Action::Allow { account, .. } if *account == change.account)
+                });
             }
             Record::Carried(carried) => {
                 let [to, from] =
@@ -498,12 +528,15 @@ impl Chain {
     fn accept_rules(&mut self, change: &RulesChange) {
         let before = self.accounts.clone();
         let of = |population: &str| before.get(&AccountKey::Population(population.into())).copied();
+        // What was spent in single years counts in all of them there.
+        let sums: BTreeMap<String, Spent> =
+            before.keys().map(|account| (account.name().to_owned(), self.spent_all_time(account.name()))).collect();
         for (from, to) in self.rules.moved(&change.rules) {
-            let Some(inherited) = of(from) else { continue };
+            let Some((inherited, sum)) = of(from).zip(sums.get(from)) else { continue };
             let (known, account) = (of(to), AccountKey::Population(to.into()));
             let totals = self.accounts.entry(account.clone()).or_default();
-            totals.spent = totals.spent.plus(inherited.spent);
-            totals.person = totals.person.plus(inherited.person);
+            totals.spent = totals.spent.plus(sum.rho);
+            totals.person = totals.person.plus(sum.person);
             // A cap that is there holds; else the smallest of those that it has inherited.
             totals.cap = match known {
                 Some(known) => known.cap,
@@ -535,7 +568,10 @@ impl Chain {
             Some(of) => of,
             None => self.datasets.entry(record.dataset.as_ref().to_owned()).or_default(),
         };
-        of.spent.rho = of.spent.rho.plus(record.account.charge);
+        of.spent.rho = of.spent.rho.plus(record.charge());
+        if let Some(by_year) = record.by_year.as_ref().filter(|by_year| of.event.as_ref() != Some(&by_year.event)) {
+            of.event = Some(by_year.event.clone());
+        }
         if let Some(privacy) = &record.privacy {
             of.spent.person = of.spent.person.plus(privacy.rho_person);
             if of.unit != privacy.privacy_unit {
@@ -556,6 +592,7 @@ impl Chain {
         if let Some(totals) = self.accounts.get_mut(&record.account_key()) {
             (totals.spent, totals.person) = (account.spent_after, account.spent_person_after);
         }
+        self.accept_years(record);
         let Some(release) = record.release else { return };
         if state == State::Repeated {
             return;

@@ -10,6 +10,7 @@
 //! head 7c1f…                                             hash of the last entry
 //! version 4                                              of the entries' form
 //! population client spent 40000 person 360000 cap 1250000  cumulative ρ, in micro-units
+//! year client:2027 spent 40000 person 360000 cap 1250000   the same of a year, without what is charged to all time
 //! away telecom until 2027-01-05                          a witness that the node does not wait for, if there is one
 //! ```
 //!
@@ -24,7 +25,7 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 
 use super::absence::{Absence, is_day};
-use super::account::AccountKey;
+use super::account::{AccountKey, YearKey};
 use super::note::{Note, NoteError, SignatureLine};
 use crate::digest::Digest;
 use crate::identity::{IdentityKey, PublicIdentity, check_name};
@@ -81,6 +82,7 @@ impl Statement {
             let kind = match account {
                 AccountKey::Dataset(_) => "dataset",
                 AccountKey::Population(_) => "population",
+                AccountKey::Year(_) => "year",
             };
             let (spent, person, cap) = (spent.micro(), person.micro(), cap.micro());
             // Writing into a string does not fail.
@@ -112,6 +114,7 @@ impl Statement {
             let account = match kind {
                 "dataset" => AccountKey::Dataset(name.into()),
                 "population" => AccountKey::Population(name.into()),
+                "year" => AccountKey::Year(YearKey::parse(name)?),
                 _ => return None,
             };
             let rho = |digits: &str| digits.parse().ok().map(Rho::from_micro);
@@ -227,6 +230,7 @@ pub(super) mod tests {
                 (AccountKey::Dataset("clients".into()), totals(40_000)),
                 (AccountKey::Dataset("purchases".into()), totals(0)),
                 (AccountKey::Population("客户".into()), totals(40_000)),
+                (AccountKey::Year(YearKey::new("客户", 2027)), totals(10_000)),
             ]
             .into(),
             away: vec![Absence { partner: "telecom".into(), until: "2027-01-05".into() }],
@@ -261,6 +265,9 @@ pub(super) mod tests {
             ("dataset purchases", "data purchases"),
             ("population 客户", "population 客\u{3000}户"),
             ("population 客户", "dataset 客户"),
+            ("year 客户:2027", "year 客户:27"),
+            ("year 客户:2027", "year 客户"),
+            ("year 客户:2027", "population 客户"),
             ("dataset clients", "dataset 1lients"),
             ("head 02", "head 0"),
             (" cap 1250000\n", " cap 1250000 \n"),

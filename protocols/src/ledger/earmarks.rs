@@ -12,13 +12,14 @@ use jiff::Timestamp;
 
 use super::account::{AccountKey, Spent};
 use crate::attempt::AttemptId;
+use crate::privacy::rho::Rho;
 
 /// What is set aside, by attempt.
 #[derive(Default)]
 pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
 struct Earmark {
-    account: AccountKey,
+    accounts: Vec<AccountKey>,
     open: Spent,
     since: Timestamp,
 }
@@ -26,10 +27,22 @@ struct Earmark {
 impl Earmarks {
     /// What is set aside of an account for other studies. The attempts of one study follow each other: of an earlier one, nothing
     /// is charged any more.
-    pub(super) fn beside(&self, account: &AccountKey, study: &str) -> Spent {
-        let others = self.0.iter().filter(|(attempt, earmark)| earmark.account == *account && attempt.study != study);
-        let open = || others.clone().map(|(_, earmark)| earmark.open);
-        Spent { rho: open().map(|open| open.rho).sum(), person: open().map(|open| open.person).sum() }
+    pub(super) fn beside(&self, account: &AccountKey, study: &str) -> Rho {
+        let others =
+            self.0.iter().filter(|(attempt, earmark)| earmark.accounts.contains(account) && attempt.study != study);
+        others.map(|(_, earmark)| earmark.open.rho).sum()
+    }
+
+    /// What is set aside for other studies of the losses to a person, over all accounts that `is_of` names.
+    pub(super) fn person_beside(&self, is_of: impl Fn(&AccountKey) -> bool, study: &str) -> Rho {
+        let others = self.0.iter().filter(|(attempt, _)| attempt.study != study);
+        let of = |earmark: &Earmark| earmark.accounts.iter().filter(|account| is_of(account)).count() as u64;
+        others.map(|(_, earmark)| earmark.open.person.times(of(earmark))).sum()
+    }
+
+    /// The accounts of which something is set aside.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountKey> {
+        self.0.values().flat_map(|earmark| &earmark.accounts)
     }
 
     /// So much of it is charged.
@@ -40,9 +53,9 @@ impl Earmarks {
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, account: AccountKey, open: Spent, since: Timestamp) {
+    pub(super) fn insert(&mut self, attempt: &AttemptId, accounts: Vec<AccountKey>, open: Spent, since: Timestamp) {
         self.0.retain(|other, _| other.study != attempt.study);
-        self.0.insert(attempt.clone(), Earmark { account, open, since });
+        self.0.insert(attempt.clone(), Earmark { accounts, open, since });
     }
 
     /// For which attempts something is set aside.

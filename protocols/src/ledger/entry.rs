@@ -161,6 +161,29 @@ pub struct Account {
     pub epsilon_after: f64,
 }
 
+/// What is charged where the data set has an event column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct YearCharges {
+    /// The event column.
+    pub event: String,
+    /// The years that are charged, in order. None where the study is not restricted to some: it is charged to all time.
+    pub accounts: Vec<YearAccount>,
+    /// Σρ after, of all time and of every year: what a customer with rows of all years has lost at most.
+    pub spent_all_time: Rho,
+    /// The same as ε, at the δ of the budget.
+    pub epsilon_all_time: f64,
+}
+
+/// The account of a year before and after a charge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct YearAccount {
+    /// The year.
+    pub year: i16,
+    /// Its account, without what is charged to all time.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
 /// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry<S = String> {
@@ -244,6 +267,9 @@ pub struct StudyRecord<S = String> {
     pub privacy: Option<Arc<Privacy>>,
     /// The account.
     pub account: Account,
+    /// What is charged where the data set has an event column; in entries that charge, and in no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_year: Option<Box<YearCharges>>,
     /// The rule or the steward that approved.
     pub approved_by: Option<S>,
     /// T.
@@ -252,6 +278,19 @@ pub struct StudyRecord<S = String> {
     pub result_sha256: Option<Digest>,
     /// Why a study was refused.
     pub reason: Option<S>,
+}
+
+impl<S> StudyRecord<S> {
+    /// What it charges: to its account, or to that of each year.
+    pub fn charge(&self) -> Rho {
+        let of_year = self.by_year.as_ref().and_then(|by_year| by_year.accounts.first());
+        of_year.map_or(self.account.charge, |year| year.account.charge)
+    }
+
+    /// Σρ after it, of all time and, where it is charged by year, of every year.
+    pub fn spent_all_time(&self) -> Rho {
+        self.by_year.as_ref().map_or(self.account.spent_after, |by_year| by_year.spent_all_time)
+    }
 }
 
 impl<S: AsRef<str>> StudyRecord<S> {

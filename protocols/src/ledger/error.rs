@@ -11,7 +11,7 @@ use crate::digest::Digest;
 pub enum LedgerError {
     /// A cap; a refusal, not a failure.
     #[error(transparent)]
-    OverCap(#[from] OverCap),
+    OverCap(Box<OverCap>),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -50,6 +50,12 @@ impl LedgerError {
             Self::OverCap(_) | Self::NoBudget(_) | Self::Paused(_) | Self::Quarantined(_) | Self::Office(_) => true,
             Self::Store(_) | Self::Damaged(_) | Self::Bytes(_) | Self::OutOfOrder(_) => false,
         }
+    }
+}
+
+impl From<OverCap> for LedgerError {
+    fn from(over: OverCap) -> Self {
+        Self::OverCap(Box::new(over))
     }
 }
 

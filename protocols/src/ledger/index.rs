@@ -25,7 +25,7 @@ impl Known {
         let (Some(release), state) = (record.release, entry.state()) else { return };
         if state == State::Reserved {
             let study = self.by_study.entry(record.study.id.clone()).or_default();
-            *study = study.plus(record.account.charge);
+            *study = study.plus(record.charge());
         } else if let (Some(question), Some(snapshot)) = (record.study.question_sha256, record.snapshot) {
             self.answers.insert((question, snapshot), release);
         }

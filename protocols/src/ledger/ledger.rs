@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::account::{AccountKey, Budgets, OverCap, Spent};
+use super::account::{AccountKey, Budgets, OverCap, Spent, Standing};
 use super::chain::Chain;
 use super::checkpoint::{Checkpoint, Signer, Statement};
 use super::earmarks::Earmarks;
@@ -18,6 +18,7 @@ use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::policy::{Request, StudyRef};
+use crate::privacy::blocks::Years;
 use crate::privacy::rho::Rho;
 
 /// The ledger of a node, over a store. Several can be open over one store, such as a running node's and an officer's command: each
@@ -137,9 +138,8 @@ impl<S: Store> Ledger<S> {
         self.obstacle(&request.dataset, request.study.kind)?;
         let account = self.account_of(&request.dataset);
         let caps = self.budgets.caps(&request.dataset).ok_or_else(|| LedgerError::NoBudget(request.dataset.clone()))?;
-        let lifetime = self.cap(&request.dataset).unwrap_or(caps.lifetime);
-        let held = self.earmarks.beside(&account, &request.study.id);
-        let over = |what, spent: Rho, held: Rho, cap: Rho| OverCap {
+        self.admits_event(request)?;
+        let over = |what, account: &AccountKey, spent: Rho, held: Rho, cap: Rho| OverCap {
             what,
             of: format!("data set `{}` ({account})", request.dataset),
             asked,
@@ -150,21 +150,37 @@ impl<S: Store> Ledger<S> {
             epsilon_cap: cap.epsilon(caps.delta),
             delta: caps.delta,
         };
-        let spent = self.chain.spent(&account);
-        if spent.rho.plus(held.rho).plus(asked) > lifetime {
-            return Err(over("the lifetime budget", spent.rho, held.rho, lifetime).into());
+        for standing in self.standings(&request.dataset, request.by_year.as_ref(), Some(&request.study.id)) {
+            let Standing { account, spent: Spent { rho: spent, .. }, held, cap } = standing;
+            if spent.plus(held).plus(asked) > cap {
+                let of_year = matches!(account, AccountKey::Year(_));
+                let what = if of_year { "the lifetime budget of a year" } else { "the lifetime budget" };
+                return Err(over(what, &account, spent, held, cap).into());
+            }
         }
-        let (person, most) = (request.person(asked), self.budgets.rules().person.unwrap_or(Rho::MAX));
-        if spent.person.plus(held.person).plus(person) > most {
-            let over = over("the lifetime budget of a person at all partners,", spent.person, held.person, most);
+        // Of a person all that was spent counts, whatever the year.
+        let times = request.by_year.as_ref().and_then(|by_year| by_year.years).map_or(1, Years::count);
+        let (person, most) = (request.person(asked).times(times), self.budgets.rules().person.unwrap_or(Rho::MAX));
+        let spent = self.spent_all_time(&request.dataset).person;
+        let is_of = |of: &AccountKey| *of == account || of.is_year_of(account.name());
+        let held = self.earmarks.person_beside(is_of, &request.study.id);
+        if spent.plus(held).plus(person) > most {
+            let over = over("the lifetime budget of a person at all partners,", &account, spent, held, most);
             return Err(OverCap { asked: person, ..over }.into());
         }
         let spent = self.known.spent_by_study(&request.study.id);
         if spent.plus(asked) > caps.per_study {
-            return Err(over("the budget per study", spent, Rho::ZERO, caps.per_study).into());
+            return Err(over("the budget per study", &account, spent, Rho::ZERO, caps.per_study).into());
         }
         if spent.plus(asked) > request.most {
-            return Err(over("what the study states, lost attempts included", spent, Rho::ZERO, request.most).into());
+            return Err(over(
+                "what the study states, lost attempts included",
+                &account,
+                spent,
+                Rho::ZERO,
+                request.most,
+            )
+            .into());
         }
         Ok(())
     }
@@ -194,6 +210,7 @@ impl<S: Store> Ledger<S> {
                 participants: refused.participants.clone(),
                 round: None,
                 privacy: None,
+                by_year: None,
                 approved_by: None,
                 transcript: None,
                 result_sha256: None,
@@ -252,6 +269,7 @@ impl<S: Store> Ledger<S> {
             round: Some(request.round),
             privacy: Some(Arc::new(Privacy::of(&request.mechanism, &request.privacy_unit, request.delta))),
             account: self.account(&request.dataset),
+            by_year: None,
             approved_by: None,
             transcript: None,
             result_sha256: None,
@@ -263,7 +281,7 @@ impl<S: Store> Ledger<S> {
     pub(super) fn follow(&self, release: Digest, result: Digest) -> Result<Box<StudyRecord>, LedgerError> {
         let known = self.known.releases.get(&release).ok_or(LedgerError::OutOfOrder(release))?;
         let account = self.account_at(&known.record.account_key(), &known.record.dataset);
-        Ok(Box::new(StudyRecord { account, result_sha256: Some(result), ..(*known.record).clone() }))
+        Ok(Box::new(StudyRecord { account, by_year: None, result_sha256: Some(result), ..(*known.record).clone() }))
     }
 
     /// Appends what `make` makes of the ledger as it is. Where another has appended meanwhile, it is made again.

@@ -15,6 +15,7 @@
 //! - [`entry`]: what an entry says; [`office`]: what officers record; [`absence`]: which witnesses are away; [`line`](mod@line): its text form and hash;
 //! - [`store`]: where entries are kept: a trait, an implementation in memory, and the contract both must keep;
 //! - [`carry`]: how accounts of data sets, in older ledgers, become accounts of populations;
+//! - `years`, `allowance`: accounts of years, and what two officers add to a cap in one;
 //! - [`chain`]: how an entry follows from those before it;
 //! - [`tree`], [`note`], [`checkpoint`]: what a node states of its whole ledger, in the forms of transparency logs;
 //! - [`witness`]: who keeps and cosigns that; [`quorum`](mod@quorum): how many are enough; [`reading`]: what they hold, for who has started;
@@ -46,6 +47,7 @@ pub mod verify;
 pub mod witness;
 
 mod account;
+mod allowance;
 mod confirm;
 mod earmarks;
 mod error;
@@ -60,11 +62,14 @@ mod populations;
 mod quarantine;
 mod read;
 mod recent;
+mod years;
 
-pub use account::{AccountKey, Budgets, Caps, OverCap, Spent, is_dataset_name, is_population_name, population_of};
+pub use account::{
+    AccountKey, Budgets, Caps, OverCap, Spent, Standing, YearKey, is_dataset_name, is_population_name, population_of,
+};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
-pub use entry::{Entry, Head, State};
+pub use entry::{Entry, Head, State, YearAccount, YearCharges};
 pub use error::LedgerError;
 pub use ledger::{EarlyRefusal, Ledger};
 pub use officers::{Act, Outcome};

@@ -70,6 +70,16 @@ pub enum Action {
         /// The new cap.
         to: Rho,
     },
+    /// An allowance: so much more, once in a calendar year.
+    Allow {
+        /// Of this account.
+        #[serde(flatten)]
+        account: AccountKey,
+        /// The year in which it is granted, by its name.
+        for_year: i16,
+        /// What is added to the cap.
+        rho: Rho,
+    },
     /// Taking over what these checkpoints state; each as a note of its node's signature alone.
     Recover(Vec<String>),
     /// These rules, which admit more.
@@ -107,6 +117,9 @@ pub struct CapChange {
     pub reason: String,
     /// The sequence of the proposal, where it was raised.
     pub proposal: Option<u64>,
+    /// The calendar year, where it was raised by an allowance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_year: Option<i16>,
 }
 
 /// The rules that hold from now on.

@@ -79,6 +79,7 @@ impl<S: Store> Ledger<S> {
                 officers,
                 reason: act.reason.into(),
                 proposal,
+                for_year: None,
             })
         };
         if to < from {
@@ -236,6 +237,7 @@ impl<S: Store> Ledger<S> {
                     officers: Vec::new(),
                     reason: "node.toml was changed".into(),
                     proposal: None,
+                    for_year: None,
                 }))
             })?;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::Spent;
-use super::entry::{Record, State, StudyRecord};
+use super::entry::{Record, State};
 use super::error::LedgerError;
 use super::ledger::Ledger;
 use super::office::CapChange;
@@ -14,8 +14,8 @@ use super::store::Store;
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::policy::{Approved, Request};
+use crate::privacy::blocks::ByYear;
 use crate::privacy::mechanism::Mechanism;
-use crate::privacy::rho::Rho;
 
 /// A charged release. Its one [`Permit`] is drawn from it.
 pub struct Reservation {
@@ -90,7 +90,7 @@ impl<S: Store> Ledger<S> {
                 record.release = Some(release);
                 record.transcript = Some(transcript);
                 record.approved_by = Some(by.clone());
-                ledger.charge(&mut record, mechanism.rho(), mechanism.rho_person());
+                ledger.charge(&mut record, request.by_year.as_ref(), (mechanism.rho(), mechanism.rho_person()));
                 Ok(Record::Reserved(record))
             })?;
             let charge = Spent { rho: mechanism.rho(), person: mechanism.rho_person() };
@@ -108,13 +108,19 @@ impl<S: Store> Ledger<S> {
         self.sync()?;
         self.admits(request, request.rho)?;
         let open = Spent { rho: request.rho, person: request.person(request.rho) };
-        self.earmark_again(&request.attempt(), &request.dataset, open, now);
+        self.earmark_again(&request.attempt(), (&request.dataset, request.by_year.as_ref()), open, now);
         Ok(())
     }
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Spent, since: Timestamp) {
-        self.earmarks.insert(attempt, self.account_of(dataset), open, since);
+    pub fn earmark_again(
+        &mut self,
+        attempt: &AttemptId,
+        (dataset, by_year): (&str, Option<&ByYear>),
+        open: Spent,
+        since: Timestamp,
+    ) {
+        self.earmarks.insert(attempt, self.charged_accounts(dataset, by_year), open, since);
     }
 
     /// For which attempts something is set aside.
@@ -148,16 +154,8 @@ impl<S: Store> Ledger<S> {
                 officers: Vec::new(),
                 reason: "first use; as node.toml says".into(),
                 proposal: None,
+                for_year: None,
             }))
         })
-    }
-
-    /// Puts a charge into the account that a record states.
-    fn charge(&self, record: &mut StudyRecord, rho: Rho, person: Rho) {
-        let account = &mut record.account;
-        account.charge = rho;
-        account.spent_after = account.spent_before.plus(rho);
-        account.spent_person_after = account.spent_person_after.plus(person);
-        account.epsilon_after = account.spent_after.epsilon(account.delta);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::absence::{Absence, Away};
 use super::account::AccountKey;
 use super::carry::CarriedOver;
-use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
+use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord, YearCharges};
 use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, RulesChange, Sighting, Subject};
 use super::recent::Recent;
 use super::rules::Rules;
@@ -87,6 +87,7 @@ struct Fields<'a, S> {
     #[serde(borrow)]
     privacy: Option<&'a RawValue>,
     account: Option<Account>,
+    by_year: Option<Box<YearCharges>>,
     approved_by: Option<S>,
     transcript: Option<Digest>,
     result_sha256: Option<Digest>,
@@ -103,6 +104,7 @@ struct Fields<'a, S> {
     cap: Option<Rho>,
     rules: Option<Box<Rules>>,
     configured: Option<Rho>,
+    for_year: Option<i16>,
     officers: Option<Vec<String>>,
     proposal: Option<u64>,
     witnessed: Option<Vec<Sighting>>,
@@ -148,6 +150,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
                 officers: there(self.officers.take(), "officers")?,
                 reason: owned(self.reason.take(), "reason")?,
                 proposal: self.proposal,
+                for_year: self.for_year,
             }),
             State::Carried => Record::Carried(CarriedOver {
                 dataset: owned(self.dataset.take(), "dataset")?,
@@ -210,6 +213,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
             round: self.round,
             privacy: self.privacy.map(|raw| part(&mut reader.privacy, raw)).transpose()?,
             account: there(self.account.take(), "account")?,
+            by_year: self.by_year.take(),
             approved_by: self.approved_by.take(),
             transcript: self.transcript,
             result_sha256: self.result_sha256,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Account, Entry, Privacy};
+use super::entry::{Account, Entry, Privacy, YearAccount, YearCharges};
 use super::recent::Recent;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{MIN_SIGMA, charge, person};
@@ -45,6 +45,16 @@ impl Recompute {
         let Account { spent_before, spent_after, delta, epsilon_before, epsilon_after, .. } = study.account;
         self.epsilon(spent_before, delta, epsilon_before).map_err(|is| format!("its ε before is {is}"))?;
         self.epsilon(spent_after, delta, epsilon_after).map_err(|is| format!("its ε after is {is}"))?;
+        for YearAccount { year, account } in study.by_year.iter().flat_map(|by_year| &by_year.accounts) {
+            let Account { spent_before, spent_after, delta, epsilon_before, epsilon_after, .. } = *account;
+            self.epsilon(spent_before, delta, epsilon_before)
+                .map_err(|is| format!("its ε of {year} before is {is}"))?;
+            self.epsilon(spent_after, delta, epsilon_after).map_err(|is| format!("its ε of {year} after is {is}"))?;
+        }
+        if let Some(YearCharges { spent_all_time, epsilon_all_time, .. }) = study.by_year.as_deref() {
+            self.epsilon(*spent_all_time, delta, *epsilon_all_time)
+                .map_err(|is| format!("its ε over all time is {is}"))?;
+        }
         let Some(privacy) = &study.privacy else { return Ok(false) };
         if self.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, privacy)) {
             return Ok(true);

@@ -60,6 +60,9 @@ pub struct DatasetRules {
     pub schema_sha256: Digest,
     /// Hash of the consent predicate's text, where there is one.
     pub consent_sha256: Option<Digest>,
+    /// The column by whose years its studies are charged, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }
 
 /// What a ledger has seen of rules.
@@ -114,17 +117,21 @@ impl Seen {
     }
 
     fn loosened_dataset(&self, name: &str, new: &DatasetRules) -> Option<String> {
-        let DatasetRules { population, privacy_unit, consent_sha256, .. } = new;
+        let DatasetRules { population, privacy_unit, consent_sha256, event, .. } = new;
+        let by_year = |event: &String| format!("its budget is for each year of `{event}`");
         let Some(old) = self.datasets.get(name) else {
             let is_known = self.units.contains(&(population.clone(), privacy_unit.clone()));
             let what = || format!("population `{population}` by `{privacy_unit}` was not there before");
-            return (!is_known).then(what);
+            return (!is_known).then(what).or_else(|| event.as_ref().map(by_year));
         };
         if *population != old.population {
             return Some(format!("its population was `{}` and is `{population}`", old.population));
         }
         if *privacy_unit != old.privacy_unit {
             return Some(format!("its privacy unit was `{}` and is `{privacy_unit}`", old.privacy_unit));
+        }
+        if let Some(event) = event.as_ref().filter(|_| *event != old.event) {
+            return Some(by_year(event));
         }
         let consents = old.consent_sha256.is_some() && *consent_sha256 != old.consent_sha256;
         consents.then(|| "its consent predicate is another".to_owned())
@@ -151,9 +158,15 @@ impl Rules {
     /// Those by which data sets of these populations are open to everything that the software can do.
     pub fn open<'a>(datasets: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) -> Self {
         let of = |(name, population, privacy_unit): (&str, &str, &str)| {
-            let (columns, schema_sha256, consent_sha256) = (BTreeSet::new(), Digest::ZERO, None);
-            let (source, population, privacy_unit) = (name.into(), population.into(), privacy_unit.into());
-            let rules = DatasetRules { source, population, privacy_unit, columns, schema_sha256, consent_sha256 };
+            let rules = DatasetRules {
+                source: name.into(),
+                population: population.into(),
+                privacy_unit: privacy_unit.into(),
+                columns: BTreeSet::new(),
+                schema_sha256: Digest::ZERO,
+                consent_sha256: None,
+                event: None,
+            };
             (name.to_owned(), rules)
         };
         Self {

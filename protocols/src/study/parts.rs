@@ -119,18 +119,30 @@ pub struct Reads<'a> {
     pub privacy_unit: &'a str,
     /// The columns, with the types and bounds that are relied on.
     pub columns: &'a [(String, ColumnType)],
+    /// Where this is true, rows are kept.
+    pub filter: Option<&'a Expr>,
+}
+
+impl<'a> Reads<'a> {
+    fn of(RowsPlan { dataset, privacy_unit, columns, filter, .. }: &'a RowsPlan) -> Self {
+        Reads { dataset, privacy_unit, columns, filter: filter.as_ref() }
+    }
 }
 
 impl Work {
     /// What it reads; `None` if it reads no data set.
     pub fn reads(&self) -> Option<Reads<'_>> {
-        let reads = |dataset, privacy_unit, columns| Some(Reads { dataset, privacy_unit, columns });
-        match self {
-            Self::Sums(plan) => reads(&plan.dataset, &plan.privacy_unit, &plan.columns),
-            Self::Rounds(plan) => reads(&plan.rows.dataset, &plan.rows.privacy_unit, &plan.rows.columns),
-            Self::Score(plan) => reads(&plan.rows.dataset, &plan.rows.privacy_unit, &plan.rows.columns),
-            Self::Hold(_) => None,
-        }
+        Some(match self {
+            Self::Sums(plan) => Reads {
+                dataset: &plan.dataset,
+                privacy_unit: &plan.privacy_unit,
+                columns: &plan.columns,
+                filter: plan.filter.as_ref(),
+            },
+            Self::Rounds(plan) => Reads::of(&plan.rows),
+            Self::Score(plan) => Reads::of(&plan.rows),
+            Self::Hold(_) => return None,
+        })
     }
 
     /// How many nodes its expressions have, all of which are computed on every row.

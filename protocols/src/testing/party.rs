@@ -60,6 +60,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         privacy_unit: "id".into(),
         round: 1,
         mechanism: Arc::new(mechanism.clone()),
+        by_year: None,
         rho: mechanism.rho(),
         most: Rho::from_micro(u64::MAX),
         stated: mechanism.rho(),

@@ -252,6 +252,8 @@ pub struct CheckAnswer {
     pub spent: Rho,
     /// The data set's cap.
     pub cap: Rho,
+    /// Where its budget is by year, and `spent` is of the year in which least is left: the sum over all time and all years.
+    pub all_time: Option<Rho>,
     /// The transcript under which it holds the answer over its present data, if it does: where all who contribute hold that of one
     /// transcript, it is sent again, and nobody is charged.
     pub stored: Option<Digest>,

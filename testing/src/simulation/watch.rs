@@ -99,8 +99,8 @@ impl Watched {
             let is_again = match entry.state() {
                 State::Reserved => {
                     let of_study = self.studies.entry(record.study.id.clone()).or_default();
-                    *of_study = of_study.plus(account.charge);
-                    self.charges.insert(release, (account.charge, entry.sequence)).is_some()
+                    *of_study = of_study.plus(record.charge());
+                    self.charges.insert(release, (record.charge(), entry.sequence)).is_some()
                 }
                 State::Computed => !self.computed.insert(release),
                 _ => false,

@@ -1,9 +1,11 @@
 //! What a plan asks of a data set, computed on every row of a batch: its columns read as declared, and all its expressions.
 
-use arrow_array::ArrayRef;
+use std::ops::RangeInclusive;
+
+use arrow_array::{Array, ArrayRef};
 use arrow_buffer::BooleanBuffer;
 use entente_protocols::language::expr::{Expr, ValueType};
-use entente_protocols::language::schema::ColumnType;
+use entente_protocols::language::schema::{ColumnType, Day};
 use entente_tables::evaluate::Program;
 use entente_tables::read::ColumnReader;
 use entente_tables::texts::Texts;
@@ -28,6 +30,8 @@ pub(crate) struct Input {
     /// The stored columns it needs, the privacy unit first.
     columns: Vec<String>,
     consent: Option<Consent>,
+    /// Which stored column has the day that a row is of, how it is read, and of which days rows count.
+    within: Option<(usize, ColumnReader, RangeInclusive<Day>)>,
     /// Which stored column each column of the program is read from, and how.
     readers: Vec<(usize, ColumnReader)>,
     /// Its first output is the plan's filter, if there is one.
@@ -40,7 +44,7 @@ pub(crate) const PLAN_AGAIN: Option<&str> = Some("plan the study again");
 
 /// What is found on a batch beside the values of expressions.
 pub(crate) struct Found {
-    /// Which rows count: those of customers who consent, where the filter is true. All where this is `None`.
+    /// Which rows count: those of customers who consent, of the years that the plan is charged to, where the filter is true. All where this is `None`.
     pub(crate) kept: Option<BooleanBuffer>,
     /// How many values were looked at: the same on tables that have as many rows.
     pub(crate) looked_at: u64,
@@ -73,9 +77,18 @@ impl Input {
                 columns.push(name.clone());
             }
         }
+        let within = dataset.event().map(|event| {
+            let place = columns.iter().position(|column| column == event.column()).unwrap_or_else(|| {
+                columns.push(event.column().to_owned());
+                columns.len() - 1
+            });
+            // As stored: clipped, a day outside of the declared range would be one within.
+            let reader = ColumnReader::new(&ColumnType::Date { min: None, max: None }, &mut texts);
+            (place, reader, event.restriction(asked.filter).days)
+        });
         let program = Program::new(types, texts);
         let filtered = asked.filter.is_some();
-        let mut input = Self { dataset: schema.name.clone(), columns, consent, readers, program, filtered };
+        let mut input = Self { dataset: schema.name.clone(), columns, consent, within, readers, program, filtered };
         if let Some(filter) = asked.filter {
             input.compute(filter)?;
         }
@@ -106,13 +119,12 @@ impl Input {
     /// added: on all rows of the batch, kept or not.
     pub(crate) fn evaluate(&self, stored: &[ArrayRef], rows: usize, mut each: impl FnMut(usize, Vector)) -> Found {
         let typed: Vec<Vector> = self.readers.iter().map(|(column, reader)| reader.read(&stored[*column])).collect();
-        let mut kept = self.consenting(stored, rows);
+        let mut kept = both(self.consenting(stored, rows), self.within(stored));
         let looked_at =
             self.program.run(&typed, rows, |output, vector| match output.checked_sub(self.filtered.into()) {
                 Some(expression) => each(expression, vector),
                 None => {
-                    let filter = vector.holds();
-                    kept = Some(kept.as_ref().map_or(filter.clone(), |kept| kept & &filter));
+                    kept = both(kept.take(), Some(vector.holds()));
                 }
             });
         Found { kept, looked_at }
@@ -122,5 +134,26 @@ impl Input {
     pub(crate) fn consenting(&self, stored: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
         let column = |name: &str| stored.get(self.columns.iter().position(|column| column == name)?);
         self.consent.as_ref().map(|consent| consent.allows(rows, &column))
+    }
+
+    /// Which rows are of the days that the plan is charged for, whatever its filter is on them, where the data set has such.
+    fn within(&self, stored: &[ArrayRef]) -> Option<BooleanBuffer> {
+        let (column, reader, counted) = self.within.as_ref()?;
+        let days = reader.read(&stored[*column]);
+        Some(match &days {
+            Vector::Date(days) => BooleanBuffer::collect_bool(days.len(), |row| {
+                days.is_valid(row) & counted.contains(&Day(days.value(row)))
+            }),
+            // A reader of days reads nothing else.
+            other => BooleanBuffer::new_unset(other.len()),
+        })
+    }
+}
+
+/// Rows in both, where both say something.
+fn both(one: Option<BooleanBuffer>, other: Option<BooleanBuffer>) -> Option<BooleanBuffer> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(&one & &other),
+        (one, other) => one.or(other),
     }
 }

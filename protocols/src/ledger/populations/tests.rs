@@ -61,6 +61,7 @@ fn charge_as_before(ledger: &mut Ledger<Memory>, dataset: &str, id: u8, micro: u
             officers: vec![],
             reason,
             proposal: None,
+            for_year: None,
         };
         ledger.append("now", None, |_| Ok(Record::Cap(change.clone())))?;
     }
@@ -139,6 +140,7 @@ fn what_data_sets_have_spent_is_carried_over_once_and_adds_up() {
         officers: vec!["ann".into()],
         reason: "board".into(),
         proposal: None,
+        for_year: None,
     };
     ledger.append("now", None, |_| Ok(Record::Cap(change.clone()))).unwrap();
     let ledger = start(ledger.store, [("a", "people")]);
