@@ -30,6 +30,16 @@ async fn hundreds_of_repeated_messages_do_not_wedge_the_node() -> Result<(), Err
     let served = folder.clone();
     let node = tokio::spawn(async move { entente_node::serve(&served, |_| ()).await.map(|_| ()) });
     let mut bank = timeout(SOON, listener.accept(&puppets.roster)).await??;
+    // As it has started, the others say what they hold of its ledger.
+    let nonce = loop {
+        if let FromNode::Read { nonce } = timeout(SOON, bank.hear()).await??.decode()? {
+            break nonce;
+        }
+    };
+    for by in ["retailer", "telecom"] {
+        let reading = puppets.reading(by, "bank", nonce).ok_or("it answers")?;
+        bank.say(&ToNode::Held { by: by.into(), reading }).await?;
+    }
 
     let disk = rusqlite::Connection::open(folder.state("ledger.sqlite"))?;
     disk.execute_batch("BEGIN IMMEDIATE")?;

@@ -381,7 +381,7 @@ async fn nothing_goes_on_after_a_start_before_partners_have_said_what_they_hold(
     puppets.read("bank");
     // What was put off is taken up by itself.
     let taken_up = puppets.participant("bank").taken_up();
-    assert_eq!(taken_up.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [asked.id.clone()]);
+    assert!(taken_up.len() == 1 && taken_up.contains_key(&asked.id));
     let signatures = puppets.signatures(&asked);
     puppets.start("bank")?;
     assert!(waits(&puppets.ask("bank", asked.go(&signatures))).contains("retailer and telecom"));
@@ -471,7 +471,7 @@ async fn two_officers_go_on_without_a_witness_and_the_ledger_says_so() -> Result
     assert_eq!(puppets.world.folder("bank").waits(), None);
     // What follows says so: entries, checkpoints, and whoever verifies them.
     puppets.world.open_ledger("bank")?.note(1, by("ann"))?;
-    assert_eq!(puppets.world.ledger("bank")?.last().ok_or("a note")?.away, [absence.clone()]);
+    assert_eq!(puppets.world.ledger("bank")?.last().ok_or("a note")?.away, std::slice::from_ref(&absence));
     let report = verify_export(&puppets.world.export("bank")?, puppets.world.folder("bank").pinned_roster()?.as_ref());
     assert!(report.passed() && report.text().contains(&absence.to_string()), "{}", report.text());
     assert!(report.text().contains("by ann and bob"), "{}", report.text());

@@ -334,16 +334,16 @@ mod tests {
         assert!(ledger.away(&until, false, on("ann", first)).is_err(), "the same officer");
         assert!(ledger.chain().away(first).is_empty(), "one is not enough");
         assert_eq!(ledger.away(&until, false, on("bob", first)).unwrap(), Outcome::Done);
-        assert_eq!(ledger.chain().away("2027-01-04T23:59:59Z"), [until.clone()]);
+        assert_eq!(ledger.chain().away("2027-01-04T23:59:59Z"), std::slice::from_ref(&until));
         assert!(ledger.chain().away("2027-01-05T00:00:00Z").is_empty());
         ledger.note(1, on("ann", "2027-01-04T00:00:00Z")).unwrap();
-        assert_eq!(kept(&ledger).statement().away, [until.clone()]);
+        assert_eq!(kept(&ledger).statement().away, std::slice::from_ref(&until));
         // Nobody can leave it out, or say it of a witness that is there.
         let line = ledger.store().entries().unwrap().pop().unwrap();
         let before = backup(&ledger, 2);
         for away in [Vec::new(), vec![absence("2027-01-06")]] {
             let mut entry = line.entry().unwrap();
-            assert_eq!(entry.away, [until.clone()]);
+            assert_eq!(entry.away, std::slice::from_ref(&until));
             entry.away = away;
             let problem = before.chain().verify::<String>(Line::of(&entry).as_deref()).unwrap_err().to_string();
             assert!(problem.contains("which witnesses are away"), "{problem}");
