@@ -406,7 +406,7 @@ pub(crate) mod tests {
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
         let per_study = Rho::from_micro(50_000);
         let (kinds, min_colluders) = (vec![Admitted::Studies(Kind::Query)], MinColluders::Relative);
-        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study, min_epsilon: 0.05 }
+        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study, min_epsilon: 0.0 }
     }
 
     pub(crate) fn approved(request: Request) -> Approved {
@@ -481,10 +481,11 @@ pub(crate) mod tests {
         assert!(why.contains("`own_numbers = true`"), "{why}");
         let admits = Policy { own_numbers: true, ..policy(ApprovalMode::Auto) };
         assert_eq!(admits.objection(&asks), None);
-        let cheap = Request { stated: Rho::within(0.0499, 1e-6).unwrap(), ..request("s", 1, 1000) };
-        let why = policy(ApprovalMode::Auto).objection(&cheap).unwrap().to_string();
+        let cheap = Request { stated: Rho::within(0.045, 1e-6).unwrap(), ..request("s", 1, 1000) };
+        let asks_for_more = Policy { min_epsilon: 0.05, ..policy(ApprovalMode::Auto) };
+        let why = asks_for_more.objection(&cheap).unwrap().to_string();
         assert!(why.contains("`min_epsilon`") && why.contains("ε = 0.05"), "{why}");
-        for least in [1e-6, 0.05, 1.0, 7.3] {
+        for least in [0.01, 0.05, 1.0, 7.3] {
             let at = Request { stated: Rho::within(least, 1e-6).unwrap(), ..request("s", 1, 1000) };
             let policy = Policy { min_epsilon: least, ..policy(ApprovalMode::Auto) };
             assert_eq!(policy.objection(&at), None, "{least}");
