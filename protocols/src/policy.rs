@@ -2,6 +2,8 @@
 //!
 //! [`Approved`] can be made here alone, and without one the ledger reserves nothing.
 
+mod requesters;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use crate::digest::Digest;
 use crate::kind::{Kind, UnknownKind};
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
+
+pub use requesters::{Limits, OverQuota, Requesters, Used};
 
 /// A study as policy and ledger see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +184,8 @@ pub struct Policy {
     pub own_numbers: bool,
     /// The most one study may cost a data set.
     pub per_study: Rho,
+    /// What requesters may ask for within a day.
+    pub requesters: Requesters,
 }
 
 /// A steward's answer to what was proposed.
@@ -326,6 +332,9 @@ impl Policy {
             (_, Some(StewardDecision { by, verdict: Verdict::Approve, .. })) => {
                 Decision::Approved(Approved { request: Box::new(request), by: format!("steward {by}") })
             }
+            (ApprovalMode::Auto, None) if self.requesters.of(&request.requester).asks_steward(request.rho) => {
+                Decision::AskSteward
+            }
             (ApprovalMode::Auto, None) => {
                 Decision::Approved(Approved { request: Box::new(request), by: "rule: approve = \"auto\"".into() })
             }
@@ -375,7 +384,8 @@ pub(crate) mod tests {
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
         let per_study = Rho::from_micro(50_000);
         let (kinds, min_colluders) = (vec![Admitted::Studies(Kind::Query)], MinColluders::Relative);
-        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study }
+        let requesters = Requesters::default();
+        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study, requesters }
     }
 
     pub(crate) fn approved(request: Request) -> Approved {
@@ -400,6 +410,23 @@ pub(crate) mod tests {
         assert!(matches!(decide(ApprovalMode::Auto, None), Decision::Approved(_)));
         assert!(
             matches!(decide(ApprovalMode::Auto, Some(deny)), Decision::Refused(Refusal::Denied { reason, .. }) if reason == "no basis")
+        );
+    }
+
+    #[test]
+    fn what_costs_more_than_a_requester_may_ask_for_without_a_steward_waits_for_one() {
+        let limits = |above| Limits { steward_above: Some(Rho::from_micro(above)), ..Limits::default() };
+        let named = [("operator".to_owned(), limits(2000))].into();
+        let requesters = Requesters { usual: limits(500), named };
+        let rules = Policy { requesters, ..policy(ApprovalMode::Auto) };
+        let ask = |requester: &str, micro| Request { requester: requester.into(), ..request("s", 1, micro) };
+        assert!(matches!(rules.decide(ask("bank", 1000), None), Decision::AskSteward));
+        assert!(matches!(rules.decide(ask("operator", 1000), None), Decision::Approved(_)));
+        assert!(matches!(rules.decide(ask("operator", 3000), None), Decision::AskSteward));
+        let proposal = ask("bank", 1000).study.proposal("bank");
+        let steward = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Approve };
+        assert!(
+            matches!(rules.decide(ask("bank", 1000), Some(&steward)), Decision::Approved(a) if a.by() == "steward ann")
         );
     }
 

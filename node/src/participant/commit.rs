@@ -10,6 +10,7 @@
 //! What a person does after that still counts: an officer's pause, a steward's denial, a partner that staff drop.
 
 use entente_host::locks::lock;
+use entente_protocols::ledger::SetAside;
 use entente_protocols::ledger::store::StoreError;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::secagg::pledge::Pledge;
@@ -36,7 +37,7 @@ impl Participant {
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
         drop(self.approved(id, request.clone())?);
         if self.contributes(&question) {
-            let set_aside = self.ledger()?.earmark(&request, self.clock.now());
+            let set_aside = self.ledger()?.earmark(&request, &self.quota(&request.requester), self.clock.now());
             return set_aside.map_err(|error| super::join::over(error, request));
         }
         let obstacle = self.ledger()?.obstacle(&request.dataset, request.study.kind);
@@ -53,7 +54,8 @@ impl Participant {
                 continue;
             };
             if let Some((dataset, open)) = self.still_to_charge(&question, started) {
-                lock(&self.ledger).earmark_again(&attempt.id, dataset, open, self.clock.now());
+                let set_aside = SetAside { dataset, requester: &attempt.proposal.requester, open };
+                lock(&self.ledger).earmark_again(&attempt.id, set_aside, self.clock.now());
             }
         }
         Ok(())

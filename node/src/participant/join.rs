@@ -56,6 +56,7 @@ fn refused(reason: impl ToString, request: Request) -> Problem {
 pub(super) fn over(error: LedgerError, request: Request) -> Problem {
     match error {
         LedgerError::OverCap(over) => refused(over, request),
+        LedgerError::OverQuota(over) => refused(over, request),
         other => other.into(),
     }
 }
@@ -140,13 +141,22 @@ impl Participant {
     ) -> Result<Admission, Problem> {
         let stored = snapshot.and_then(|snapshot| self.stored_answer(&question, snapshot));
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
-        let (obstacle, over) = {
+        let (obstacle, within, over) = {
             let ledger = self.ledger()?;
-            let over = if self.contributes(&question) { ledger.admits(&request, request.rho) } else { Ok(()) };
-            (ledger.obstacle(&request.dataset, request.study.kind), over)
+            let (within, over) = if self.contributes(&question) {
+                (ledger.within(&request, &self.quota(&request.requester)), ledger.admits(&request, request.rho))
+            } else {
+                (Ok(()), Ok(()))
+            };
+            (ledger.obstacle(&request.dataset, request.study.kind), within, over)
         };
         // Before a steward is asked, and whether or not there will be a charge.
         obstacle.map_err(|error| refused(error, request.clone()))?;
+        // Nor is a steward asked about more than a requester may ask for; what is stored costs nothing.
+        let over = match within {
+            Err(error) if stored.is_none() => return Err(self::over(error, request)),
+            within => over.and(within),
+        };
         let steward = lock(&self.studies).decision(&id.study, request.study.proposal_sha256, self.clock.now())?;
         let decision = self.config.policy.decide(request.clone(), steward.as_ref());
         Ok(Admission { question, request, stored, decision, not_anew: over.err() })

@@ -21,6 +21,7 @@ mod dialogues;
 mod identity;
 mod join;
 mod refusals;
+mod requester;
 mod roster;
 mod rounds;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
-use entente_host::clock::Clock;
+use entente_host::clock::{Clock, Moment};
 use entente_host::files::Lock;
 use entente_host::locks::lock;
 use entente_host::process::runtime_folder;
@@ -97,6 +98,8 @@ pub struct Participant {
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
+    /// What it was opened at, by the time of day and by a time that only goes on.
+    opened: (Timestamp, Moment),
     /// The rounds that are being computed.
     computing: Computing,
     /// Proposals that wait on the present connection until staff have confirmed a roster.
@@ -238,6 +241,7 @@ impl Participant {
             identities: Identities::new(identities, folder.path().to_owned(), sources),
             folder: folder.clone(),
             config,
+            opened: (clock.now(), clock.moment()),
             clock,
             signer,
             engine,

@@ -17,8 +17,20 @@ use crate::privacy::rho::Rho;
 #[derive(Default)]
 pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
+/// What is set aside for an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct SetAside<'a> {
+    /// Of which data set.
+    pub dataset: &'a str,
+    /// Who asks for the study.
+    pub requester: &'a str,
+    /// How much.
+    pub open: Rho,
+}
+
 struct Earmark {
     dataset: String,
+    requester: String,
     open: Rho,
     since: Timestamp,
 }
@@ -39,9 +51,22 @@ impl Earmarks {
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
+    pub(super) fn insert(&mut self, attempt: &AttemptId, set_aside: SetAside<'_>, since: Timestamp) {
+        let SetAside { dataset, requester, open } = set_aside;
         self.0.retain(|other, _| other.study != attempt.study);
-        self.0.insert(attempt.clone(), Earmark { dataset: dataset.to_owned(), open, since });
+        let (dataset, requester) = (dataset.to_owned(), requester.to_owned());
+        self.0.insert(attempt.clone(), Earmark { dataset, requester, open, since });
+    }
+
+    /// What is set aside for other studies that this requester asks for, by study.
+    pub(super) fn asked_by<'a>(
+        &'a self,
+        requester: &'a str,
+        study: &'a str,
+    ) -> impl Iterator<Item = (&'a str, Rho)> + 'a {
+        let others =
+            self.0.iter().filter(move |(attempt, earmark)| earmark.requester == requester && attempt.study != study);
+        others.map(|(attempt, earmark)| (attempt.study.as_str(), earmark.open))
     }
 
     /// Nothing is set aside for an attempt any more.

@@ -48,12 +48,14 @@ mod ledger;
 mod officers;
 mod outbox;
 mod permit;
+mod quotas;
 mod read;
 mod recent;
 
 pub use account::{Caps, OverCap, Spent};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
+pub use earmarks::SetAside;
 pub use entry::{Entry, Head, State};
 pub use error::LedgerError;
 pub use ledger::{EarlyRefusal, Ledger};
@@ -61,6 +63,7 @@ pub use officers::{Act, Outcome};
 pub(crate) use outbox::sealed;
 pub use outbox::{Outbound, Protected};
 pub use permit::{Begin, Permit, Reservation};
+pub use quotas::Quota;
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::earmarks::SetAside;
 use super::entry::{Record, State, StudyRecord};
 use super::error::LedgerError;
 use super::ledger::Ledger;
 use super::office::CapChange;
 use super::outbox::Outbound;
+use super::quotas::Quota;
 use super::store::Store;
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
@@ -96,21 +98,23 @@ impl<S: Store> Ledger<S> {
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
     }
 
-    /// Sets aside what an attempt costs in all, if the caps admit it now.
+    /// Sets aside what an attempt costs in all, if the caps and what its requester may ask for admit it now.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::admits`]; nothing is set aside then.
-    pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
+    /// As [`Ledger::admits`] and [`Ledger::within`]; nothing is set aside then.
+    pub fn earmark(&mut self, request: &Request, quota: &Quota, now: Timestamp) -> Result<(), LedgerError> {
         self.sync()?;
         self.admits(request, request.rho)?;
-        self.earmark_again(&request.attempt(), &request.dataset, request.rho, now);
+        self.within(request, quota)?;
+        let set_aside = SetAside { dataset: &request.dataset, requester: &request.requester, open: request.rho };
+        self.earmark_again(&request.attempt(), set_aside, now);
         Ok(())
     }
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(&mut self, attempt: &AttemptId, dataset: &str, open: Rho, since: Timestamp) {
-        self.earmarks.insert(attempt, dataset, open, since);
+    pub fn earmark_again(&mut self, attempt: &AttemptId, set_aside: SetAside<'_>, since: Timestamp) {
+        self.earmarks.insert(attempt, set_aside, since);
     }
 
     /// Nothing is set aside for an attempt any more.

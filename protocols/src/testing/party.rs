@@ -8,7 +8,7 @@ use crate::identity::{IdentityKey, Member, Roster, Signature};
 use crate::kind::Kind;
 use crate::ledger::store::{Memory, Store};
 use crate::ledger::{Begin, Caps, Head, Ledger, Permit};
-use crate::policy::{Admitted, ApprovalMode, Approved, Decision, MinColluders, Policy, Request, StudyRef};
+use crate::policy::{Admitted, ApprovalMode, Approved, Decision, MinColluders, Policy, Request, Requesters, StudyRef};
 use crate::privacy::bounds::Bounded;
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
@@ -75,6 +75,7 @@ pub fn approved(request: Request) -> Approved {
         min_colluders: MinColluders::Absolute(0),
         own_numbers: true,
         per_study: request.rho,
+        requesters: Requesters::default(),
     };
     match rules.decide(request, None) {
         Decision::Approved(approved) => approved,
