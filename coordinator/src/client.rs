@@ -235,6 +235,7 @@ fn unexpected(answer: &ToOperator) -> Error {
         ToOperator::Result(_) => "a result",
         ToOperator::Studies(_) => "studies",
         ToOperator::Done(_) => "that it is done",
+        ToOperator::Shown { .. } => "what a partner sees",
         ToOperator::Refused(reason) | ToOperator::Failed(reason) => &reason.problem,
     };
     Error::failed(format!("the coordinator answered something other than was asked: {name}"))

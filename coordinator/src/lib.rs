@@ -9,6 +9,7 @@
 //! stepped               all of it without connections and tasks, for whoever carries frames and tells the time
 //! page                  the operator's page, on this machine alone
 //! scoring               a local table's rows, scored by a model file
+//! tables                what is known and what came out, for terminals
 //! client, seeds, commands    the operator's side
 //! ```
 //!
@@ -50,6 +51,7 @@ pub mod scoring;
 mod seeds;
 pub mod stepped;
 pub mod store;
+mod tables;
 pub mod views;
 
 pub use client::{Client, Update, check_study, run_study};

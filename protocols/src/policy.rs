@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
+use crate::identity::petition::Petition;
 use crate::kind::{Kind, UnknownKind};
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
@@ -74,6 +75,8 @@ pub struct Request {
     pub consent: Option<String>,
     /// Who asks.
     pub requester: String,
+    /// Its signature, where that is a partner.
+    pub petition: Option<Petition>,
     /// Who is given the result.
     pub recipients: Vec<String>,
     /// All participants.

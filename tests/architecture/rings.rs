@@ -23,6 +23,7 @@ const RINGS: &[(&[&str], &str)] = &[
             "node::commands::review",
             "node::commands::roster",
             "node::commands::serve",
+            "node::commands::study",
             "node::commands::witnessed",
             "node::link::connection",
             "node::participant",

@@ -39,13 +39,14 @@ impl Checks {
         Self { hall, waiting: Mutex::default(), number: AtomicU64::default() }
     }
 
-    /// Asks every participant what it would answer.
-    pub(crate) async fn check(&self, study: Study) -> Result<CheckView, Error> {
+    /// Asks every participant what it would answer to a study that `requester` asks for.
+    pub(crate) async fn check(&self, study: Study, requester: &str) -> Result<CheckView, Error> {
         let participants = participants_of(&self.hall, &study)?;
         // What a node said when it was last here will do: it is asked itself as well.
         let published = published(&self.hall, &participants)?;
         let schemas = assumed_schemas(&study, &participants, &published);
-        let proposal = Proposal::first(study.clone(), &participants, "").over(schemas.clone().unwrap_or_default());
+        let proposal =
+            Proposal::first(study.clone(), &participants, requester).over(schemas.clone().unwrap_or_default());
         let question = schemas.and_then(|_| proposal.question().map_err(|refusal| refusal.to_string()));
         let proposal = Box::new(proposal);
         let mut waiting = Vec::new();

@@ -7,6 +7,7 @@
 //! held                       the same without tasks: whoever holds the studies says what happens, and when
 //! ```
 
+pub(crate) mod asked;
 mod attempt;
 pub(crate) mod check;
 pub(crate) mod composed;
@@ -29,6 +30,7 @@ use entente_host::Error;
 use entente_host::locks::lock;
 use entente_host::random::random;
 use entente_host::terminal::clean;
+use entente_protocols::identity::petition::{OPERATOR, identifier};
 use entente_protocols::study::Study;
 use entente_protocols::study::file::Asked;
 use entente_protocols::wire::message::Progress;
@@ -43,8 +45,6 @@ use places::Places;
 use queue::order;
 use task::Task;
 
-/// Who asks, as ledgers record it.
-const REQUESTER: &str = "operator";
 /// How many messages of nodes may wait for one study; few, as they may be large. Nodes wait for their turn.
 const QUEUE: usize = 16;
 
@@ -61,14 +61,15 @@ pub(crate) struct Scheduler {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// A new study.
+/// A new study of the operator's.
 fn new_record(hall: &Hall, id: String, created: jiff::Timestamp, study: Study) -> Result<StudyRecord, Error> {
     let participants = partners::participants_of(hall, &study)?;
     Ok(StudyRecord {
         id,
         created,
         study,
-        requester: REQUESTER.into(),
+        requester: OPERATOR.into(),
+        petition: None,
         named: participants.clone(),
         state: StudyState::Running,
         attempt: 1,
@@ -79,10 +80,19 @@ fn new_record(hall: &Hall, id: String, created: jiff::Timestamp, study: Study) -
     })
 }
 
+/// A study that a partner asks for, as it is to be kept; `None` if it is.
+fn asked_record(hall: &Hall, asked: asked::Asked) -> Result<Option<StudyRecord>, Error> {
+    if asked::is_known(hall, &asked)? {
+        return Ok(None);
+    }
+    let asked::Asked { study, id, requester, petition } = asked;
+    let record = new_record(hall, id, hall.clock.now(), study)?;
+    Ok(Some(StudyRecord { requester, petition: Some(petition), ..record }))
+}
+
 /// The identifier of a study that is submitted at this time.
 fn new_id(created: jiff::Timestamp) -> Result<String, Error> {
-    let random = random::<3>()?;
-    Ok(format!("{}-{}", created.strftime("%Y%m%d-%H%M%S"), data_encoding::HEXLOWER.encode(&random)))
+    Ok(identifier(created, random()?))
 }
 
 impl Scheduler {
@@ -113,6 +123,27 @@ impl Scheduler {
             }
         }
         Ok(id)
+    }
+
+    /// Starts a study that a partner asks for, unless that is done. Its identifier.
+    pub(crate) fn submit_asked(self: &Arc<Self>, asked: asked::Asked) -> Result<String, Error> {
+        let (id, requester) = (asked.id.clone(), asked.requester.clone());
+        if let Some(record) = asked_record(&self.hall, asked)? {
+            self.hall.store.add_study(&record)?;
+            tracing::info!(study = id, requester, participants = record.participants.join(","), "submitted");
+            self.start(record);
+        }
+        Ok(id)
+    }
+
+    /// A partner is no longer part of the alliance: gives up what it had asked for, and tells all others.
+    pub(crate) async fn revoked(&self, partner: &str) -> Result<(), Error> {
+        self.tell_all(partner, || NodeEvent::Revoked).await;
+        for study in asked::open(&self.hall, partner)? {
+            // It may just have ended.
+            let _ = self.cancel_study(&study, &asked::revoked(partner)).await;
+        }
+        Ok(())
     }
 
     /// Begins the next stage of a composed study, which has one, with the result of the one before.
@@ -221,11 +252,11 @@ impl Scheduler {
         });
     }
 
-    /// Gives a study up.
-    pub(crate) async fn cancel(&self, id: &str) -> Result<String, Error> {
+    /// Gives a study up, as somebody asks for.
+    pub(crate) async fn cancel(&self, id: &str, by: &str) -> Result<String, Error> {
         loop {
             let stage = self.present(id)?;
-            let cancelled = self.cancel_study(&stage).await;
+            let cancelled = self.cancel_study(&stage, by).await;
             // The next stage may just have begun.
             if cancelled.is_ok() || self.present(id)? == stage {
                 return cancelled;
@@ -233,20 +264,20 @@ impl Scheduler {
         }
     }
 
-    async fn cancel_study(&self, id: &str) -> Result<String, Error> {
+    async fn cancel_study(&self, id: &str, by: &str) -> Result<String, Error> {
         let mut record = self.record(id)?;
         if record.state != StudyState::Running {
             return Err(Error::refused(format!("study {id} is {} already", record.state)));
         }
         if let Some(mut status) = self.follow(id) {
-            self.send(id, AttemptEvent::Cancel).await;
+            self.send(id, AttemptEvent::Cancel(by.into())).await;
             let _ = status.wait_for(|status| status.end.is_some()).await;
             record = self.record(id)?;
         } else {
             // It belongs to a command that was stopped before its end.
-            let reason = "cancelled by the operator";
-            (record.state, record.reason) = (StudyState::Cancelled, Some(reason.into()));
-            end::give_up(&self.hall, &record, &record.participants, record.attempt, reason)?;
+            let reason = format!("cancelled by {by}");
+            (record.state, record.reason) = (StudyState::Cancelled, Some(reason.clone()));
+            end::give_up(&self.hall, &record, &record.participants, record.attempt, &reason)?;
         }
         if record.state == StudyState::Cancelled {
             Ok(format!("study {id} is cancelled; what was charged stays charged"))

@@ -29,6 +29,7 @@ impl Participant {
     pub(super) fn commit(&self, attempt: &Attempt, pledge: &Pledge) -> Result<(), Problem> {
         let Attempt { id, proposal, .. } = attempt;
         self.confirmed_with(&proposal.participants)?;
+        self.asked_for(id, proposal)?;
         let question = self.question(proposal)?;
         if pledge.question != question.digest() {
             return Err(Problem::failed("the proposal asks something else than this node has pledged to take part in"));

@@ -80,7 +80,8 @@ impl Participant {
         let unconfirmed = self.confirmed().err().map(Problem::told);
         // Before anything is planned: whoever invents partners is not to make this node plan for all of them.
         if unconfirmed.is_none()
-            && let Err(problem) = self.confirmed_with(&proposal.participants)
+            && let Err(problem) =
+                self.confirmed_with(&proposal.participants).and_then(|()| self.knows(&proposal.requester))
         {
             return refused(problem.told());
         }
@@ -189,6 +190,7 @@ impl Participant {
         }
         self.one_study(id, &proposal)?;
         self.confirmed_with(&proposal.participants)?;
+        self.asked_for(id, &proposal)?;
         let question = self.planned(id, &proposal)?;
         let snapshot = self.present(&question, &proposal)?;
         let must_be_identified = snapshot.is_none() && self.part(&question)?.work.reads().is_some();
@@ -402,6 +404,7 @@ impl Participant {
             snapshot,
             consent: self.config.datasets.get(&dataset).and_then(|dataset| dataset.consent.clone()),
             requester: proposal.requester.clone(),
+            petition: proposal.petition.clone(),
             recipients,
             participants: question.participants().to_vec(),
             dataset,

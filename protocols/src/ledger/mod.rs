@@ -51,6 +51,7 @@ mod permit;
 mod quotas;
 mod read;
 mod recent;
+mod requesters;
 
 pub use account::{Caps, OverCap, Spent};
 pub use chain::Chain;

@@ -12,6 +12,7 @@ use super::entry::{Account, Entry, Privacy, Record, State, StudyRecord};
 use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored, Sighting, Subject};
 use super::recent::Recent;
 use crate::digest::Digest;
+use crate::identity::petition::Petition;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
@@ -74,6 +75,7 @@ struct Fields<'a, S> {
     snapshot: Option<Digest>,
     consent: Option<S>,
     requester: Option<S>,
+    petition: Option<Petition>,
     recipients: Option<Vec<S>>,
     participants: Option<Vec<S>>,
     round: Option<u32>,
@@ -161,6 +163,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
             snapshot: self.snapshot,
             consent: self.consent.take(),
             requester: there(self.requester.take(), "requester")?,
+            petition: self.petition.take(),
             recipients: there(self.recipients.take(), "recipients")?,
             participants: there(self.participants.take(), "participants")?,
             round: self.round,

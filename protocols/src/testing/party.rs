@@ -54,6 +54,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         snapshot: Some(SNAPSHOT),
         consent: None,
         requester: "operator".into(),
+        petition: None,
         recipients: vec!["operator".into()],
         participants: participants.to_vec(),
         privacy_unit: "id".into(),
