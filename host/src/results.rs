@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::files;
 use crate::terminal::one_line;
 
+/// What stands above the numbers of a rehearsal.
+pub const REHEARSED: &str = "REHEARSAL: all rows are invented, and no number says anything about anybody";
+
 /// By what a study is known again in its results.
 pub struct Asks<'a> {
     /// `None` for one that is yet to be submitted.

@@ -107,6 +107,15 @@ impl Requester {
         self.shown(&FromRequester::Check { study }).await
     }
 
+    /// The result of a study over invented rows of the schemas that partners have published; nobody is asked.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be asked, or is of a kind that is not rehearsed.
+    pub async fn rehearse(&self, study: Study) -> Result<Delivered, Error> {
+        self.until_result(&FromRequester::Rehearse { study }, |_| ()).await
+    }
+
     /// Asks for a study and does not wait. Its identifier.
     ///
     /// # Errors

@@ -358,3 +358,27 @@ async fn staff_that_drop_a_partner_are_asked_for_nothing_by_it() -> Result<(), E
     refused(puppets.ask("bank", again.propose()), "is not in the roster");
     Ok(())
 }
+
+/// Whoever asks is given invented rows of what partners have published, whether these are there or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_asks_and_charges_nobody_and_says_what_it_is() -> Result<(), Error> {
+    let mut world = World::new().await?;
+    for partner in PARTNERS {
+        world.stop(partner).await;
+    }
+    let before = PARTNERS.map(|partner| world.ledger(partner).map(|entries| entries.len()).unwrap_or_default());
+    let telecom = requester(&world, "telecom")?;
+    let delivered = telecom.rehearse(counts("housing")?).await?;
+    assert!(delivered.text.contains("housing"), "{}", delivered.text);
+    let operators = world.client().await?.rehearse(counts("housing")?).await?;
+    for files in [&delivered.files, &operators] {
+        assert!(files.len() >= 4 && files.keys().all(|name| name.starts_with("REHEARSAL-")), "{:?}", files.keys());
+    }
+    let unknown = study("unknown").sql("SELECT COUNT(*) AS n FROM clients WHERE housingg").build()?;
+    let rehearsed = telecom.rehearse(unknown.clone()).await.err().ok_or("there is no such column")?.to_string();
+    let checked = telecom.check(unknown).await?;
+    assert!(checked.refused && rehearsed.contains("`housingg`"), "{rehearsed}");
+    let after = PARTNERS.map(|partner| world.ledger(partner).map(|entries| entries.len()).unwrap_or_default());
+    assert_eq!((before, telecom.list().await?.json.as_str()), (after, "[]"));
+    Ok(())
+}

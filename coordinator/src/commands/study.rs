@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files;
 use entente_host::process::stop_signal;
-use entente_host::results::{self, Asks, check_folder, check_free};
+use entente_host::results::{self, Asks, REHEARSED, check_folder, check_free};
 use entente_host::terminal::{print, print_json, print_json_text};
 use entente_protocols::kind::Kind;
 use entente_protocols::study as protocol;
@@ -15,8 +15,9 @@ use entente_protocols::study::file::{self, Asked};
 
 use super::options::Dir;
 use super::progress::Reporter;
-use crate::client::{Client, check_study, run_study};
+use crate::client::{Client, check_study, rehearse_study, run_study};
 use crate::hall::serving;
+use crate::rehearsal::marked;
 use crate::seeds::{check_seeded, run_seeded};
 use crate::store::StudyState;
 use crate::tables;
@@ -33,6 +34,7 @@ pub(super) enum Study {
     #[command(after_help = "\
 Example:
   entente study check spend.toml --dir alliance
+  entente study check spend.toml --dir alliance --rehearse
 Exit code 1 if somebody would refuse.")]
     Check(Check),
     /// Run a study: submit it, follow it, write the result folder
@@ -69,6 +71,12 @@ pub(super) struct Check {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Run it over invented rows of the declared schemas instead, so that its SQL is debugged without budget; asks nobody
+    #[arg(long)]
+    rehearse: bool,
+    /// The folder for what came of the rehearsal
+    #[arg(long, value_name = "FOLDER", requires = "rehearse")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -148,7 +156,27 @@ fn read(path: &Path) -> Result<Asked, Error> {
 }
 
 impl Check {
+    /// Over invented rows.
+    async fn rehearse(self) -> Result<(), Error> {
+        let study = match read(&self.file)? {
+            Asked::Study(study) => *study,
+            Asked::Seeded(_) => return Err(Error::refused("only queries are rehearsed")),
+        };
+        self.out.as_deref().map_or(Ok(()), check_folder)?;
+        let files = rehearse_study(&self.dir.dir, study, CONNECTING).await?;
+        self.out.as_deref().map_or(Ok(()), |out| write(out, &files))?;
+        let content = files.get(&marked("result.json")).map_or(&[][..], Vec::as_slice);
+        if self.json {
+            return print_json_text(String::from_utf8_lossy(content).trim_end());
+        }
+        print(REHEARSED)?;
+        print(tables::result(content))
+    }
+
     async fn run(self) -> Result<(), Error> {
+        if self.rehearse {
+            return self.rehearse().await;
+        }
         let view = match read(&self.file)? {
             Asked::Study(study) => check_study(&self.dir.dir, *study, CONNECTING).await?,
             Asked::Seeded(seeded) => check_seeded(&self.dir.dir, &seeded, CONNECTING).await?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entente_host::Error;
 use entente_protocols::wire::frame;
-use entente_protocols::wire::message::ToOperator;
+use entente_protocols::wire::message::{REHEARSAL, ToOperator};
 
 use crate::hall::Hall;
 use crate::link::peer::{Out, Peer};
@@ -67,6 +67,14 @@ impl Answers {
             }
         }
         self.say(&ToOperator::Result(id.into())).await
+    }
+
+    /// Hands over what came of a rehearsal.
+    pub(super) async fn rehearsed(&mut self, files: Result<BTreeMap<String, Vec<u8>>, Error>) -> Result<(), Gone> {
+        match files {
+            Ok(files) => self.deliver(REHEARSAL, files).await,
+            Err(error) => self.say_error(error).await,
+        }
     }
 }
 

@@ -72,6 +72,7 @@ impl Operators {
                 }
                 Err(error) => Err(error),
             },
+            FromOperator::Rehearse { study } => return answers.rehearsed(self.checks.rehearse(study).await).await,
             FromOperator::Follow(id) => return self.followed.follow(&id, answers).await,
         };
         match answer {

@@ -17,6 +17,7 @@ use super::overview;
 use crate::hall::Hall;
 use crate::hall::close::Close;
 use crate::link::peer::{FIRST, Peer};
+use crate::rehearsal::marked;
 use crate::results::RESULT;
 use crate::scheduler::Scheduler;
 use crate::scheduler::asked::{Asked, is_of};
@@ -102,6 +103,7 @@ impl Requesters {
                 Ok(()) => return self.follow(&id, answers).await,
                 Err(error) => Err(error),
             },
+            FromRequester::Rehearse { study } => return self.rehearse(study, answers).await,
             FromRequester::List => self.list(name),
             FromRequester::Show(id) => self.show(name, &id),
             FromRequester::Cancel(id) => match self.own(name, &id) {
@@ -120,6 +122,16 @@ impl Requesters {
     async fn check(&self, name: &str, study: Study) -> Result<ToOperator, Error> {
         let view = self.checks.check(study, name).await?;
         Ok(ToOperator::Shown { json: json(&view)?, text: tables::check(&view), refused: view.refused })
+    }
+
+    async fn rehearse(&self, study: Study, answers: &mut Answers) -> Result<(), Gone> {
+        let files = self.checks.rehearse(study).await;
+        let text = files.as_ref().ok().and_then(|files| files.get(&marked(RESULT))).map(|json| tables::result(json));
+        answers.rehearsed(files).await?;
+        match text {
+            Some(text) => answers.say(&ToOperator::Shown { json: String::new(), text, refused: false }).await,
+            None => Ok(()),
+        }
     }
 
     /// Reports a study until it ends, then its result, and that as people read it.

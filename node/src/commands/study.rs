@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files;
 use entente_host::process::stop_signal;
-use entente_host::results::{self, Asks, check_folder, check_free};
+use entente_host::results::{self, Asks, REHEARSED, check_folder, check_free};
 use entente_host::terminal::{one_line, print, print_json_text};
 use entente_protocols::study as protocol;
 use entente_protocols::study::file;
@@ -21,6 +21,7 @@ pub(super) enum Study {
     #[command(after_help = "\
 Example:
   entente-node study check spend.toml --dir bank
+  entente-node study check spend.toml --dir bank --rehearse
 Exit code 1 if somebody would refuse.")]
     Check(Check),
     /// Ask for a study as this partner: sign it, follow it, write the result folder
@@ -53,6 +54,12 @@ pub(super) struct Check {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Run it over invented rows of the declared schemas instead, so that its SQL is debugged without budget; asks nobody.
+    #[arg(long)]
+    rehearse: bool,
+    /// The folder for what came of the rehearsal.
+    #[arg(long, value_name = "FOLDER", requires = "rehearse")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -145,6 +152,20 @@ fn read(path: &Path) -> Result<protocol::Study, Error> {
 impl Check {
     async fn run(self) -> Result<(), Error> {
         let (requester, study) = (requester(&self.dir)?, read(&self.file)?);
+        if self.rehearse {
+            self.out.as_deref().map_or(Ok(()), check_folder)?;
+            let Delivered { files, text } = requester.rehearse(study).await?;
+            if let Some(out) = &self.out {
+                eprintln!("{}", one_line(&results::write(out, &files)?));
+            }
+            let result = files.iter().find(|(name, _)| name.ends_with("result.json"));
+            let content = result.map_or(&[][..], |(_, content)| content.as_slice());
+            return if self.json {
+                print_json_text(String::from_utf8_lossy(content).trim_end())
+            } else {
+                print(format!("{REHEARSED}\n{text}"))
+            };
+        }
         let shown = requester.check(study).await?;
         show(&shown, self.json)?;
         if shown.refused { Err(Error::refused("the study would be refused")) } else { Ok(()) }

@@ -23,6 +23,8 @@ pub const ALPN: &[u8] = b"entente/1";
 pub const ALPN_ENROL: &[u8] = b"entente-enrol/1";
 /// ALPN of a connection on which a partner asks for a study, beside its node's.
 pub const ALPN_ASK: &[u8] = b"entente-ask/1";
+/// The identifier under which a rehearsal's result comes.
+pub const REHEARSAL: &str = "rehearsal";
 /// The name in every coordinator's certificate: it is identified by its authority, not by where it listens.
 pub const COORDINATOR_NAME: &str = "coordinator.entente";
 /// The name in the operator's certificate. No partner can have it, as it is not a valid partner's name.
@@ -327,6 +329,11 @@ pub enum FromOperator {
         /// What was found.
         note: String,
     },
+    /// Run this study over invented rows.
+    Rehearse {
+        /// The study.
+        study: Study,
+    },
 }
 
 /// From the command line of a partner's node, which asks for studies: one request a connection, as an operator has.
@@ -356,6 +363,11 @@ pub enum FromRequester {
     Show(String),
     /// Give one of them up.
     Cancel(String),
+    /// Run this study over invented rows.
+    Rehearse {
+        /// The study.
+        study: Study,
+    },
 }
 
 /// To an operator's command line, or a partner's that asks for studies.
