@@ -7,6 +7,7 @@ use entente::stepped::Stepped;
 use entente::store::StudyState;
 use entente_examples::alliance::Error;
 use entente_host::clock::Hands;
+use entente_protocols::identity::petition::{Asking, Petition, identifier};
 use entente_protocols::study::Study;
 use entente_protocols::wire::frame::FrameReader;
 
@@ -47,6 +48,8 @@ pub(super) struct Alliance {
     pub(super) connections: Vec<u64>,
     plan: Plan,
     study: Option<String>,
+    /// Which partner has asked for the present study, unless it was the operator.
+    pub(super) requester: Option<usize>,
     pub(super) beside: bool,
     pub(super) gone: Vec<bool>,
     pub(super) revoked: Vec<bool>,
@@ -116,6 +119,7 @@ impl Alliance {
             connections: vec![0; count],
             plan: Plan::new(&mut Choices::new(0, [0]), 1),
             study: None,
+            requester: None,
             beside: false,
             gone: vec![false; count],
             revoked: vec![false; count],
@@ -138,10 +142,31 @@ impl Alliance {
         self.plan = plan;
     }
 
-    /// Submits a study to which so many contribute. Its identifier.
+    /// Submits a study of the operator's to which so many contribute. Its identifier.
     pub(super) fn submit(&mut self, study: Study, contributors: usize) -> Result<String, Error> {
-        self.contributors = contributors;
-        let id = self.up()?.submit(study)?;
+        self.submit_by(None, study, contributors)
+    }
+
+    /// The same of a partner's, which signs it.
+    pub(super) fn submit_by(
+        &mut self,
+        requester: Option<usize>,
+        study: Study,
+        contributors: usize,
+    ) -> Result<String, Error> {
+        (self.contributors, self.requester) = (contributors, requester);
+        let id = match requester {
+            None => self.up()?.submit(study)?,
+            Some(party) => {
+                let (now, name) = (self.clock.now(), self.parties[party].name);
+                let key = self.parties[party].folder().identity()?;
+                let id = identifier(now, [0, 0, 7]);
+                let authority = self.up()?.roster()?.authority;
+                let asking = Asking { authority, id: &id, requester: name };
+                let petition = Petition::sign(&asking, study.digest(), now.as_second(), &key);
+                self.up()?.submit_asked(study, id, name, petition)?
+            }
+        };
         self.study = Some(id.clone());
         self.carry()?;
         Ok(id)

@@ -2,9 +2,11 @@
 
 use entente::store::{RECEIPT, StudyState};
 use entente_examples::alliance::Error;
+use entente_protocols::identity::petition::OPERATOR;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::receipt::verify_receipt;
 use entente_protocols::ledger::report::{Facts, Report};
+use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_to_compare};
 
 use super::End;
@@ -24,12 +26,14 @@ impl Alliance {
     pub(super) fn ends(&mut self, id: &str, needs: &Needs) -> Result<(End, Option<String>), Error> {
         let gone = self.gone.iter().zip(&self.revoked).map(|(gone, revoked)| *gone || *revoked);
         let left: Vec<bool> = gone.take(needs.participants).map(|gone| !gone).collect();
+        // What a partner has asked for is given up when it is revoked.
+        let is_revoked = self.requester.is_some_and(|requester| self.revoked[requester]);
         let too_few = needs.first && !left[0] || left.iter().filter(|left| **left).count() < needs.least;
         let (state, why) = self.outcome(id)?;
         self.until_told()?;
         let end = match state {
             StudyState::Done => End::Result,
-            _ if self.changed || self.late || too_few => End::AsMust,
+            _ if self.changed || self.late || too_few || is_revoked => End::AsMust,
             _ => End::Lost,
         };
         if state != StudyState::Done && why.is_none() {
@@ -41,9 +45,21 @@ impl Alliance {
 
     fn verify(&mut self, id: &str, state: StudyState) -> Result<(), Error> {
         let mut facts: Vec<Box<Facts>> = Vec::new();
+        let requester = self.requester.map_or(OPERATOR, |party| self.parties[party].name);
         for (party, revoked) in self.parties.iter().zip(&self.revoked) {
             let folder = party.folder();
-            let text = export(party.name, &folder.signer(party.name)?, &open(folder)?)?;
+            let store = open(folder)?;
+            for line in store.entries()? {
+                if let Some(study) = line.entry()?.study()
+                    && study.study.id == id
+                    && study.requester != requester
+                {
+                    return Err(
+                        format!("{} says that {} asked for it, not {requester}", party.name, study.requester).into()
+                    );
+                }
+            }
+            let text = export(party.name, &folder.signer(party.name)?, &store)?;
             let mut report = verify_to_compare(&text, folder.pinned_roster()?.as_ref());
             if !report.passed() {
                 return Err(format!("the ledger of {}: {}", party.name, report.text()).into());

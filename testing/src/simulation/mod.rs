@@ -83,11 +83,19 @@ pub fn simulate(seed: u64) -> Result<Simulated, Error> {
     let count = choices.one_of(&[2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 10]);
     let count = if asked.is_of_a_model() { count.min(4) } else { count };
     let least = choices.one_of(&[None, Some(2), Some(2)]);
-    let begin = |problem: Error| format!("seed {seed}, {asked:?} of {count}: {problem}").into();
-    run(&mut choices, asked, count, least).map_err(begin)
+    // Choices of their own, so that those of a seed stay what they are.
+    let mut asks = Choices::new(seed, [0xa5]);
+    let requester = (asks.below(3) == 0).then(|| asks.below(count));
+    let begin = |problem: Error| format!("seed {seed}, {asked:?} of {count}, asked by {requester:?}: {problem}").into();
+    run(&mut choices, asked, (count, least), requester).map_err(begin)
 }
 
-fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) -> Result<Simulated, Error> {
+fn run(
+    choices: &mut Choices,
+    asked: Asked,
+    (count, least): (usize, Option<u32>),
+    requester: Option<usize>,
+) -> Result<Simulated, Error> {
     let mut alliance = Alliance::new(count, choices)?;
     let model = if asked.is_of_a_model() {
         let id = alliance.submit(asked.training(count)?, if asked == Asked::Seeds { 1 } else { count })?;
@@ -105,7 +113,8 @@ fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) ->
     let frames = count * choices.one_of(&[10, 25, 50]);
     alliance.plan(Plan::new(choices, frames));
     let (disks, lines) = (alliance.disks()?, log::lines());
-    let id = alliance.submit(asked.study(count, least, model.as_deref())?, if model.is_some() { 1 } else { count })?;
+    let study = asked.study(count, least, model.as_deref())?;
+    let id = alliance.submit_by(requester, study, if model.is_some() { 1 } else { count })?;
     alliance.until_over(&id, asked.is_of_a_model())?;
     let participants = if asked.is_of_a_model() { count.min(3) } else { count };
     let least = least.map_or(participants, |least| least as usize);
