@@ -10,7 +10,7 @@ use entente_host::link::{Frames, LinkError};
 use entente_protocols::study::Study;
 use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame;
-use entente_protocols::wire::message::{FromOperator, Progress, ToOperator};
+use entente_protocols::wire::message::{FromOperator, Progress, REHEARSAL, ToOperator};
 
 use crate::coordinator::{Coordinator, TakeUp};
 use crate::hall::alliance::Alliance;
@@ -70,6 +70,11 @@ impl Client {
             ToOperator::Checked(json) => read(&json),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// The result of a study over invented rows, file by file.
+    pub async fn rehearse(self, study: Study) -> Result<Files, Error> {
+        self.until_result(FromOperator::Rehearse { study }, Some(REHEARSAL.into()), |_| (), |_| Ok(())).await
     }
 
     /// All studies, oldest first.
@@ -235,6 +240,7 @@ fn unexpected(answer: &ToOperator) -> Error {
         ToOperator::Result(_) => "a result",
         ToOperator::Studies(_) => "studies",
         ToOperator::Done(_) => "that it is done",
+        ToOperator::Shown { .. } => "what a partner sees",
         ToOperator::Refused(reason) | ToOperator::Failed(reason) => &reason.problem,
     };
     Error::failed(format!("the coordinator answered something other than was asked: {name}"))
@@ -250,6 +256,12 @@ pub async fn run_study(dir: &Path, study: Study, on_progress: impl FnMut(Update)
 /// the study names (or `enough` time) are there.
 pub async fn check_study(dir: &Path, study: Study, enough: Duration) -> Result<CheckView, Error> {
     served(dir, Some((&study.clone(), enough)), async { Client::connect(dir).await?.check(study).await }).await
+}
+
+/// The result of a study over invented rows of the schemas that partners have published: with the coordinator if it runs, else serving
+/// until the partners that the study names (or `enough` time) are there.
+pub async fn rehearse_study(dir: &Path, study: Study, enough: Duration) -> Result<Files, Error> {
+    served(dir, Some((&study.clone(), enough)), async { Client::connect(dir).await?.rehearse(study).await }).await
 }
 
 /// Does `work` with the coordinator of the alliance in `dir` if it runs, else serving for its length: then not before the

@@ -8,7 +8,9 @@
 //! link                  QUIC: who connects, and plain frames
 //! stepped               all of it without connections and tasks, for whoever carries frames and tells the time
 //! page                  the operator's page, on this machine alone
+//! rehearsal             queries over invented rows
 //! scoring               a local table's rows, scored by a model file
+//! tables                what is known and what came out, for terminals
 //! client, seeds, commands    the operator's side
 //! ```
 //!
@@ -41,6 +43,7 @@ pub mod kinds;
 mod link;
 mod office;
 pub mod page;
+mod rehearsal;
 pub mod results;
 mod scheduler;
 #[expect(
@@ -52,9 +55,10 @@ pub mod scoring;
 mod seeds;
 pub mod stepped;
 pub mod store;
+mod tables;
 pub mod views;
 
-pub use client::{Client, Update, check_study, run_study};
+pub use client::{Client, Update, check_study, rehearse_study, run_study};
 pub use coordinator::{Coordinator, Running, TakeUp};
 pub use entente_host::Error;
 pub use hall::alliance::{Alliance, DEFAULT_LISTEN, init};

@@ -12,6 +12,8 @@ use entente_host::Error;
 use entente_host::clock::Clock;
 use entente_host::link::LinkError;
 use entente_protocols::identity::Roster;
+use entente_protocols::identity::petition::Petition;
+use entente_protocols::study::Study;
 use entente_protocols::study::file::Asked;
 use entente_protocols::wire::frame::FrameReader;
 use entente_protocols::wire::message::{Enrol, Enrolled, Progress};
@@ -25,6 +27,7 @@ use crate::office::desk::{Desk, Heard};
 use crate::office::enrolment;
 use crate::office::members::Members;
 use crate::office::notices::Notices;
+use crate::scheduler::asked;
 use crate::scheduler::check::Checks;
 use crate::scheduler::composed;
 use crate::scheduler::event::NodeEvent;
@@ -78,7 +81,7 @@ impl Stepped {
     pub fn revoke(&mut self, partner: &str) -> Result<String, Error> {
         let done = self.members.revoke(partner)?;
         self.links.remove(partner);
-        self.studies.tell_all(partner, || NodeEvent::Revoked)?;
+        self.studies.revoked(partner)?;
         Ok(done)
     }
 
@@ -89,6 +92,21 @@ impl Stepped {
     /// If it is none of this alliance, or cannot be kept.
     pub fn submit(&mut self, asked: Asked) -> Result<String, Error> {
         self.studies.submit(asked)
+    }
+
+    /// Starts a study that a partner asks for under an identifier of its own, unless that is done. The identifier.
+    ///
+    /// # Errors
+    ///
+    /// If it is not signed by that partner, is none of this alliance, or cannot be kept.
+    pub fn submit_asked(
+        &mut self,
+        study: Study,
+        id: String,
+        requester: &str,
+        petition: Petition,
+    ) -> Result<String, Error> {
+        self.studies.submit_asked(asked::Asked { study, id, requester: requester.into(), petition })
     }
 
     /// Gives a study up that runs.

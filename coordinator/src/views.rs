@@ -97,6 +97,8 @@ pub struct StudyView {
     pub kind: Kind,
     /// Its purpose.
     pub purpose: String,
+    /// Who asked for it: the operator, or a partner.
+    pub requester: String,
     /// When it was submitted; RFC 3339.
     pub created: String,
     /// Whether it goes on.

@@ -246,8 +246,24 @@ def proposal(study, requester):
     return labelled("entente proposal 1", *(text.encode() for text in texts), hexadecimal(study["terms_sha256"], 32)).hex()
 
 
+def check_requester(entry, roster):
+    """A study that is not the operator's is signed by the partner that asked for it."""
+    requester, petition = entry["requester"], entry.get("petition")
+    if petition is None:
+        need(requester == "operator", f"{requester} has not signed that it asks for it")
+    elif roster and requester in roster["members"]:
+        texts = [text.encode() for text in (entry["study"]["id"], requester)]
+        texts = b"".join(len(text).to_bytes(8, "little") + text for text in texts)
+        time, study = petition["time"].to_bytes(8, "little", signed=True), hexadecimal(petition["study_sha256"], 32)
+        message = hexadecimal(roster["authority"], 32) + texts + time + study
+        key, signature = hexadecimal(roster["members"][requester]["identity"], 32), hexadecimal(petition["signature"], 64)
+        good = signed(key, labelled("entente petition 1", message), signature)
+        need(requester != "operator" and good, f"{requester} has not signed that it asks for it")
+
+
 class Ledger:
-    def __init__(self):
+    def __init__(self, roster):
+        self.roster = roster
         self.sums, self.releases, self.paused, self.proposals, self.taken_over = {}, {}, {}, {}, []
         # What was taken over of ledgers under earlier identities of the name.
         self.inherited = {}
@@ -298,6 +314,8 @@ class Ledger:
     def study(self, state, entry):
         asked = entry["study"]
         need(asked["proposal_sha256"] == proposal(asked, entry["requester"]), "what was decided on is not the study that it names")
+        if state != "REFUSED":
+            check_requester(entry, self.roster)
         account, dataset = entry["account"], entry["dataset"]
         # A refusal may name a data set that there is not.
         key = account_of(entry) if state != "REFUSED" or "population" in entry else ("dataset", dataset)
@@ -668,7 +686,7 @@ def check_ledger(text, outside):
                 need(good, f"the cosignature of {name} does not verify")
         checkpoints.setdefault(checkpoint.size, []).append(checkpoint)
     need(checkpoints and max(checkpoints) == len(entries), "no checkpoint is over all entries, or entries are missing")
-    tree, ledger, head, roots = Tree(), Ledger(), bytes(32), []
+    tree, ledger, head, roots = Tree(), Ledger(roster), bytes(32), []
     for number in range(len(entries) + 1):
         if number:
             raw = entries[number - 1][2].encode()

@@ -1,5 +1,5 @@
 //! What a node and a coordinator share as programs on a machine: how they write files, open databases, dial each other,
-//! talk to a terminal and end. Nothing here knows what a study is.
+//! talk to a terminal and end. Nothing here knows how a study is run.
 //!
 //! - [`clock`]: the time, and how far two machines' clocks may differ;
 //! - [`csv`]: tables as files;
@@ -10,6 +10,7 @@
 //! - [`pages`]: local, read-only pages;
 //! - [`process`]: a command's arguments, log, stop signal and end;
 //! - [`random`]: random bytes from the operating system;
+//! - [`results`]: the folder that a result is written to;
 //! - [`sqlite`]: durable, private databases;
 //! - [`terminal`]: what is printed, and what must not reach a terminal.
 
@@ -29,6 +30,8 @@ pub mod pages;
 pub mod process;
 #[expect(clippy::disallowed_methods, reason = "secrets are drawn here")]
 pub mod random;
+#[expect(clippy::disallowed_methods, reason = "a result is a folder")]
+pub mod results;
 pub mod sqlite;
 #[expect(clippy::disallowed_methods, reason = "results go to stdout, and people answer on stdin")]
 pub mod terminal;

@@ -13,7 +13,7 @@ use entente_protocols::language::event::Event;
 use entente_protocols::language::schema::{ColumnType, DatasetSchema};
 use entente_protocols::ledger::rules::{DatasetRules, Rules};
 use entente_protocols::ledger::{Budgets, Caps, is_dataset_name, is_population_name, population_of};
-use entente_protocols::policy::{Admitted, ApprovalMode, MinColluders, Policy};
+use entente_protocols::policy::{Admitted, ApprovalMode, Limits, MinColluders, Policy, Requesters};
 use entente_protocols::privacy::blocks::ByYear;
 use entente_protocols::privacy::rho::Rho;
 use entente_protocols::reason::Reason;
@@ -62,8 +62,16 @@ impl Config {
 
     /// What the ledger records of this configuration.
     fn rules(&self) -> Rules {
-        let Policy { approve, ref kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon: _ } =
-            self.policy;
+        let Policy {
+            approve,
+            ref kinds,
+            min_partners,
+            min_colluders,
+            own_numbers,
+            per_study,
+            min_epsilon: _,
+            requesters: _,
+        } = self.policy;
         let of = |(name, dataset): (&String, &DatasetConfig)| {
             let DatasetConfig { source, population, consent, event, schema } = dataset;
             let rules = DatasetRules {
@@ -290,6 +298,25 @@ struct PolicyTable {
     officers: Vec<String>,
     witnesses: Option<u32>,
     witness_wait: Option<String>,
+    requesters: RequestersTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RequestersTable {
+    studies_per_day: Option<u32>,
+    epsilon_per_day: Option<f64>,
+    steward_above_epsilon: Option<f64>,
+    named: BTreeMap<String, LimitsTable>,
+}
+
+/// Of one requester; what is not there is as for all.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsTable {
+    studies_per_day: Option<u32>,
+    epsilon_per_day: Option<f64>,
+    steward_above_epsilon: Option<f64>,
 }
 
 impl Default for PolicyTable {
@@ -313,6 +340,7 @@ impl Default for PolicyTable {
             officers: Vec::new(),
             witnesses: None,
             witness_wait: None,
+            requesters: RequestersTable::default(),
         }
     }
 }
@@ -404,8 +432,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         return Err(fail(Reason::from(problem).help(help)));
     }
     let min_colluders = min_colluders.map_or(MinColluders::Relative, MinColluders::Absolute);
+    let requesters = parse_requesters(&policy.requesters, budget.delta);
+    let requesters = requesters.map_err(|reason| fail(reason.at("[policy.requesters]")))?;
     let per_study = caps.per_study;
-    let policy = Policy { approve, kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon };
+    let policy =
+        Policy { approve, kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon, requesters };
     Ok(Config {
         name: node.name,
         coordinator: node.coordinator,
@@ -454,6 +485,33 @@ fn parse_computing(node: &Node) -> Result<Computing, Reason> {
         Reason::from("`memory_mib` is too small").help("write how many MiB computations may take together, at least 64")
     })?;
     Ok(Computing { max, memory })
+}
+
+fn parse_requesters(table: &RequestersTable, delta: f64) -> Result<Requesters, Reason> {
+    let rho = |key: &str, epsilon: Option<f64>| {
+        let within = |epsilon: f64| if epsilon == 0.0 { Some(Rho::ZERO) } else { Rho::within(epsilon, delta) };
+        let problem = |epsilon| Reason::from(format!("`{key}` is {epsilon}")).help("it must be a number, 0 or above");
+        epsilon.map(|epsilon| within(epsilon).ok_or_else(|| problem(epsilon))).transpose()
+    };
+    let limits = |table: &LimitsTable, usual: Limits| {
+        let LimitsTable { studies_per_day, epsilon_per_day, steward_above_epsilon } = *table;
+        Ok::<_, Reason>(Limits {
+            studies: studies_per_day.or(usual.studies),
+            rho: rho("epsilon_per_day", epsilon_per_day)?.or(usual.rho),
+            steward_above: rho("steward_above_epsilon", steward_above_epsilon)?.or(usual.steward_above),
+        })
+    };
+    let RequestersTable { studies_per_day, epsilon_per_day, steward_above_epsilon, named } = table;
+    let (studies_per_day, epsilon_per_day) = (*studies_per_day, *epsilon_per_day);
+    let all = LimitsTable { studies_per_day, epsilon_per_day, steward_above_epsilon: *steward_above_epsilon };
+    let usual = limits(&all, Limits::default())?;
+    let mut by_name = BTreeMap::new();
+    for (name, table) in named {
+        let at = |reason: Reason| reason.at(format_args!("`{name}`"));
+        check_name(name).map_err(|error| at(error.into()))?;
+        by_name.insert(name.clone(), limits(table, usual).map_err(at)?);
+    }
+    Ok(Requesters { usual, named: by_name })
 }
 
 fn parse_budget(budget: &Budget) -> Result<(Caps, Option<Rho>), Reason> {
@@ -584,6 +642,14 @@ max_contacts = 3                   # and leaves out who was in so many exports (
 contact_days = 30                  # within so many days
 officers = []                      # who may pause, change caps and rules and recover the ledger; what admits more takes two of them
 witnesses = 2                      # who must have cosigned a charge (the coordinator, other partners) before anything leaves
+
+# What one requester may ask for within 24 hours: a partner, or the operator. Without a number, there is no such limit.
+# [policy.requesters]
+# studies_per_day = 20
+# epsilon_per_day = 3.0            # of all its studies together, over all data sets
+# steward_above_epsilon = 1.0      # one that costs more waits for a steward, also where approve = "auto"
+# [policy.requesters.named.telecom]
+# studies_per_day = 5              # instead of the number above; the others hold for it as well
 "#
     )
 }
@@ -665,6 +731,17 @@ min_colluders = 1
         assert_eq!((min_audience, max_contacts, contact_days), (100, 3, 30), "unless it says otherwise");
     }
 
+    #[test]
+    fn what_requesters_may_ask_for_is_read() {
+        let none = parse(Path::new("node.toml"), GOOD).unwrap().policy.requesters;
+        assert_eq!(none, Requesters::default(), "unless it says otherwise");
+        let stated = "[policy.requesters]\nstudies_per_day = 3\nepsilon_per_day = 2.0\nsteward_above_epsilon = 0\n\
+                      [policy.requesters.named.bank]\nstudies_per_day = 0\n";
+        let requesters = parse(Path::new("node.toml"), &format!("{GOOD}{stated}")).unwrap().policy.requesters;
+        let usual = Limits { studies: Some(3), rho: Rho::within(2.0, 1e-6), steward_above: Some(Rho::ZERO) };
+        assert_eq!((requesters.of("operator"), requesters.of("bank")), (usual, Limits { studies: Some(0), ..usual }));
+    }
+
     /// Whoever invents most of the participants would take what is left of the noise for an exact answer.
     #[test]
     fn one_colluder_of_64_participants_is_too_few_unless_node_toml_says_so() {
@@ -734,6 +811,13 @@ min_colluders = 1
             ("min_colluders = 1", "own_number = true", "did you mean `own_numbers`"),
             ("min_colluders = 1", "min_epsilon = 101", "such as 0.05"),
             ("min_colluders = 1", "min_epsilon = nan", "such as 0.05"),
+            ("min_colluders = 1", "[policy.requesters]\nstudies_a_day = 1", "did you mean `studies_per_day`"),
+            (
+                "min_colluders = 1",
+                "[policy.requesters]\nepsilon_per_day = -1.0",
+                "[policy.requesters]: `epsilon_per_day` is -1",
+            ),
+            ("min_colluders = 1", "[policy.requesters.named.Bank]\nstudies_per_day = 1", "cannot be a name"),
             ("approve = \"auto\"", "approve = \"never\"", "unknown value `never`; known here: manual, auto"),
             ("2015-01-01", "2015-13-01", "ISO 8601"),
         ];

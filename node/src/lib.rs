@@ -7,6 +7,7 @@
 //!              └────▶ dialogue   │               what is said to other participants, sealed
 //!                                │
 //! commands ──▶ activation ───────┘               what becomes of an audience, at this node alone
+//!     ├──▶ asking ──▶ link                         studies that this partner asks for
 //!     └──▶ roster                                with whom this node works, as a person decides
 //! review ──▶ ledger (store)                      what a compliance officer sees
 //! ```
@@ -18,6 +19,7 @@
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "an export of an audience is a file")]
 pub mod activation;
 pub mod alarms;
+pub mod asking;
 #[expect(clippy::disallowed_macros, reason = "what is not a result goes to stderr")]
 pub mod commands;
 pub mod config;

@@ -2,6 +2,8 @@
 //!
 //! [`Approved`] can be made here alone, and without one the ledger reserves nothing.
 
+mod requesters;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,10 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
+use crate::identity::petition::Petition;
 use crate::kind::{Kind, UnknownKind};
 use crate::privacy::blocks::ByYear;
 use crate::privacy::mechanism::{Mechanism, person};
 use crate::privacy::rho::Rho;
+
+pub use requesters::{Limits, OverQuota, Requesters, Used};
 
 /// A study as policy and ledger see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +76,8 @@ pub struct Request {
     pub consent: Option<String>,
     /// Who asks.
     pub requester: String,
+    /// Its signature, where that is a partner.
+    pub petition: Option<Petition>,
     /// Who is given the result.
     pub recipients: Vec<String>,
     /// All participants.
@@ -192,6 +199,8 @@ pub struct Policy {
     pub per_study: Rho,
     /// The least ε, at the study's δ: who may ask cheaply may ask by the million, and learn from what no noise hides, such as time.
     pub min_epsilon: f64,
+    /// What requesters may ask for within a day.
+    pub requesters: Requesters,
 }
 
 /// A steward's answer to what was proposed.
@@ -352,6 +361,9 @@ impl Policy {
             (_, Some(StewardDecision { by, verdict: Verdict::Approve, .. })) => {
                 Decision::Approved(Approved { request: Box::new(request), by: format!("steward {by}") })
             }
+            (ApprovalMode::Auto, None) if self.requesters.of(&request.requester).asks_steward(request.rho) => {
+                Decision::AskSteward
+            }
             (ApprovalMode::Auto, None) => {
                 Decision::Approved(Approved { request: Box::new(request), by: "rule: approve = \"auto\"".into() })
             }
@@ -406,7 +418,9 @@ pub(crate) mod tests {
     pub(crate) fn policy(approve: ApprovalMode) -> Policy {
         let per_study = Rho::from_micro(50_000);
         let (kinds, min_colluders) = (vec![Admitted::Studies(Kind::Query)], MinColluders::Relative);
-        Policy { approve, kinds, min_partners: 2, min_colluders, own_numbers: false, per_study, min_epsilon: 0.0 }
+        let requesters = Requesters::default();
+        let (min_partners, own_numbers, min_epsilon) = (2, false, 0.0);
+        Policy { approve, kinds, min_partners, min_colluders, own_numbers, per_study, min_epsilon, requesters }
     }
 
     pub(crate) fn approved(request: Request) -> Approved {
@@ -431,6 +445,23 @@ pub(crate) mod tests {
         assert!(matches!(decide(ApprovalMode::Auto, None), Decision::Approved(_)));
         assert!(
             matches!(decide(ApprovalMode::Auto, Some(deny)), Decision::Refused(Refusal::Denied { reason, .. }) if reason == "no basis")
+        );
+    }
+
+    #[test]
+    fn what_costs_more_than_a_requester_may_ask_for_without_a_steward_waits_for_one() {
+        let limits = |above| Limits { steward_above: Some(Rho::from_micro(above)), ..Limits::default() };
+        let named = [("operator".to_owned(), limits(2000))].into();
+        let requesters = Requesters { usual: limits(500), named };
+        let rules = Policy { requesters, ..policy(ApprovalMode::Auto) };
+        let ask = |requester: &str, micro| Request { requester: requester.into(), ..request("s", 1, micro) };
+        assert!(matches!(rules.decide(ask("bank", 1000), None), Decision::AskSteward));
+        assert!(matches!(rules.decide(ask("operator", 1000), None), Decision::Approved(_)));
+        assert!(matches!(rules.decide(ask("operator", 3000), None), Decision::AskSteward));
+        let proposal = ask("bank", 1000).study.proposal("bank");
+        let steward = StewardDecision { proposal, by: "ann".into(), verdict: Verdict::Approve };
+        assert!(
+            matches!(rules.decide(ask("bank", 1000), Some(&steward)), Decision::Approved(a) if a.by() == "steward ann")
         );
     }
 

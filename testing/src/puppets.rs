@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use entente_examples::alliance::{Error, PARTNERS};
-use entente_host::clock::{Clock, Hands};
+use entente_host::clock::{Clock, Hands, now};
 use entente_node::participant::Participant;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
+use entente_protocols::identity::petition::Petition;
 use entente_protocols::identity::{Roster, Signature};
 use entente_protocols::ledger::entry::State;
 use entente_protocols::ledger::reading::Reading;
@@ -229,6 +230,15 @@ impl Puppets {
         let frames = self.tell(partner, message);
         assert_eq!(frames.len(), 1);
         frames[0].decode().expect("no contribution")
+    }
+
+    /// The same study as a partner asks for it, which has signed that under this identifier.
+    pub fn asked_by(&self, partner: &str, proposed: &Proposed) -> Result<Proposed, Error> {
+        let mut asked = proposed.clone();
+        asked.proposal.requester = partner.into();
+        let (asking, key) = (asked.proposal.asking(&asked.id, &self.roster), self.world.folder(partner).identity()?);
+        asked.proposal.petition = Some(Petition::sign(&asking, asked.proposal.study.digest(), now().as_second(), &key));
+        Ok(asked)
     }
 
     /// A participant's pledge to take part.

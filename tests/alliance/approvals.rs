@@ -89,7 +89,7 @@ async fn another_study_under_an_approved_identifier_waits_for_the_steward() -> R
         study_changed(&harmless, 9, |study| {
             study.privacy.rho = study.privacy.rho.minus(Rho::from_micro(1));
         }),
-        changed(&harmless, 10, |proposal| proposal.requester = "somebody else".into()),
+        puppets.asked_by("telecom", &harmless.again(10, 0))?,
         changed(&harmless, 11, |proposal| {
             proposal.partners.pop();
             proposal.participants.pop();
@@ -138,10 +138,12 @@ async fn partners_who_were_told_different_purposes_find_it_out_before_they_sign(
     let puppets = Puppets::new().await?;
     let fraud = study_changed(&proposal("two-faced", SQL)?, 1, |study| study.purpose = "finding fraud".into());
     let selling = study_changed(&fraud, 1, |study| study.purpose = "marketing".into());
-    let asking = changed(&fraud, 1, |proposal| proposal.requester = "somebody else".into());
-    for (told, number) in [(&selling, 1), (&asking, 2)] {
+    for (told, number) in [(&selling, 1), (&fraud, 2)] {
         let (mut one, mut other) = (fraud.clone(), told.clone());
         (one.id.study, other.id.study) = (format!("two-faced-{number}"), format!("two-faced-{number}"));
+        if number == 2 {
+            other = puppets.asked_by("telecom", &other)?;
+        }
         let pledges: Vec<SignedPledge> = ["bank", "retailer", "telecom"]
             .iter()
             .map(|partner| puppets.pledge(partner, if *partner == "bank" { &one } else { &other }))

@@ -142,8 +142,7 @@ async fn stored_bytes_do_not_leave_for_a_study_that_the_ledger_does_not_name() -
     let first = proposal("first", SQL)?;
     let signatures = puppets.signatures(&first);
     let transcript = sent(&puppets, first.go(&signatures)).ok_or("a vector")?;
-    let mut again = proposal("second", SQL)?;
-    again.proposal.requester = "somebody else".into();
+    let again = puppets.asked_by("telecom", &proposal("second", SQL)?)?;
     assert_eq!(puppets.pledge("bank", &again).pledge.stored, Some(transcript));
     let end = puppets.end("clients", &again, transcript, RESULT)?;
     puppets.tell("bank", end);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod approvals;
+mod asking;
 mod cases;
 mod commits;
 mod computing;

@@ -11,11 +11,11 @@ use entente_host::terminal::{print, print_json};
 use entente_protocols::ledger::outside::write_witnessed;
 
 use super::options::Dir;
-use super::tables;
 use crate::client::Client;
 use crate::coordinator::Coordinator;
 use crate::hall::alliance::{self, Alliance};
 use crate::store::Store;
+use crate::tables;
 use crate::{invite, page};
 
 #[derive(Args)]

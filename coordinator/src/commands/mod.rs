@@ -7,7 +7,6 @@ mod options;
 mod progress;
 #[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod study;
-mod tables;
 #[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod verify;
 

@@ -6,8 +6,7 @@ use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::terminal::{print, print_json, printable};
 
-use super::tables;
-use crate::scoring;
+use crate::{scoring, tables};
 
 #[derive(Subcommand)]
 pub(super) enum Model {

@@ -7,20 +7,21 @@ use clap::{Args, Subcommand};
 use entente_host::Error;
 use entente_host::files;
 use entente_host::process::stop_signal;
-use entente_host::terminal::{one_line, print, print_json, print_json_text};
+use entente_host::results::{self, Asks, REHEARSED, check_folder, check_free};
+use entente_host::terminal::{print, print_json, print_json_text};
 use entente_protocols::kind::Kind;
-use entente_protocols::ledger::receipt::{Receipt, Statement};
 use entente_protocols::reason::Reason;
 use entente_protocols::study as protocol;
 use entente_protocols::study::file::{self, Asked};
 
 use super::options::Dir;
 use super::progress::Reporter;
-use super::tables;
-use crate::client::{Client, check_study, run_study};
+use crate::client::{Client, check_study, rehearse_study, run_study};
 use crate::hall::serving;
+use crate::rehearsal::marked;
 use crate::seeds::{check_seeded, run_seeded};
 use crate::store::StudyState;
+use crate::tables;
 use crate::views::{Files, StudyView};
 
 /// How long `check` waits for partners to connect if it has to serve itself.
@@ -34,6 +35,7 @@ pub(super) enum Study {
     #[command(after_help = "\
 Example:
   entente study check spend.toml --dir alliance
+  entente study check spend.toml --dir alliance --rehearse
 Exit code 1 if somebody would refuse.")]
     Check(Check),
     /// Run a study: submit it, follow it, write the result folder
@@ -70,6 +72,12 @@ pub(super) struct Check {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Run it over invented rows of the declared schemas instead, so that its SQL is debugged without budget; asks nobody
+    #[arg(long)]
+    rehearse: bool,
+    /// The folder for what came of the rehearsal
+    #[arg(long, value_name = "FOLDER", requires = "rehearse")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -149,7 +157,27 @@ fn read(path: &Path) -> Result<Asked, Error> {
 }
 
 impl Check {
+    /// Over invented rows.
+    async fn rehearse(self) -> Result<(), Error> {
+        let study = match read(&self.file)? {
+            Asked::Study(study) => *study,
+            Asked::Seeded(_) => return Err(Error::refused("only queries are rehearsed")),
+        };
+        self.out.as_deref().map_or(Ok(()), check_folder)?;
+        let files = rehearse_study(&self.dir.dir, study, CONNECTING).await?;
+        self.out.as_deref().map_or(Ok(()), |out| write(out, &files))?;
+        let content = files.get(&marked("result.json")).map_or(&[][..], Vec::as_slice);
+        if self.json {
+            return print_json_text(String::from_utf8_lossy(content).trim_end());
+        }
+        print(REHEARSED)?;
+        print(tables::result(content))
+    }
+
     async fn run(self) -> Result<(), Error> {
+        if self.rehearse {
+            return self.rehearse().await;
+        }
         let view = match read(&self.file)? {
             Asked::Study(study) => check_study(&self.dir.dir, *study, CONNECTING).await?,
             Asked::Seeded(seeded) => check_seeded(&self.dir.dir, &seeded, CONNECTING).await?,
@@ -185,12 +213,12 @@ impl Run {
         let Some(out) = self.out else { return print(Client::connect(dir).await?.submit_asked(asked).await?) };
         check_folder(&out)?;
         match &asked {
-            Asked::Study(study) => check_free(&out, &Asks::of(study, study.spec.kind()))?,
+            Asked::Study(study) => check_free(&out, &asks(study, study.spec.kind()))?,
             Asked::Seeded(seeded) => {
                 let folder = out.join(MODEL);
                 check_folder(&folder)?;
-                check_free(&out, &Asks::of(seeded.training(), Kind::Lookalike))?;
-                check_free(&folder, &Asks::of(seeded.training(), Kind::Train))?;
+                check_free(&out, &asks(seeded.training(), Kind::Lookalike))?;
+                check_free(&folder, &asks(seeded.training(), Kind::Train))?;
             }
         }
         let serves = serving::running(dir)?.is_none();
@@ -255,52 +283,9 @@ impl Show {
     }
 }
 
-/// That results can be written there is found out before anything is asked of anybody.
-fn check_folder(out: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(out).map_err(|error| Error::file("make the folder", out, &error))?;
-    let probe = out.join(".entente-can-write");
-    std::fs::write(&probe, b"").map_err(|error| Error::file("write into", out, &error))?;
-    std::fs::remove_file(&probe).map_err(|error| Error::file("write into", out, &error))
-}
-
-/// By what a study is known again in its results.
-struct Asks<'a> {
-    /// `None` for one that is yet to be submitted.
-    id: Option<&'a str>,
-    name: &'a str,
-    kind: Kind,
-    purpose: &'a str,
-}
-
-impl<'a> Asks<'a> {
-    fn of(study: &'a protocol::Study, kind: Kind) -> Self {
-        Self { id: None, name: &study.name, kind, purpose: &study.purpose }
-    }
-}
-
-/// That the folder has no other study's result, whose files would be replaced in part. A study that is repeated replaces its own.
-fn check_free(out: &Path, asks: &Asks<'_>) -> Result<(), Error> {
-    let path = out.join("receipt.json");
-    if !files::exists(&path) {
-        return Ok(());
-    }
-    let other = match Receipt::parse(&files::read_text(&path)?) {
-        Ok(Receipt { statement: Statement { subject, .. }, .. }) => {
-            let repeats =
-                (subject.name.as_str(), subject.kind, subject.purpose.as_str()) == (asks.name, asks.kind, asks.purpose);
-            if repeats || asks.id == Some(&subject.study) {
-                return Ok(());
-            }
-            format!(
-                "the result of another study, `{}` ({}, {})",
-                one_line(&subject.name),
-                subject.kind,
-                one_line(&subject.study)
-            )
-        }
-        Err(_) => "a receipt.json that is not one of this version".into(),
-    };
-    Err(Error::refused(format!("{} has {other}", out.display())).help("give another folder with --out"))
+/// By what a study that is yet to be submitted is known again in its results.
+fn asks(study: &protocol::Study, kind: Kind) -> Asks<'_> {
+    Asks { id: None, name: &study.name, kind, purpose: &study.purpose }
 }
 
 /// Writes the result folder and prints the result.
@@ -310,17 +295,9 @@ fn deliver(out: &Path, result: &Files, json: bool) -> Result<(), Error> {
     if json { print_json_text(String::from_utf8_lossy(content).trim_end()) } else { print(tables::result(content)) }
 }
 
-/// Writes the result folder, result.json last.
+/// Writes the result folder.
 fn write(out: &Path, result: &Files) -> Result<(), Error> {
-    let (last, others): (Vec<_>, Vec<_>) = result.iter().partition(|(file, _)| *file == "result.json");
-    for (file, content) in others.into_iter().chain(last) {
-        let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
-        if !plain {
-            return Err(Error::failed(format!("the result has a file with the name `{file}`, which is not written")));
-        }
-        files::write_public(&out.join(file), content)?;
-    }
-    let names: Vec<&str> = result.keys().map(String::as_str).collect();
-    eprintln!("wrote {} to {}", names.join(", "), out.display());
+    let wrote = results::write(out, result)?;
+    eprintln!("{wrote}");
     Ok(())
 }

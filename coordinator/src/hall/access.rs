@@ -14,6 +14,8 @@ use super::certificates;
 pub(crate) enum Role {
     /// A partner's node.
     Node(String),
+    /// A partner that asks for studies, beside its node.
+    Requester(String),
     /// The operator's command line.
     Operator,
 }

@@ -4,6 +4,7 @@
 //! handshake ─ gate: limits, address validation under load ─▶ certificate and ALPN tell who it is
 //!   no certificate, enrolment                    ▶ Peer without a role
 //!   certificate of a partner, or the operator's  ▶ Peer with its role     handed up: one bidirectional stream of frames
+//!   the same of a partner, that asks for studies ▶ Peer with that role
 //!   anything else                                ▶ closed
 //! ```
 
@@ -18,12 +19,12 @@ use std::time::Duration;
 
 use entente_host::Error;
 use entente_host::link::LinkError;
-use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
+use entente_protocols::wire::message::{ALPN, ALPN_ASK, ALPN_ENROL};
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
 use tokio::task::JoinHandle;
 
-use crate::hall::access::Access;
+use crate::hall::access::{Access, Role};
 use crate::hall::alliance::Alliance;
 use crate::hall::close::Close;
 use gate::{Gate, Place, Verdict};
@@ -148,13 +149,18 @@ where
         Ok(Err(error)) => return tracing::debug!(%from, %error, "no handshake"),
         Err(_) => return tracing::debug!(%from, "the handshake took too long"),
     };
-    let enrolment = match protocol(&connection) {
-        Some(protocol) if protocol == ALPN_ENROL => true,
-        Some(protocol) if protocol == ALPN => false,
+    let (enrolment, asks) = match protocol(&connection) {
+        Some(protocol) if protocol == ALPN_ENROL => (true, false),
+        Some(protocol) if protocol == ALPN => (false, false),
+        Some(protocol) if protocol == ALPN_ASK => (false, true),
         _ => return close(&connection, Close::NotAllowed, "unknown protocol"),
     };
     // Asked again here: the key may have been revoked since the handshake.
     let role = certificate(&connection).and_then(|certificate| access.role(&certificate));
+    let role = match role {
+        Some(Role::Node(name)) if asks => Some(Role::Requester(name)),
+        role => role,
+    };
     let (role, place) = if enrolment {
         if !place.stay_unauthenticated() {
             return close(&connection, Close::Busy, "too many are joining; try again in a minute");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use entente_host::Error;
 use entente_host::link::{self, tls};
-use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
+use entente_protocols::wire::message::{ALPN, ALPN_ASK, ALPN_ENROL};
 use quinn::{TransportConfig, VarInt};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -89,7 +89,7 @@ pub(super) fn server(alliance: &Alliance, access: Access) -> Result<quinn::Serve
         .with_client_cert_verifier(Arc::new(PinnedClients { chain, access }))
         .with_single_cert(own, certificates::private_key(&keys, "coordinator")?)
         .map_err(unusable)?;
-    let mut config = tls::quic_server(config, &[ALPN, ALPN_ENROL], transport())?;
+    let mut config = tls::quic_server(config, &[ALPN, ALPN_ASK, ALPN_ENROL], transport())?;
     config.max_incoming(1024).incoming_buffer_size(64 << 10).incoming_buffer_size_total(16 << 20);
     Ok(config)
 }

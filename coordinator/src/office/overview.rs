@@ -2,6 +2,7 @@
 
 use entente_host::Error;
 use entente_host::clock::is_off;
+use entente_protocols::identity::petition::OPERATOR;
 use entente_protocols::kind::Kind;
 use entente_protocols::ledger::AccountKey;
 use entente_protocols::ledger::Head;
@@ -42,6 +43,7 @@ fn composed(hall: &Hall, scheduler: &Scheduler, open: ComposedRecord) -> Result<
         name: training.name.clone(),
         kind: Kind::Lookalike,
         purpose: training.purpose.clone(),
+        requester: OPERATOR.into(),
         created: time(created.as_second()),
         state: StudyState::Running,
         attempt: 1,
@@ -81,6 +83,7 @@ fn study(scheduler: &Scheduler, record: StudyRecord) -> StudyView {
         name: record.study.name,
         kind: record.study.spec.kind(),
         purpose: record.study.purpose,
+        requester: record.requester,
         created: time(record.created.as_second()),
         state: record.state,
         attempt: record.attempt,

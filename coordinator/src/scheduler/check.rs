@@ -1,6 +1,6 @@
 //! What a study would cost, how accurate it would be, and who would approve it, before anything is touched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,11 +13,13 @@ use entente_protocols::study::proposal::Proposal;
 use entente_protocols::study::{Question, Study};
 use entente_protocols::wire::message::{Approval, CheckAnswer, ToNode};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::partners::{participants_of, published};
 use super::question::assumed_schemas;
 use crate::hall::Hall;
 use crate::kinds;
+use crate::rehearsal::rehearse;
 use crate::views::{AnswerView, CheckView, MeasureView, PrivacyView};
 
 /// How long a node may take to answer.
@@ -32,20 +34,23 @@ pub(crate) struct Checks {
     /// Who was asked, by the number of the question.
     waiting: Mutex<HashMap<u64, (String, oneshot::Sender<CheckAnswer>)>>,
     number: AtomicU64,
+    /// Held while a study is rehearsed: one at a time.
+    rehearsing: tokio::sync::Mutex<()>,
 }
 
 impl Checks {
     pub(crate) fn new(hall: Arc<Hall>) -> Self {
-        Self { hall, waiting: Mutex::default(), number: AtomicU64::default() }
+        Self { hall, waiting: Mutex::default(), number: AtomicU64::default(), rehearsing: Default::default() }
     }
 
-    /// Asks every participant what it would answer.
-    pub(crate) async fn check(&self, study: Study) -> Result<CheckView, Error> {
+    /// Asks every participant what it would answer to a study that `requester` asks for.
+    pub(crate) async fn check(&self, study: Study, requester: &str) -> Result<CheckView, Error> {
         let participants = participants_of(&self.hall, &study)?;
         // What a node said when it was last here will do: it is asked itself as well.
         let published = published(&self.hall, &participants)?;
         let schemas = assumed_schemas(&study, &participants, &published);
-        let proposal = Proposal::first(study.clone(), &participants, "").over(schemas.clone().unwrap_or_default());
+        let proposal =
+            Proposal::first(study.clone(), &participants, requester).over(schemas.clone().unwrap_or_default());
         let question = schemas.and_then(|_| proposal.question().map_err(|refusal| refusal.reason()));
         let proposal = Box::new(proposal);
         let mut waiting = Vec::new();
@@ -97,6 +102,19 @@ impl Checks {
             notes,
             partners,
         })
+    }
+
+    /// The result of a study over invented rows, file by file: of what participants have published, without asking any.
+    pub(crate) async fn rehearse(&self, study: Study) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let participants = participants_of(&self.hall, &study)?;
+        let published = published(&self.hall, &participants)?;
+        let schemas = assumed_schemas(&study, &participants, &published).map_err(Error::refused)?;
+        let (_one, now) = (self.rehearsing.lock().await, self.hall.clock.now());
+        let rehearsed = spawn_blocking(move || rehearse(&study, &participants, schemas, now)).await;
+        let fault = |_| {
+            Err(Error::failed("the study could not be rehearsed: a fault in this program").help("please report it"))
+        };
+        rehearsed.unwrap_or_else(fault)
     }
 
     /// Takes a node's answer.

@@ -5,8 +5,8 @@ use entente_protocols::wire::message::{Contribution, FromAttempt, Progress};
 
 /// Something that a study has to know.
 pub(crate) enum AttemptEvent {
-    /// The operator gives the study up.
-    Cancel,
+    /// Somebody gives the study up.
+    Cancel(String),
     /// Something about a node.
     Node {
         /// The node.

@@ -13,7 +13,7 @@ use super::event::{AttemptEvent, NodeEvent};
 use super::queue::{Order, Queue, Turn, order};
 use super::run::Run;
 use super::step::{Action, Event};
-use super::{composed, end, keep_new, task};
+use super::{asked, composed, end, keep_new, task};
 use crate::hall::Hall;
 use crate::store::{LostRound, RoundRecord, StudyRecord, StudyState};
 
@@ -53,6 +53,22 @@ impl Held {
         let (id, record) = keep_new(&self.hall, asked)?;
         self.start(record)?;
         Ok(id)
+    }
+
+    /// Starts a study that a partner asks for, unless that is done. Its identifier.
+    pub(crate) fn submit_asked(&mut self, asked: asked::Asked) -> Result<String, Error> {
+        let id = asked.id.clone();
+        if let Some(record) = asked::keep_new(&self.hall, asked)? {
+            self.start(record)?;
+        }
+        Ok(id)
+    }
+
+    /// A partner is no longer part of the alliance: gives up what it had asked for, and tells all others.
+    pub(crate) fn revoked(&mut self, partner: &str) -> Result<(), Error> {
+        self.tell_all(partner, || NodeEvent::Revoked)?;
+        let open = asked::open(&self.hall, partner)?;
+        open.iter().try_for_each(|study| self.give_up(study, &asked::revoked(partner)))
     }
 
     fn start(&mut self, record: StudyRecord) -> Result<(), Error> {
@@ -95,8 +111,12 @@ impl Held {
 
     /// The operator gives a study up.
     pub(crate) fn cancel(&mut self, study: &str) -> Result<(), Error> {
+        self.give_up(study, "the operator")
+    }
+
+    fn give_up(&mut self, study: &str, by: &str) -> Result<(), Error> {
         let Some(order) = self.running.keys().find(|order| order.1 == study).cloned() else { return Ok(()) };
-        self.happens(&order, Event::Attempt(AttemptEvent::Cancel))
+        self.happens(&order, Event::Attempt(AttemptEvent::Cancel(by.into())))
     }
 
     /// Time has passed.

@@ -7,6 +7,7 @@
 //! held                       the same without tasks: whoever holds the studies says what happens, and when
 //! ```
 
+pub(crate) mod asked;
 mod attempt;
 #[expect(clippy::disallowed_methods, reason = "nodes are waited for by this machine's clock")]
 pub(crate) mod check;
@@ -90,6 +91,25 @@ impl Scheduler {
         Ok(id)
     }
 
+    /// Starts a study that a partner asks for, unless that is done. Its identifier.
+    pub(crate) fn submit_asked(self: &Arc<Self>, asked: asked::Asked) -> Result<String, Error> {
+        let id = asked.id.clone();
+        if let Some(record) = asked::keep_new(&self.hall, asked)? {
+            self.start(record);
+        }
+        Ok(id)
+    }
+
+    /// A partner is no longer part of the alliance: gives up what it had asked for, and tells all others.
+    pub(crate) async fn revoked(&self, partner: &str) -> Result<(), Error> {
+        self.tell_all(partner, || NodeEvent::Revoked).await;
+        for study in asked::open(&self.hall, partner)? {
+            // It may just have ended.
+            let _ = self.cancel_study(&study, &asked::revoked(partner)).await;
+        }
+        Ok(())
+    }
+
     /// A study has its result: begins what was to follow it.
     fn go_on_from(self: &Arc<Self>, study: &str) -> Result<(), Error> {
         composed::keep_what_follows(&self.hall, study).map(|next| next.into_iter().for_each(|next| self.start(next)))
@@ -145,11 +165,11 @@ impl Scheduler {
         });
     }
 
-    /// Gives a study up.
-    pub(crate) async fn cancel(&self, id: &str) -> Result<String, Error> {
+    /// Gives a study up, as somebody asks for.
+    pub(crate) async fn cancel(&self, id: &str, by: &str) -> Result<String, Error> {
         loop {
             let leg = composed::present(&self.hall, id)?;
-            let cancelled = self.cancel_study(&leg).await;
+            let cancelled = self.cancel_study(&leg, by).await;
             // The next leg may just have begun.
             if cancelled.is_ok() || composed::present(&self.hall, id)? == leg {
                 return cancelled;
@@ -157,20 +177,20 @@ impl Scheduler {
         }
     }
 
-    async fn cancel_study(&self, id: &str) -> Result<String, Error> {
+    async fn cancel_study(&self, id: &str, by: &str) -> Result<String, Error> {
         let mut record = self.record(id)?;
         if record.state != StudyState::Running {
             return Err(Error::refused(format!("study {id} is {} already", record.state)));
         }
         if let Some(mut status) = self.follow(id) {
-            self.send(id, AttemptEvent::Cancel).await;
+            self.send(id, AttemptEvent::Cancel(by.into())).await;
             let _ = status.wait_for(|status| status.end.is_some()).await;
             record = self.record(id)?;
         } else {
             // It belongs to a command that was stopped before its end.
-            let reason = "cancelled by the operator";
-            (record.state, record.reason) = (StudyState::Cancelled, Some(reason.into()));
-            end::give_up(&self.hall, &record, &record.participants, record.attempt, reason)?;
+            let reason = format!("cancelled by {by}");
+            (record.state, record.reason) = (StudyState::Cancelled, Some(reason.clone()));
+            end::give_up(&self.hall, &record, &record.participants, record.attempt, &reason)?;
         }
         if record.state == StudyState::Cancelled {
             Ok(format!("study {id} is cancelled; what was charged stays charged"))

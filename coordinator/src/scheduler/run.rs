@@ -73,7 +73,7 @@ enum Outcome {
     Lost(Vec<Loss>),
     Refused(Reason),
     Failed(String),
-    Cancelled,
+    Cancelled(String),
 }
 
 impl Run {
@@ -155,8 +155,10 @@ impl Run {
             Event::Turn(turn) => self.turn(now, turn),
             Event::Failed(error) => return Err(Outcome::Failed(error.to_string())),
             Event::Made(made) => self.close(now, known, &made),
+            Event::Attempt(AttemptEvent::Cancel(by)) if matches!(self.phase, Phase::Gathering(_)) => {
+                return Err(Outcome::Cancelled(by));
+            }
             Event::Attempt(event) => match &self.phase {
-                Phase::Gathering(_) if matches!(event, AttemptEvent::Cancel) => return Err(Outcome::Cancelled),
                 Phase::Collecting(_) => return self.hear(now, known, event),
                 Phase::Closing(..) => self.hear_the_end(event),
                 // What still comes has come too late.
@@ -200,9 +202,9 @@ impl Run {
             },
             Outcome::Refused(reason) => Error::refused(reason),
             Outcome::Failed(reason) => Error::failed(reason),
-            Outcome::Cancelled => {
+            Outcome::Cancelled(by) => {
                 self.record.state = StudyState::Cancelled;
-                Error::refused("cancelled by the operator")
+                Error::refused(format!("cancelled by {by}"))
             }
         };
         self.end(error, &aside);
@@ -304,7 +306,7 @@ impl Run {
 
     /// The attempt as it is proposed.
     fn proposal(&self, known: &impl Known) -> Result<Proposal, Outcome> {
-        let StudyRecord { study, named, participants, requester, begun, attempt, .. } = &self.record;
+        let StudyRecord { study, named, participants, requester, petition, begun, attempt, .. } = &self.record;
         let published = known.published(named).map_err(failed)?;
         let Earlier { completed, spent } = self.before(*attempt);
         let proposal = Proposal {
@@ -313,6 +315,7 @@ impl Run {
             partners: named.clone(),
             begun: *begun,
             participants: participants.clone(),
+            petition: petition.clone(),
             ..Proposal::first(study.clone(), named, requester)
         };
         Ok(proposal.over(schemas(study, participants, &published).map_err(Outcome::Refused)?))
@@ -392,7 +395,7 @@ impl Run {
     /// Takes what nodes and the operator do while the attempt goes on.
     fn hear(&mut self, now: Moment, known: &impl Known, event: AttemptEvent) -> Result<(), Outcome> {
         let (from, event) = match event {
-            AttemptEvent::Cancel => return Err(Outcome::Cancelled),
+            AttemptEvent::Cancel(by) => return Err(Outcome::Cancelled(by)),
             AttemptEvent::Node { node, event } => (node, event),
         };
         let Phase::Collecting(attempt) = &mut self.phase else { return Ok(()) };

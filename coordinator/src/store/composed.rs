@@ -99,6 +99,7 @@ mod tests {
             created,
             study: record.asked.training().clone(),
             requester: "operator".into(),
+            petition: None,
             named: vec!["a".into()],
             state: StudyState::Running,
             attempt: 1,

@@ -14,7 +14,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 
 const SCHEMA: &str = "
 CREATE TABLE ticket (
@@ -155,6 +155,11 @@ const BEGUN: &str = "
 ALTER TABLE lost_round ADD COLUMN round INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// What version 8 has more than version 7.
+const PETITIONS: &str = "
+ALTER TABLE study ADD COLUMN petition BLOB; -- the requester's signature, canonical bytes; NULL of the operator's
+";
+
 impl Store {
     /// Opens the database of the alliance in `dir`; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -181,7 +186,10 @@ impl Store {
                 if before < 6 {
                     transaction.execute_batch(COMPOSED).map_err(failed)?;
                 }
-                transaction.execute_batch(BEGUN).map_err(failed)?;
+                if before < 7 {
+                    transaction.execute_batch(BEGUN).map_err(failed)?;
+                }
+                transaction.execute_batch(PETITIONS).map_err(failed)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             }
             VERSION => {}

@@ -7,6 +7,7 @@ use entente_host::Error;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::canonical::{MAX_CANONICAL, canonical_bytes, from_canonical};
 use entente_protocols::digest::Digest;
+use entente_protocols::identity::petition::Petition;
 use entente_protocols::ledger::receipt::{Coordinator, Statement};
 use entente_protocols::study::Study;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -64,6 +65,8 @@ pub struct StudyRecord {
     pub study: Study,
     /// Who asks.
     pub requester: String,
+    /// Its signature, where that is a partner.
+    pub petition: Option<Petition>,
     /// The partners of the first attempt.
     pub named: Vec<String>,
     /// Whether it goes on.
@@ -106,7 +109,8 @@ pub struct Notice {
 /// The receipt in a result folder.
 pub const RECEIPT: &str = "receipt.json";
 
-const COLUMNS: &str = "id, created, study, requester, named, state, attempt, participants, warnings, reason, begun";
+const COLUMNS: &str =
+    "id, created, study, requester, named, state, attempt, participants, warnings, reason, begun, petition";
 
 fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("lists of texts have no failing serialisers")
@@ -118,14 +122,28 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<StudyRecord, String>> {
     let list = |column| row.get::<_, String>(column).map(|text| serde_json::from_str(&text).unwrap_or_default());
     let (state, attempt): (String, u32) = (row.get(5)?, row.get(6)?);
     let (requester, named, participants, warnings, reason) = (row.get(3)?, list(4)?, list(7)?, list(8)?, row.get(9)?);
-    let begun = row.get(10)?;
+    let (begun, petition): (_, Option<Vec<u8>>) = (row.get(10)?, row.get(11)?);
+    let petition = petition.map(|bytes| from_canonical(&bytes, MAX_CANONICAL)).transpose();
     let unreadable = || format!("study {id} was stored by another version and cannot be read by this one");
-    let (Ok(created), Ok(study), Some(state)) =
-        (created.parse(), from_canonical(&study, MAX_CANONICAL), StudyState::parse(&state))
+    let (Ok(created), Ok(study), Some(state), Ok(petition)) =
+        (created.parse(), from_canonical(&study, MAX_CANONICAL), StudyState::parse(&state), petition)
     else {
         return Ok(Err(unreadable()));
     };
-    Ok(Ok(StudyRecord { id, created, study, requester, named, state, attempt, begun, participants, warnings, reason }))
+    Ok(Ok(StudyRecord {
+        id,
+        created,
+        study,
+        requester,
+        petition,
+        named,
+        state,
+        attempt,
+        begun,
+        participants,
+        warnings,
+        reason,
+    }))
 }
 
 const UPDATE: &str = "UPDATE study SET state = ?2, attempt = ?3, participants = ?4, warnings = ?5, reason = ?6, begun = ?7 WHERE id = ?1";
@@ -143,7 +161,7 @@ fn update(connection: &Connection, record: &StudyRecord) -> Result<(), Error> {
 pub(super) fn insert(connection: &Connection, record: &StudyRecord) -> Result<(), Error> {
     connection
         .execute(
-            &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
+            &format!("INSERT INTO study ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
             params![
                 record.id,
                 record.created.to_string(),
@@ -156,6 +174,7 @@ pub(super) fn insert(connection: &Connection, record: &StudyRecord) -> Result<()
                 json(&record.warnings),
                 record.reason,
                 record.begun,
+                record.petition.as_ref().map(canonical_bytes),
             ],
         )
         .map(drop)
@@ -289,7 +308,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use entente_protocols::identity::IdentityKey;
+    use entente_protocols::identity::{IdentityKey, Signature};
     use entente_protocols::kind::Kind;
     use entente_protocols::ledger::receipt::{Part, Subject};
     use entente_protocols::testing;
@@ -304,7 +323,8 @@ mod tests {
             id: "1".into(),
             created: jiff::Timestamp::UNIX_EPOCH,
             study: testing::study("n").query("SELECT COUNT(*) FROM d").build().unwrap(),
-            requester: "operator".into(),
+            requester: "a".into(),
+            petition: Some(Petition { time: 7, study_sha256: Digest([8; 32]), signature: Signature([7; 64]) }),
             named: vec!["a".into(), "b".into()],
             state: StudyState::Running,
             attempt: 1,

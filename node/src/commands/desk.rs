@@ -82,6 +82,8 @@ struct Listed {
     charged_to: Option<String>,
     legal_basis: Option<String>,
     requester: String,
+    /// Whether that is a partner, whose signature was verified.
+    signed: bool,
     /// What a decision is about.
     digest: Digest,
     /// Those who take part in this attempt.
@@ -127,7 +129,7 @@ impl Studies {
         if listed.is_empty() {
             return if unconfirmed { Ok(()) } else { print("no study was proposed to this node yet") };
         }
-        let mut table = table(["study", "attempt", "name", "purpose", "with", "ε", "stage", "decision"]);
+        let mut table = table(["study", "attempt", "asked by", "name", "purpose", "with", "ε", "stage", "decision"]);
         let waiting = listed.iter().filter(|study| study.waits).map(|study| {
             let beside: String = [&study.own_numbers, &study.over, &study.charged_to]
                 .into_iter()
@@ -142,6 +144,7 @@ impl Studies {
             table.add_row([
                 study.id,
                 study.attempt.to_string(),
+                one_line(&study.requester),
                 one_line(&study.name),
                 one_line(&study.purpose),
                 study.partners.join(", "),
@@ -169,11 +172,11 @@ impl Listed {
             _ => self.proposed_to.join(", "),
         };
         let colluders = self.assumed.to_string() + if self.colluders.is_none() { " (default)" } else { "" };
-        let requester = if self.requester.is_empty() { "nobody named" } else { &self.requester };
+        let signed = if self.signed { ", which has signed it" } else { "" };
         format!(
-            "requested by {}; purpose: {}; legal basis: {basis}; partners: {partners}; assumed colluders: {colluders}; ε = {}{most} at δ = \
+            "requested by {}{signed}; purpose: {}; legal basis: {basis}; partners: {partners}; assumed colluders: {colluders}; ε = {}{most} at δ = \
              {:e} for a {}; digest {}",
-            one_line(requester),
+            one_line(&self.requester),
             one_line(&self.purpose),
             self.epsilon,
             self.delta,
@@ -220,6 +223,7 @@ fn listed(folder: &Folder) -> Result<Vec<Listed>, Error> {
             purpose: proposal.study.purpose,
             legal_basis: proposal.study.legal_basis,
             requester: proposal.requester,
+            signed: proposal.petition.is_some(),
             digest,
             partners: proposal.participants,
             proposed_to: proposal.partners,

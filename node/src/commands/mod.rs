@@ -15,6 +15,8 @@ mod plan;
 mod review;
 mod roster;
 mod serve;
+#[expect(clippy::disallowed_methods, reason = "a study names the file of its model")]
+mod study;
 mod witness;
 mod witnessed;
 
@@ -65,6 +67,15 @@ enum Command {
     /// Run the node; prints `connected to ADDR` when ready and keeps reconnecting
     #[command(after_help = "Example:\n  entente-node serve --dir bank")]
     Serve(serve::Serve),
+    /// Ask for studies as this partner: check, run and look after them
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  entente-node study check spend.toml --dir bank
+  entente-node study run spend.toml --dir bank --out results"
+    )]
+    Study(study::Study),
     /// List the studies this node was asked to take part in
     #[command(after_help = "Example:\n  entente-node studies --dir bank")]
     Studies(desk::Studies),
@@ -138,11 +149,14 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(self) -> Result<(), Error> {
-        process::begin(self.log.as_deref().unwrap_or(DEFAULT_LOG), self.log_format)?;
+        // Whoever asks for a study is shown how it gets on.
+        let default = if matches!(self.command, Command::Study(_)) { "error" } else { DEFAULT_LOG };
+        process::begin(self.log.as_deref().unwrap_or(default), self.log_format)?;
         match self.command {
             Command::Join(join) => block_on(join.run()),
             Command::Check(check) => block_on(check.run()),
             Command::Serve(serve) => block_on(serve.run()),
+            Command::Study(study) => block_on(study.run()),
             Command::Studies(studies) => studies.run(),
             Command::Approve(approve) => approve.run(),
             Command::Deny(deny) => deny.run(),

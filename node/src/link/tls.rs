@@ -6,7 +6,7 @@ use entente_host::Error;
 use entente_host::link::tls::{client, provider, quic_client, roots};
 use entente_host::link::transport;
 use entente_protocols::digest::Digest;
-use entente_protocols::wire::message::{ALPN, ALPN_ENROL};
+use entente_protocols::wire::message::{ALPN, ALPN_ASK, ALPN_ENROL};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -18,6 +18,15 @@ use crate::state::Folder;
 
 /// Configuration of the standing connection.
 pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
+    known(folder, ALPN)
+}
+
+/// Configuration of a connection on which this partner asks for a study.
+pub fn asking(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
+    known(folder, ALPN_ASK)
+}
+
+fn known(folder: &Folder, protocol: &[u8]) -> Result<quinn::ClientConfig, Error> {
     let damaged = |name: &str| {
         let path = folder.key(name);
         Error::refused(format!("{} is damaged", path.display()))
@@ -34,7 +43,7 @@ pub fn connection(folder: &Folder) -> Result<quinn::ClientConfig, Error> {
         .with_root_certificates(roots)
         .with_client_auth_cert(vec![certificate], key)
         .map_err(|error| Error::refused(format!("key and certificate of this node do not fit: {error}")))?;
-    quic_client(config, ALPN, transport())
+    quic_client(config, protocol, transport())
 }
 
 /// Configuration of an enrolment: the coordinator must show the authority whose fingerprint is in the ticket.

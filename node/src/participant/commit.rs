@@ -11,6 +11,7 @@
 
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::ledger::SetAside;
 use entente_protocols::ledger::store::StoreError;
 use entente_protocols::secagg::pledge::Pledge;
 use tracing::warn;
@@ -25,6 +26,7 @@ impl Participant {
     pub(super) fn commit(&self, attempt: &Attempt, pledge: &Pledge) -> Result<(), Problem> {
         let Attempt { id, proposal, .. } = attempt;
         self.confirmed_with(&proposal.participants)?;
+        self.asked_for(id, proposal)?;
         let question = self.question(proposal)?;
         if pledge.question != question.digest() {
             return Err(Problem::failed("the proposal asks something else than this node has pledged to take part in"));
@@ -37,7 +39,7 @@ impl Participant {
             self.let_go_of_denied()?;
             let now = self.clock.now();
             lock(&self.studies).hold(id, now)?;
-            let set_aside = self.ledger()?.earmark(&request, now);
+            let set_aside = self.ledger()?.earmark(&request, &self.quota(&request.requester), now);
             return set_aside.map_err(|error| super::join::over(error, request));
         }
         let obstacle = self.ledger()?.obstacle(&request.dataset, request.study.kind);
@@ -60,8 +62,9 @@ impl Participant {
             let still = still_to_charge(&lock(&self.ledger), self.name(), &question, started);
             if let Some((reads, open)) = still {
                 let by_year = self.config.by_year(reads);
-                let of = (reads.dataset, by_year.as_ref());
-                lock(&self.ledger).earmark_again(&attempt.id, of, open, since);
+                let requester = &attempt.proposal.requester;
+                let set_aside = SetAside { dataset: reads.dataset, by_year: by_year.as_ref(), requester, open };
+                lock(&self.ledger).earmark_again(&attempt.id, set_aside, since);
             }
         }
         Ok(())

@@ -56,6 +56,7 @@ fn refused(reason: impl ToString, request: Request) -> Problem {
 pub(super) fn over(error: LedgerError, request: Request) -> Problem {
     match error {
         LedgerError::OverCap(over) => refused(over, request),
+        LedgerError::OverQuota(over) => refused(over, request),
         other => other.into(),
     }
 }
@@ -80,7 +81,8 @@ impl Participant {
         let unconfirmed = self.confirmed().err().map(Problem::told);
         // Before anything is planned: whoever invents partners is not to make this node plan for all of them.
         if unconfirmed.is_none()
-            && let Err(problem) = self.confirmed_with(&proposal.participants)
+            && let Err(problem) =
+                self.confirmed_with(&proposal.participants).and_then(|()| self.knows(&proposal.requester))
         {
             return refused(problem.told());
         }
@@ -149,13 +151,22 @@ impl Participant {
         let stored = snapshot.and_then(|snapshot| self.stored_answer(&question, snapshot));
         let request = self.request((id, proposal), &question, *question.rounds().start(), snapshot)?;
         self.let_go_of_denied()?;
-        let (obstacle, over) = {
+        let (obstacle, within, over) = {
             let ledger = self.ledger()?;
-            let over = if self.contributes(&question) { ledger.admits(&request, request.rho) } else { Ok(()) };
-            (ledger.obstacle(&request.dataset, request.study.kind), over)
+            let (within, over) = if self.contributes(&question) {
+                (ledger.within(&request, &self.quota(&request.requester)), ledger.admits(&request, request.rho))
+            } else {
+                (Ok(()), Ok(()))
+            };
+            (ledger.obstacle(&request.dataset, request.study.kind), within, over)
         };
         // Before a steward is asked, and whether or not there will be a charge.
         obstacle.map_err(|error| refused(error, request.clone()))?;
+        // Nor is a steward asked about more than a requester may ask for; what is stored costs nothing.
+        let over = match within {
+            Err(error) if stored.is_none() => return Err(self::over(error, request)),
+            within => over.and(within),
+        };
         let steward = lock(&self.studies).decision(&id.study, request.study.proposal_sha256, self.clock.now())?;
         let decision = self.config.policy.decide(request.clone(), steward.as_ref());
         Ok(Admission { question, request, stored, decision, not_anew: over.err() })
@@ -188,6 +199,7 @@ impl Participant {
         }
         self.one_study(id, &proposal)?;
         self.confirmed_with(&proposal.participants)?;
+        self.asked_for(id, &proposal)?;
         if let Some(partner) = self.unheard(&proposal.participants) {
             self.keep_until_confirmed(id, proposal);
             return Err(Problem::Waiting(format!(
@@ -411,6 +423,7 @@ impl Participant {
             snapshot,
             consent: self.config.datasets.get(&dataset).and_then(|dataset| dataset.consent.clone()),
             requester: proposal.requester.clone(),
+            petition: proposal.petition.clone(),
             recipients,
             participants: question.participants().to_vec(),
             dataset,

@@ -30,6 +30,7 @@ mod quorum;
 mod reading;
 mod refusals;
 mod replies;
+mod requester;
 mod roster;
 mod rounds;
 #[cfg(test)]
@@ -43,7 +44,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use entente_host::Error;
-use entente_host::clock::Clock;
+use entente_host::clock::{Clock, Moment};
 use entente_host::files::Lock;
 use entente_host::locks::lock;
 use entente_host::process::runtime_folder;
@@ -127,6 +128,8 @@ pub struct Participant {
     attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
     waiting: Mutex<HashSet<AttemptId>>,
+    /// What it was opened at, by the time of day and by a time that only goes on.
+    opened: (Timestamp, Moment),
     /// The rounds that are being computed.
     computing: Computing,
     /// Proposals that wait on the present connection until staff have confirmed a roster.
@@ -297,6 +300,7 @@ impl Participant {
             identities: Identities::new(identities, folder.path().to_owned(), sources, clock.clone()),
             folder: folder.clone(),
             config,
+            opened: (clock.now(), clock.moment()),
             clock,
             signer,
             engine,

@@ -24,6 +24,22 @@ fn joined(folder: &Folder) -> (Participant, entente_host::clock::Hands) {
     (Participant::open(folder, config, clock).unwrap(), hands)
 }
 
+/// While the node runs, a day is over when a day has passed, and not when somebody says so.
+#[test]
+fn a_clock_that_is_set_brings_no_requester_the_next_day_s_studies() {
+    let place = tempfile::tempdir().unwrap();
+    let (participant, hands) = joined(&Folder::new(place.path()));
+    let since = || participant.quota("operator").since.to_string();
+    assert_eq!(since(), "2019-12-31T00:00:00Z");
+    hands.set("2020-01-09T00:00:00Z".parse().unwrap());
+    assert_eq!(since(), "2019-12-31T00:00:00Z", "set forward");
+    hands.set("2019-06-01T00:00:00Z".parse().unwrap());
+    assert_eq!(since(), "2019-05-31T00:00:00Z", "set back: more counts");
+    hands.set("2020-01-01T00:00:00Z".parse().unwrap());
+    hands.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(since(), "2020-01-01T00:00:00Z", "a day has passed");
+}
+
 #[test]
 fn keys_are_swept_and_time_is_told_by_the_clock_that_was_handed_in() {
     let place = tempfile::tempdir().unwrap();

@@ -291,7 +291,7 @@ pub(super) fn described(record: &StudyRecord) -> Vec<(&'static str, Markup)> {
             "Consent that was applied",
             html! { @match &record.consent { Some(consent) => code { (consent) }, None => "none is configured" } },
         ),
-        ("Asked by", html! { (record.requester) }),
+        ("Asked by", html! { (record.requester) @if record.petition.is_some() { ", which has signed it" } }),
         ("Result given to", html! { (record.recipients.join(", ")) }),
         ("Participants", html! { (record.participants.join(", ")) }),
     ]

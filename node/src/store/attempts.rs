@@ -316,6 +316,12 @@ impl StudyStore {
 
 const SELECT: &str = "SELECT received, stage, reason, proposal, pledge, signed, answers FROM tried";
 
+/// What was proposed. Before partners asked for studies, proposals ended without the byte that says that nobody has signed.
+fn proposed(bytes: &[u8]) -> Result<(AttemptId, Proposal), StoreError> {
+    let earlier = || from_canonical(&[bytes, &[0]].concat(), MAX_CANONICAL);
+    from_canonical(bytes, MAX_CANONICAL).or_else(|_| earlier()).map_err(read)
+}
+
 /// What a row says, whatever its stage.
 struct Row {
     received: String,
@@ -342,7 +348,7 @@ impl Row {
 
     /// The attempt, with what its stage needs: without it the row is damaged.
     fn attempt(self) -> Result<Attempt, StoreError> {
-        let (id, proposal): (AttemptId, Proposal) = from_canonical(&self.proposal, MAX_CANONICAL).map_err(read)?;
+        let (id, proposal) = proposed(&self.proposal)?;
         let pledge: Option<SignedPledge> =
             self.pledge.map(|bytes| from_canonical(&bytes, MAX_CANONICAL).map_err(read)).transpose()?;
         let signed: Option<(Transcript, Vec<Encapsulation>)> =
@@ -371,5 +377,22 @@ impl Row {
             _ => return Err(read("an unknown stage; a newer version wrote it")),
         };
         Ok(Attempt { id, proposal, received: self.received, stage })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entente_protocols::testing;
+
+    use super::*;
+
+    #[test]
+    fn proposals_of_before_partners_asked_for_studies_are_read() {
+        let study = testing::study("n").query("SELECT COUNT(*) FROM d").build().unwrap();
+        let known = (AttemptId::new("s", 1), Proposal::first(study, &["bank".into()], "operator"));
+        let bytes = canonical_bytes(&known);
+        assert_eq!(proposed(&bytes).unwrap(), known);
+        assert_eq!(proposed(&bytes[..bytes.len() - 1]).unwrap(), known);
+        assert!(proposed(&bytes[..bytes.len() - 2]).is_err());
     }
 }

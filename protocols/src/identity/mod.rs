@@ -1,4 +1,4 @@
-//! Who is who: identity keys, the roster that nodes pin, and one-time tickets.
+//! Who is who: identity keys, the roster that nodes pin, one-time tickets, and [who asks](petition) for a study.
 //!
 //! Each party has one Ed25519 **identity key**, made where it is used and never elsewhere. It signs what must hold
 //! beyond a connection: ephemeral mask keys, transcripts, checkpoints. Connections have TLS keys of their own.
@@ -6,6 +6,7 @@
 //! is C2SP's ([`crate::ledger::note`] says why they cannot be confused either).
 
 mod key;
+pub mod petition;
 mod roster;
 mod ticket;
 

@@ -12,14 +12,29 @@ use jiff::Timestamp;
 
 use super::account::{AccountKey, Spent};
 use crate::attempt::AttemptId;
+use crate::privacy::blocks::ByYear;
 use crate::privacy::rho::Rho;
 
 /// What is set aside, by attempt.
 #[derive(Default)]
 pub(super) struct Earmarks(BTreeMap<AttemptId, Earmark>);
 
+/// What is set aside for an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct SetAside<'a> {
+    /// Of which data set.
+    pub dataset: &'a str,
+    /// To which years it is charged, if to years.
+    pub by_year: Option<&'a ByYear>,
+    /// Who asks for the study.
+    pub requester: &'a str,
+    /// How much.
+    pub open: Spent,
+}
+
 struct Earmark {
     accounts: Vec<AccountKey>,
+    requester: String,
     open: Spent,
     since: Timestamp,
 }
@@ -53,14 +68,32 @@ impl Earmarks {
     }
 
     /// So much is set aside for an attempt, instead of for earlier ones of its study.
-    pub(super) fn insert(&mut self, attempt: &AttemptId, accounts: Vec<AccountKey>, open: Spent, since: Timestamp) {
+    pub(super) fn insert(
+        &mut self,
+        attempt: &AttemptId,
+        accounts: Vec<AccountKey>,
+        set_aside: SetAside<'_>,
+        since: Timestamp,
+    ) {
+        let SetAside { requester, open, .. } = set_aside;
         self.0.retain(|other, _| other.study != attempt.study);
-        self.0.insert(attempt.clone(), Earmark { accounts, open, since });
+        self.0.insert(attempt.clone(), Earmark { accounts, requester: requester.into(), open, since });
     }
 
     /// For which attempts something is set aside.
     pub(super) fn attempts(&self) -> impl Iterator<Item = &AttemptId> {
         self.0.keys()
+    }
+
+    /// What is set aside for other studies that this requester asks for, by study.
+    pub(super) fn asked_by<'a>(
+        &'a self,
+        requester: &'a str,
+        study: &'a str,
+    ) -> impl Iterator<Item = (&'a str, Rho)> + 'a {
+        let others =
+            self.0.iter().filter(move |(attempt, earmark)| earmark.requester == requester && attempt.study != study);
+        others.map(|(attempt, earmark)| (attempt.study.as_str(), earmark.open.rho))
     }
 
     /// Nothing is set aside for an attempt any more.

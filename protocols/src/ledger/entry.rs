@@ -11,6 +11,7 @@ use super::account::AccountKey;
 use super::carry::CarriedOver;
 use super::office::{CapChange, Hold, Note, Proposal, Recovery, RulesChange};
 use crate::digest::Digest;
+use crate::identity::petition::Petition;
 use crate::policy::StudyRef;
 use crate::privacy::mechanism::{Mechanism, Scope};
 use crate::privacy::rho::Rho;
@@ -256,6 +257,9 @@ pub struct StudyRecord<S = String> {
     pub consent: Option<S>,
     /// Who asked.
     pub requester: S,
+    /// Its signature, where that is a partner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub petition: Option<Petition>,
     /// Who is given the result.
     pub recipients: Vec<S>,
     /// All participants.

@@ -5,6 +5,7 @@ use super::chain::Finding;
 use super::note::NoteError;
 use super::store::StoreError;
 use crate::digest::Digest;
+use crate::policy::OverQuota;
 
 /// Why the ledger did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub enum LedgerError {
     /// A cap; a refusal, not a failure.
     #[error(transparent)]
     OverCap(Box<OverCap>),
+    /// What its requester may ask for within a day; a refusal.
+    #[error(transparent)]
+    OverQuota(Box<OverQuota>),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,7 +51,12 @@ impl LedgerError {
     /// Whether the ledger says no, by budget or by officers, rather than cannot.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::OverCap(_) | Self::NoBudget(_) | Self::Paused(_) | Self::Quarantined(_) | Self::Office(_) => true,
+            Self::OverCap(_)
+            | Self::OverQuota(_)
+            | Self::NoBudget(_)
+            | Self::Paused(_)
+            | Self::Quarantined(_)
+            | Self::Office(_) => true,
             Self::Store(_) | Self::Damaged(_) | Self::Bytes(_) | Self::OutOfOrder(_) => false,
         }
     }
@@ -56,6 +65,12 @@ impl LedgerError {
 impl From<OverCap> for LedgerError {
     fn from(over: OverCap) -> Self {
         Self::OverCap(Box::new(over))
+    }
+}
+
+impl From<OverQuota> for LedgerError {
+    fn from(over: OverQuota) -> Self {
+        Self::OverQuota(Box::new(over))
     }
 }
 

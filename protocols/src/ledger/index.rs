@@ -1,9 +1,13 @@
 //! What a ledger's entries say of releases and studies, to look up.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::entry::{Entry, Record, State, StudyRecord};
 use crate::digest::Digest;
+use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
 /// What a ledger's entries say of releases, as far as its steps need it beside the chain.
@@ -15,6 +19,16 @@ pub(super) struct Known {
     pub(super) answers: HashMap<(Digest, Digest), Digest>,
     /// What studies have spent, whatever the account: a study reads one data set at a node.
     by_study: HashMap<String, Rho>,
+    /// What was charged for studies, by who asked for them.
+    by_requester: HashMap<String, Vec<Asked>>,
+}
+
+/// A charge, as it counts for its requester.
+pub(super) struct Asked {
+    /// When it was made; one whose time cannot be read counts for good.
+    pub(super) time: Timestamp,
+    pub(super) study: Arc<StudyRef>,
+    pub(super) rho: Rho,
 }
 
 impl Known {
@@ -26,6 +40,12 @@ impl Known {
         if state == State::Reserved {
             let study = self.by_study.entry(record.study.id.clone()).or_default();
             *study = study.plus(record.charge());
+            let asked = Asked {
+                time: entry.time.parse().unwrap_or(Timestamp::MAX),
+                study: record.study.clone(),
+                rho: record.charge(),
+            };
+            self.by_requester.entry(record.requester.clone()).or_default().push(asked);
         } else if let (Some(question), Some(snapshot)) = (record.study.question_sha256, record.snapshot) {
             self.answers.insert((question, snapshot), release);
         }
@@ -34,6 +54,11 @@ impl Known {
         // What an entry names as its result is the bytes while they are all that is known, and then the study's result.
         let bytes = if state == State::Computed { record.result_sha256 } else { known.and_then(|known| known.bytes) };
         self.releases.insert(release, Release { record: record.clone(), state, reserved, bytes });
+    }
+
+    /// What was charged for the studies of a requester.
+    pub(super) fn asked_by(&self, requester: &str) -> &[Asked] {
+        self.by_requester.get(requester).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn spent_by_study(&self, study: &str) -> Rho {

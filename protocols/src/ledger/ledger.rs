@@ -206,6 +206,8 @@ impl<S: Store> Ledger<S> {
                 snapshot: None,
                 consent: None,
                 requester: refused.requester.clone(),
+                // It may be why it is refused.
+                petition: None,
                 recipients: vec![refused.requester.clone()],
                 participants: refused.participants.clone(),
                 round: None,
@@ -264,6 +266,7 @@ impl<S: Store> Ledger<S> {
             snapshot: request.snapshot,
             consent: request.consent.clone(),
             requester: request.requester.clone(),
+            petition: request.petition.clone(),
             recipients: request.recipients.clone(),
             participants: request.participants.clone(),
             round: Some(request.round),

@@ -60,8 +60,10 @@ mod outbox;
 mod permit;
 mod populations;
 mod quarantine;
+mod quotas;
 mod read;
 mod recent;
+mod requesters;
 mod years;
 
 pub use account::{
@@ -69,6 +71,7 @@ pub use account::{
 };
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, Signer};
+pub use earmarks::SetAside;
 pub use entry::{Entry, Head, State, YearAccount, YearCharges};
 pub use error::LedgerError;
 pub use ledger::{EarlyRefusal, Ledger};
@@ -76,6 +79,7 @@ pub use officers::{Act, Outcome};
 pub(crate) use outbox::sealed;
 pub use outbox::{Outbound, Protected};
 pub use permit::{Begin, Permit, Reservation};
+pub use quotas::Quota;
 
 #[cfg(test)]
 mod tests;

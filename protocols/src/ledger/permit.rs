@@ -5,16 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::Spent;
+use super::earmarks::SetAside;
 use super::entry::{Record, State};
 use super::error::LedgerError;
 use super::ledger::Ledger;
 use super::office::CapChange;
 use super::outbox::Outbound;
+use super::quotas::Quota;
 use super::store::Store;
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::policy::{Approved, Request};
-use crate::privacy::blocks::ByYear;
 use crate::privacy::mechanism::Mechanism;
 
 /// A charged release. Its one [`Permit`] is drawn from it.
@@ -99,28 +100,26 @@ impl<S: Store> Ledger<S> {
         Ok(Begin::Compute(Reservation { release, transcript, mechanism, drawn: false }))
     }
 
-    /// Sets aside what an attempt costs in all, if the caps admit it now.
+    /// Sets aside what an attempt costs in all, if the caps and what its requester may ask for admit it now.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::admits`]; nothing is set aside then.
-    pub fn earmark(&mut self, request: &Request, now: Timestamp) -> Result<(), LedgerError> {
+    /// As [`Ledger::admits`] and [`Ledger::within`]; nothing is set aside then.
+    pub fn earmark(&mut self, request: &Request, quota: &Quota, now: Timestamp) -> Result<(), LedgerError> {
         self.sync()?;
         self.admits(request, request.rho)?;
+        self.within(request, quota)?;
         let open = Spent { rho: request.rho, person: request.person(request.rho) };
-        self.earmark_again(&request.attempt(), (&request.dataset, request.by_year.as_ref()), open, now);
+        let (dataset, by_year) = (request.dataset.as_str(), request.by_year.as_ref());
+        let set_aside = SetAside { dataset, by_year, requester: &request.requester, open };
+        self.earmark_again(&request.attempt(), set_aside, now);
         Ok(())
     }
 
     /// Sets aside what an attempt may still cost that was admitted before this ledger was opened.
-    pub fn earmark_again(
-        &mut self,
-        attempt: &AttemptId,
-        (dataset, by_year): (&str, Option<&ByYear>),
-        open: Spent,
-        since: Timestamp,
-    ) {
-        self.earmarks.insert(attempt, self.charged_accounts(dataset, by_year), open, since);
+    pub fn earmark_again(&mut self, attempt: &AttemptId, set_aside: SetAside<'_>, since: Timestamp) {
+        let accounts = self.charged_accounts(set_aside.dataset, set_aside.by_year);
+        self.earmarks.insert(attempt, accounts, set_aside, since);
     }
 
     /// For which attempts something is set aside.

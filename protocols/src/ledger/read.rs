@@ -16,6 +16,7 @@ use super::office::{Action, CapChange, Hold, Note, Proposal, Recovery, Restored,
 use super::recent::Recent;
 use super::rules::Rules;
 use crate::digest::Digest;
+use crate::identity::petition::Petition;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
 
@@ -81,6 +82,7 @@ struct Fields<'a, S> {
     snapshot: Option<Digest>,
     consent: Option<S>,
     requester: Option<S>,
+    petition: Option<Petition>,
     recipients: Option<Vec<S>>,
     participants: Option<Vec<S>>,
     round: Option<u32>,
@@ -208,6 +210,7 @@ impl<S: AsRef<str>> Fields<'_, S> {
             snapshot: self.snapshot,
             consent: self.consent.take(),
             requester: there(self.requester.take(), "requester")?,
+            petition: self.petition.take(),
             recipients: there(self.recipients.take(), "recipients")?,
             participants: there(self.participants.take(), "participants")?,
             round: self.round,

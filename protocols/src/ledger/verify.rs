@@ -26,6 +26,7 @@ use super::outside::{Answered, Of, Outside, verdict, witness_key};
 use super::read::Text;
 use super::recompute::Recompute;
 use super::report::{Facts, Report};
+use super::requesters::Requesters;
 use super::store::{Store, StoreError};
 use crate::digest::{Digest, PlainSum};
 use crate::identity::{PublicIdentity, Roster, Signature};
@@ -184,7 +185,7 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
     let (node, origin) = (header.node.clone(), header.origin.clone());
     let mut facts = compare.then(|| Box::new(Facts { node, origin, ..Facts::default() }));
     let (mut recompute, mut computed, mut numbers) = (Recompute::default(), 0u64, Ok(()));
-    let (mut answered, mut absences) = (Answered::default(), Vec::new());
+    let (mut answered, mut requesters, mut absences) = (Answered::default(), Requesters::of(roster), Vec::new());
     for (i, line) in entry_lines(entries).enumerate() {
         let number = i + 2;
         chained = entry_line(line)
@@ -195,6 +196,7 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
                     facts.take(&entry);
                 }
                 answered.take(&entry);
+                requesters.take(&entry);
                 match recompute.check(&entry) {
                     Ok(counts) => computed += u64::from(counts),
                     Err(problem) if numbers.is_ok() => numbers = Err(format!("entry {}: {problem}", entry.sequence)),
@@ -229,6 +231,9 @@ pub fn verify_outside(text: &str, outside: &Outside<'_>, compare: bool) -> Repor
     );
     let numbers = numbers.map(|()| format!("ρ and ε of {computed} entries follow from their noise"));
     report.note("numbers, computed anew", numbers);
+    if let Some(verdict) = requesters.verdict() {
+        report.note("requesters", verdict);
+    }
     report.note("checkpoints", checkpoints.verdict(entries));
     report.note("sightings", verify_sightings(&sighting_lines, &header, &chain));
     // Of a part nobody has signed anything; it has failed above.

@@ -61,6 +61,11 @@ pub struct Study {
 }
 
 impl Study {
+    /// Hash of what it states.
+    pub fn digest(&self) -> Digest {
+        Digest::of("entente study 1", &[&canonical_bytes(self)])
+    }
+
     /// Checks what the types alone cannot say; the error is what is wrong. A node checks it again, as a study
     /// reaches it from a coordinator that it need not trust.
     pub fn validate(&self) -> Result<(), Reason> {

@@ -18,7 +18,8 @@ use super::{Earlier, Question, Refusal, Study};
 use crate::attempt::AttemptId;
 use crate::canonical::canonical_bytes;
 use crate::digest::Digest;
-use crate::identity::check_name;
+use crate::identity::petition::{Asking, OPERATOR, Petition};
+use crate::identity::{Roster, check_name};
 use crate::language::schema::DatasetSchema;
 use crate::policy::StudyRef;
 use crate::privacy::rho::Rho;
@@ -53,6 +54,17 @@ pub struct Proposal {
     pub schemas: BTreeMap<String, Digest>,
     /// Those schemas.
     pub datasets: BTreeMap<Digest, DatasetSchema>,
+    /// The requester's signature, where it is a partner and not the operator. The last field: proposals that were stored before there
+    /// was one are read as those without.
+    pub petition: Option<Petition>,
+}
+
+/// That a requester is in no roster that staff have confirmed, and what they can do.
+pub fn unknown(requester: &str) -> String {
+    format!(
+        "`{requester}` asks for the study, and is not in the roster that is confirmed here; staff compare fingerprints and accept the new \
+         roster with `entente-node roster --accept`"
+    )
 }
 
 impl Schemas for Proposal {
@@ -76,6 +88,7 @@ impl Proposal {
             begun: 1,
             schemas: BTreeMap::new(),
             datasets: BTreeMap::new(),
+            petition: None,
         }
     }
 
@@ -177,6 +190,36 @@ impl Proposal {
         Ok(())
     }
 
+    /// What its requester must have signed, in the alliance of this roster.
+    pub fn asking<'a>(&'a self, id: &'a AttemptId, roster: &Roster) -> Asking<'a> {
+        Asking { authority: roster.authority, id: &id.study, requester: &self.requester }
+    }
+
+    /// Checks that whoever is named as its requester has asked for it: a partner by its signature, all else is the operator's.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be believed that they ask.
+    pub fn check_requester(&self, id: &AttemptId, roster: &Roster) -> Result<(), String> {
+        let Self { requester, petition, .. } = self;
+        match (petition, roster.members.get(requester)) {
+            (None, _) if requester == OPERATOR => Ok(()),
+            (None, _) => Err(format!(
+                "`{requester}` is said to ask for the study and has not signed it; without a partner's signature, only `{OPERATOR}` asks"
+            )),
+            (Some(_), None) => Err(unknown(requester)),
+            (Some(petition), Some(member))
+                if petition.study_sha256 == self.study.digest()
+                    && petition.verify(&self.asking(id, roster), &member.identity) =>
+            {
+                Ok(())
+            }
+            (Some(_), Some(_)) => Err(format!(
+                "`{requester}` is said to ask for the study, and its signature is not one of this study under this identifier"
+            )),
+        }
+    }
+
     /// Hash of what is asked and promised, whoever asks for it and why.
     pub fn terms(&self) -> Digest {
         let Study { name: _, purpose: _, legal_basis: _, partners: _, min_partners: _, wait, privacy, spec } =
@@ -211,8 +254,8 @@ impl Proposal {
 
     /// Whether it is the same study as another, and so may be a further attempt of it.
     pub fn continues(&self, other: &Self) -> bool {
-        let Self { study, partners, requester, .. } = self;
-        (study, partners, requester) == (&other.study, &other.partners, &other.requester)
+        let Self { study, partners, requester, petition, .. } = self;
+        (study, partners, requester, petition) == (&other.study, &other.partners, &other.requester, &other.petition)
     }
 
     /// What a decision on it is about: the same in all attempts of a study.

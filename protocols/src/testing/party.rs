@@ -9,7 +9,7 @@ use crate::kind::Kind;
 use crate::ledger::rules::Rules;
 use crate::ledger::store::{Memory, Store};
 use crate::ledger::{Begin, Budgets, Caps, Head, Ledger, Permit};
-use crate::policy::{Admitted, ApprovalMode, Approved, Decision, MinColluders, Policy, Request, StudyRef};
+use crate::policy::{Admitted, ApprovalMode, Approved, Decision, MinColluders, Policy, Request, Requesters, StudyRef};
 use crate::privacy::bounds::Bounded;
 use crate::privacy::mechanism::Mechanism;
 use crate::privacy::rho::Rho;
@@ -55,6 +55,7 @@ pub fn request(mechanism: &Mechanism, participants: &[String]) -> Request {
         snapshot: Some(SNAPSHOT),
         consent: None,
         requester: "operator".into(),
+        petition: None,
         recipients: vec!["operator".into()],
         participants: participants.to_vec(),
         privacy_unit: "id".into(),
@@ -79,6 +80,7 @@ pub fn approved(request: Request) -> Approved {
         own_numbers: true,
         per_study: request.rho,
         min_epsilon: 0.0,
+        requesters: Requesters::default(),
     };
     match rules.decide(request, None) {
         Decision::Approved(approved) => approved,

@@ -7,7 +7,7 @@
 //! Each kind has a limit on its length, checked when the eight bytes of the header are there and before anything is
 //! allocated; the payload's memory grows with what really arrives.
 
-use super::message::{Contribution, FromNode, FromOperator, ToNode, ToOperator};
+use super::message::{Contribution, FromNode, FromOperator, FromRequester, ToNode, ToOperator};
 use crate::attempt::AttemptId;
 use crate::canonical::{MAX_CANONICAL, Malformed, canonical_bytes, from_canonical};
 use crate::ledger::Outbound;
@@ -40,6 +40,7 @@ message!(FromOperator, 4, 0x40_0000);
 message!(ToOperator, 5, MAX_CANONICAL);
 message!(super::message::Enrol, 6, 0x1_0000);
 message!(super::message::Enrolled, 7, 0x40_0000);
+message!(FromRequester, 8, 0x40_0000);
 
 const CONTRIBUTION: u8 = 3;
 const CONTRIBUTION_LIMIT: usize = MAX_CANONICAL;
@@ -53,6 +54,7 @@ fn limit(kind: u8) -> Option<usize> {
         (ToOperator::KIND, ToOperator::LIMIT),
         (super::message::Enrol::KIND, super::message::Enrol::LIMIT),
         (super::message::Enrolled::KIND, super::message::Enrolled::LIMIT),
+        (FromRequester::KIND, FromRequester::LIMIT),
     ];
     limits.iter().find(|(known, _)| *known == kind).map(|(_, limit)| *limit)
 }
@@ -154,7 +156,12 @@ impl FrameReader {
         Self::new(&[4])
     }
 
-    /// For what the coordinator sends to operators.
+    /// For what partners send that ask for studies.
+    pub fn from_requesters() -> Self {
+        Self::new(&[8])
+    }
+
+    /// For what the coordinator sends to operators, and to partners that ask for studies.
     pub fn to_operators() -> Self {
         Self::new(&[5])
     }
@@ -267,12 +274,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_decoders_panic(kind in 0u8..9, payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn no_bytes_make_the_decoders_panic(kind in 0u8..10, payload in proptest::collection::vec(any::<u8>(), 0..300)) {
             let frame = Frame { kind, payload };
             let _ = frame.decode::<ToNode>();
             let _ = frame.decode::<FromNode>();
             let _ = frame.decode::<ToOperator>();
             let _ = frame.decode::<FromOperator>();
+            let _ = frame.decode::<FromRequester>();
             let _ = frame.decode_contribution();
         }
     }

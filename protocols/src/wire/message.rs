@@ -2,6 +2,7 @@
 
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
+use crate::identity::petition::Petition;
 use crate::identity::{Member, Roster, Signature};
 use crate::language::schema::DatasetSchema;
 use crate::ledger::Head;
@@ -21,6 +22,10 @@ use crate::study::proposal::Proposal;
 pub const ALPN: &[u8] = b"entente/1";
 /// ALPN of an enrolment, the one connection without a client certificate.
 pub const ALPN_ENROL: &[u8] = b"entente-enrol/1";
+/// ALPN of a connection on which a partner asks for a study, beside its node's.
+pub const ALPN_ASK: &[u8] = b"entente-ask/1";
+/// The identifier under which a rehearsal's result comes.
+pub const REHEARSAL: &str = "rehearsal";
 /// The name in every coordinator's certificate: it is identified by its authority, not by where it listens.
 pub const COORDINATOR_NAME: &str = "coordinator.entente";
 /// The name in the operator's certificate. No partner can have it, as it is not a valid partner's name.
@@ -353,9 +358,48 @@ pub enum FromOperator {
         /// What was found.
         note: String,
     },
+    /// Run this study over invented rows.
+    Rehearse {
+        /// The study.
+        study: Study,
+    },
 }
 
-/// To an operator's command line.
+/// From the command line of a partner's node, which asks for studies: one request a connection, as an operator has.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub enum FromRequester {
+    /// What would this study cost, and who must approve?
+    Check {
+        /// The study.
+        study: Study,
+    },
+    /// Run it; followed by progress until it ends, if `follow`.
+    Run {
+        /// The study.
+        study: Study,
+        /// The identifier that the requester has drawn for it.
+        id: String,
+        /// Its signature.
+        petition: Petition,
+        /// Whether to report progress.
+        follow: bool,
+    },
+    /// Follow a study that it has asked for.
+    Follow(String),
+    /// All studies that it has asked for.
+    List,
+    /// One of them.
+    Show(String),
+    /// Give one of them up.
+    Cancel(String),
+    /// Run this study over invented rows.
+    Rehearse {
+        /// The study.
+        study: Study,
+    },
+}
+
+/// To an operator's command line, or a partner's that asks for studies.
 #[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub enum ToOperator {
     /// Partners, as JSON.
@@ -384,6 +428,15 @@ pub enum ToOperator {
     Refused(Reason),
     /// Failed.
     Failed(Reason),
+    /// What a partner has asked to see, as JSON and for people.
+    Shown {
+        /// The JSON.
+        json: String,
+        /// The same for people.
+        text: String,
+        /// Whether something in it speaks against running the study.
+        refused: bool,
+    },
 }
 
 /// Where a study stands.
@@ -403,4 +456,59 @@ pub struct Progress {
     pub waiting: Vec<(String, String)>,
     /// What happened on the way: partners that are no longer part of it, and why.
     pub notes: Vec<String>,
+}
+
+impl Progress {
+    /// The same in a line.
+    pub fn line(&self) -> String {
+        let attempt = if self.attempt > 1 { format!("attempt {}, ", self.attempt) } else { String::new() };
+        let stage = match self.stage.as_str() {
+            "waiting" => "gathering",
+            "complete" => "writing the result",
+            stage => stage,
+        };
+        let round = match self.rounds {
+            (round, rounds) if rounds > 1 => format!(" round {round} of {rounds}"),
+            _ => String::new(),
+        };
+        let left = self.seconds_left.map_or_else(String::new, |seconds| format!(", about {} left", duration(seconds)));
+        let waiting: Vec<String> =
+            self.waiting.iter().map(|(partner, reason)| format!("{partner} ({reason})")).collect();
+        if waiting.is_empty() {
+            format!("{attempt}{stage}{round}{left}")
+        } else {
+            format!("{attempt}{stage}{round}{left}: waiting for {}", waiting.join(", "))
+        }
+    }
+}
+
+fn duration(seconds: u32) -> String {
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5400 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_who_is_waited_for_and_why() {
+        let waiting = vec![("bank".into(), "not connected".into()), ("telecom".into(), "computes".into())];
+        let mut progress = Progress {
+            study: "s".into(),
+            attempt: 2,
+            stage: "summing".into(),
+            rounds: (1, 1),
+            seconds_left: None,
+            waiting,
+            notes: vec![],
+        };
+        assert_eq!(progress.line(), "attempt 2, summing: waiting for bank (not connected), telecom (computes)");
+        (progress.rounds, progress.seconds_left) = ((3, 20), Some(100));
+        progress.waiting.clear();
+        assert_eq!(progress.line(), "attempt 2, summing round 3 of 20, about 2 min left");
+    }
 }

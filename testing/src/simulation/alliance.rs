@@ -9,6 +9,7 @@ use entente_examples::alliance::Error;
 use entente_host::clock::Hands;
 use entente_node::store::WitnessStore;
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::identity::petition::{Asking, Petition, identifier};
 use entente_protocols::ledger::quorum::quorum;
 use entente_protocols::policy::usual_colluders;
 use entente_protocols::study::file::Asked;
@@ -57,6 +58,8 @@ pub(super) struct Alliance {
     pub(super) plan: Plan,
     room: Option<Room>,
     study: Option<String>,
+    /// Which partner has asked for a study, unless all are the operator's.
+    pub(super) requester: Option<(String, usize)>,
     pub(super) beside: bool,
     pub(super) gone: Vec<bool>,
     pub(super) revoked: Vec<bool>,
@@ -142,6 +145,7 @@ impl Alliance {
             plan: Plan::new(&mut Choices::new(0, [0]), 1),
             room: None,
             study: None,
+            requester: None,
             beside: false,
             gone: vec![false; count],
             revoked: vec![false; count],
@@ -172,11 +176,28 @@ impl Alliance {
         Ok(())
     }
 
-    /// Submits a study. Its identifier.
+    /// Submits a study of the operator's. Its identifier.
     pub(super) fn submit(&mut self, asked: Asked) -> Result<String, Error> {
+        self.submit_by(None, asked)
+    }
+
+    /// The same of a partner's, which signs it; what follows one another is the operator's.
+    pub(super) fn submit_by(&mut self, requester: Option<usize>, asked: Asked) -> Result<String, Error> {
         // Before that, nothing is heard for a second: identifiers begin with the time, and nothing depends on how they go on.
         self.passes(PAUSE);
-        let id = self.up()?.submit(asked)?;
+        let id = match (requester, asked) {
+            (Some(party), Asked::Study(study)) => {
+                let (now, name) = (self.clock.now(), self.parties[party].name);
+                let key = self.parties[party].folder().identity()?;
+                let id = identifier(now, [0, 0, 7]);
+                let authority = self.up()?.roster()?.authority;
+                let asking = Asking { authority, id: &id, requester: name };
+                let petition = Petition::sign(&asking, study.digest(), now.as_second(), &key);
+                self.requester = Some((id.clone(), party));
+                self.up()?.submit_asked(*study, id, name, petition)?
+            }
+            (_, asked) => self.up()?.submit(asked)?,
+        };
         self.study = Some(id.clone());
         self.carry()?;
         Ok(id)

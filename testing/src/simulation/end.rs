@@ -6,10 +6,11 @@ use entente::store::{RECEIPT, StudyState};
 use entente_examples::alliance::Error;
 use entente_node::store::StudyStore;
 use entente_protocols::attempt::AttemptId;
+use entente_protocols::identity::petition::OPERATOR;
 use entente_protocols::ledger::cross::cross_check;
 use entente_protocols::ledger::receipt::{Receipt, verify_receipt};
 use entente_protocols::ledger::report::{Facts, Report};
-use entente_protocols::ledger::store::Store as _;
+use entente_protocols::ledger::store::Store;
 use entente_protocols::ledger::verify::{export, verify_to_compare};
 use entente_protocols::privacy::rho::Rho;
 use serde_json::Value;
@@ -22,7 +23,9 @@ use super::watch::{is_small, open};
 impl Alliance {
     /// How a study ended that has such needs, once everybody has heard of it.
     pub(super) fn ends(&mut self, id: &str, needs: &Needs) -> Result<(End, Option<String>), Error> {
-        let excuse = self.excuse(needs);
+        // What a partner has asked for is given up when it is revoked.
+        let is_revoked = self.requester.as_ref().is_some_and(|(asked, party)| asked == id && self.revoked[*party]);
+        let excuse = self.excuse(needs) || is_revoked;
         let (state, why) = self.outcome(id)?;
         self.until_told()?;
         let end = match state {
@@ -92,6 +95,7 @@ impl Alliance {
         let mut facts = Vec::new();
         for (number, party) in self.parties.iter().enumerate() {
             let (folder, ledger) = (party.folder(), open(party.folder())?);
+            self.names_requesters(party.name, &ledger)?;
             let text = export(party.name, &folder.signer(party.name)?, &ledger)?;
             let mut report = verify_to_compare(&text, folder.pinned_roster()?.as_ref());
             let is_in_quarantine = self.put_back[number] && !ledger.sightings()?.is_empty();
@@ -104,6 +108,20 @@ impl Alliance {
             facts.extend(report.facts.take().filter(|_| self.is_as_it_was(number)).map(|facts| *facts));
         }
         Ok(facts)
+    }
+
+    /// A ledger says of each study who has asked for it.
+    fn names_requesters(&self, node: &str, ledger: &impl Store) -> Result<(), Error> {
+        for line in ledger.entries()? {
+            let entry = line.entry()?;
+            let Some(record) = entry.study() else { continue };
+            let asked = self.requester.as_ref().filter(|(asked, _)| *asked == record.study.id);
+            let requester = asked.map_or(OPERATOR, |(_, party)| self.parties[*party].name);
+            if record.requester != requester {
+                return Err(format!("{node} says that {} asked for it, not {requester}", record.requester).into());
+            }
+        }
+        Ok(())
     }
 
     /// A result's receipt verifies, agrees with ledgers, and is signed by all participants.

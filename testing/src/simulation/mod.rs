@@ -91,11 +91,19 @@ pub fn simulate(seed: u64) -> Result<Simulated, Error> {
     let count = choices.one_of(&[2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9, 10]);
     let count = if asked.scores() { count.min(6) } else { count };
     let least = choices.one_of(&[None, Some(2), Some(2)]);
-    let begin = |problem: Error| format!("seed {seed}, {asked:?} of {count}: {problem}").into();
-    run(&mut choices, asked, count, least).map_err(begin)
+    // Choices of their own, so that those of a seed stay what they are.
+    let mut asks = Choices::new(seed, [0xa5]);
+    let requester = (asks.below(3) == 0).then(|| asks.below(count));
+    let begin = |problem: Error| format!("seed {seed}, {asked:?} of {count}, asked by {requester:?}: {problem}").into();
+    run(&mut choices, asked, (count, least), requester).map_err(begin)
 }
 
-fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) -> Result<Simulated, Error> {
+fn run(
+    choices: &mut Choices,
+    asked: Asked,
+    (count, least): (usize, Option<u32>),
+    requester: Option<usize>,
+) -> Result<Simulated, Error> {
     // Others at the same time, perhaps one after the other.
     let beside = choices.one_of(&[&[][..], &[], &[], &[Asked::Sums], &[Asked::Counts, Asked::Linear]]);
     let at_once = choices.one_of(&[None, Some(1)]);
@@ -124,7 +132,8 @@ fn run(choices: &mut Choices, asked: Asked, count: usize, least: Option<u32>) ->
     for other in beside {
         studies.push((*other, alliance.submit(other.study(count, least, None)?)?));
     }
-    studies.push((asked, alliance.submit(asked.study(count, least, model.as_deref())?)?));
+    let study = asked.study(count, least, model.as_deref())?;
+    studies.push((asked, alliance.submit_by(requester, study)?));
     for (_, id) in &studies {
         alliance.until_over(id, asked.scores())?;
     }

@@ -128,6 +128,7 @@ impl World {
             created: jiff::Timestamp::UNIX_EPOCH,
             study,
             requester: "operator".into(),
+            petition: None,
             named: names.clone(),
             state: StudyState::Running,
             attempt: 1,
@@ -437,7 +438,7 @@ fn it_is_cancelled_in_every_stage_but_the_last() {
     for stage in 0..=3 {
         let mut world = World::new(&draft());
         (0..stage).for_each(|_| world.answer_all(&ALL));
-        world.event(Event::Attempt(AttemptEvent::Cancel));
+        world.event(Event::Attempt(AttemptEvent::Cancel("the operator".into())));
         if stage == 3 {
             assert_eq!((&world.end, world.stage()), (&None, "complete"), "its result is being made");
             continue;
@@ -447,7 +448,7 @@ fn it_is_cancelled_in_every_stage_but_the_last() {
         assert_eq!(world.kept.lost().len(), usize::from(stage == 2), "what may have been charged is kept");
     }
     let mut world = World::queued(&draft());
-    world.event(Event::Attempt(AttemptEvent::Cancel));
+    world.event(Event::Attempt(AttemptEvent::Cancel("the operator".into())));
     assert_eq!((world.kept.record.state, world.messages), (StudyState::Cancelled, 0), "before its turn");
 }
 

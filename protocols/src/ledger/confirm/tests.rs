@@ -5,12 +5,12 @@ use super::super::entry::State;
 use super::super::rules::DatasetRules;
 use super::super::store::{Memory, Store};
 use super::super::verify::{export, verify_export};
-use super::super::{AccountKey, Budgets, Caps};
+use super::super::{AccountKey, Budgets, Caps, Quota};
 use super::*;
 use crate::digest::Digest;
 use crate::identity::IdentityKey;
 use crate::policy::tests::{approved, request};
-use crate::policy::{ApprovalMode, Request};
+use crate::policy::{ApprovalMode, Limits, Request};
 use crate::privacy::rho::Rho;
 
 const CAPS: Caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(90_000), delta: 1e-6 };
@@ -272,7 +272,8 @@ fn a_person_who_may_be_at_all_partners_loses_no_more_than_the_rules_say() {
     let limited = with(|rules| rules.person = Some(Rho::from_micro(40_000)));
     let mut ledger = open(Memory::default(), limited.clone());
     charge(&mut ledger, "d", 1, 1_000).unwrap();
-    ledger.earmark(&request("s2", 2, 2_000), jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    ledger.earmark(&request("s2", 2, 2_000), &Quota::of_day(Limits::default(), now), now).unwrap();
     let error = charge(&mut ledger, "d", 3, 2_000).unwrap_err().to_string();
     for words in
         ["a person at all partners", "asked ρ = 0.018000", "spent 0.009000 and 0.018000 set aside", "of 0.040000"]

@@ -4,12 +4,12 @@ use super::super::office::CapChange;
 use super::super::rules::Rules;
 use super::super::store::Memory;
 use super::super::verify::{export, verify_export};
-use super::super::{Act, Budgets, Caps};
+use super::super::{Act, Budgets, Caps, Quota};
 use super::*;
 use crate::digest::Digest;
 use crate::identity::IdentityKey;
-use crate::policy::Request;
 use crate::policy::tests::{approved, request};
+use crate::policy::{Limits, Request};
 use crate::privacy::rho::Rho;
 
 const CAPS: Caps = Caps { lifetime: Rho::from_micro(100_000), per_study: Rho::from_micro(90_000), delta: 1e-6 };
@@ -111,7 +111,8 @@ fn a_data_set_under_another_name_has_what_its_population_has_left() {
 #[test]
 fn what_is_set_aside_is_set_aside_of_the_population() {
     let mut ledger = open(Memory::default(), [("a", "people"), ("b", "people"), ("c", "shops")]);
-    ledger.earmark(&asked("a", 1, 80_000), jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    ledger.earmark(&asked("a", 1, 80_000), &Quota::of_day(Limits::default(), now), now).unwrap();
     assert!(charge(&mut ledger, "b", 2, 30_000).unwrap_err().to_string().contains("0.080000 set aside"));
     charge(&mut ledger, "c", 3, 30_000).unwrap();
 }

@@ -7,11 +7,12 @@ use super::super::read::Text;
 use super::super::rules::Rules;
 use super::super::store::Memory;
 use super::super::verify::{export, verify_export};
-use super::super::{Act, Budgets, Caps, Signer};
+use super::super::{Act, Budgets, Caps, Quota, SetAside, Signer};
 use super::*;
 use crate::attempt::AttemptId;
 use crate::digest::Digest;
 use crate::identity::IdentityKey;
+use crate::policy::Limits;
 use crate::policy::tests::{approved, request};
 
 const CAP: u64 = 50_000;
@@ -108,7 +109,7 @@ fn what_is_set_aside_is_set_aside_of_its_years() {
     let mut ledger = ledger();
     let now = jiff::Timestamp::UNIX_EPOCH;
     let held = asked(1, 40_000, of(Some((2026, 2026))));
-    ledger.earmark(&held, now).unwrap();
+    ledger.earmark(&held, &Quota::of_day(Limits::default(), now), now).unwrap();
     let admits = |ledger: &Ledger<Memory>, by_year| {
         let request = asked(2, 20_000, by_year);
         ledger.admits(&request, request.rho).is_ok()
@@ -121,12 +122,9 @@ fn what_is_set_aside_is_set_aside_of_its_years() {
     let standing = ledger.standing("d", of(Some((2026, 2027))).as_ref()).unwrap();
     assert_eq!((standing.account.name(), standing.held), ("people:2026", held.rho));
     ledger.let_go(&held.attempt());
-    ledger.earmark_again(
-        &AttemptId::new("s3", 1),
-        ("d", of(None).as_ref()),
-        Spent { rho: rho(40_000), person: Rho::ZERO },
-        now,
-    );
+    let (by_year, open) = (of(None), Spent { rho: rho(40_000), person: Rho::ZERO });
+    let set_aside = SetAside { dataset: "d", by_year: by_year.as_ref(), requester: "operator", open };
+    ledger.earmark_again(&AttemptId::new("s3", 1), set_aside, now);
     assert!(!admits(&ledger, of(Some((2027, 2027)))), "what is set aside of all time");
 }
 

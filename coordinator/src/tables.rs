@@ -14,7 +14,7 @@ use crate::views::{AccountView, AnswerView, CheckView, PartnersView, StudyView};
 /// The most rows of a result that are printed; all are in its files.
 const MAX_ROWS: usize = 60;
 
-pub(super) fn partners(view: &PartnersView) -> String {
+pub(crate) fn partners(view: &PartnersView) -> String {
     if view.partners.is_empty() {
         return format!("nobody is enrolled in alliance {} yet; entente invite PARTNER makes a ticket", view.alliance);
     }
@@ -60,26 +60,35 @@ pub(super) fn partners(view: &PartnersView) -> String {
     text
 }
 
-pub(super) fn studies(views: &[StudyView]) -> String {
+pub(crate) fn studies(views: &[StudyView]) -> String {
     if views.is_empty() {
         return "no studies yet; entente study run FILE --out RESULTS runs one".into();
     }
-    let mut table = table(["study", "name", "kind", "state", "attempt", "waits for"]);
+    let mut table = table(["study", "name", "kind", "asked for by", "state", "attempt", "waits for"]);
     for view in views {
         let waiting: Vec<&str> = view.waiting.iter().map(|waiting| waiting.partner.as_str()).collect();
         let state = match &view.stage {
             Some(stage) => format!("{}, {stage}", view.state),
             None => view.state.to_string(),
         };
-        table.add_row([&view.id, &view.name, view.kind.name(), &state, &view.attempt.to_string(), &waiting.join(", ")]);
+        table.add_row([
+            &view.id,
+            &view.name,
+            view.kind.name(),
+            &view.requester,
+            &state,
+            &view.attempt.to_string(),
+            &waiting.join(", "),
+        ]);
     }
     table.to_string()
 }
 
-pub(super) fn study(view: &StudyView) -> String {
+pub(crate) fn study(view: &StudyView) -> String {
     let mut lines = vec![
         format!("study {} ({}, {})", view.id, view.name, view.kind),
         format!("purpose: {}", view.purpose),
+        format!("asked for by: {}", view.requester),
         format!("submitted {}", view.created),
         format!("participants: {}", view.participants.join(", ")),
         match &view.stage {
@@ -99,7 +108,7 @@ pub(super) fn study(view: &StudyView) -> String {
     lines.join("\n")
 }
 
-pub(super) fn check(view: &CheckView) -> String {
+pub(crate) fn check(view: &CheckView) -> String {
     let mut text = format!("study {} ({}) with {}", view.study, view.kind, view.participants.join(", "));
     if let Some(privacy) = &view.privacy {
         text += &format!(
@@ -153,7 +162,7 @@ fn significant(number: f64) -> String {
 }
 
 /// The table of a result.json.
-pub(super) fn result(json: &[u8]) -> String {
+pub(crate) fn result(json: &[u8]) -> String {
     let Some(result) = kinds::table(json) else { return String::from_utf8_lossy(json).into_owned() };
     let mut table = table(result.columns.iter().map(String::as_str));
     for row in result.rows.iter().take(MAX_ROWS) {
@@ -167,7 +176,7 @@ pub(super) fn result(json: &[u8]) -> String {
 }
 
 /// A model in short.
-pub(super) fn model(file: &ModelFile) -> String {
+pub(crate) fn model(file: &ModelFile) -> String {
     let model = &file.model;
     let mut text = format!("{} model of study {} ({})", file.kind(), file.study.name, file.study.id);
     text += &match &model.target {
