@@ -155,16 +155,25 @@ fn a_number_of_partners_must_have_cosigned_all_that_left() {
 fn a_ledger_under_another_key_than_a_witness_holds_of_its_name_fails_unless_a_roster_names_its_key() {
     let mut before =
         Checkpoint::sign(ledger(&[1, 2, 3]).checkpoint(&signer()).unwrap().statement().clone(), &key(8)).unwrap();
+    let unseen = file(&before);
     let line = before.note().cosign(&node_origin(Digest::ZERO, "b"), &key(4), 1);
     before.add(line);
     let (held, anew, ours) = (file(&before), ledger(&[1]), roster());
-    let found = "b holds a checkpoint of 7 entries of this name under another key";
+    let found = "b holds a checkpoint of 8 entries of this name under another key";
     is(&check(&anew, Outside { witnessed: &held, ..Outside::default() }), Verdict::Failed, found);
     // Others support it, as far as that goes without knowing who they are.
     let both = [file(&cosigned_by(&anew, &WITNESSES[1..])), held.clone()].concat();
     is(&check(&anew, Outside { witnessed: &both, ..Outside::default() }), Verdict::Failed, found);
-    is(&check(&anew, Outside { roster: Some(&ours), witnessed: &held, cosigned_by: 0 }), Verdict::NotWitnessed, found);
-    is(&check(&anew, Outside { roster: Some(&ours), witnessed: &both, cosigned_by: 1 }), Verdict::Ok, found);
+    // A roster says whose key is the node's: what another one had spent has to be taken over, if somebody in it has seen that.
+    let earlier = "under an earlier identity; what that had spent is not taken over";
+    is(&check(&anew, Outside { roster: Some(&ours), witnessed: &held, cosigned_by: 0 }), Verdict::Failed, earlier);
+    is(&check(&anew, Outside { roster: Some(&ours), witnessed: &both, cosigned_by: 1 }), Verdict::Failed, earlier);
+    let found = "holds a checkpoint of 8 entries of this name under another key, which is not the roster's";
+    is(
+        &check(&anew, Outside { roster: Some(&ours), witnessed: &unseen, cosigned_by: 0 }),
+        Verdict::NotWitnessed,
+        found,
+    );
 }
 
 /// What officers have taken over is settled, and what is of another node is not of this ledger.
