@@ -22,6 +22,7 @@ use entente_protocols::study::{Question, Study};
 use entente_protocols::testing::NOW;
 use entente_protocols::wire::frame::{Frame, FrameReader};
 use entente_protocols::wire::message::{Contribution, FromAttempt, FromNode, ToAttempt, ToNode};
+use jiff::Timestamp;
 
 use crate::world::{Founding, World};
 
@@ -34,6 +35,8 @@ pub struct Puppets {
     participants: BTreeMap<&'static str, Participant>,
     /// Of those whose clock a test moves by hand.
     clocks: BTreeMap<&'static str, Clock>,
+    /// The hands of clocks that go on when a reply is waited for.
+    moved: BTreeMap<&'static str, Hands>,
 }
 
 impl Puppets {
@@ -53,7 +56,8 @@ impl Puppets {
     pub fn over(world: World) -> Result<Self, Error> {
         let last = PARTNERS[PARTNERS.len() - 1];
         let roster = world.folder(last).offered_roster()?.ok_or("the last to join has seen all")?;
-        let mut puppets = Self { world, roster, participants: BTreeMap::new(), clocks: BTreeMap::new() };
+        let mut puppets =
+            Self { world, roster, participants: BTreeMap::new(), clocks: BTreeMap::new(), moved: BTreeMap::new() };
         for partner in PARTNERS {
             puppets.start(partner)?;
         }
@@ -71,6 +75,7 @@ impl Puppets {
     /// The same, and nobody has said anything to it yet.
     pub fn start(&mut self, partner: &'static str) -> Result<(), Error> {
         self.participants.remove(partner);
+        self.moved.remove(partner);
         let folder = self.world.folder(partner);
         let clock = self.clocks.get(partner).cloned().unwrap_or_default();
         let participant = Participant::open(&folder, entente_node::load(&folder)?, clock)?;
@@ -79,10 +84,16 @@ impl Puppets {
         self.welcome(partner)
     }
 
-    /// Kills a participant and starts it again by another clock, from then on.
-    pub fn restart_at(&mut self, partner: &'static str, clock: Clock) -> Result<(), Error> {
+    /// Kills a participant and starts it again at another time, until it is started again.
+    pub fn restart_at(&mut self, partner: &'static str, now: Timestamp) -> Result<(), Error> {
+        let (clock, hands) = Clock::by_hand(now);
         self.clocks.insert(partner, clock);
-        self.restart(partner)
+        let started = self.start(partner);
+        self.clocks.remove(partner);
+        self.moved.insert(partner, hands);
+        started?;
+        self.read(partner);
+        Ok(())
     }
 
     /// Starts a participant again with a clock that stands still until its hands are moved.
@@ -172,7 +183,12 @@ impl Puppets {
 
     /// What a participant answers, once the others have witnessed its ledger.
     pub fn tell(&self, partner: &str, message: ToNode) -> Vec<Frame> {
-        let (mut asks, mut answers) = self.apart(partner, message);
+        self.witnessed(partner, self.tell_alone(partner, message))
+    }
+
+    /// What a participant says, once the others have witnessed its ledger as it asks in that.
+    pub fn witnessed(&self, partner: &str, said: Vec<Frame>) -> Vec<Frame> {
+        let (mut asks, mut answers) = apart(said);
         while let Some(frame) = asks.pop() {
             let Ok(FromNode::Witness { request, .. }) = frame.decode() else { continue };
             for witness in PARTNERS.iter().filter(|witness| **witness != partner) {
@@ -181,18 +197,13 @@ impl Puppets {
                     panic!("a witness answers")
                 };
                 assert_eq!(node, partner);
-                let (again, more) = self.apart(partner, ToNode::Witnessed { by: Some((*witness).into()), answer });
+                let witnessed = ToNode::Witnessed { by: Some((*witness).into()), answer };
+                let (again, more) = apart(self.tell_alone(partner, witnessed));
                 asks.extend(again);
                 answers.extend(more);
             }
         }
         answers
-    }
-
-    /// What a participant asks its witnesses at once, and what else it says.
-    fn apart(&self, partner: &str, message: ToNode) -> (Vec<Frame>, Vec<Frame>) {
-        let asks = |frame: &Frame| matches!(frame.decode(), Ok(FromNode::Witness { .. }));
-        self.tell_alone(partner, message).into_iter().partition(asks)
     }
 
     /// A proposal with what its partners publish, as an honest coordinator makes it.
@@ -218,7 +229,10 @@ impl Puppets {
         tokio::task::block_in_place(|| {
             let mut said = participant.handle(message);
             while let Some(wait) = participant.due().filter(|_| !self.clocks.contains_key(partner)) {
-                std::thread::sleep(wait);
+                match self.moved.get(partner) {
+                    Some(hands) => hands.advance(wait),
+                    None => std::thread::sleep(wait),
+                }
                 said.extend(participant.leaves());
             }
             frames_of(&said)
@@ -415,6 +429,11 @@ impl Proposed {
     pub fn resend(&self, round: u32, transcript: Digest) -> ToNode {
         self.tells(ToAttempt::Resend { round, transcript })
     }
+}
+
+/// What a participant asks its witnesses, and what else it says.
+fn apart(said: Vec<Frame>) -> (Vec<Frame>, Vec<Frame>) {
+    said.into_iter().partition(|frame| matches!(frame.decode(), Ok(FromNode::Witness { .. })))
 }
 
 /// The answer is a refusal that says so.

@@ -12,9 +12,9 @@ use entente_node::review::{Review, router};
 use entente_node::sizes::Sizes;
 use entente_node::store::LedgerStore;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::wire::frame::FrameReader;
+use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode, ToAttempt};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, Signed, World, study};
+use entente_testing::{Error, PARTNERS, Proposed, Puppets, Signed, World, study};
 
 use super::review::Page;
 
@@ -40,12 +40,7 @@ struct Bank {
 
 impl Bank {
     async fn new() -> Result<Self, Error> {
-        let founding = World::of(&PARTNERS).settings(|_| format!("{SETTINGS}witnesses = 0\n")).table(
-            "customers",
-            COLUMNS,
-            "id",
-            |_| table(0),
-        );
+        let founding = World::of(&PARTNERS).table("customers", COLUMNS, "id", |_| table(0));
         let mut puppets = Puppets::of(founding).await?;
         let hands = Arc::new(puppets.by_hand("bank")?);
         Ok(Self { puppets, hands, asked: 0 })
@@ -97,20 +92,18 @@ impl Bank {
         Ok(by + self.node().due().ok_or("something is held")?)
     }
 
-    /// What leaves at the point that the bank waits for, and not before.
-    fn leaves(&self) -> Result<Vec<Vec<u8>>, Error> {
+    /// What leaves at the point that the bank waits for, and not before; a vector once it is witnessed.
+    fn leaves(&self) -> Result<Vec<Frame>, Error> {
         self.hands.advance(self.node().due().ok_or("something is held")? - NANOSECOND);
         assert_eq!(self.node().leaves().len(), 0);
         self.hands.advance(NANOSECOND);
-        Ok(self.node().leaves())
+        Ok(self.puppets.witnessed("bank", self.puppets.frames(&self.node().leaves())))
     }
 }
 
 /// Whether it is one frame, of a contribution.
-fn is_contribution(said: &[Vec<u8>]) -> Result<bool, Error> {
-    let mut reader = FrameReader::from_nodes();
-    said.iter().for_each(|bytes| reader.feed(bytes));
-    Ok(said.len() == 1 && reader.next_frame()?.is_some_and(|frame| frame.is_contribution()))
+fn is_contribution(said: &[Frame]) -> bool {
+    said.len() == 1 && said[0].is_contribution()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +113,7 @@ async fn a_reply_leaves_at_the_same_point_whatever_rows_there_are_and_however_lo
     for (many, takes) in [(0, 0), (1, 3), (30_000, 19), (0, 0), (30_000, 7)] {
         bank.has(&table(many))?;
         assert_eq!(bank.computes(ms(takes))?, FIRST, "{many} rows of one customer, {takes} ms");
-        assert!(is_contribution(&bank.leaves()?)?);
+        assert!(is_contribution(&bank.leaves()?));
     }
     assert_eq!(bank.node().alarms().counts(), [("late", 0), ("unread", 0)]);
     Ok(())
@@ -144,7 +137,7 @@ async fn the_size_that_replies_are_timed_by_is_no_matter_of_rows() -> Result<(),
 async fn a_reply_that_is_late_leaves_at_the_next_point_and_is_an_alarm() -> Result<(), Error> {
     let mut bank = Bank::new().await?;
     assert_eq!(bank.computes(ms(40))?, point(ms(40)));
-    assert!(point(ms(40)) > ms(48) && is_contribution(&bank.leaves()?)?);
+    assert!(point(ms(40)) > ms(48) && is_contribution(&bank.leaves()?));
     assert_eq!(bank.node().alarms().counts(), [("late", 1), ("unread", 0)]);
     let folder = bank.puppets.world.folder("bank");
     let review = Review::open(&folder, entente_node::load(&folder)?)?.counting(bank.node().alarms().clone());
@@ -163,16 +156,14 @@ async fn failures_leave_at_points_as_well() -> Result<(), Error> {
     let (proposed, _) = bank.signed()?;
     assert_eq!(bank.puppets.tell_alone("bank", proposed.go(&Signed::default())).len(), 0);
     assert_eq!(bank.node().due(), Some(FIRST));
-    let mut reader = FrameReader::from_nodes();
-    bank.leaves()?.iter().for_each(|bytes| reader.feed(bytes));
-    let said = reader.next_frame()?.ok_or("a frame")?.decode()?;
+    let said = bank.leaves()?.pop().ok_or("a frame")?.decode()?;
     assert!(matches!(said, FromNode::Attempt(_, FromAttempt::Refused { .. })), "{said:?}");
 
     let (proposed, signed) = bank.signed()?;
     fs::remove_file(bank.puppets.world.folder("bank").path().join("data/customers.csv"))?;
     assert_eq!(bank.puppets.tell_alone("bank", proposed.go(&signed)).len(), 0);
     assert_eq!(bank.node().due(), Some(FIRST));
-    assert!(is_contribution(&bank.leaves()?)?);
+    assert!(is_contribution(&bank.leaves()?));
     assert_eq!(bank.node().alarms().counts(), [("late", 0), ("unread", 1)]);
     Ok(())
 }
@@ -189,7 +180,7 @@ async fn a_reply_that_is_asked_for_again_keeps_its_point() -> Result<(), Error> 
         bank.puppets.reconnect("bank");
         assert_eq!((asks(&bank), bank.node().due()), (0, Some(ms(left))));
     }
-    assert!(is_contribution(&bank.leaves()?)?);
+    assert!(is_contribution(&bank.leaves()?));
     assert_eq!((asks(&bank), bank.node().due()), (0, Some(FIRST)), "what has left leaves again, at a point after that");
     bank.puppets.reconnect("bank");
     assert_eq!(bank.leaves()?.len(), 0, "who asked is not there any more");

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use entente_host::clock::Clock;
 use entente_node::store::StudyStore;
 use entente_protocols::ledger::entry::State;
 use entente_protocols::policy::{StewardDecision, Verdict};
@@ -32,8 +31,8 @@ fn decide(puppets: &Puppets, Proposed { id, proposal }: &Proposed, verdict: Verd
     Ok(store.decide(&id.study, &decision, &Timestamp::now().to_string())?)
 }
 
-fn in_days(days: i64) -> Result<Clock, Error> {
-    Ok(Clock::by_hand(Timestamp::now().checked_add(SignedDuration::from_hours(24 * days))?).0)
+fn in_days(days: i64) -> Result<Timestamp, Error> {
+    Ok(Timestamp::now().checked_add(SignedDuration::from_hours(24 * days))?)
 }
 
 /// Whether the bank has budget for another study: if not, it says what that is set aside for.

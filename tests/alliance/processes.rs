@@ -250,7 +250,7 @@ fn a_study_by_hand_survives_kills() -> Result<(), Error> {
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).map(|entry| entry["state"].clone()))
             .collect::<Result<_, _>>()?;
-        assert_eq!(states, ["CAP", "RESERVED", "COMPUTED", "RELEASED"], "{partner}");
+        assert_eq!(states, ["RULES", "CAP", "RESERVED", "COMPUTED", "RELEASED"], "{partner}");
         let exported = place.path(&format!("{partner}.jsonl"));
         let roster = place.path("alliance/roster.json");
         // The end's cosignatures may still be on their way.

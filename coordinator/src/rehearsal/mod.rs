@@ -174,7 +174,7 @@ mod tests {
         let partners = ["bank", "telecom"].map(String::from);
         let proposal = Proposal::first(study, &partners, OPERATOR)
             .over(partners.iter().map(|partner| (partner.clone(), schema())));
-        assert_eq!(unknown, proposal.question().unwrap_err().to_string());
+        assert_eq!(unknown, Error::refused(proposal.question().unwrap_err().reason()).to_string());
         let training = testing::study("t").train("logistic", "SELECT id, age, churned FROM customers");
         let training = error(&training.with("target", "churned").build().unwrap());
         assert!(training.contains("only queries"), "{training}");

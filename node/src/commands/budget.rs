@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::options::{Dir, studies};
-use super::plan::{self, Standing, Studies};
+use super::plan::{self, Amount, Standing, Studies};
 use crate::config::Config;
 use crate::participant::still_to_charge;
 use crate::state::Folder;
@@ -66,20 +66,6 @@ struct Row {
     /// What is in the cap of a population that two officers have added in calendar years.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     allowances: BTreeMap<i16, Amount>,
-}
-
-#[derive(Clone, Serialize)]
-pub(super) struct Amount {
-    pub(super) rho: f64,
-    pub(super) rho_micro: String,
-    pub(super) epsilon: f64,
-}
-
-impl Amount {
-    /// So much, with its ε at this δ.
-    pub(super) fn of(rho: Rho, delta: f64) -> Self {
-        Self { rho: rho.value(), rho_micro: rho.micro().to_string(), epsilon: rho.epsilon(delta) }
-    }
 }
 
 /// What is set aside for one attempt.

@@ -6,10 +6,23 @@ use entente_protocols::ledger::Spent;
 use entente_protocols::privacy::rho::Rho;
 use serde::Serialize;
 
-use super::budget::Amount;
-
 /// Studies of so much are counted, beside those of the most that one may cost.
 const EPSILONS: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
+
+/// So much of a budget.
+#[derive(Clone, Serialize)]
+pub(super) struct Amount {
+    pub(super) rho: f64,
+    pub(super) rho_micro: String,
+    pub(super) epsilon: f64,
+}
+
+impl Amount {
+    /// So much, with its ε at this δ.
+    pub(super) fn of(rho: Rho, delta: f64) -> Self {
+        Self { rho: rho.value(), rho_micro: rho.micro().to_string(), epsilon: rho.epsilon(delta) }
+    }
+}
 
 /// An account as it stands.
 pub(super) struct Standing {

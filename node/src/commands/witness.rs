@@ -72,7 +72,7 @@ impl Witness {
 impl Who {
     /// Who acts, and whether that is the steward.
     fn by(self, folder: &Folder) -> Result<(By, bool), Error> {
-        let is_steward = crate::load(folder)?.oversight.officers.is_empty() && self.officer.is_none();
+        let is_steward = crate::config::load(folder)?.oversight.officers.is_empty() && self.officer.is_none();
         let officer = match self.officer {
             Some(officer) => officer,
             None if is_steward => account(),

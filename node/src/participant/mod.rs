@@ -38,7 +38,7 @@ mod tests;
 mod witness;
 mod witnessing;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -122,20 +122,20 @@ pub struct Participant {
     /// Whether enough of them have said since this start what they hold.
     has_read: AtomicBool,
     /// What waits until they have.
-    put_off: Mutex<HashMap<AttemptId, ToAttempt>>,
+    put_off: Mutex<BTreeMap<AttemptId, ToAttempt>>,
     /// One lock an attempt that is at work or has rounds that share something, which it holds. The link tells one thing at a time
     /// of an attempt, so that hardly ever a thread waits for one.
-    attempts: Mutex<HashMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
+    attempts: Mutex<BTreeMap<AttemptId, Arc<Mutex<Option<Running>>>>>,
     /// Attempts that wait for a steward on the present connection.
-    waiting: Mutex<HashSet<AttemptId>>,
+    waiting: Mutex<BTreeSet<AttemptId>>,
     /// What it was opened at, by the time of day and by a time that only goes on.
     opened: (Timestamp, Moment),
     /// The rounds that are being computed.
     computing: Computing,
     /// Proposals that wait on the present connection until staff have confirmed a roster.
-    unconfirmed: Mutex<HashMap<AttemptId, Proposal>>,
+    unconfirmed: Mutex<BTreeMap<AttemptId, Proposal>>,
     /// Proposals that wait on the present connection until the data that they ask of are identified.
-    unidentified: Mutex<HashMap<AttemptId, Proposal>>,
+    unidentified: Mutex<BTreeMap<AttemptId, Proposal>>,
     refusals: Mutex<Refusals>,
     /// The ways to other participants.
     peers: Peers,

@@ -9,7 +9,7 @@
 //! witnesses from those who know better would let it. So it does nothing for studies until it has heard as many partners as it takes
 //! to let something leave ([`super::quorum`]). Partners answer whether or not they have heard others themselves.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -124,8 +124,8 @@ impl Participant {
     }
 
     /// The messages that were put off and can be answered by now.
-    pub fn taken_up(&self) -> HashMap<AttemptId, ToAttempt> {
-        if self.has_read() { std::mem::take(&mut *lock(&self.put_off)) } else { HashMap::new() }
+    pub fn taken_up(&self) -> BTreeMap<AttemptId, ToAttempt> {
+        if self.has_read() { std::mem::take(&mut *lock(&self.put_off)) } else { BTreeMap::new() }
     }
 
     /// Takes a partner's answer; returns frames to send.

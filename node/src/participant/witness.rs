@@ -39,6 +39,8 @@ use super::{Participant, Problem, saying};
 
 /// After how long witnesses are asked again, and the coordinator learns which of them this node waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Of how many that do not cosign it is kept why: names are the coordinator's to say.
+const MOST_REFUSED: usize = 1024;
 /// The most checkpoints that wait for cosignatures; older ones are included in newer ones.
 const MAX_ASKED: usize = 64;
 
@@ -291,8 +293,15 @@ impl Participant {
 
     /// Takes a witness's answer; returns frames to send.
     pub(super) fn witnessed(&self, by: Option<&str>, answer: Answer) -> Vec<Vec<u8>> {
-        if !matches!(answer, Answer::Refused(_)) {
-            lock(&self.witnesses).refused.remove(by.unwrap_or_default());
+        if let Some(name) = by {
+            let refused = &mut lock(&self.witnesses).refused;
+            match &answer {
+                // Also before this node has confirmed it, which may be soon.
+                Answer::Refused(reason) if refused.len() < MOST_REFUSED => {
+                    refused.insert(name.to_owned(), Refusals::short(reason));
+                }
+                _ => drop(refused.remove(name)),
+            }
         }
         let taken = match answer {
             // This node has signed it itself, whoever shows it.
@@ -309,7 +318,6 @@ impl Participant {
                 if let Some(name) = by {
                     let mut witnesses = lock(&self.witnesses);
                     witnesses.answers(name);
-                    witnesses.refused.insert(name.to_owned(), Refusals::short(&reason));
                 }
                 Ok(Vec::new())
             }
