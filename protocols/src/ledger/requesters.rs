@@ -102,8 +102,7 @@ mod tests {
         let signer = Signer { origin: node_origin(roster.authority, "p0"), key };
         let text = export("p0", &signer, ledger.store()).unwrap();
         let report = verify_export(&text, with_roster.then_some(&roster));
-        let line = report.text().lines().find(|line| line.contains("requesters")).map(str::to_owned);
-        line
+        report.text().lines().find(|line| line.contains("requesters")).map(str::to_owned)
     }
 
     #[test]
