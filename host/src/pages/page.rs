@@ -22,7 +22,7 @@ pub struct Page {
     pub address: Option<SocketAddr>,
     /// The folder of its tokens.
     pub keys: PathBuf,
-    /// What sets its address, and where: "`review` in [node] of node.toml".
+    /// What sets its address, and where, as in `"review in [node] of node.toml"`.
     pub setting: &'static str,
     /// An address as an example.
     pub example: &'static str,

@@ -59,7 +59,10 @@ impl<T> Held<T> {
     }
 
     /// Waits until the time of some has come, and takes them.
-    #[expect(clippy::disallowed_methods, reason = "by this machine's clock; who moves one by hand looks when it is time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "by this machine's clock; who moves one by hand looks when it is time"
+    )]
     pub(super) async fn leaving(&self, clock: &Clock) -> Vec<Reply<T>> {
         loop {
             // Before it is looked at: what comes meanwhile is not missed.

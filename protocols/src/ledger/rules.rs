@@ -2,7 +2,7 @@
 //! from, whose it is, what is declared of it and who has consented.
 //!
 //! `node.toml` says them, and whoever can edit that file can change them. So each change between two starts is an entry. What makes the
-//! node stricter holds at once. What makes it [looser](loosened) takes two officers once anything was charged; until they have confirmed
+//! node stricter holds at once. What makes it looser takes two officers once anything was charged; until they have confirmed
 //! it, the stricter rule is the one that is recorded, and what `node.toml` says in its place is refused.
 //!
 //! Rows are not in it: of the columns there is the hash of what is declared, of a consent predicate that of its text.
