@@ -411,13 +411,24 @@ impl Alliance {
         let witnesses: Vec<&Party> = others.filter(|other| !watched.away.contains(other.name)).collect();
         let colluders = usual_colluders(u32::try_from(self.founding)?) as usize;
         let needed = if self.founding == 1 { 0 } else { quorum(witnesses.len(), colluders, 0) };
-        let mut hold = 0;
+        let (mut hold, mut held) = (0, Vec::new());
         for witness in witnesses {
             let store = WitnessStore::open(&witness.folder().state("witnessed.sqlite"))?;
-            hold += usize::from(store.newest(&identity)?.is_some_and(|held| held.statement().size >= entry));
+            let newest = store.newest(&identity)?.map_or(0, |held| held.statement().size);
+            // Whoever was put back to an older state has cosigned what it does not know any more.
+            let is_put_back = self
+                .parties
+                .iter()
+                .position(|other| other.name == witness.name)
+                .is_some_and(|other| self.put_back[other]);
+            hold += usize::from(newest >= entry || is_put_back);
+            held.push((witness.name, newest));
         }
         if hold < needed {
-            return Err(format!("{name}: a vector leaves whose charge {hold} partners hold, and {needed} must").into());
+            return Err(format!(
+                "{name}: a vector leaves whose charge, entry {entry}, {hold} partners hold, and {needed} must: {held:?}"
+            )
+            .into());
         }
         Ok(())
     }
@@ -433,7 +444,12 @@ impl Alliance {
                         |other: &usize| self.revoked[*other] || self.gone[*other] && !self.parties[*other].is_up();
                     let missing: Vec<&str> =
                         (0..self.founding).filter(is_missing).map(|other| self.parties[other].name).collect();
-                    self.parties[party].goes_on_without(&missing)?;
+                    let away = &self.parties[party].watched.away;
+                    let fewer = missing.iter().filter(|name| !away.contains(**name)).count() + away.len();
+                    // Nobody goes on without any witness.
+                    if fewer + 1 < self.founding {
+                        self.parties[party].goes_on_without(&missing)?;
+                    }
                 }
                 let said = self.parties[party].looks(decides, self.beside)?;
                 self.says(party, said)
