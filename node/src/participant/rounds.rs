@@ -1,7 +1,5 @@
 //! The rounds of an attempt: charged, computed, noised, masked, stored and sent, one after another.
 
-use std::time::Duration;
-
 use entente_host::locks::lock;
 use entente_protocols::attempt::AttemptId;
 use entente_protocols::digest::Digest;
@@ -36,17 +34,9 @@ pub(super) struct Running {
     /// What the data were when they were opened, as far as that was known.
     snapshot: Option<Digest>,
     execution: Box<dyn Execution>,
-    predicted: Predicted,
+    facts: Facts,
     /// Whether its rows are in memory.
     is_read: bool,
-}
-
-/// How long each of the rounds takes by public facts, predicted once for all of them.
-struct Predicted {
-    /// One for which rows are read.
-    reading: Duration,
-    /// One over what has been read.
-    read: Duration,
 }
 
 /// What the coordinator says about a round.
@@ -160,25 +150,19 @@ impl Participant {
         let contributors = question.contributors();
         let position = contributors.iter().position(|name| name == self.name()).ok_or_else(nothing_to_bring)?;
         let execution = works::begin(part, Place { position, participants: contributors.len() })?;
-        let predicted = self.predicted(part, &question)?;
-        Ok(Running { question, agreed, dataset, snapshot, execution, predicted, is_read: false })
+        let facts = self.facts(part)?;
+        Ok(Running { question, agreed, dataset, snapshot, execution, facts, is_read: false })
     }
 
-    /// How long this node's part in each round takes, by public facts alone.
-    fn predicted(&self, part: Part<'_>, question: &Question) -> Result<Predicted, Problem> {
+    /// What is public of this node's part in each round, before it is known how many numbers a round releases.
+    fn facts(&self, part: Part<'_>) -> Result<Facts, Problem> {
         let reads = part.work.reads().ok_or_else(nothing_to_bring)?;
-        let rounds = question.rounds().filter_map(|round| question.round(round));
         let recorded = self.sizes.rows(reads.dataset).unwrap_or_else(|error| {
             error!(%error, "replies are timed as if the data set were small");
             None
         });
-        let facts = Facts {
-            rows: recorded.unwrap_or_default(),
-            columns: reads.columns.len() as u64,
-            nodes: part.work.nodes(),
-            numbers: rounds.map(|mechanism| mechanism.layout().len() as u64).max().unwrap_or_default(),
-        };
-        Ok(Predicted { reading: self.speed.predicts(&facts, true), read: self.speed.predicts(&facts, false) })
+        let (rows, columns) = (recorded.unwrap_or_default(), reads.columns.len() as u64);
+        Ok(Facts { rows, columns, nodes: part.work.nodes(), numbers: 0 })
     }
 
     /// Charges for a round, computes it and stores the vector.
@@ -191,7 +175,7 @@ impl Participant {
         turn: &dyn Turn,
         timing: &mut Timing,
     ) -> Result<Outbound, Problem> {
-        let Running { question, agreed, dataset, snapshot, execution, predicted, is_read } = running;
+        let Running { question, agreed, dataset, snapshot, execution, facts, is_read } = running;
         let Stage::Started(started) = &attempt.stage else { return Err(ended()) };
         let transcript = &started.signed.transcript;
         let Round { number, input, .. } = *round;
@@ -213,7 +197,8 @@ impl Participant {
         let dialogues = self.dialogues(attempt, (started, agreed), self.part(question)?, turn)?;
         let means = Means { own: self.own(), transcript: transcript.digest(), dialogues: &dialogues, timing: *timing };
         execution.meet(&means)?;
-        timing.begins(self.clock.moment(), if *is_read { predicted.read } else { predicted.reading });
+        let facts = Facts { numbers: layout.len() as u64, ..*facts };
+        timing.begins(self.clock.moment(), self.speed.predicts(&facts, !*is_read));
         if let Some(learnt) = evaluates {
             lock(&self.studies).put_evaluated(transcript.digest(), learnt)?;
         }
