@@ -32,7 +32,7 @@ async fn with_a_steward() -> Result<Puppets, Error> {
 }
 
 /// The bank's steward decides on what is proposed.
-fn decide(puppets: &Puppets, Proposed { id, proposal }: &Proposed, verdict: Verdict) -> Result<(), Error> {
+pub(super) fn decide(puppets: &Puppets, Proposed { id, proposal }: &Proposed, verdict: Verdict) -> Result<(), Error> {
     let store = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
     let proposal = puppets.with_schemas(proposal.clone()).digest(id);
     let decision = StewardDecision { proposal, by: "ann".into(), verdict };

@@ -2,15 +2,15 @@
 
 use std::fs;
 
-use entente_node::store::StudyStore;
 use entente_protocols::ledger::entry::State;
-use entente_protocols::policy::{StewardDecision, Verdict};
+use entente_protocols::policy::Verdict;
 use entente_protocols::wire::frame::Frame;
 use entente_protocols::wire::message::{FromAttempt, FromNode};
-use entente_testing::{Error, PARTNERS, Proposed, Puppets, SETTINGS, World, last_study, refused};
+use entente_testing::{Error, PARTNERS, Puppets, SETTINGS, World, last_study, refused};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::approvals::decide;
 use super::hostile::{SQL, proposal};
 use super::processes;
 
@@ -21,14 +21,6 @@ async fn puppets(approve: &str) -> Result<Puppets, Error> {
         _ => SETTINGS.to_owned(),
     };
     Puppets::of(World::of(&PARTNERS).settings(settings)).await
-}
-
-/// The bank's steward decides on what is proposed.
-fn decide(puppets: &Puppets, Proposed { id, proposal }: &Proposed, verdict: Verdict) -> Result<(), Error> {
-    let store = StudyStore::open(&puppets.world.folder("bank").state("studies.sqlite"))?;
-    let proposal = puppets.with_schemas(proposal.clone()).digest(id);
-    let decision = StewardDecision { proposal, by: "ann".into(), verdict };
-    Ok(store.decide(&id.study, &decision, &Timestamp::now().to_string())?)
 }
 
 fn in_days(days: i64) -> Result<Timestamp, Error> {
