@@ -68,6 +68,8 @@ pub(super) struct Alliance {
     pub(super) changed_for_all: bool,
     /// Whose older state was put back.
     pub(super) put_back: Vec<bool>,
+    /// How many entries of another's ledger a party had witnessed before it was put back.
+    knew: HashMap<(usize, usize), u64>,
     /// Whether a steward's approval may be later than now, by its node's clock.
     pub(super) late: bool,
     pub(super) met: Met,
@@ -152,6 +154,7 @@ impl Alliance {
             changed: vec![false; count],
             changed_for_all: false,
             put_back: vec![false; count],
+            knew: HashMap::new(),
             late: false,
             met: Met::default(),
             frames: 0,
@@ -402,28 +405,40 @@ impl Alliance {
         Ok(())
     }
 
+    /// How many entries of a party's ledger another one has witnessed, as far as it knows.
+    fn knows(&self, witness: usize, party: usize) -> Result<u64, Error> {
+        let Party { name, .. } = &self.parties[party];
+        let identity = self.parties[party].folder().signer(name)?.key.public();
+        let store = WitnessStore::open(&self.parties[witness].folder().state("witnessed.sqlite"))?;
+        Ok(store.newest(&identity)?.map_or(0, |held| held.statement().size))
+    }
+
+    /// A party is put back to an older state, and does not know any more what it has witnessed since.
+    pub(super) fn put_back(&mut self, party: usize) -> Result<(), Error> {
+        for other in (0..self.founding).filter(|other| *other != party) {
+            let knows = self.knows(party, other)?;
+            let knew = self.knew.entry((party, other)).or_default();
+            *knew = knows.max(*knew);
+        }
+        self.parties[party].put_back()?;
+        self.put_back[party] = true;
+        Ok(())
+    }
+
     /// Of a vector that leaves, enough partners hold a checkpoint that includes its charge: so many that any two such sets share an
     /// honest one.
     fn check_witnessed(&self, party: usize, entry: u64) -> Result<(), Error> {
         let Party { name, watched, .. } = &self.parties[party];
-        let identity = self.parties[party].folder().signer(name)?.key.public();
-        let others = self.parties[..self.founding].iter().filter(|other| other.name != *name);
-        let witnesses: Vec<&Party> = others.filter(|other| !watched.away.contains(other.name)).collect();
+        let others = (0..self.founding).filter(|other| *other != party);
+        let witnesses: Vec<usize> = others.filter(|other| !watched.away.contains(self.parties[*other].name)).collect();
         let colluders = usual_colluders(u32::try_from(self.founding)?) as usize;
         let needed = if self.founding == 1 { 0 } else { quorum(witnesses.len(), colluders, 0) };
-        let (mut hold, mut held) = (0, Vec::new());
+        let mut held = Vec::new();
         for witness in witnesses {
-            let store = WitnessStore::open(&witness.folder().state("witnessed.sqlite"))?;
-            let newest = store.newest(&identity)?.map_or(0, |held| held.statement().size);
-            // Whoever was put back to an older state has cosigned what it does not know any more.
-            let is_put_back = self
-                .parties
-                .iter()
-                .position(|other| other.name == witness.name)
-                .is_some_and(|other| self.put_back[other]);
-            hold += usize::from(newest >= entry || is_put_back);
-            held.push((witness.name, newest));
+            let knew = self.knew.get(&(witness, party)).copied().unwrap_or_default();
+            held.push((self.parties[witness].name, self.knows(witness, party)?.max(knew)));
         }
+        let hold = held.iter().filter(|(_, entries)| *entries >= entry).count();
         if hold < needed {
             return Err(format!(
                 "{name}: a vector leaves whose charge, entry {entry}, {hold} partners hold, and {needed} must: {held:?}"
@@ -445,9 +460,9 @@ impl Alliance {
                     let missing: Vec<&str> =
                         (0..self.founding).filter(is_missing).map(|other| self.parties[other].name).collect();
                     let away = &self.parties[party].watched.away;
-                    let fewer = missing.iter().filter(|name| !away.contains(**name)).count() + away.len();
-                    // Nobody goes on without any witness.
-                    if fewer + 1 < self.founding {
+                    let absent = away.len() + missing.iter().filter(|name| !away.contains(**name)).count();
+                    // As the command does not go on without any witness.
+                    if absent + 1 < self.founding {
                         self.parties[party].goes_on_without(&missing)?;
                     }
                 }

@@ -70,8 +70,7 @@ impl Alliance {
                 self.parties[party].kill(kill, last.map(|bytes| (bytes, self.beside)), torn)?;
                 // Whoever enrolled since has no older state.
                 if fault == Fault::PutBack && self.parties[party].has_kept_state() && !self.parties[party].is_up() {
-                    self.parties[party].put_back()?;
-                    self.put_back[party] = true;
+                    self.put_back(party)?;
                 }
                 let connection = self.connections[party] + 1;
                 self.connections[party] = connection;
