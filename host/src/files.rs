@@ -211,6 +211,18 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))
 }
 
+/// Reads a file that another one names: as seen from where the command runs, else beside the other one.
+///
+/// # Errors
+///
+/// In words, if it cannot be read.
+pub fn read_named_in(other: &Path, name: &str) -> Result<Vec<u8>, String> {
+    let here = Path::new(name);
+    let beside = other.parent().unwrap_or(Path::new("")).join(name);
+    let found = if here.exists() { here } else { &beside };
+    fs::read(found).map_err(|error| format!("{} cannot be read: {error}", here.display()))
+}
+
 /// Whether something is there, as far as can be told.
 pub fn exists(path: &Path) -> bool {
     path.exists()

@@ -5,7 +5,6 @@ mod model;
 mod options;
 #[expect(clippy::disallowed_methods, reason = "progress goes to stderr")]
 mod progress;
-#[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod study;
 #[expect(clippy::disallowed_methods, reason = "a result is a folder")]
 mod verify;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::rc::Rc;
 use std::time::Duration;
 
-use entente_protocols::wire::message::Progress;
+use entente_protocols::wire::message::{News, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Update;
@@ -43,21 +43,12 @@ impl Reporter {
             Update::Progress(progress) => {
                 // Those of another stage are others.
                 self.last.take_if(|last| last.study != progress.study);
-                let known = self.last.as_ref().map_or(0, |last| last.notes.len());
-                for note in progress.notes.iter().skip(known) {
-                    self.say(note);
-                }
-                let line = progress.line();
-                // A log has a line a round; who of many partners is waited for in it changes too often.
-                let same_round = |last: &Progress| {
-                    progress.rounds.1 > 1 && (&last.stage, last.rounds) == (&progress.stage, progress.rounds)
-                };
-                if self.last.as_ref().is_none_or(|last| last.line() != line) {
-                    match &self.bar {
-                        Some(bar) => bar.set_message(line),
-                        None if self.last.as_ref().is_some_and(same_round) => {}
-                        None => eprintln!("{line}"),
-                    }
+                let News { notes, line, is_detail } = progress.news(self.last.as_ref());
+                notes.iter().for_each(|note| self.say(note));
+                match (line, &self.bar) {
+                    (Some(line), Some(bar)) => bar.set_message(line),
+                    (Some(line), None) if !is_detail => eprintln!("{line}"),
+                    _ => {}
                 }
                 self.last = Some(progress);
             }

@@ -146,13 +146,7 @@ impl Study {
 
 fn read(path: &Path) -> Result<Asked, Error> {
     let text = files::read_text(path)?;
-    // As the study file has it, seen from where the command runs; else beside the study file.
-    let model = |name: &str| {
-        let here = Path::new(name);
-        let beside = path.parent().unwrap_or(Path::new("")).join(name);
-        let found = if here.exists() { here } else { &beside };
-        std::fs::read(found).map_err(|error| format!("{} cannot be read: {error}", here.display()))
-    };
+    let model = |name: &str| files::read_named_in(path, name);
     Ok(file::parse_asked(&path.display().to_string(), &text, model)?)
 }
 

@@ -15,7 +15,6 @@ mod plan;
 mod review;
 mod roster;
 mod serve;
-#[expect(clippy::disallowed_methods, reason = "a study names the file of its model")]
 mod study;
 mod witness;
 mod witnessed;

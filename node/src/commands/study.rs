@@ -10,7 +10,7 @@ use entente_host::results::{self, Asks, REHEARSED, check_folder, check_free};
 use entente_host::terminal::{one_line, print, print_json_text};
 use entente_protocols::study as protocol;
 use entente_protocols::study::file;
-use entente_protocols::wire::message::Progress;
+use entente_protocols::wire::message::{News, Progress};
 
 use super::options::Dir;
 use crate::asking::{Delivered, Requester, Shown, Update};
@@ -139,13 +139,7 @@ fn show(shown: &Shown, json: bool) -> Result<(), Error> {
 
 fn read(path: &Path) -> Result<protocol::Study, Error> {
     let text = files::read_text(path)?;
-    // As the study file has it, seen from where the command runs; else beside the study file.
-    let model = |name: &str| {
-        let here = Path::new(name);
-        let beside = path.parent().unwrap_or(Path::new("")).join(name);
-        let found = if here.exists() { here } else { &beside };
-        std::fs::read(found).map_err(|error| format!("{} cannot be read: {error}", here.display()))
-    };
+    let model = |name: &str| files::read_named_in(path, name);
     Ok(file::parse_with(&path.display().to_string(), &text, model)?)
 }
 
@@ -221,16 +215,9 @@ fn report(update: &Update, last: &mut Option<Progress>) {
     match update {
         Update::Accepted(id) => eprintln!("study {}", one_line(id)),
         Update::Progress(progress) => {
-            let known = last.as_ref().map_or(0, |last| last.notes.len());
-            progress.notes.iter().skip(known).for_each(|note| eprintln!("{}", one_line(note)));
-            let line = progress.line();
-            // A line a round; who of many partners is waited for in it changes too often.
-            let same_round = last.as_ref().is_some_and(|last| {
-                progress.rounds.1 > 1 && (&last.stage, last.rounds) == (&progress.stage, progress.rounds)
-            });
-            if !same_round && last.as_ref().is_none_or(|last| last.line() != line) {
-                eprintln!("{}", one_line(&line));
-            }
+            let News { notes, line, is_detail } = progress.news(last.as_ref());
+            let line = line.as_ref().filter(|_| !is_detail);
+            notes.iter().chain(line).for_each(|line| eprintln!("{}", one_line(line)));
             *last = Some(progress.clone());
         }
     }

@@ -458,7 +458,25 @@ pub struct Progress {
     pub notes: Vec<String>,
 }
 
+/// What is new in a study's progress, for whoever is told of it line by line.
+pub struct News<'a> {
+    /// What has happened since.
+    pub notes: &'a [String],
+    /// The present state, if it has changed.
+    pub line: Option<String>,
+    /// Whether only details of the same round have: who of many partners is waited for in it changes too often for a log.
+    pub is_detail: bool,
+}
+
 impl Progress {
+    /// What is new since the same study was here.
+    pub fn news(&self, last: Option<&Self>) -> News<'_> {
+        let known = last.map_or(0, |last| last.notes.len());
+        let line = Some(self.line()).filter(|line| last.is_none_or(|last| last.line() != *line));
+        let is_same = |last: &Self| self.rounds.1 > 1 && (&last.stage, last.rounds) == (&self.stage, self.rounds);
+        News { notes: self.notes.get(known..).unwrap_or_default(), line, is_detail: last.is_some_and(is_same) }
+    }
+
     /// The same in a line.
     pub fn line(&self) -> String {
         let attempt = if self.attempt > 1 { format!("attempt {}, ", self.attempt) } else { String::new() };
